@@ -1,0 +1,1 @@
+"""The library behind the stages: scans, the model that learns from them, and its results."""

@@ -1,0 +1,174 @@
+"""params.yaml as typed, checked values. Nothing else reads that file."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from tumorclip.errors import ParamsError
+
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class Phantom(Section):
+    seed: Seed
+    train_per_class: Annotated[int, Field(ge=2, le=100_000)]
+    test_per_class: Annotated[int, Field(ge=1, le=100_000)]
+
+
+class Kaggle(Section):
+    dataset: Annotated[str, StringConstraints(pattern=r"^[\w.-]+/[\w.-]+$")]
+    version: Annotated[int, Field(ge=1)] | None
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None
+
+
+class Data(Section):
+    source: Text
+    phantom: Phantom
+    kaggle: Kaggle
+
+
+class Checkpoint(Section):
+    name: Text
+    revision: Text | None
+    seed: Seed
+
+
+class Verify(Section):
+    image_size: Annotated[int, Field(ge=16, le=2048)]
+    colour: bool
+    max_unreadable: Annotated[int, Field(ge=0)]
+    max_pixels: Annotated[int, Field(ge=1)]
+
+
+class Split(Section):
+    leaks: Literal["drop_train", "drop_test", "keep"]
+    validation_share: Share
+    test_share: Share
+    seed: Seed
+
+
+class Train(Section):
+    objective: Literal["caption", "in_batch"]
+    epochs: Annotated[int, Field(ge=1)]
+    batch_size: Annotated[int, Field(ge=2)]
+    learning_rate: Annotated[float, Field(gt=0, le=1)]
+    weight_decay: Annotated[float, Field(ge=0, lt=1)]
+    warmup_ratio: Annotated[float, Field(ge=0, lt=1)]
+    horizontal_flip: Annotated[float, Field(ge=0, le=1)]
+    rotation: Annotated[float, Field(ge=0, le=180)]
+    translation: Annotated[float, Field(ge=0, lt=1)]
+    scale: Annotated[float, Field(ge=0, lt=1)]
+    device: Annotated[str, StringConstraints(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")]
+    seed: Seed
+
+
+class Evaluate(Section):
+    negative_class: Text | None
+
+
+class Machine(Section):
+    workers: Annotated[int, Field(ge=0, le=1024)]
+
+
+class Params(Section):
+    data: Data
+    checkpoint: Checkpoint
+    verify: Verify
+    split: Split
+    train: Train
+    evaluate: Evaluate
+    classes: Annotated[dict[Text, Annotated[list[Text], Field(min_length=1)]], Field(min_length=2)]
+    machine: Machine
+
+    @field_validator("classes")
+    @classmethod
+    def _folder_names(cls, classes: dict[str, list[str]]) -> dict[str, list[str]]:
+        for name in classes:
+            if not re.fullmatch(r"[^\W.][\w. -]*", name):
+                raise ValueError(f"{name!r} cannot be the name of a class folder; use letters, digits, _ - . and spaces")
+        return dict(sorted(classes.items()))
+
+    @model_validator(mode="after")
+    def _negative_class_exists(self) -> "Params":
+        negative = self.evaluate.negative_class
+        if negative is not None and negative not in self.classes:
+            raise ValueError(
+                f"evaluate.negative_class is {negative!r}, which is no class; "
+                f"give one of {', '.join(self.classes)}, or null"
+            )
+        return self
+
+    @property
+    def class_names(self) -> list[str]:
+        """Class names, sorted; the position of a name is its class index."""
+        return list(self.classes)
+
+
+def load(path: Path) -> Params:
+    """Read and check the whole of `path`.
+
+    YAML 1.2, as DVC itself reads it: `1e-05` is a number (PyYAML, at YAML 1.1, would give a string).
+
+    Raises:
+        ParamsError: the file is missing, is no YAML, or holds an unknown key, a wrong type or a
+            value out of range; the message is one line per file that names the first such key.
+    """
+    try:
+        content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ParamsError(f"{path} is missing; run from the repository's root, or: git restore {path}") from None
+    except UnicodeDecodeError:
+        raise ParamsError(f"{path} is not UTF-8 text; git restore {path} brings the last one back") from None
+    except YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "cannot be read"
+        raise ParamsError(f"{path} is no valid YAML{where}: {' '.join(str(problem).split())}") from None
+    if not isinstance(content, dict):
+        raise ParamsError(f"{path} holds no parameters; git restore {path} brings the last ones back")
+    try:
+        return Params.model_validate(content)
+    except ValidationError as error:
+        raise ParamsError(f"{path}: {_explain(error)}") from None
+
+
+def _explain(error: ValidationError) -> str:
+    # An unknown key comes first: misspelling one key also makes the right one missing.
+    problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
+    problem, more = problems[0], len(problems) - 1
+    key, given = ".".join(map(str, problem["loc"])), problem["input"]
+    if problem["type"] == "extra_forbidden":
+        line = f"unknown key {key}; the keys there are {', '.join(_siblings(problem['loc']))}"
+    elif problem["type"] == "missing":
+        line = f"{key} is missing; it has no default, so give it a value"
+    elif problem["type"] == "value_error":
+        line = f"{key + ': ' if key else ''}{problem['ctx']['error']}"
+    elif problem["type"] == "string_pattern_mismatch":
+        line = f"{key} is {given!r}; {_PATTERNS[key]}"
+    else:
+        line = f"{key} is {given!r}; {problem['msg'].replace('Input', 'it').replace('should', 'must')}"
+    return line + (f" (and {more} more)" if more else "")
+
+
+_PATTERNS = {
+    "train.device": "it must be auto, cpu, cuda, cuda:N or mps",
+    "data.kaggle.dataset": "it must be owner/name, as in the data set's address on Kaggle",
+    "data.kaggle.sha256": "it must be 64 hexadecimal digits in lower case, or null",
+}
+
+
+def _siblings(location: tuple) -> list[str]:
+    model: type[BaseModel] = Params
+    for part in location[:-1]:
+        model = model.model_fields[part].annotation
+    return list(model.model_fields)

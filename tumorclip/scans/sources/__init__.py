@@ -1,0 +1,1 @@
+"""The places that scans can come from."""
