@@ -1,0 +1,173 @@
+"""One interface over CLIP: scans and captions into one space, where classes are told apart."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn import functional
+
+from tumorclip.errors import ParamsError, UserError
+
+if TYPE_CHECKING:
+    from transformers import CLIPModel, CLIPProcessor
+
+SUPPORTED = ("clip",)
+MAX_LOGIT_SCALE = 100.0  # Radford et al. 2021, section 2.5: above it training became unstable
+
+
+def pick_device(name: str) -> torch.device:
+    """The device called `name`; `auto` is the first GPU, else the CPU.
+
+    Raises:
+        ParamsError: this machine has no such device.
+    """
+    mps = torch.backends.mps.is_available()
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
+    device = torch.device(name)
+    count = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(mps)}[device.type]
+    if (device.index or 0) >= count:
+        found = f"{count} of that kind" if count else "none of that kind"
+        raise ParamsError(f"train.device is {name!r}, but PyTorch finds {found} on this machine; use auto or cpu")
+    return device
+
+
+class Encoder:
+    """A dual encoder on one device. All embeddings have unit length, float32, and the same dimension D.
+
+    Attributes:
+        model: the Hugging Face model; its parameters are what training changes.
+        image_size: side, in pixels, of the scans that `encode_images` takes.
+    """
+
+    def __init__(self, model: "CLIPModel", processor: "CLIPProcessor", device: torch.device):
+        self.model = model.to(device).eval()
+        self.processor = processor
+        self.device = device
+        self.image_size: int = model.config.vision_config.image_size
+        image_processor = processor.image_processor
+        # Scans are bytes from 0 to 255; the checkpoint's mean and deviation are for 0 to 1.
+        self._mean = 255 * torch.tensor(image_processor.image_mean, device=device).view(1, 3, 1, 1)
+        self._deviation = 255 * torch.tensor(image_processor.image_std, device=device).view(1, 3, 1, 1)
+
+    @classmethod
+    def load(cls, folder: Path, device: torch.device | str) -> "Encoder":
+        """Load a Hugging Face directory; nothing is looked up on the network.
+
+        Raises:
+            UserError: the directory is incomplete or damaged, or its model is of an unsupported family.
+        """
+        from transformers import AutoProcessor, CLIPModel
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
+        kind = _model_type(folder)
+        if kind not in SUPPORTED:
+            raise UserError(f"{folder} holds a model of type {kind!r}; supported are: {', '.join(SUPPORTED)}")
+        if not (folder / "tokenizer.json").exists() and not (folder / "vocab.json").exists():
+            # transformers would make up a tokenizer of two tokens, in silence.
+            raise UserError(f"{folder} has no tokenizer.json or vocab.json; the checkpoint is incomplete")
+        try:
+            model, report = CLIPModel.from_pretrained(
+                folder, dtype=torch.float32, local_files_only=True, output_loading_info=True
+            )
+            processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
+        except Exception as error:  # transformers, safetensors and torch raise many kinds for a damaged file
+            reason = " ".join(str(error).split())[:300]
+            raise UserError(f"the checkpoint in {folder} cannot be loaded: {reason}") from error
+        if missing := sorted(report["missing_keys"]):
+            # transformers would leave these at random values, in silence.
+            raise UserError(f"the checkpoint in {folder} lacks {len(missing)} of its weights, such as {missing[0]}")
+        return cls(model, processor, torch.device(device))
+
+    def save(self, folder: Path) -> None:
+        """Write a directory that `CLIPModel`, `AutoProcessor` and `pipeline` load as it is."""
+        self.model.save_pretrained(folder)
+        self.processor.save_pretrained(folder)
+
+    def encode_images(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Embed scans.
+
+        Args:
+            pixels: grey values from 0 to 255, any dtype, [B, 1, S, S], or colour, [B, 3, S, S];
+                S is `image_size`.
+
+        Returns:
+            float32 [B, D].
+        """
+        normalised = (pixels.float().expand(-1, 3, -1, -1) - self._mean) / self._deviation
+        embeddings = self.model.get_image_features(pixel_values=normalised).pooler_output
+        return functional.normalize(embeddings, dim=-1)
+
+    def tokenize(self, captions: list[str]) -> dict[str, torch.Tensor]:
+        """Token ids and attention mask, int64 [C, L]; what exceeds the model's length is cut off."""
+        length = self.model.config.text_config.max_position_embeddings
+        tokens = self.processor.tokenizer(
+            captions, padding=True, truncation=True, max_length=length, return_tensors="pt"
+        )
+        return {name: tokens[name].to(self.device) for name in ("input_ids", "attention_mask")}
+
+    def encode_tokens(self, tokens: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Embed the C captions that `tokenize` gave: float32 [C, D]."""
+        return functional.normalize(self.model.get_text_features(**tokens).pooler_output, dim=-1)
+
+    def encode_classes(self, captions: list[list[str]]) -> torch.Tensor:
+        """Embed each of K classes as the mean direction of its captions: float32 [K, D]."""
+        embeddings = self.encode_tokens(self.tokenize([caption for of_class in captions for caption in of_class]))
+        means = [part.mean(dim=0) for part in embeddings.split([len(of_class) for of_class in captions])]
+        return functional.normalize(torch.stack(means), dim=-1)
+
+    @property
+    def logit_scale(self) -> torch.Tensor:
+        """The learned factor from cosine similarities to logits, clamped to 100: float32 scalar."""
+        return self.model.logit_scale.exp().clamp(max=MAX_LOGIT_SCALE)
+
+    @torch.inference_mode()
+    def logits(self, pixels: torch.Tensor, class_embeddings: torch.Tensor, batch_size: int = 256) -> torch.Tensor:
+        """Score scans against classes, as CLIP's zero-shot classification does.
+
+        Args:
+            pixels: as `encode_images` takes them, on any device, [N, C, S, S].
+            class_embeddings: float32 [K, D].
+            batch_size: scans that are encoded at once; it changes memory, not results.
+
+        Returns:
+            float32 [N, K] on the CPU; softmax over K gives probabilities.
+        """
+        parts = [
+            self.logit_scale * self.encode_images(batch.to(self.device)) @ class_embeddings.T
+            for batch in pixels.split(batch_size)
+        ]
+        return torch.cat(parts).cpu()
+
+
+def to_device(pixels, size: int, device: torch.device, batch_size: int = 256) -> torch.Tensor:
+    """Bring scans to the device, at the side that the encoder takes.
+
+    Args:
+        pixels: uint8 array [N, S, S], grey, or [N, S, S, 3], colour; may be memory-mapped.
+        size: wanted side in pixels.
+
+    Returns:
+        uint8 [N, 1 or 3, size, size], contiguous, on `device`.
+    """
+    channels = pixels.shape[3] if pixels.ndim == 4 else 1
+    result = torch.empty((len(pixels), channels, size, size), dtype=torch.uint8, device=device)
+    for start in range(0, len(pixels), batch_size):
+        batch = torch.from_numpy(pixels[start : start + batch_size].copy()).to(device)
+        batch = batch.permute(0, 3, 1, 2) if channels > 1 else batch[:, None]
+        if batch.shape[-1] != size:
+            resized = functional.interpolate(batch.float(), (size, size), mode="bicubic", antialias=True)
+            batch = resized.round().clamp(0, 255)
+        result[start : start + batch_size] = batch
+    return result
+
+
+def _model_type(folder: Path) -> str:
+    try:
+        return json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
+    except FileNotFoundError:
+        raise UserError(f"{folder} has no config.json, so it is no Hugging Face checkpoint") from None
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{folder}/config.json is no valid Hugging Face configuration") from None
