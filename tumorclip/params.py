@@ -95,7 +95,9 @@ class Params(Section):
     def _folder_names(cls, classes: dict[str, list[str]]) -> dict[str, list[str]]:
         for name in classes:
             if not re.fullmatch(r"[^\W.][\w. -]*", name):
-                raise ValueError(f"{name!r} cannot be the name of a class folder; use letters, digits, _ - . and spaces")
+                raise ValueError(
+                    f"{name!r} cannot be the name of a class folder; use letters, digits, _ - . and spaces"
+                )
         return dict(sorted(classes.items()))
 
     @model_validator(mode="after")

@@ -1,0 +1,41 @@
+# make repro: set up once, then run the pipeline.   make test: set up once, then test.
+
+# The first Python on the path that is new enough; another one: make repro PYTHON=/path/to/python
+PYTHON := $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+# Stages call `python`: with the environment first on the path, that is its own.
+RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
+PIP := .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: help setup repro test test-slow lint
+
+help:
+	@sed -n "s/^# \(make repro.*\)/\1/p" Makefile; echo "Others: make setup, make test-slow, make lint"
+
+setup: .venv/.ready
+
+repro: .venv/.ready
+	@if test ! -e .git; then .venv/bin/dvc config --local core.no_scm true; \
+	elif grep -qs no_scm .dvc/config.local; then .venv/bin/dvc config --local --unset core.no_scm; fi
+	@$(RUN) dvc repro
+
+test: .venv/.ready-test
+	@$(RUN) python -m pytest -q
+
+test-slow: .venv/.ready-test
+	@$(RUN) python -m pytest -q -m slow
+
+lint: .venv/.ready-test
+	@$(RUN) ruff check . && $(RUN) ruff format --check .
+
+.venv/.ready: requirements.txt constraints.txt
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or newer found; install one, or: make repro PYTHON=/path/to/python" >&2; exit 1; }
+	@test -x .venv/bin/python || $(PYTHON) -m venv .venv || \
+	{ rm -rf .venv; echo "error: $(PYTHON) cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@echo "Installing into .venv (once; PyTorch with its CUDA libraries takes 5.5 GB, see the README for a smaller one)"
+	@$(PIP) --requirement requirements.txt
+	@touch $@
+
+.venv/.ready-test: requirements-test.txt .venv/.ready
+	@$(PIP) --requirement requirements-test.txt
+	@touch $@

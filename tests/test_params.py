@@ -1,0 +1,71 @@
+from pathlib import Path
+
+import pytest
+
+from tumorclip.errors import ParamsError
+from tumorclip.params import load
+
+ROOT = Path(__file__).parents[1]
+COMMITTED = (ROOT / "params.yaml").read_text()
+
+
+def changed(tmp_path: Path, old: str, new: str) -> Path:
+    assert COMMITTED.count(old) == 1, f"{old!r} must stand once in params.yaml"
+    path = tmp_path / "params.yaml"
+    path.write_text(COMMITTED.replace(old, new))
+    return path
+
+
+def test_the_committed_file_is_valid_and_every_key_has_a_comment():
+    params = load(ROOT / "params.yaml")
+    assert params.class_names == ["glioma", "meningioma", "notumor", "pituitary"]
+    keys = [line for line in COMMITTED.splitlines() if ": " in line and not line.lstrip().startswith(("#", "-"))]
+    assert all("#" in line for line in keys)
+
+
+# `dvc exp run -S` writes a small number back as 1e-05, which YAML 1.1 takes for a string.
+@pytest.mark.parametrize("spelling", ["1e-05", "1e-5", "1E-5", "1.0e-05", "0.00001", ".00001", "+1e-5"])
+def test_every_spelling_of_a_number_is_that_number(tmp_path, spelling):
+    assert load(changed(tmp_path, "learning_rate: 1e-3 ", f"learning_rate: {spelling} ")).train.learning_rate == 1e-5
+
+
+def test_an_integer_is_a_number_where_a_float_is_wanted(tmp_path):
+    assert load(changed(tmp_path, "rotation: 10 ", "rotation: 0 ")).train.rotation == 0
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("epochs: 15 ", "epochs: -1 ", "train.epochs is -1; it must be greater than or equal to 1"),
+        ("epochs: 15 ", "epochs: 1.5 ", "train.epochs is 1.5; it must be a valid integer"),
+        ("epochs: 15 ", "epochs: true ", "train.epochs is True; it must be a valid integer"),
+        ("epochs: 15 ", "epcohs: 15 ", "unknown key train.epcohs; the keys there are objective, epochs, "),
+        ("learning_rate: 1e-3 ", "learning_rate: fast ", "train.learning_rate is 'fast'; it must be a valid number"),
+        ("learning_rate: 1e-3 ", "learning_rate: .nan ", "train.learning_rate is nan"),
+        ("learning_rate: 1e-3 ", "learning_rate: 0 ", "train.learning_rate is 0; it must be greater than 0"),
+        ("device: auto ", "device: gpu ", "train.device is 'gpu'; it must be auto, cpu, cuda, cuda:N or mps"),
+        ("objective: caption ", "objective: best ", "train.objective is 'best'; it must be 'caption' or 'in_batch'"),
+        ("leaks: drop_train ", "leaks: hide ", "split.leaks is 'hide'; it must be 'drop_train', 'drop_test' or 'keep'"),
+        ("validation_share: 0.15 ", "validation_share: 1 ", "split.validation_share is 1; it must be less than 1"),
+        ("colour: false ", "colour: 1 ", "verify.colour is 1; it must be a valid boolean"),
+        ("negative_class: notumor ", "negative_class: healthy ", "evaluate.negative_class is 'healthy', which is no"),
+        ("source: phantom ", "source: ~ ", "data.source is None; it must be a valid string"),
+        ("dataset: masoudnickparvar/brain-tumor-mri-dataset ", "dataset: brain ", "it must be owner/name"),
+        ("  glioma:", "  ../glioma:", "'../glioma' cannot be the name of a class folder"),
+        ("checkpoint:", "checkpoints:", "unknown key checkpoints; the keys there are data, checkpoint, "),
+        ("machine: ", "machine: ] ", "no valid YAML at line"),
+    ],
+)
+def test_a_wrong_value_ends_in_one_line_that_names_key_value_and_what_is_allowed(tmp_path, old, new, said):
+    with pytest.raises(ParamsError) as error:
+        load(changed(tmp_path, old, new))
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_and_an_empty_file_are_named(tmp_path):
+    with pytest.raises(ParamsError, match="params.yaml is missing"):
+        load(tmp_path / "params.yaml")
+    (tmp_path / "params.yaml").write_text("")
+    with pytest.raises(ParamsError, match="holds no parameters"):
+        load(tmp_path / "params.yaml")
