@@ -1,0 +1,524 @@
+"""Head phantoms: drawings that look like brain MRI slices, made on the spot and offline.
+
+Each scan shows one head in an axial, low axial, coronal or sagittal view and in one of three
+contrasts, with a tumour of its class: gliomas lie inside the brain, irregular, with an enhancing rim,
+a dead core and oedema; meningiomas are round, bright and sit on the dura; pituitary tumours are small
+and at the midline below; `notumor` has none. Every scan has its own random numbers, seeded with
+(seed, split, class, index), so the same seed gives the same bytes however many processes draw.
+
+Copies are planted, so that the checks downstream have something to find. In each class the last three
+of every 50 training scans and the last three of every 20 test scans are copies of training scans of the
+same class: one exact (the same bytes), one near (another contrast, brightness and JPEG quality), one
+mirrored left to right (and near as well). With 200 and 60 scans per class these are 12 + 9 copies per
+class, 28 of each kind in all.
+"""
+
+import math
+import os
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+CLASSES = ("glioma", "meningioma", "notumor", "pituitary")
+SIZE = 192  # pixels per side
+
+# How hard the task is.
+FAINT_SHARE = 0.30  # share of tumours that are faint
+FAINT_VISIBILITY = (0.15, 0.45)  # 0 cannot be seen, 1 is in full contrast
+CLEAR_VISIBILITY = (0.75, 1.00)
+TUMOUR_RADIUS = {"glioma": (0.10, 0.22), "meningioma": (0.09, 0.20), "pituitary": (0.06, 0.12)}  # the head's is 0.8
+DISTRACTOR_SHARE = 0.35  # share of heads, healthy or not, with a harmless bright vessel, cyst or calcification
+NOISE = (0.015, 0.05)  # standard deviation; white is 1
+BIAS = 0.15  # strength of the slow change in brightness over the image
+
+COPY_EVERY = {"Training": 50, "Testing": 20}
+COPY_KINDS = ("exact", "near", "mirrored")
+
+
+class Scan(NamedTuple):
+    """What decides every pixel of one drawing."""
+
+    seed: int
+    split: str
+    class_name: str
+    index: int
+
+    @property
+    def path(self) -> Path:
+        """Such as Training/glioma/Tr-gl_0001.jpg."""
+        return Path(self.split, self.class_name, f"{self.split[:2]}-{self.class_name[:2]}_{self.index:04d}.jpg")
+
+    def random(self) -> np.random.Generator:
+        return np.random.default_rng(
+            [self.seed, list(COPY_EVERY).index(self.split), CLASSES.index(self.class_name), self.index]
+        )
+
+
+class File(NamedTuple):
+    """One file to write: the place it has, the drawing it shows, and in what sense it is a copy of it, if so."""
+
+    place: Scan
+    drawing: Scan
+    copy: str | None
+
+
+def plan(seed: int, train_per_class: int, test_per_class: int) -> Iterator[File]:
+    """Yield every file of a data set, the planted copies among them."""
+    for (split, every), class_name in product(COPY_EVERY.items(), CLASSES):
+        for index in range(train_per_class if split == "Training" else test_per_class):
+            scan = drawing = Scan(seed, split, class_name, index)
+            copy = dict(zip(range(every - len(COPY_KINDS), every), COPY_KINDS, strict=True)).get(index % every)
+            # The scan 20 places earlier is a drawing of its own, also where test scan 97 copies training scan 97.
+            source = index - 20 if index % COPY_EVERY["Training"] >= 47 else index
+            if copy and source < train_per_class:
+                drawing = Scan(seed, "Training", class_name, source)
+            else:
+                copy = None
+            yield File(scan, drawing, copy)
+
+
+def draw(into: Path, seed: int, train_per_class: int, test_per_class: int, workers: int) -> None:
+    """Write grey JPEGs of `SIZE` x `SIZE` pixels to `into`/Training/<class>/ and `into`/Testing/<class>/.
+
+    `workers` is the number of processes; 0 takes one per CPU core.
+    """
+    for split, class_name in product(COPY_EVERY, CLASSES):
+        (into / split / class_name).mkdir(parents=True)
+    files = list(plan(seed, train_per_class, test_per_class))
+    with ProcessPoolExecutor(
+        workers or os.cpu_count(), initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)
+    ) as pool:
+        written = pool.map(_write, [into] * len(files), files, chunksize=8)
+        for _ in tqdm(written, total=len(files), desc="drawing", unit="scan", disable=None):
+            pass
+
+
+def _write(into: Path, file: File) -> None:
+    pixels, quality = render(file.drawing)
+    if file.copy in ("near", "mirrored"):
+        rng = file.place.random()
+        pixels, quality = pixels ** rng.uniform(0.8, 1.25) * rng.uniform(0.85, 1.0), int(rng.integers(45, 75))
+    if file.copy == "mirrored":
+        pixels = pixels[:, ::-1]
+    image = Image.fromarray(np.rint(pixels * 255).astype(np.uint8))
+    image.save(into / file.place.path, quality=quality)
+
+
+def render(scan: Scan) -> tuple[np.ndarray, int]:
+    """Draw one scan: float [SIZE, SIZE] from 0 (black) to 1 (white), and the JPEG quality it is to be saved with."""
+    rng = scan.random()
+    view = _VIEWS[rng.choice(len(_VIEWS), p=_VIEW_SHARES_PITUITARY if scan.class_name == "pituitary" else _VIEW_SHARES)]
+    tissue = _CONTRASTS[rng.choice(len(_CONTRASTS), p=_CONTRAST_SHARES)]
+    pen = _Pen(rng)
+    tumour = _place_tumour(scan.class_name, view, rng)
+    if tumour:
+        pen.push_away_from(tumour)
+    brain = view.draw(pen, tissue)
+    if rng.random() < DISTRACTOR_SHARE:
+        _draw_distractor(pen, tissue, view)
+    if tumour:
+        _TUMOURS[scan.class_name](pen, tissue, tumour, brain)
+    return _scan(pen.image, rng), int(rng.integers(82, 96))
+
+
+@dataclass(frozen=True)
+class _Tissue:
+    """Brightness of each tissue in one kind of MRI contrast, from 0 to 1."""
+
+    fat: float
+    muscle: float
+    bone: float
+    marrow: float
+    fluid: float
+    grey: float
+    white: float
+    dura: float
+    vessel: float
+    enhancing: float
+    dead: float
+    oedema: float
+
+
+_CONTRASTS = (
+    _Tissue(0.82, 0.36, 0.05, 0.42, 0.10, 0.36, 0.55, 0.55, 0.90, 0.94, 0.20, 0.32),  # T1 with contrast agent
+    _Tissue(0.62, 0.22, 0.04, 0.30, 0.92, 0.56, 0.34, 0.20, 0.10, 0.70, 0.88, 0.74),  # T2
+    _Tissue(0.52, 0.28, 0.04, 0.30, 0.10, 0.53, 0.40, 0.40, 0.55, 0.78, 0.25, 0.76),  # FLAIR
+)
+_CONTRAST_SHARES = (0.70, 0.15, 0.15)
+
+
+@dataclass(frozen=True)
+class _Tumour:
+    """Centre and radius in a head that is about 0.8 in radius, and how well it can be seen, from 0 to 1."""
+
+    x: float
+    y: float
+    radius: float
+    visibility: float
+
+
+class _Pen:
+    """An image with the coordinates of a randomly turned, sized, shifted and gently warped head.
+
+    `x` (to the right) and `y` (down) are float32 [SIZE, SIZE]; the head reaches to about 0.85 either way.
+    """
+
+    def __init__(self, rng: np.random.Generator):
+        self.rng = rng
+        side = np.linspace(-1, 1, SIZE, dtype=np.float32)
+        x, y = np.meshgrid(side, side)
+        x, y = x - rng.uniform(-0.05, 0.05), y - rng.uniform(-0.05, 0.05)
+        angle = math.radians(rng.normal(0, 5))
+        zoom = rng.uniform(0.94, 1.12)
+        self.x = (math.cos(angle) * x + math.sin(angle) * y) / (zoom * rng.uniform(0.95, 1.05))
+        self.y = (math.cos(angle) * y - math.sin(angle) * x) / (zoom * rng.uniform(0.95, 1.05))
+        self.x = self.x + 0.020 * self.noise(2) + 0.006 * self.noise(7)
+        self.y = self.y + 0.020 * self.noise(2) + 0.006 * self.noise(7)
+        self.image = np.zeros((SIZE, SIZE), np.float32)
+
+    def noise(self, cells: int) -> np.ndarray:
+        """Smooth noise, float32 [SIZE, SIZE], with about `cells` bumps per side; standard deviation about 1."""
+        coarse = self.rng.standard_normal((cells + 2, cells + 2), dtype=np.float32)
+        return np.asarray(Image.fromarray(coarse).resize((SIZE, SIZE), Image.Resampling.BICUBIC)) * 1.3
+
+    def push_away_from(self, tumour: _Tumour) -> None:
+        """Displace what is drawn later, as a growing mass does."""
+        dx, dy = self.x - tumour.x, self.y - tumour.y
+        reach = 2.0 * tumour.radius
+        pull = 0.40 * np.exp(-(dx**2 + dy**2) / reach**2)
+        self.undisturbed = self.x, self.y
+        self.x, self.y = self.x - pull * dx, self.y - pull * dy
+
+    def ellipse(self, x: float, y: float, a: float, b: float, turn: float = 0) -> np.ndarray:
+        """Approximate distance to an ellipse with half-axes `a`, `b`, turned by `turn` degrees; negative inside."""
+        dx, dy = self.x - x, self.y - y
+        if turn:
+            c, s = math.cos(math.radians(turn)), math.sin(math.radians(turn))
+            dx, dy = c * dx + s * dy, c * dy - s * dx
+        return (np.sqrt((dx / a) ** 2 + (dy / b) ** 2) - 1) * min(a, b)
+
+    def paint(self, cover: np.ndarray, value: float | np.ndarray) -> None:
+        """Lay `value` over the image where `cover` is 1, mixing where it is between 0 and 1."""
+        self.image += cover * (value - self.image)
+
+    def fill(self, distance: np.ndarray, value: float | np.ndarray, soft: float = 0.022) -> None:
+        self.paint(_inside(distance, soft), value)
+
+
+def _inside(distance: np.ndarray, soft: float = 0.022) -> np.ndarray:
+    """1 where `distance` is negative, 0 where positive, with an edge `soft` wide."""
+    return np.clip(0.5 - distance / soft, 0, 1)
+
+
+def _draw_skull(pen: _Pen, tissue: _Tissue, distance: np.ndarray) -> None:
+    """Paint skin and fat, bone with marrow in it, and the fluid around the brain, given the distance to the brain."""
+    thickness = pen.rng.uniform(0.75, 1.2)
+    uneven = 0.007 * pen.noise(4)
+    pen.fill(distance - 0.128 * thickness - uneven, 0.6 * tissue.fat)
+    pen.fill(distance - 0.118 * thickness - uneven, tissue.fat * (1 + 0.15 * pen.noise(30)))
+    pen.fill(distance - 0.080 * thickness - 0.5 * uneven, tissue.bone)
+    pen.paint(0.8 * _inside(np.abs(distance - 0.054 * thickness) - 0.008 - 0.006 * pen.noise(8)), tissue.marrow)
+    pen.fill(distance - 0.024, tissue.dura)
+    pen.fill(distance - 0.016, tissue.fluid)
+
+
+def _draw_brain(pen: _Pen, tissue: _Tissue, distance: np.ndarray, fold: float = 1.0) -> None:
+    """Paint white matter, a folded cortex and the furrows in it, given the distance to the brain's surface.
+
+    Furrows run where a noise field crosses zero, fewer and narrower with depth; the cortex lines them.
+    """
+    depth = -distance + 0.02 * pen.noise(9)
+    ridges = np.abs(pen.noise(18) + 0.4 * pen.noise(34))
+    pen.fill(distance, tissue.white * (1 + 0.03 * pen.noise(12)))
+    reach = np.clip(1 - depth / 0.32, 0, 1)
+    cortex = np.maximum(_inside(depth - 0.055, 0.03), _inside(ridges - 0.85 * reach, 0.5))
+    pen.paint(_inside(distance) * cortex * (reach > 0), tissue.grey)
+    furrow = _inside(ridges - 0.34 * fold * reach, 0.4) * _inside(depth - 0.22, 0.1)
+    pen.paint(0.9 * _inside(distance) * furrow, tissue.fluid)
+
+
+def _draw_midline(pen: _Pen, tissue: _Tissue, brain: np.ndarray, top: float, bottom: float) -> None:
+    """Paint the furrow between the two halves of the brain from `top` to `bottom`, with the falx in it."""
+    wobble = 0.012 * pen.noise(6)
+    within = _inside(brain) * _inside(top - pen.y, 0.04) * _inside(pen.y - bottom, 0.04)
+    pen.paint(0.8 * within * _inside(np.abs(pen.x + wobble) - 0.016), tissue.fluid)
+    pen.paint(0.7 * within * _inside(np.abs(pen.x + wobble) - 0.001, 0.014), tissue.dura)
+
+
+def _draw_axial(pen: _Pen, tissue: _Tissue) -> np.ndarray:
+    rng = pen.rng
+    taper = 1 + 0.13 * pen.y
+    skull = (np.hypot(pen.x / (0.60 * taper), pen.y / 0.76) - 1) * 0.60
+    _draw_skull(pen, tissue, skull)
+    _draw_brain(pen, tissue, skull, fold=rng.uniform(0.7, 1.3))
+    high = rng.random() < 0.3  # a slice above the ventricles
+    _draw_midline(pen, tissue, skull, -0.80, 0.80 if high else -0.30)
+    if high:
+        return skull
+    _draw_midline(pen, tissue, skull, 0.36, 0.80)
+    wide = rng.uniform(0.75, 1.35)
+    for side in (-1, 1):
+        pen.fill(pen.ellipse(side * 0.20, 0.0, 0.075, 0.17, side * 20), 0.5 * (tissue.grey + tissue.white), 0.05)
+        pen.fill(pen.ellipse(side * 0.25, -0.06, 0.055, 0.15, side * 14), tissue.grey, 0.04)
+        pen.fill(pen.ellipse(side * 0.105, 0.09, 0.085, 0.12, side * 10), tissue.grey, 0.04)
+        front = pen.ellipse(side * 0.085, -0.20, 0.034 * wide, 0.13, side * -24)
+        back = pen.ellipse(side * 0.19, 0.30, 0.036 * wide, 0.15, side * -32)
+        pen.fill(np.minimum(front, back), tissue.fluid, 0.03)
+        pen.paint(0.6 * _inside(pen.ellipse(side * 0.16, 0.25, 0.018, 0.045, side * -32)), tissue.vessel)
+        insula = pen.ellipse(side * 0.41, -0.02, 0.020, 0.14, side * -6) + 0.012 * pen.noise(10)
+        pen.fill(insula, tissue.fluid, 0.03)
+    pen.fill(pen.ellipse(0, 0.07, 0.014 * wide, 0.085), tissue.fluid)
+    return skull
+
+
+def _draw_axial_low(pen: _Pen, tissue: _Tissue) -> np.ndarray:
+    """A slice through eyes, temporal lobes, pituitary gland, brain stem and cerebellum."""
+    taper = 1 + 0.16 * pen.y
+    skull = (np.hypot(pen.x / (0.60 * taper), pen.y / 0.74) - 1) * 0.60
+    _draw_skull(pen, tissue, skull)
+    pen.fill(np.maximum(skull + 0.01, pen.y + 0.16 - 0.30 * np.abs(pen.x)), tissue.bone)
+    pen.fill(np.maximum(skull + 0.02, pen.y + 0.20 - 0.30 * np.abs(pen.x)), tissue.muscle * (1 + 0.25 * pen.noise(16)))
+    pen.fill(pen.ellipse(0, -0.50, 0.11, 0.26) + 0.02 * pen.noise(12), tissue.bone)
+    for side in (-1, 1):
+        pen.fill(pen.ellipse(side * 0.26, -0.50, 0.13, 0.19, side * -16), 0.9 * tissue.fat, 0.04)
+        pen.fill(pen.ellipse(side * 0.27, -0.55, 0.098, 0.105), tissue.dura)
+        pen.fill(pen.ellipse(side * 0.27, -0.55, 0.086, 0.093), 0.8 * tissue.fluid + 0.05)
+        pen.fill(pen.ellipse(side * 0.21, -0.34, 0.018, 0.11, side * 22), tissue.muscle, 0.03)
+    pen.fill(np.maximum(skull + 0.015, -0.08 - pen.y), tissue.bone + 0.4 * tissue.marrow * _inside(-pen.noise(14), 1.0))
+    lobes = np.minimum(*[pen.ellipse(side * 0.34, 0.0, 0.23, 0.22, side * 28) for side in (-1, 1)])
+    temporal = np.maximum(lobes, skull)
+    behind = np.minimum(*[pen.ellipse(side * 0.22, 0.44, 0.33, 0.25, side * 18) for side in (-1, 1)])
+    cerebellum = np.maximum(behind, skull + 0.01)
+    stem = pen.ellipse(0, 0.15, 0.13, 0.12)
+    cistern = pen.ellipse(0, 0.02, 0.15, 0.14)
+    brain = np.minimum(temporal, cerebellum)
+    pen.fill(np.maximum(np.minimum(np.minimum(brain, stem), cistern) - 0.02, skull), tissue.fluid, 0.04)
+    _draw_brain(pen, tissue, temporal, fold=0.8)
+    _draw_cerebellum(pen, tissue, cerebellum, 0, 0.30)
+    pen.fill(stem, 0.95 * tissue.white)
+    pen.fill(pen.ellipse(0, 0.285, 0.05, 0.028), tissue.fluid)
+    _draw_gland(pen, tissue, 0, -0.10)
+    for side in (-1, 1):
+        pen.fill(pen.ellipse(side * 0.105, -0.08, 0.026, 0.04), tissue.vessel)
+    pen.fill(pen.ellipse(0, 0.01, 0.018, 0.018), tissue.vessel)
+    return brain
+
+
+def _draw_coronal(pen: _Pen, tissue: _Tissue) -> np.ndarray:
+    rng = pen.rng
+    dome = pen.ellipse(0, -0.16, 0.58, 0.56)
+    temporal = np.minimum(*[pen.ellipse(side * 0.34, 0.16, 0.21, 0.21, side * -20) for side in (-1, 1)])
+    middle = pen.ellipse(0, 0.02, 0.34, 0.22)
+    brain = np.minimum(np.minimum(np.maximum(dome, pen.y - 0.10), temporal), middle)
+    neck = np.minimum(pen.ellipse(0, 0.45, 0.56, 0.42), pen.ellipse(0, 0.95, 0.46, 0.60))
+    pen.fill(neck, 0.8 * tissue.fat)
+    pen.fill(neck + 0.035 + 0.015 * pen.noise(8), tissue.muscle * (1 + 0.35 * pen.noise(13)))
+    _draw_skull(pen, tissue, np.minimum(brain, pen.ellipse(0, -0.10, 0.56, 0.50)))
+    for side in (-1, 1):
+        pen.fill(pen.ellipse(side * 0.26, 0.55, 0.10, 0.13, side * 15) + 0.02 * pen.noise(9), tissue.marrow, 0.05)
+    pen.fill(pen.ellipse(0, 0.44, 0.16, 0.11) + 0.02 * pen.noise(9), 0.5 * tissue.bone, 0.04)
+    pen.fill(pen.ellipse(0, 0.72, 0.12, 0.15) + 0.02 * pen.noise(9), 0.5 * tissue.bone, 0.04)
+    pen.fill(brain - 0.02, tissue.fluid, 0.04)
+    _draw_brain(pen, tissue, brain, fold=rng.uniform(0.7, 1.3))
+    _draw_midline(pen, tissue, brain, -0.80, -0.22)
+    wide = rng.uniform(0.75, 1.35)
+    for side in (-1, 1):
+        pen.fill(pen.ellipse(side * 0.23, -0.02, 0.06, 0.11, side * -12), tissue.grey, 0.04)
+        pen.fill(pen.ellipse(side * 0.095, 0.0, 0.075, 0.075), tissue.grey, 0.04)
+        pen.fill(pen.ellipse(side * 0.11, -0.145, 0.10, 0.030 * wide, side * 18), tissue.fluid, 0.03)
+        rise = pen.y - 0.06 - 0.25 * (np.abs(pen.x) - 0.4) + 0.015 * pen.noise(9)
+        cleft = np.maximum(np.abs(rise) - 0.016, 0.33 - side * pen.x)
+        pen.paint(0.9 * _inside(np.maximum(cleft, brain)), tissue.fluid)
+        pen.fill(pen.ellipse(side * 0.27, 0.21, 0.05, 0.024, side * 15), tissue.fluid, 0.03)
+    pen.fill(np.maximum(pen.ellipse(0, -0.20, 0.16, 0.045), -pen.ellipse(0, -0.15, 0.17, 0.045)), tissue.white)
+    pen.fill(pen.ellipse(0, -0.01, 0.014 * wide, 0.085), tissue.fluid)
+    pen.fill(pen.ellipse(0, 0.235, 0.10, 0.05), tissue.fluid, 0.04)
+    _draw_gland(pen, tissue, 0, 0.275)
+    for side in (-1, 1):
+        pen.fill(pen.ellipse(side * 0.115, 0.28, 0.030, 0.034), tissue.vessel)
+    return brain
+
+
+def _draw_sagittal(pen: _Pen, tissue: _Tissue) -> np.ndarray:
+    """A slice near the midline; the face looks to the left."""
+    rng = pen.rng
+    upper = np.minimum(pen.ellipse(0.04, -0.22, 0.68, 0.50, -4), pen.ellipse(-0.24, -0.20, 0.42, 0.40))
+    cerebrum = np.maximum(upper, pen.y - 0.13 - 0.15 * pen.x)
+    cerebellum = pen.ellipse(0.40, 0.20, 0.22, 0.17, 15)
+    skull = np.minimum(upper, pen.ellipse(0.34, 0.16, 0.30, 0.24))
+    face = np.minimum(pen.ellipse(-0.36, 0.38, 0.36, 0.52, 8), pen.ellipse(-0.69, 0.33, 0.10, 0.14, -25))
+    neck = pen.ellipse(0.24, 0.80, 0.36, 0.62)
+    soft_parts = np.minimum(face, neck)
+    pen.fill(soft_parts, tissue.fat)
+    pen.fill(soft_parts + 0.045 + 0.015 * pen.noise(8), tissue.muscle * (1 + 0.35 * pen.noise(13)))
+    _draw_skull(pen, tissue, skull)
+    pen.fill(pen.ellipse(-0.48, 0.30, 0.19, 0.07, 10) + 0.02 * pen.noise(9), 0.5 * tissue.bone, 0.04)
+    pen.fill(pen.ellipse(-0.40, 0.56, 0.24, 0.030, 8), tissue.bone, 0.05)
+    pen.fill(pen.ellipse(-0.10, 0.60, 0.045, 0.24, -12), 0.5 * tissue.bone, 0.04)
+    pen.fill(pen.ellipse(-0.40, 0.72, 0.22, 0.11, 12), tissue.muscle, 0.05)
+    pen.fill(pen.ellipse(-0.26, 0.34, 0.10, 0.075) + 0.02 * pen.noise(9), 0.5 * tissue.bone, 0.03)
+    pen.fill(pen.ellipse(-0.03, 0.38, 0.055, 0.17, -28), tissue.marrow, 0.04)
+    floor = np.maximum(upper - 0.02, 0.17 + 0.15 * pen.x - pen.y)
+    pen.fill(floor, tissue.bone + 0.5 * tissue.marrow * _inside(0.3 - pen.noise(12), 1.0), 0.03)
+    cisterns = pen.ellipse(0.12, 0.18, 0.22, 0.20)
+    pen.fill(np.minimum(np.minimum(cerebrum, cerebellum), cisterns) - 0.02, tissue.fluid, 0.04)
+    _draw_brain(pen, tissue, cerebrum, fold=rng.uniform(0.8, 1.4))
+    _draw_cerebellum(pen, tissue, cerebellum, 0.24, 0.18)
+    wide = rng.uniform(0.7, 1.4)
+    arch = np.maximum(np.abs(pen.ellipse(0.03, -0.10, 0.30, 0.17)) - 0.026, pen.y + 0.06)
+    pen.fill(np.maximum(pen.ellipse(0.03, -0.10, 0.28, 0.15), pen.y + 0.02), tissue.fluid * 0.8 + 0.2 * tissue.grey)
+    pen.fill(pen.ellipse(0.03, -0.155, 0.20, 0.045 * wide), tissue.fluid, 0.03)
+    pen.fill(arch, 1.06 * tissue.white)
+    pen.fill(pen.ellipse(0.06, -0.03, 0.13, 0.075), tissue.grey, 0.03)
+    stem = np.minimum(pen.ellipse(0.11, 0.20, 0.085, 0.11, -8), pen.ellipse(0.13, 0.08, 0.075, 0.10))
+    cord = np.maximum(np.abs(pen.x - 0.16 - 0.12 * (pen.y - 0.3)) - 0.048, np.maximum(0.25 - pen.y, pen.y - 1.2))
+    pen.fill(cord - 0.035, tissue.fluid)
+    for level in np.arange(0.50, 1.1, 0.135):
+        vertebra = np.maximum(np.abs(pen.x - 0.03 - 0.10 * (pen.y - 0.3)) - 0.055, np.abs(pen.y - level) - 0.052)
+        pen.fill(vertebra, tissue.marrow)
+    pen.fill(np.minimum(stem, cord), 0.95 * tissue.white)
+    pen.fill(pen.ellipse(0.225, 0.20, 0.028, 0.065, 10), tissue.fluid)
+    _draw_gland(pen, tissue, -0.13, 0.225)
+    return np.minimum(cerebrum, cerebellum)
+
+
+def _draw_cerebellum(pen: _Pen, tissue: _Tissue, distance: np.ndarray, x: float, y: float) -> None:
+    """Paint the cerebellum with its fine leaves around (x, y)."""
+    leaves = np.sin(75 * np.hypot(pen.x - x, 1.2 * (pen.y - y)) + 1.2 * pen.noise(8))
+    pen.fill(distance, tissue.grey)
+    pen.paint(_inside(distance + 0.02) * _inside(0.2 - leaves, 0.8) * 0.55, tissue.white)
+    pen.paint(_inside(distance) * _inside(leaves + 0.75, 0.4) * 0.45, tissue.fluid)
+    pen.fill(distance + 0.11 + 0.02 * pen.noise(9), tissue.white, 0.05)
+
+
+def _draw_gland(pen: _Pen, tissue: _Tissue, x: float, y: float) -> None:
+    """Paint a healthy pituitary gland, which takes up contrast agent too, and its stalk."""
+    pen.fill(pen.ellipse(x, y - 0.05, 0.012, 0.05), 0.6 * tissue.enhancing)
+    pen.fill(pen.ellipse(x, y, pen.rng.uniform(0.045, 0.065), pen.rng.uniform(0.020, 0.030)), 0.75 * tissue.enhancing)
+
+
+@dataclass(frozen=True)
+class _View:
+    """One way to cut a head: how it is drawn, an ellipse (x, y, a, b) that stands for the brain, where along it
+    the dura can be reached (degrees, 0 to the right, 90 down), and where the pituitary gland lies.
+    """
+
+    draw: Callable[[_Pen, _Tissue], np.ndarray]
+    brain: tuple[float, float, float, float]
+    dura: tuple[tuple[float, float], ...]
+    gland: tuple[float, float] | None
+
+
+_VIEWS = (
+    _View(_draw_axial, (0, 0, 0.58, 0.74), ((0, 360),), None),
+    _View(_draw_axial_low, (0, 0.20, 0.52, 0.46), ((-30, 30), (55, 125), (150, 210)), (0, -0.04)),
+    _View(_draw_coronal, (0, -0.14, 0.57, 0.54), ((-190, 10),), (0, 0.25)),
+    _View(_draw_sagittal, (0.03, -0.22, 0.70, 0.49), ((-185, 5),), (-0.13, 0.20)),
+)
+_VIEW_SHARES = (0.40, 0.12, 0.24, 0.24)
+_VIEW_SHARES_PITUITARY = (0.0, 0.24, 0.38, 0.38)
+
+
+def _place_tumour(class_name: str, view: _View, rng: np.random.Generator) -> _Tumour | None:
+    if class_name == "notumor":
+        return None
+    radius = rng.uniform(*TUMOUR_RADIUS[class_name])
+    visibility = rng.uniform(*(FAINT_VISIBILITY if rng.random() < FAINT_SHARE else CLEAR_VISIBILITY))
+    if class_name == "pituitary":
+        x, y = view.gland
+        return _Tumour(x + rng.normal(0, 0.012), y - 0.5 * radius + rng.normal(0, 0.012), radius, visibility)
+    x, y, a, b = view.brain
+    if class_name == "meningioma":
+        angle = math.radians(rng.uniform(*view.dura[rng.integers(len(view.dura))]))
+        sunk = 0.75 * radius
+        return _Tumour(x + (a - sunk) * math.cos(angle), y + (b - sunk) * math.sin(angle), radius, visibility)
+    angle, part = rng.uniform(0, 2 * math.pi), math.sqrt(rng.uniform(0.06, 0.42))
+    return _Tumour(x + part * a * math.cos(angle), y + part * b * math.sin(angle), radius, visibility)
+
+
+def _lobes(pen: _Pen, tumour: _Tumour, roughness: float) -> np.ndarray:
+    """Distance to a closed outline around the tumour's centre, irregular by `roughness`; negative inside."""
+    dx, dy = pen.x - tumour.x, pen.y - tumour.y
+    angle = np.arctan2(dy, dx)
+    outline = 1 + sum(
+        roughness / k * pen.rng.normal() * np.cos(k * angle + pen.rng.uniform(0, 2 * math.pi)) for k in range(2, 7)
+    )
+    return np.hypot(dx, dy) - tumour.radius * np.clip(outline, 0.5, 1.6)
+
+
+def _draw_glioma(pen: _Pen, tissue: _Tissue, tumour: _Tumour, brain: np.ndarray) -> None:
+    pen.x, pen.y = pen.undisturbed
+    rng, seen = pen.rng, tumour.visibility
+    within = _inside(brain + 0.01)
+    edge = _lobes(pen, tumour, 0.55) + 0.12 * tumour.radius * pen.noise(14)
+    swelling = edge - tumour.radius * rng.uniform(0.3, 0.9) - 0.35 * tumour.radius * pen.noise(7)
+    pen.paint(within * _inside(swelling, 0.10) * (0.35 + 0.5 * seen), tissue.oedema)
+    pen.paint(within * _inside(edge, 0.04) * seen, 0.45 * tissue.enhancing + 0.55 * tissue.grey)
+    rim = tumour.radius * rng.uniform(0.18, 0.40)
+    broken = np.clip(0.75 + 0.45 * pen.noise(9), 0, 1)
+    pen.paint(within * _inside(edge, 0.03) * broken * seen, tissue.enhancing)
+    if rng.random() < 0.8:
+        pen.paint(within * _inside(edge + rim + 0.15 * tumour.radius * pen.noise(11), 0.04) * seen, tissue.dead)
+
+
+def _draw_meningioma(pen: _Pen, tissue: _Tissue, tumour: _Tumour, brain: np.ndarray) -> None:
+    pen.x, pen.y = pen.undisturbed
+    seen = tumour.visibility
+    within = _inside(brain - 0.012)
+    edge = _lobes(pen, tumour, 0.12)
+    if pen.rng.random() < 0.4:
+        pen.paint(within * _inside(edge - 0.5 * tumour.radius - 0.05 * pen.noise(6), 0.12) * 0.6 * seen, tissue.oedema)
+    pen.paint(within * _inside(edge - 0.014) * 0.7 * seen, tissue.fluid)
+    pen.paint(within * _inside(edge) * seen, tissue.enhancing * (0.95 + 0.03 * pen.noise(14)))
+    tail = np.maximum(np.abs(brain) - 0.012, edge - 0.7 * tumour.radius)
+    pen.paint(_inside(tail) * seen, tissue.enhancing)
+
+
+def _draw_pituitary(pen: _Pen, tissue: _Tissue, tumour: _Tumour, brain: np.ndarray) -> None:
+    pen.x, pen.y = pen.undisturbed
+    rng = pen.rng
+    below = _lobes(pen, tumour, 0.15)
+    above = pen.ellipse(tumour.x, tumour.y - 0.8 * tumour.radius, 0.65 * tumour.radius, 0.6 * tumour.radius)
+    edge = np.minimum(below, above) if rng.random() < 0.5 else below
+    pen.paint(_inside(edge, 0.03) * tumour.visibility, 0.88 * tissue.enhancing * (1 + 0.06 * pen.noise(12)))
+    if rng.random() < 0.2:
+        cyst = pen.ellipse(tumour.x, tumour.y, 0.4 * tumour.radius, 0.35 * tumour.radius)
+        pen.paint(_inside(cyst, 0.03) * tumour.visibility, tissue.dead)
+
+
+_TUMOURS = {"glioma": _draw_glioma, "meningioma": _draw_meningioma, "pituitary": _draw_pituitary}
+
+
+def _draw_distractor(pen: _Pen, tissue: _Tissue, view: _View) -> None:
+    """Paint something harmless that could be taken for a tumour."""
+    rng = pen.rng
+    x, y, a, b = view.brain
+    angle, part = rng.uniform(0, 2 * math.pi), rng.uniform(0.2, 0.9)
+    x, y, size = x + part * a * math.cos(angle), y + part * b * math.sin(angle), rng.uniform(0.025, 0.07)
+    kind = rng.integers(3)
+    if kind == 0:
+        pen.fill(pen.ellipse(x, y, size, size * rng.uniform(0.6, 1)), tissue.fluid, 0.03)
+    elif kind == 1:
+        pen.fill(pen.ellipse(x, y, 0.4 * size, 1.5 * size, rng.uniform(0, 180)), 0.85 * tissue.enhancing, 0.03)
+    else:
+        pen.fill(pen.ellipse(x, y, 0.6 * size, 0.6 * size) + 0.01 * pen.noise(20), 0.85 * tissue.enhancing, 0.03)
+
+
+def _scan(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Add what a scanner adds: uneven coils, noise (Rician, as in magnitude images), window and gamma."""
+    side = np.linspace(-1, 1, SIZE, dtype=np.float32)
+    x, y = np.meshgrid(side, side)
+    slope, bend = rng.normal(0, BIAS, 2).tolist(), rng.normal(0, BIAS, 3).tolist()
+    coils = np.exp(slope[0] * x + slope[1] * y + bend[0] * x * y + bend[1] * x**2 + bend[2] * y**2)
+    deviation = rng.uniform(*NOISE)
+    real, imaginary = deviation * rng.standard_normal((2, SIZE, SIZE), dtype=np.float32)
+    magnitude = np.hypot(image * coils + real, imaginary)
+    return np.clip(magnitude * rng.uniform(0.85, 1.15), 0, 1) ** rng.uniform(0.85, 1.25)
