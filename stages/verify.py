@@ -1,0 +1,61 @@
+"""Decode and check every scan once and find copies: data/raw -> data/scans, metrics/data.json."""
+
+import time
+
+import numpy as np
+
+from stages import common
+from tumorclip import files
+from tumorclip.params import Params
+from tumorclip.scans import audit, reading
+
+SCAN_COLUMNS = ["path", "class", "official_split", "width", "height", "mode", "pixel_hash", "group"]
+
+
+def main(params: Params) -> None:
+    start = time.perf_counter()
+    found = reading.find(common.RAW)
+    reading.check_classes([(file.official_split, file.class_name) for file in found], params.class_names)
+    with files.whole_folder(common.SCANS) as folder:
+        scans, unreadable = reading.read(
+            common.RAW,
+            found,
+            folder,
+            params.verify.image_size,
+            params.verify.colour,
+            params.verify.max_unreadable,
+            params.verify.max_pixels,
+            params.machine.workers,
+        )
+        reading.check_classes([(scan.official_split, scan.class_name) for scan in scans], params.class_names)
+        pairs = audit.exact_copies([scan.pixel_hash for scan in scans])
+        groups = audit.group(len(scans), pairs)
+        rows = []
+        for scan, group in zip(scans, groups.tolist(), strict=True):
+            row = scan._asdict() | {"class": scan.class_name, "group": group}
+            rows.append({column: row[column] for column in SCAN_COLUMNS})
+        files.write_csv(folder / "scans.csv", SCAN_COLUMNS, rows)
+        files.write_csv(folder / "pairs.csv", list(audit.Pair._fields), [pair._asdict() for pair in pairs])
+    summary = audit.summarise(
+        np.array([scan.official_split for scan in scans]), np.array([scan.class_name for scan in scans]), groups, pairs
+    )
+    files.write_json(
+        common.METRICS / "data.json",
+        {
+            "files": len(found),
+            "decoded": len(scans),
+            "unreadable_files": len(unreadable),
+            "colour_files": sum(scan.has_colour for scan in scans),
+            **summary,
+            "unreadable": [file._asdict() for file in unreadable],
+        },
+    )
+    print(
+        f"verify: {len(scans)} scans, {len(unreadable)} files unreadable, "
+        f"{summary['copy_pairs']['total']} exact copies, {summary['leaked_test_scans']['total']} test scans leaked, "
+        f"{time.perf_counter() - start:.1f} s"
+    )
+
+
+if __name__ == "__main__":
+    common.run(main)
