@@ -1,0 +1,193 @@
+"""What the figures say, read back from what they draw."""
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Annotation
+from PIL import Image
+
+from tumorclip.results import figures
+from tumorclip.results.scoring import score
+
+CLASSES = ["glioma", "meningioma", "notumor", "pituitary"]
+# The original project's test predictions (rows: actual) and its training accuracy in both epochs.
+ORIGINAL = np.array([[99, 96, 0, 105], [9, 171, 52, 74], [2, 50, 313, 40], [3, 12, 5, 280]])
+ORIGINAL_TRAIN_ACCURACY = [0.3421, 0.5776]
+
+
+def scores(confusion: np.ndarray, names: list[str]) -> dict:
+    actual, predicted = np.indices(confusion.shape)
+    return score(
+        np.repeat(actual.ravel(), confusion.ravel()), np.repeat(predicted.ravel(), confusion.ravel()), names, None
+    )
+
+
+def texts(figure: Figure) -> list[str]:
+    """The annotations inside the axes, without the note under the title, in the order in which they were drawn."""
+    return [text.get_text() for text in figure.axes[0].texts if isinstance(text, Annotation)][1:]
+
+
+def note(figure: Figure) -> str:
+    return figure.axes[0].texts[0].get_text()
+
+
+def line(figure: Figure, label: str) -> list[tuple[float, float]]:
+    """The points of the line whose legend entry starts with `label`."""
+    (found,) = [line for line in figure.axes[0].lines if line.get_label().startswith(label)]
+    return list(zip(*map(list, found.get_data()), strict=True))
+
+
+def legend(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def tick_labels(axis) -> list[str]:
+    return [label.get_text() for label in axis.get_ticklabels()]
+
+
+def test_training_loss_shows_every_step_its_running_mean_and_the_validation_loss():
+    losses = [float(value) for value in range(80, 0, -1)]
+    losses[40] += 50
+    figure = figures.training_loss(losses, [70, 30])
+    assert line(figure, "each step") == list(zip(range(1, 81), losses, strict=True))
+    mean = dict(line(figure, "mean over 5 steps"))
+    assert mean[41] == pytest.approx(np.mean(losses[38:43]))
+    assert mean[1] == pytest.approx(np.mean(losses[:3]))
+    assert line(figure, "validation") == [(40, 70), (80, 30)]
+    assert legend(figure) == ["each step", "mean over 5 steps", "validation, every epoch"]
+    assert (figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()) == ("step", "loss (cross-entropy, nats)")
+    assert figure.axes[0].get_ylim()[0] == 0
+    assert figure.axes[0].get_ylim()[1] > max(losses)
+
+
+def test_training_loss_of_the_original_projects_length_without_validation():
+    figure = figures.training_loss(np.linspace(2.2, 1.5, 1428).tolist())
+    assert legend(figure) == ["each step", "mean over 71 steps"]
+    assert note(figure) == "1,428 steps"
+
+
+def test_train_vs_test_accuracy_shows_both_histories_the_best_epoch_and_the_test_line():
+    figure = figures.train_vs_test_accuracy([0.5, 0.7, 0.9], 0.815, [0.45, 0.8, 0.75], best_epoch=2)
+    assert line(figure, "train") == [(1, 0.5), (2, 0.7), (3, 0.9)]
+    assert line(figure, "validation") == [(1, 0.45), (2, 0.8), (3, 0.75)]
+    assert line(figure, "best epoch") == [(2, 0.8)]
+    assert legend(figure) == ["train", "validation", "best epoch: 2 (80.0%)"]
+    (test,) = [line for line in figure.axes[0].lines if list(line.get_ydata()) == [0.815, 0.815]]
+    assert list(test.get_xdata()) == [0, 1], "from one edge of the axes to the other"
+    assert texts(figure) == ["test\n81.5%"]
+    assert figure.axes[0].get_ylim()[0] == pytest.approx(0.4)
+
+
+def test_the_original_projects_figures():
+    result = scores(ORIGINAL, CLASSES)
+    accuracy = figures.train_vs_test_accuracy(ORIGINAL_TRAIN_ACCURACY, result["accuracy"])
+    assert line(accuracy, "train") == [(1, 0.3421), (2, 0.5776)]
+    assert legend(accuracy) == ["train"]
+    assert texts(accuracy) == ["test\n65.8%"]
+
+    per_class = figures.per_class_accuracy(result)
+    assert texts(per_class) == ["33.0%", "55.9%", "77.3%", "93.3%"]
+    assert [round(bar.get_width(), 4) for bar in per_class.axes[0].patches] == [0.3300, 0.5588, 0.7728, 0.9333]
+    assert tick_labels(per_class.axes[0].yaxis) == [
+        "glioma (300)", "meningioma (306)", "notumor (405)", "pituitary (300)",
+    ]  # fmt: skip
+    assert note(per_class) == "All classes together 65.8% of 1,311 test scans"
+
+    f1 = figures.per_class_f1_score(result)
+    assert texts(f1) == ["0.479", "0.539", "0.808", "0.701"]
+    assert [round(bar.get_width(), 4) for bar in f1.axes[0].patches] == [0.4794, 0.5386, 0.8077, 0.7009]
+    assert note(f1) == "Mean over the classes 0.632"
+
+    matrix = figures.confusion_matrix(result)
+    assert texts(matrix)[::2] == [str(count) for count in ORIGINAL.ravel()]
+    assert texts(matrix)[1::2][:4] == ["33.0%", "32.0%", "0.0%", "35.0%"]
+    assert tick_labels(matrix.axes[0].xaxis) == CLASSES
+    (image,) = matrix.axes[0].images
+    assert np.allclose(image.get_array(), ORIGINAL / ORIGINAL.sum(axis=1, keepdims=True))
+
+
+def test_bars_start_at_zero_and_end_at_one():
+    axes = figures.per_class_accuracy(scores(np.diag([3, 4]), ["a", "b"])).axes[0]
+    assert axes.get_xlim() == (0, 1)
+    assert {bar.get_x() for bar in axes.patches} == {0}
+    assert axes.get_ylim()[0] > axes.get_ylim()[1], "the first class on top"
+
+
+def test_what_is_not_defined_is_said_and_not_drawn_as_zero():
+    result = scores(np.array([[5, 0, 0], [0, 0, 0], [1, 0, 0]]), ["a", "b", "c"])
+    accuracy = figures.per_class_accuracy(result)
+    assert texts(accuracy) == ["100.0%", "not defined", "0.0%"]
+    f1 = figures.per_class_f1_score(result)
+    assert texts(f1) == ["0.909", "not defined", "0.000"]
+    assert note(f1) == "Mean over the classes not defined"
+    assert texts(figures.confusion_matrix(result))[6:12] == ["0", "–"] * 3
+
+
+def luminance(colour: tuple[float, ...]) -> float:
+    """Relative luminance of an RGB colour (WCAG 2.2)."""
+    linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in colour[:3]]
+    return float(np.dot([0.2126, 0.7152, 0.0722], linear))
+
+
+def test_numbers_can_be_read_on_every_colour_of_the_confusion_matrix():
+    names = [f"class {index:02}" for index in range(12)]
+    confusion = np.array([[index * 9, 99 - index * 9, *[0] * 10] for index in range(12)])
+    figure = figures.confusion_matrix(scores(confusion, names))
+    for text in [text for text in figure.axes[0].texts if isinstance(text, Annotation)][1:]:
+        share = confusion[text.xy[1], text.xy[0]] / 99
+        ink = 1.0 if text.get_color() == "white" else 0.0
+        lighter, darker = sorted((luminance(figures.PAPER_TO_INK(share)) + 0.05, ink + 0.05), reverse=True)
+        assert lighter / darker >= 4.5
+
+
+def test_the_colour_map_darkens_evenly_so_that_it_survives_grey_print():
+    luminances = np.array([luminance(figures.PAPER_TO_INK(share)) for share in np.linspace(0, 1, 11)])
+    steps = -np.diff(116 * np.cbrt(luminances) - 16)  # CIE L*, as even as the eye sees it
+    assert steps.min() > 0.75 * steps.mean()
+    assert steps.max() < 1.25 * steps.mean()
+
+
+LONG_NAMES = [
+    "acute disseminated encephalomyelitis", "glioblastoma - IDH wildtype - grade 4", "no_tumour_at_all", "b",
+    "oligodendroglioma_with_1p19q_codeletion", "pituitary", *(f"class {index}" for index in range(6)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("names", [["no", "yes"], LONG_NAMES[:2], CLASSES, LONG_NAMES])
+def test_no_text_of_a_figure_overlaps_another_or_leaves_the_figure(names, tmp_path):
+    confusion = np.full((len(names), len(names)), 12) + np.diag([1234] * len(names))
+    result = scores(confusion, names)
+    drawn = [
+        figures.training_loss([0.7], [0.72]),
+        figures.train_vs_test_accuracy([0.9], 0.93, [0.92], 1),
+        figures.per_class_accuracy(result),
+        figures.per_class_f1_score(result),
+        figures.confusion_matrix(result),
+    ]
+    for figure in drawn:
+        figures.save(figure, tmp_path / "figure.png")
+        figure.draw_without_rendering()
+        axes = figure.axes[0]
+        straight = [text for text in axes.texts if text.get_rotation() == 0] + axes.get_yticklabels()
+        straight += [axes.xaxis.label, axes.yaxis.label] + [
+            text for text in axes.get_xticklabels() if not text.get_rotation()
+        ]
+        boxes = [text.get_window_extent() for text in straight if text.get_text()]
+        for index, box in enumerate(boxes):
+            for other in boxes[:index]:
+                # Half a pixel of touching is no overlap.
+                assert not box.padded(-0.5).overlaps(other.padded(-0.5)), straight[index]
+        pixels = np.asarray(Image.open(tmp_path / "figure.png").convert("L"))
+        border = np.concatenate(
+            [pixels[:8].ravel(), pixels[-8:].ravel(), pixels[:, :8].ravel(), pixels[:, -8:].ravel()]
+        )
+        assert (border == 255).all(), "nothing is cut off at the edge"
+
+
+def test_the_same_figure_gives_the_same_bytes_and_says_nothing_of_when_and_by_what(tmp_path):
+    for name in ("a.png", "b.png"):
+        figures.save(figures.confusion_matrix(scores(ORIGINAL, CLASSES)), tmp_path / name)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    with Image.open(tmp_path / "a.png") as image:
+        assert set(image.info) == {"dpi"}
+        assert min(image.size) >= 700

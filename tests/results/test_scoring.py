@@ -1,0 +1,155 @@
+"""The scores against scikit-learn, against tables computed by hand, and against the original project's publication."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn import metrics
+
+from tumorclip.results.scoring import score
+
+CLASSES = ["glioma", "meningioma", "notumor", "pituitary"]
+
+# The original project's test predictions (rows: actual), counted from its evaluation_metrics.json; what it published.
+ORIGINAL = np.array([[99, 96, 0, 105], [9, 171, 52, 74], [2, 50, 313, 40], [3, 12, 5, 280]])
+ORIGINAL_ACCURACY = 0.6583
+ORIGINAL_TABLE = {
+    "recall": [0.3300, 0.5588, 0.7728, 0.9333],
+    "precision": [0.8761, 0.5198, 0.8459, 0.5611],
+    "f1": [0.4794, 0.5386, 0.8077, 0.7009],
+}
+ORIGINAL_FILE = Path(__file__).parents[3] / "shared/seed/evaluation_metrics.json"
+
+
+def labels(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Actual and predicted class indices, int [N] each, that have this confusion matrix."""
+    actual, predicted = np.indices(confusion.shape)
+    return np.repeat(actual.ravel(), confusion.ravel()), np.repeat(predicted.ravel(), confusion.ravel())
+
+
+def column(result: dict, key: str) -> list:
+    return [row[key] for row in result["classes"]]
+
+
+def test_the_original_projects_predictions_give_its_published_table():
+    result = score(*labels(ORIGINAL), CLASSES, "notumor")
+    assert round(result["accuracy"], 4) == ORIGINAL_ACCURACY
+    for key, published in ORIGINAL_TABLE.items():
+        assert [round(value, 4) for value in column(result, key)] == published
+    assert column(result, "accuracy") == column(result, "recall")
+    assert column(result, "scans") == [300, 306, 405, 300]
+    assert column(result, "predicted") == [113, 329, 370, 499]
+    assert [list(row["predicted_as"].values()) for row in result["classes"]] == ORIGINAL.tolist()
+    assert all(list(row["predicted_as"]) == CLASSES for row in result["classes"])
+    assert result["missed_tumours"] == (0 + 52 + 5) / (300 + 306 + 300)
+    assert result["false_alarms"] == (2 + 50 + 40) / 405
+
+
+@pytest.mark.skipif(not ORIGINAL_FILE.exists(), reason="the original project's files are not beside this repository")
+def test_the_original_projects_own_file_gives_the_same():
+    original = json.loads(ORIGINAL_FILE.read_text())
+    actual, predicted = (
+        np.array([CLASSES.index(name) for name in original[key]]) for key in ("all_labels", "all_preds")
+    )
+    result = score(actual, predicted, CLASSES, "notumor")
+    assert result == score(*labels(ORIGINAL), CLASSES, "notumor")
+    assert result["accuracy"] == pytest.approx(original["overall_accuracy"], abs=1e-9)
+    for row in result["classes"]:
+        published = original["class_metrics"][row["class"]]
+        assert row["accuracy"] == pytest.approx(original["class_accuracies"][row["class"]], abs=1e-9)
+        assert row["precision"] == pytest.approx(published["precision"], abs=1e-9)
+        assert row["recall"] == pytest.approx(published["recall"], abs=1e-9)
+        assert row["f1"] == pytest.approx(published["f1_score"], abs=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_random_predictions_score_as_scikit_learn_has_it(seed):
+    random = np.random.default_rng(seed)
+    count = int(random.integers(2, 12))
+    names = [f"class {index:02}" for index in range(count)]
+    # Every class once on both sides, so that scikit-learn has a value for everything.
+    actual = np.concatenate([np.arange(count), random.integers(0, count, 300)])
+    predicted = np.where(random.random(len(actual)) < 0.7, actual, random.integers(0, count, len(actual)))
+    result = score(actual, predicted, names, names[1])
+    expected = {
+        "scans": len(actual),
+        "accuracy": metrics.accuracy_score(actual, predicted),
+        "balanced_accuracy": metrics.balanced_accuracy_score(actual, predicted),
+        "macro_precision": metrics.precision_score(actual, predicted, average="macro"),
+        "macro_f1": metrics.f1_score(actual, predicted, average="macro"),
+        "missed_tumours": np.mean(predicted[actual != 1] == 1),
+        "false_alarms": np.mean(predicted[actual == 1] != 1),
+    }
+    assert {key: result[key] for key in expected} == pytest.approx(expected, abs=1e-9)
+    assert column(result, "recall") == pytest.approx(metrics.recall_score(actual, predicted, average=None), abs=1e-9)
+    assert column(result, "precision") == pytest.approx(
+        metrics.precision_score(actual, predicted, average=None), abs=1e-9
+    )
+    assert column(result, "f1") == pytest.approx(metrics.f1_score(actual, predicted, average=None), abs=1e-9)
+
+
+def test_two_classes_by_hand():
+    # 8 of 10 healthy and 15 of 30 ill scans are right.
+    result = score(*labels(np.array([[8, 2], [15, 15]])), ["healthy", "ill"], "healthy")
+    assert result["accuracy"] == 23 / 40
+    assert result["balanced_accuracy"] == pytest.approx((0.8 + 0.5) / 2)
+    assert column(result, "precision") == pytest.approx([8 / 23, 15 / 17])
+    assert column(result, "f1") == pytest.approx([16 / 33, 30 / 47])
+    assert result["missed_tumours"] == 0.5
+    assert result["false_alarms"] == 0.2
+
+
+def test_a_class_that_is_never_predicted_has_no_precision_and_f1_zero():
+    result = score(*labels(np.array([[5, 0, 0], [1, 4, 0], [2, 1, 0]])), ["a", "b", "c"], "a")
+    assert column(result, "precision") == [5 / 8, 4 / 5, None]
+    assert column(result, "recall") == [1, 4 / 5, 0]
+    assert column(result, "f1")[2] == 0
+    # A mean over a and b alone would be better than the one of a model that tries c.
+    assert result["macro_precision"] is None
+    assert result["macro_f1"] == pytest.approx((10 / 13 + 8 / 10 + 0) / 3)
+
+
+def test_a_class_without_test_scans_has_no_recall():
+    result = score(*labels(np.array([[5, 1], [0, 0]])), ["a", "b"], "b")
+    assert column(result, "recall") == column(result, "accuracy") == [5 / 6, None]
+    assert column(result, "precision") == [1, 0]
+    assert column(result, "f1") == [10 / 11, 0]
+    assert result["balanced_accuracy"] is None
+    assert result["missed_tumours"] == 1 / 6
+    assert result["false_alarms"] is None
+
+
+def test_a_class_that_does_not_occur_at_all_has_no_score():
+    result = score(np.array([0]), np.array([0]), ["a", "b"], "a")
+    assert (result["scans"], result["accuracy"]) == (1, 1)
+    assert [column(result, key) for key in ("recall", "precision", "f1")] == [[1, None]] * 3
+    assert [result[key] for key in ("balanced_accuracy", "macro_precision", "macro_f1")] == [None] * 3
+    assert (result["missed_tumours"], result["false_alarms"]) == (None, 0)
+
+
+@pytest.mark.parametrize(("confusion", "value"), [(np.diag([4, 5, 6]), 1), (np.roll(np.diag([4, 5, 6]), 1, axis=1), 0)])
+def test_all_right_is_one_and_all_wrong_is_zero(confusion, value):
+    result = score(*labels(confusion), ["a", "b", "c"], None)
+    overall = ("accuracy", "balanced_accuracy", "macro_precision", "macro_f1")
+    assert [result[key] for key in overall] == [value] * 4
+    assert [column(result, key) for key in ("recall", "precision", "f1")] == [[value] * 3] * 3
+
+
+def test_without_a_negative_class_nothing_is_missed_or_alarmed():
+    result = score(*labels(ORIGINAL), CLASSES, None)
+    assert (result["missed_tumours"], result["false_alarms"]) == (None, None)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "confusion", [ORIGINAL, np.array([[5, 0], [1, 0]]), np.array([[5, 1], [0, 0]]), np.eye(2, dtype=int)]
+)
+def test_the_result_is_plain_json_without_a_warning(confusion):
+    result = score(*labels(confusion), CLASSES[: len(confusion)], "glioma")
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
+
+
+def test_nothing_to_score_is_an_error():
+    with pytest.raises(ValueError, match="no test scan"):
+        score(np.array([], dtype=int), np.array([], dtype=int), CLASSES, None)
