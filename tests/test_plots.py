@@ -1,0 +1,124 @@
+"""What `dvc plots show` draws with this repository's dvc.yaml and templates, and that it needs no network."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from html import unescape
+from pathlib import Path
+
+import numpy as np
+import pytest
+import vl_convert
+from PIL import Image
+
+from tumorclip.files import read_json, write_csv, write_json
+from tumorclip.results.scoring import score
+
+ROOT = Path(__file__).parents[1]
+CLASSES = ["glioma", "meningioma", "notumor", "pituitary"]
+CONFUSION = np.array([[20, 3, 0, 1], [2, 21, 0, 4], [5, 0, 25, 0], [0, 6, 0, 22]])
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory):
+    """A DVC repository without Git that holds this project's dvc.yaml and templates, and results made up here."""
+    folder = tmp_path_factory.mktemp("repository")
+    (folder / ".dvc").mkdir()
+    (folder / ".dvc/config").write_text("[core]\n    no_scm = true\n    analytics = false\n")
+    ignored = shutil.ignore_patterns("offline.html", "offline.partial")
+    shutil.copytree(ROOT / ".dvc/plots", folder / ".dvc/plots", ignore=ignored)
+    for name in ("dvc.yaml", "params.yaml"):
+        shutil.copy(ROOT / name, folder)
+
+    columns = ("epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "learning_rate")
+    epochs = [
+        dict(zip(columns, row, strict=True)) for row in ((1, 1.2, 0.4, 1.3, 0.3, 0.1), (2, 0.8, 0.7, 0.9, 0.6, 0))
+    ]
+    write_json(folder / "metrics/train.json", {"best_epoch": 2, "epochs": epochs})
+    steps = [{"step": step, "loss": 1.4 / step, "learning_rate": 0.1} for step in range(1, 9)]
+    write_csv(folder / "plots/steps.csv", ["step", "loss", "learning_rate"], steps)
+    actual, predicted = (np.repeat(index.ravel(), CONFUSION.ravel()) for index in np.indices(CONFUSION.shape))
+    write_json(folder / "metrics/test.json", score(actual, predicted, CLASSES, "notumor"))
+    rows = [{"actual": CLASSES[a], "predicted": CLASSES[p]} for a, p in zip(actual, predicted, strict=True)]
+    write_csv(folder / "plots/predictions.csv", ["actual", "predicted"], rows)
+    (folder / "plots/figures").mkdir()
+    Image.new("L", (4, 4)).save(folder / "plots/figures/training_loss.png")
+    return folder
+
+
+def dvc(folder: Path, *arguments: str) -> str:
+    done = subprocess.run([sys.executable, "-m", "dvc", *arguments], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "WARNING" not in done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def charts(repository):
+    """Vega-Lite specification of every chart, by its title; None for a picture."""
+    shown = json.loads(dvc(repository, "plots", "show", "--json"))
+    assert "errors" not in shown
+    return {
+        plot["content"]["title"]["text"] if plot["type"] == "vega" else name: plot.get("content")
+        for name, plots in shown["data"].items()
+        for plot in plots
+    }
+
+
+def texts(chart: dict) -> list[str]:
+    """All letters and numbers of a chart as Vega draws it."""
+    svg = vl_convert.vegalite_to_svg(chart, vl_version="5.21")
+    return [unescape(text) for text in re.findall(r"<text[^>]*>([^<]*)</text>", svg)]
+
+
+def test_every_result_is_drawn_once(charts, repository):
+    shown = json.loads(dvc(repository, "plots", "show", "--json"))["data"]
+    assert sum(len(plots) for plots in shown.values()) == len(charts)
+    assert set(charts) == {
+        "Loss per epoch",
+        "Accuracy per epoch",
+        "Test scores per class",
+        "Training loss per step",
+        "Test scans by actual and predicted class",
+        "plots/figures/training_loss.png",
+    }
+
+
+def test_the_confusion_matrix_shows_every_count_also_the_zeros(charts):
+    drawn = Counter(text for text in texts(charts["Test scans by actual and predicted class"]) if text.isdigit())
+    assert drawn == Counter(map(str, CONFUSION.ravel()))
+
+
+def test_the_bars_show_accuracy_precision_and_f1_of_every_class(charts, repository):
+    chart = charts["Test scores per class"]
+    rows = read_json(repository / "metrics/test.json")["classes"]
+    scores = [f"{row[key]:.1%}" for key in ("accuracy", "precision", "f1") for row in rows]
+    drawn = texts(chart)
+    assert Counter(text for text in drawn if re.fullmatch(r"\d+\.\d%", text)) == Counter(scores)
+    assert {"0%", "100%", *CLASSES, "accuracy", "precision", "f1"} <= set(drawn), "the bars start at 0 and end at 1"
+
+
+@pytest.mark.parametrize("kind", ["Loss", "Accuracy"])
+def test_epochs_show_train_and_validation(charts, kind):
+    chart = charts[f"{kind} per epoch"]
+    field = chart["encoding"]["y"]["field"]
+    drawn = {(point["field"], point["epoch"]): point[field] for point in chart["data"]["values"]}
+    expected = {"Loss": [1.2, 0.8, 1.3, 0.9], "Accuracy": [0.4, 0.7, 0.3, 0.6]}[kind]
+    names = [f"train_{kind.lower()}", f"val_{kind.lower()}"]
+    assert drawn == dict(zip([(name, epoch) for name in names for epoch in (1, 2)], expected, strict=True))
+    assert {"epoch", "1", "2", *names} <= set(texts(chart))
+    assert "1.5" not in texts(chart), "there is no half epoch"
+
+
+def test_the_page_needs_no_network(repository):
+    subprocess.run([sys.executable, ".dvc/plots/offline.py"], cwd=repository, check=True)
+    dvc(repository, "plots", "show")
+    page = (repository / "dvc_plots/index.html").read_text()
+    assert not re.search(r"""(src|href)\s*=\s*["'](https?:)?//""", page)
+    for name in ("vega", "vegaLite", "vegaEmbed"):
+        assert f"window.{name}=" in page, "Vega itself is in the page"
+    assert page.count("vegaEmbed('#") == 5
+    assert page.count("</script>") == page.count("<script"), "nothing within Vega ends its script early"
