@@ -31,13 +31,13 @@ CLASSES = ("glioma", "meningioma", "notumor", "pituitary")
 SIZE = 192  # pixels per side
 
 # How hard the task is.
-FAINT_SHARE = 0.30  # share of tumours that are faint
-FAINT_VISIBILITY = (0.15, 0.45)  # 0 cannot be seen, 1 is in full contrast
+FAINT_SHARE = 0.10  # share of tumours that are faint
+FAINT_VISIBILITY = (0.20, 0.50)  # 0 cannot be seen, 1 is in full contrast
 CLEAR_VISIBILITY = (0.75, 1.00)
-TUMOUR_RADIUS = {"glioma": (0.10, 0.22), "meningioma": (0.09, 0.20), "pituitary": (0.06, 0.12)}  # the head's is 0.8
-DISTRACTOR_SHARE = 0.35  # share of heads, healthy or not, with a harmless bright vessel, cyst or calcification
-NOISE = (0.015, 0.05)  # standard deviation; white is 1
-BIAS = 0.15  # strength of the slow change in brightness over the image
+TUMOUR_RADIUS = {"glioma": (0.16, 0.27), "meningioma": (0.14, 0.24), "pituitary": (0.10, 0.15)}  # the head's is 0.8
+DISTRACTOR_SHARE = 0.25  # share of heads, healthy or not, with a harmless bright vessel, cyst or calcification
+NOISE = (0.015, 0.04)  # standard deviation; white is 1
+BIAS = 0.08  # strength of the slow change in brightness over the image
 
 COPY_EVERY = {"Training": 50, "Testing": 20}
 COPY_KINDS = ("exact", "near", "mirrored")
@@ -148,11 +148,11 @@ class _Tissue:
 
 
 _CONTRASTS = (
-    _Tissue(0.82, 0.36, 0.05, 0.42, 0.10, 0.36, 0.55, 0.55, 0.90, 0.94, 0.20, 0.32),  # T1 with contrast agent
-    _Tissue(0.62, 0.22, 0.04, 0.30, 0.92, 0.56, 0.34, 0.20, 0.10, 0.70, 0.88, 0.74),  # T2
-    _Tissue(0.52, 0.28, 0.04, 0.30, 0.10, 0.53, 0.40, 0.40, 0.55, 0.78, 0.25, 0.76),  # FLAIR
+    _Tissue(0.58, 0.30, 0.05, 0.32, 0.10, 0.33, 0.48, 0.45, 0.62, 0.98, 0.16, 0.24),  # T1 with contrast agent
+    _Tissue(0.50, 0.22, 0.04, 0.26, 0.72, 0.45, 0.30, 0.20, 0.10, 0.92, 0.98, 0.66),  # T2
+    _Tissue(0.46, 0.26, 0.04, 0.26, 0.10, 0.43, 0.34, 0.35, 0.45, 0.94, 0.25, 0.66),  # FLAIR
 )
-_CONTRAST_SHARES = (0.70, 0.15, 0.15)
+_CONTRAST_SHARES = (0.80, 0.08, 0.12)
 
 
 @dataclass(frozen=True)
@@ -175,9 +175,9 @@ class _Pen:
         self.rng = rng
         side = np.linspace(-1, 1, SIZE, dtype=np.float32)
         x, y = np.meshgrid(side, side)
-        x, y = x - rng.uniform(-0.05, 0.05), y - rng.uniform(-0.05, 0.05)
-        angle = math.radians(rng.normal(0, 5))
-        zoom = rng.uniform(0.94, 1.12)
+        x, y = x - rng.uniform(-0.03, 0.03), y - rng.uniform(-0.03, 0.03)
+        angle = math.radians(rng.normal(0, 4))
+        zoom = rng.uniform(0.98, 1.10)
         self.x = (math.cos(angle) * x + math.sin(angle) * y) / (zoom * rng.uniform(0.95, 1.05))
         self.y = (math.cos(angle) * y - math.sin(angle) * x) / (zoom * rng.uniform(0.95, 1.05))
         self.x = self.x + 0.020 * self.noise(2) + 0.006 * self.noise(7)
@@ -401,8 +401,8 @@ def _draw_cerebellum(pen: _Pen, tissue: _Tissue, distance: np.ndarray, x: float,
 
 def _draw_gland(pen: _Pen, tissue: _Tissue, x: float, y: float) -> None:
     """Paint a healthy pituitary gland, which takes up contrast agent too, and its stalk."""
-    pen.fill(pen.ellipse(x, y - 0.05, 0.012, 0.05), 0.6 * tissue.enhancing)
-    pen.fill(pen.ellipse(x, y, pen.rng.uniform(0.045, 0.065), pen.rng.uniform(0.020, 0.030)), 0.75 * tissue.enhancing)
+    pen.fill(pen.ellipse(x, y - 0.05, 0.012, 0.05), 0.5 * tissue.enhancing)
+    pen.fill(pen.ellipse(x, y, pen.rng.uniform(0.045, 0.065), pen.rng.uniform(0.020, 0.030)), 0.55 * tissue.enhancing)
 
 
 @dataclass(frozen=True)
@@ -438,7 +438,7 @@ def _place_tumour(class_name: str, view: _View, rng: np.random.Generator) -> _Tu
     x, y, a, b = view.brain
     if class_name == "meningioma":
         angle = math.radians(rng.uniform(*view.dura[rng.integers(len(view.dura))]))
-        sunk = 0.75 * radius
+        sunk = 0.6 * radius
         return _Tumour(x + (a - sunk) * math.cos(angle), y + (b - sunk) * math.sin(angle), radius, visibility)
     angle, part = rng.uniform(0, 2 * math.pi), math.sqrt(rng.uniform(0.06, 0.42))
     return _Tumour(x + part * a * math.cos(angle), y + part * b * math.sin(angle), radius, visibility)
@@ -507,9 +507,9 @@ def _draw_distractor(pen: _Pen, tissue: _Tissue, view: _View) -> None:
     if kind == 0:
         pen.fill(pen.ellipse(x, y, size, size * rng.uniform(0.6, 1)), tissue.fluid, 0.03)
     elif kind == 1:
-        pen.fill(pen.ellipse(x, y, 0.4 * size, 1.5 * size, rng.uniform(0, 180)), 0.85 * tissue.enhancing, 0.03)
+        pen.fill(pen.ellipse(x, y, 0.4 * size, 1.5 * size, rng.uniform(0, 180)), 0.75 * tissue.enhancing, 0.03)
     else:
-        pen.fill(pen.ellipse(x, y, 0.6 * size, 0.6 * size) + 0.01 * pen.noise(20), 0.85 * tissue.enhancing, 0.03)
+        pen.fill(pen.ellipse(x, y, 0.6 * size, 0.6 * size) + 0.01 * pen.noise(20), 0.75 * tissue.enhancing, 0.03)
 
 
 def _scan(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -521,4 +521,4 @@ def _scan(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     deviation = rng.uniform(*NOISE)
     real, imaginary = deviation * rng.standard_normal((2, SIZE, SIZE), dtype=np.float32)
     magnitude = np.hypot(image * coils + real, imaginary)
-    return np.clip(magnitude * rng.uniform(0.85, 1.15), 0, 1) ** rng.uniform(0.85, 1.25)
+    return np.clip(magnitude * rng.uniform(0.92, 1.08), 0, 1) ** rng.uniform(0.9, 1.15)
