@@ -1,0 +1,89 @@
+"""A scratch copy of the project, in which a test runs the pipeline as a user would."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parents[1]
+PARTS = ("stages", "tumorclip", "params.yaml", "dvc.yaml", ".dvc/config", ".dvc/.gitignore", ".dvc/plots", ".dvcignore", ".gitignore")
+# What a developer's own machine must not bring into a test: credentials, proxies, caches, an outer DVC or Git run.
+OUTSIDE = ("KAGGLE_", "HF_", "HUGGING", "TRANSFORMERS_", "DVC_", "GIT_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+
+
+class Project:
+    """A scratch copy of the project: a Git repository with one commit, under DVC, with nothing of it run yet.
+
+    Attributes:
+        root: its folder.
+        env: the environment of every command; HOME and the Hugging Face cache lie beside `root`.
+    """
+
+    def __init__(self, folder: Path):
+        self.root = folder / "project"
+        home = folder / "home"
+        home.mkdir()
+        for part in PARTS:
+            source, target = ROOT / part, self.root / part
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if source.is_dir():
+                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(source, target)
+        inherited = {name: value for name, value in os.environ.items() if not name.upper().startswith(OUTSIDE)}
+        self.env = inherited | {
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+            "HOME": str(home),
+            "HF_HOME": str(home / "huggingface"),
+            "NO_PROXY": "127.0.0.1,localhost",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        identity = "-c user.name=Tester -c user.email=tester@example.org"
+        self.run(f"git init -q && git add -A && git {identity} commit -q -m start", check=True)
+        self.run("git config user.name Tester && git config user.email tester@example.org", check=True)
+
+    def run(self, command: str, env: dict[str, str] | None = None, check: bool = False) -> subprocess.CompletedProcess:
+        """Run a shell command in the project, with `env` on top of the environment; stderr goes to `.stdout` too."""
+        done = subprocess.run(
+            command,
+            shell=True,
+            cwd=self.root,
+            env=self.env | (env or {}),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=600,
+        )
+        assert not check or done.returncode == 0, done.stdout
+        return done
+
+    def set(self, key: str, value: object) -> None:
+        """Set a parameter, given by its dotted name, in params.yaml."""
+        yaml = YAML()
+        path = self.root / "params.yaml"
+        content = yaml.load(path)
+        *sections, name = key.split(".")
+        section = content
+        for part in sections:
+            section = section[part]
+        assert name in section, f"params.yaml has no {key}"
+        section[name] = value
+        with path.open("w", encoding="utf-8") as file:
+            yaml.dump(content, file)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def make_project(tmp_path_factory) -> Callable[[], Project]:
+    """For fixtures that several tests of a module share: each call makes another project."""
+    return lambda: Project(tmp_path_factory.mktemp("project"))
