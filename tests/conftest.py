@@ -11,7 +11,10 @@ import pytest
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[1]
-PARTS = ("stages", "tumorclip", "params.yaml", "dvc.yaml", ".dvc/config", ".dvc/.gitignore", ".dvc/plots", ".dvcignore", ".gitignore")
+PARTS = (
+    *("stages", "tumorclip", "params.yaml", "dvc.yaml"),
+    *(".dvc/config", ".dvc/.gitignore", ".dvc/plots", ".dvcignore", ".gitignore"),
+)
 # What a developer's own machine must not bring into a test: credentials, proxies, caches, an outer DVC or Git run.
 OUTSIDE = ("KAGGLE_", "HF_", "HUGGING", "TRANSFORMERS_", "DVC_", "GIT_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
