@@ -15,8 +15,7 @@ help:
 setup: .venv/.ready
 
 repro: .venv/.ready
-	@if test ! -e .git; then .venv/bin/dvc config --local core.no_scm true; \
-	elif grep -qs no_scm .dvc/config.local; then .venv/bin/dvc config --local --unset core.no_scm; fi
+	@if test -e .git && grep -qs no_scm .dvc/config.local; then .venv/bin/dvc config --local --unset core.no_scm; fi
 	@$(RUN) dvc repro
 
 test: .venv/.ready-test
@@ -34,6 +33,8 @@ lint: .venv/.ready-test
 	{ rm -rf .venv; echo "error: $(PYTHON) cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 	@echo "Installing into .venv (once; PyTorch with its CUDA libraries takes 5.5 GB, see the README for a smaller one)"
 	@$(PIP) --requirement requirements.txt
+	@test -e .git || .venv/bin/dvc config --local core.no_scm true
+	@.venv/bin/python .dvc/plots/offline.py
 	@touch $@
 
 .venv/.ready-test: requirements-test.txt .venv/.ready

@@ -33,6 +33,10 @@ def run(main: Callable[[params.Params], None]) -> None:
         _end(1, str(error))
     except KeyboardInterrupt:
         _end(130, "stopped by the user; `dvc repro` starts this stage again")
+    except FileNotFoundError as error:
+        if not str(error.filename).startswith(("data/", "metrics/", "models/", "plots/")):
+            raise
+        _end(1, f"{error.filename} is missing, which an earlier stage makes; `dvc repro` runs them in order")
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise

@@ -39,7 +39,7 @@ def main(params: Params) -> None:
             for row, winner, shares in zip(rows, predicted, probabilities, strict=True)
         ),
     )
-    print(f"evaluate: accuracy {result['accuracy']:.4f} on {len(rows)} test scans, macro F1 {result['macro_f1']:.4f}")
+    print(f"evaluate: {len(rows)} test scans, accuracy {result['accuracy']:.4f}")
 
 
 if __name__ == "__main__":
