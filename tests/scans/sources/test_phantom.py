@@ -77,8 +77,10 @@ def test_a_copy_is_planted_only_where_its_original_is_drawn():
 @pytest.fixture
 def tumour_alone(monkeypatch: pytest.MonkeyPatch):
     """What full visibility adds to a scan, without noise and distractors: float [SIZE, SIZE]."""
-    for name, value in (("FAINT_SHARE", 0), ("NOISE", (0, 0)), ("BIAS", 0), ("_CONTRAST_SHARES", (1, 0, 0))):
+    for name, value in (("FAINT_SHARE", 0), ("NOISE", (0, 0)), ("BIAS", 0)):
         monkeypatch.setattr(phantom, name, value)
+
+    monkeypatch.setattr(phantom, "CONTRAST_SHARES", dict.fromkeys(phantom.CLASSES, (1, 0, 0)))
 
     def difference(class_name: str, index: int) -> np.ndarray:
         pictures = []

@@ -39,6 +39,21 @@ DISTRACTOR_SHARE = 0.25  # share of heads, healthy or not, with a harmless brigh
 NOISE = (0.015, 0.04)  # standard deviation; white is 1
 BIAS = 0.08  # strength of the slow change in brightness over the image
 
+# As in public collections, where each class comes from its own hospitals, view and contrast hint at the class. The
+# more alike these rows are, the more the tumour itself must be seen. A pituitary tumour is in no slice above the eyes.
+VIEW_SHARES = {  # axial, axial through the eyes, coronal, sagittal
+    "glioma": (0.60, 0.06, 0.22, 0.12),
+    "meningioma": (0.16, 0.06, 0.60, 0.18),
+    "notumor": (0.70, 0.22, 0.04, 0.04),
+    "pituitary": (0.0, 0.06, 0.14, 0.80),
+}
+CONTRAST_SHARES = {  # T1 with contrast agent, T2, FLAIR
+    "glioma": (0.85, 0.02, 0.13),
+    "meningioma": (0.92, 0.03, 0.05),
+    "notumor": (0.35, 0.55, 0.10),
+    "pituitary": (0.92, 0.03, 0.05),
+}
+
 COPY_EVERY = {"Training": 50, "Testing": 20}
 COPY_KINDS = ("exact", "near", "mirrored")
 
@@ -115,8 +130,8 @@ def _write(into: Path, file: File) -> None:
 def render(scan: Scan) -> tuple[np.ndarray, int]:
     """Draw one scan: float [SIZE, SIZE] from 0 (black) to 1 (white), and the JPEG quality it is to be saved with."""
     rng = scan.random()
-    view = _VIEWS[rng.choice(len(_VIEWS), p=_VIEW_SHARES_PITUITARY if scan.class_name == "pituitary" else _VIEW_SHARES)]
-    tissue = _CONTRASTS[rng.choice(len(_CONTRASTS), p=_CONTRAST_SHARES)]
+    view = _VIEWS[rng.choice(len(_VIEWS), p=VIEW_SHARES[scan.class_name])]
+    tissue = _CONTRASTS[rng.choice(len(_CONTRASTS), p=CONTRAST_SHARES[scan.class_name])]
     pen = _Pen(rng)
     tumour = _place_tumour(scan.class_name, view, rng)
     if tumour:
@@ -152,7 +167,6 @@ _CONTRASTS = (
     _Tissue(0.50, 0.22, 0.04, 0.26, 0.72, 0.45, 0.30, 0.20, 0.10, 0.92, 0.98, 0.66),  # T2
     _Tissue(0.46, 0.26, 0.04, 0.26, 0.10, 0.43, 0.34, 0.35, 0.45, 0.94, 0.25, 0.66),  # FLAIR
 )
-_CONTRAST_SHARES = (0.80, 0.08, 0.12)
 
 
 @dataclass(frozen=True)
@@ -423,8 +437,6 @@ _VIEWS = (
     _View(_draw_coronal, (0, -0.14, 0.57, 0.54), ((-190, 10),), (0, 0.25)),
     _View(_draw_sagittal, (0.03, -0.22, 0.70, 0.49), ((-185, 5),), (-0.13, 0.20)),
 )
-_VIEW_SHARES = (0.40, 0.12, 0.24, 0.24)
-_VIEW_SHARES_PITUITARY = (0.0, 0.24, 0.38, 0.38)
 
 
 def _place_tumour(class_name: str, view: _View, rng: np.random.Generator) -> _Tumour | None:
