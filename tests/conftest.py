@@ -27,10 +27,21 @@ class Project:
         env: the environment of every command; HOME and the Hugging Face cache lie beside `root`.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, like: "Project | None" = None):
         self.root = folder / "project"
-        home = folder / "home"
-        home.mkdir()
+        inherited = {name: value for name, value in os.environ.items() if not name.upper().startswith(OUTSIDE)}
+        self.env = inherited | {
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+            "HOME": str(folder / "home"),
+            "HF_HOME": str(folder / "home/huggingface"),
+            "NO_PROXY": "127.0.0.1,localhost",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        if like:
+            shutil.copytree(like.root, self.root)
+            shutil.copytree(like.env["HOME"], self.env["HOME"])
+            return
+        Path(self.env["HOME"]).mkdir()
         for part in PARTS:
             source, target = ROOT / part, self.root / part
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -38,17 +49,8 @@ class Project:
                 shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
             else:
                 shutil.copy(source, target)
-        inherited = {name: value for name, value in os.environ.items() if not name.upper().startswith(OUTSIDE)}
-        self.env = inherited | {
-            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
-            "HOME": str(home),
-            "HF_HOME": str(home / "huggingface"),
-            "NO_PROXY": "127.0.0.1,localhost",
-            "PYTHONDONTWRITEBYTECODE": "1",
-        }
-        identity = "-c user.name=Tester -c user.email=tester@example.org"
-        self.run(f"git init -q && git add -A && git {identity} commit -q -m start", check=True)
-        self.run("git config user.name Tester && git config user.email tester@example.org", check=True)
+        self.run("git init -q && git config user.name Tester && git config user.email tester@example.org", check=True)
+        self.run("git add -A && git commit -q -m start", check=True)
 
     def run(self, command: str, env: dict[str, str] | None = None, check: bool = False) -> subprocess.CompletedProcess:
         """Run a shell command in the project, with `env` on top of the environment; stderr goes to `.stdout` too."""
@@ -81,12 +83,12 @@ class Project:
             yaml.dump(content, file)
 
 
+@pytest.fixture(scope="session")
+def make_project(tmp_path_factory) -> Callable[..., Project]:
+    """Makes another project with each call: a fresh one, or one that is `like` another and goes on from there."""
+    return lambda like=None: Project(tmp_path_factory.mktemp("scratch"), like)
+
+
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
-    return Project(tmp_path)
-
-
-@pytest.fixture(scope="module")
-def make_project(tmp_path_factory) -> Callable[[], Project]:
-    """For fixtures that several tests of a module share: each call makes another project."""
-    return lambda: Project(tmp_path_factory.mktemp("project"))
+def project(make_project) -> Project:
+    return make_project()

@@ -1,5 +1,6 @@
 """A checkpoint from the Hugging Face hub, every file of it held to the hash under which the hub lists it."""
 
+import contextlib
 import errno
 import hashlib
 import re
@@ -13,6 +14,7 @@ from tumorclip.errors import UserError
 
 ATTEMPTS = 4
 FIRST_WAIT = 1.0  # seconds; doubles with every attempt
+TIMEOUT = 30.0  # seconds without a byte
 SUPPORT = re.compile(
     r"config\.json|preprocessor_config\.json|processor_config\.json|tokenizer\.json|tokenizer_config\.json|"
     r"vocab\.(json|txt)|merges\.txt|special_tokens_map\.json|added_tokens\.json|(spiece|sentencepiece.*)\.model"
@@ -78,24 +80,23 @@ def _list(name: str, revision: str | None) -> tuple[str, dict[str, str], bool]:
     A hash is a SHA-256 (64 digits; large files) or a Git blob id (40 digits).
     """
     from huggingface_hub import HfApi
-    from huggingface_hub.hf_api import RepoFile
 
     api = HfApi()
     try:
         commit = api.resolve_revision(name, revision=revision).resolved
-        tree = list(api.list_repo_tree(name, revision=commit, recursive=True))
+        files = api.model_info(name, revision=commit, files_metadata=True).siblings
     except Exception as error:
         if not _is_unreachable(error) or not (cached := _list_cached(name, revision)):
             raise
         print(f"hub: cannot be reached; using commit {cached[0]} of {name} from the cache", file=sys.stderr)
         return *cached, True
-    files = [file for file in tree if isinstance(file, RepoFile) and "/" not in file.path]
-    return commit, {file.path: file.lfs.sha256 if file.lfs else file.blob_id for file in files}, False
+    hashes = {file.rfilename: file.lfs.sha256 if file.lfs else file.blob_id for file in files}
+    return commit, {path: value for path, value in hashes.items() if "/" not in path}, False
 
 
 def _list_cached(name: str, revision: str | None) -> tuple[str, dict[str, str]] | None:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
+    from huggingface_hub import get_cached_repo_tree, snapshot_download
+    from huggingface_hub.errors import CachedRepoTreeNotFoundError, LocalEntryNotFoundError
 
     try:
         folder = Path(snapshot_download(name, revision=revision, allow_patterns=["config.json"], local_files_only=True))
@@ -103,6 +104,10 @@ def _list_cached(name: str, revision: str | None) -> tuple[str, dict[str, str]] 
         return None
     # Each file of a snapshot is a link to one that has its hash for a name.
     hashes = {file.name: file.readlink().name if file.is_symlink() else "" for file in folder.iterdir()}
+    with contextlib.suppress(CachedRepoTreeNotFoundError):  # the cache was filled by another program
+        listed = {file.path for file in get_cached_repo_tree(name, revision=revision)}
+        # A file that is listed but was never downloaded is found missing later, if it is needed.
+        hashes |= dict.fromkeys((path for path in listed - set(hashes) if "/" not in path), "")
     return folder.name, hashes
 
 
@@ -142,6 +147,7 @@ def _delete(file: Path) -> None:
 def _patiently(name: str, revision: str | None, request):
     """Return what `request` returns; try again after what may pass, and end other errors in a UserError."""
     for attempt in range(1, ATTEMPTS + 1):
+        _limit_time()
         try:
             return request()
         # The hub's client, its two ways of transport and its cache raise kinds that share no base.
@@ -154,6 +160,21 @@ def _patiently(name: str, revision: str | None, request):
         wait = FIRST_WAIT * 2 ** (attempt - 1)
         print(f"hub: {problem.split('; ')[0]}; trying again in {wait:.0f} s", file=sys.stderr)
         time.sleep(wait)
+
+
+def _limit_time() -> None:
+    """Give the client's session a time limit for the requests that it sends without one."""
+    from huggingface_hub.utils import get_session
+
+    hooks = get_session().event_hooks["request"]
+    if _with_limits not in hooks:
+        hooks.append(_with_limits)
+
+
+def _with_limits(request) -> None:
+    given = request.extensions.get("timeout", {})
+    limits = {kind: given.get(kind) or TIMEOUT for kind in ("connect", "read", "write", "pool")}
+    request.extensions["timeout"] = limits
 
 
 def _is_unreachable(error: Exception) -> bool:

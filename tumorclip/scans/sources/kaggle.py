@@ -31,6 +31,7 @@ FIRST_WAIT = 1.0  # seconds; doubles with every attempt that brings nothing
 LONGEST_WAIT = 120.0  # seconds; a Retry-After beyond it ends the download
 CONNECT_TIMEOUT = 15.0  # seconds
 SILENCE_TIMEOUT = 60.0  # seconds without a byte
+CHUNK = 2**16  # bytes; what has come of a chunk when the connection is cut is lost
 CREDENTIALS = (
     "KAGGLE_API_TOKEN (or ~/.kaggle/access_token), or KAGGLE_USERNAME and KAGGLE_KEY (or ~/.kaggle/kaggle.json)"
 )
@@ -135,7 +136,8 @@ def _fetch(dataset: str, incoming: Path) -> None:
                     "free some space and run `dvc repro` again"
                 )
             # A retry of the client's own would reuse the signed address, and store the error if that has expired.
-            super().download_file(response, outfile, *arguments, max_retries=0, timeout=SILENCE_TIMEOUT, **keywords)
+            keywords |= {"max_retries": 0, "timeout": SILENCE_TIMEOUT, "chunk_size": CHUNK}
+            super().download_file(response, outfile, *arguments, **keywords)
 
     incoming.parent.mkdir(parents=True, exist_ok=True)
     client = Client()

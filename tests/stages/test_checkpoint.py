@@ -1,0 +1,174 @@
+"""The checkpoint stage through `dvc repro`, with the real huggingface_hub client against a loopback server."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from servers.hub import Hub
+from servers.loopback import Answer
+from transformers import CLIPModel
+
+from tumorclip.clip import tiny
+
+NAME = "somebody/small-clip"
+
+
+@pytest.fixture(scope="module")
+def safetensors(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("safetensors")
+    tiny.build(folder, seed=7)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def with_older_checkpoint(make_project):
+    """A project that has run before, with the tiny checkpoint."""
+    project = make_project()
+    project.run("dvc repro checkpoint && git add -A && git commit -q -m older", check=True)
+    return project
+
+
+@pytest.fixture
+def project(with_older_checkpoint, make_project):
+    project = make_project(like=with_older_checkpoint)
+    project.set("checkpoint.name", NAME)
+    return project
+
+
+@pytest.fixture
+def hub(safetensors):
+    with Hub(NAME, safetensors).running() as server:
+        yield server
+
+
+def repro(project, hub, **env):
+    return project.run("dvc repro checkpoint", env=hub.env() | env)
+
+
+def described(project) -> dict:
+    return json.loads((project.root / "models/pretrained/checkpoint.json").read_text())
+
+
+def assert_it_arrived(project, done, hub):
+    assert done.returncode == 0, done.stdout
+    assert described(project) == {"name": NAME, "revision": hub.commit}
+    names = {path.name for path in (project.root / "models/pretrained").iterdir()}
+    assert "model.safetensors" in names and not [name for name in names if name.endswith(".bin")]
+
+
+def assert_it_failed(project, done, *words):
+    """One line of ours with all `words`, no traceback, nothing half done, and the older checkpoint can be had."""
+    errors = [line for line in done.stdout.splitlines() if line.startswith("error: ")]
+    assert done.returncode != 0 and len(errors) == 1, done.stdout
+    assert "Traceback" not in done.stdout
+    for word in words:
+        assert word in errors[0]
+    assert not list((project.root / "models").glob("*pretrained*")), "a half-written checkpoint is left"
+    project.run("dvc checkout models/pretrained", check=True)
+    assert described(project) == {"name": "tiny", "revision": None}
+
+
+def test_a_checkpoint_arrives(project, hub, safetensors):
+    assert_it_arrived(project, repro(project, hub), hub)
+    sent = CLIPModel.from_pretrained(safetensors).state_dict()
+    arrived = CLIPModel.from_pretrained(project.root / "models/pretrained").state_dict()
+    assert sent.keys() == arrived.keys() and all(torch.equal(sent[name], arrived[name]) for name in sent)
+
+
+@pytest.mark.slow
+def test_a_checkpoint_comes_from_the_cache_without_a_network(project, hub):
+    assert_it_arrived(project, repro(project, hub), hub)
+    project.run("git checkout -q dvc.lock && dvc checkout -q models/pretrained", check=True)
+    project.set("checkpoint.seed", 1)
+    seen = len(hub.requests)
+    done = repro(project, hub, HF_HUB_OFFLINE="1")
+    assert_it_arrived(project, done, hub)
+    assert "from the cache" in done.stdout and len(hub.requests) == seen
+
+
+def test_a_flipped_bit_is_found(project, hub):
+    hub.flipped = ["model.safetensors"] * 2
+    done = repro(project, hub)
+    assert_it_failed(project, done, f"model.safetensors of {NAME} does not match the hash", "deleted from the cache")
+    assert_it_arrived(project, repro(project, hub), hub)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", ["model.safetensors", "config.json"])
+def test_a_bit_that_flips_once_is_mended(project, hub, file):
+    hub.flipped = [file]
+    done = repro(project, hub)
+    assert_it_arrived(project, done, hub)
+    assert f"{file} of {NAME} is damaged; downloading it again" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["info", "tree", "body"])
+@pytest.mark.parametrize("fault", [Answer(429, headers={"Retry-After": "1"}), Answer(500)], ids=["429", "500"])
+def test_a_busy_hub_is_asked_again(project, hub, kind, fault):
+    hub.faults[kind] = [fault]
+    assert_it_arrived(project, repro(project, hub), hub)
+    assert not hub.faults[kind]
+
+
+@pytest.mark.slow
+def test_a_connection_cut_in_the_middle(project, hub):
+    # The client keeps whole blocks of 10 MB, so this small file starts again; test_hub.py has a large one.
+    hub.faults["body"] = [Answer(cut_at=3_000_000)]
+    assert_it_arrived(project, repro(project, hub), hub)
+    assert not hub.faults["body"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (Answer(401, b"{}"), ("(401)", "HF_TOKEN")),
+        (Answer(403, b"{}", {"X-Error-Code": "GatedRepo"}), ("gated", "accept its terms", "HF_TOKEN")),
+        (Answer(403, b"{}"), ("(403)", "HF_TOKEN")),
+        (Answer(404, b"{}", {"X-Error-Code": "RepoNotFound"}), ("no Hugging Face repository", "checkpoint.name")),
+    ],
+    ids=["401", "gated", "403", "404"],
+)
+def test_a_refusal(project, hub, fault, words):
+    hub.faults["info"] = [fault]
+    assert_it_failed(project, repro(project, hub), *words)
+
+
+@pytest.mark.slow
+def test_an_unknown_name_or_revision(project, hub):
+    project.set("checkpoint.revision", "no-such-branch")
+    assert_it_failed(project, repro(project, hub), f"{NAME} has no revision no-such-branch", "checkpoint.revision")
+    project.set("checkpoint.revision", None)
+    project.set("checkpoint.name", "somebody/nothing")
+    assert_it_failed(project, repro(project, hub), "no Hugging Face repository somebody/nothing", "checkpoint.name")
+    project.set("checkpoint.name", "./no such folder")
+    assert_it_failed(project, repro(project, hub), "neither tiny, nor a folder, nor a Hugging Face id")
+
+
+@pytest.mark.slow
+def test_no_network_and_nothing_in_the_cache(project, hub):
+    done = repro(project, hub, HF_ENDPOINT="http://127.0.0.1:9")
+    assert_it_failed(project, done, "cannot be reached", "checkpoint.name to a folder")
+    assert_it_failed(project, repro(project, hub, HF_HUB_OFFLINE="1"), "HF_HUB_OFFLINE")
+
+
+@pytest.mark.slow
+def test_a_connection_that_is_always_cut(project, hub):
+    hub.faults["body"] = [Answer(cut_at=0)] * 100
+    assert_it_failed(project, repro(project, hub), "the connection broke", "check the network")
+
+
+@pytest.mark.slow
+def test_a_folder_is_taken_as_it_is_from_the_root_of_the_repository(project, safetensors):
+    shutil.copytree(safetensors, project.root / "mine")
+    project.run("echo mine >> .git/info/exclude", check=True)
+    done = project.run("dvc exp run --temp -n mine -S checkpoint.name=mine checkpoint")
+    assert done.returncode == 0, done.stdout
+    assert "checkpoint: mine, " in done.stdout
+    (project.root / "mine").rename(project.root / "broken")
+    (project.root / "broken/model.safetensors").unlink()
+    project.set("checkpoint.name", "broken")
+    assert_it_failed(project, project.run("dvc repro checkpoint"), "broken", "cannot be loaded")
