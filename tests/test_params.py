@@ -36,10 +36,10 @@ def test_an_integer_is_a_number_where_a_float_is_wanted(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("epochs: 15 ", "epochs: -1 ", "train.epochs is -1; it must be greater than or equal to 1"),
-        ("epochs: 15 ", "epochs: 1.5 ", "train.epochs is 1.5; it must be a valid integer"),
-        ("epochs: 15 ", "epochs: true ", "train.epochs is True; it must be a valid integer"),
-        ("epochs: 15 ", "epcohs: 15 ", "unknown key train.epcohs; the keys there are objective, epochs, "),
+        ("epochs: 14 ", "epochs: -1 ", "train.epochs is -1; it must be greater than or equal to 1"),
+        ("epochs: 14 ", "epochs: 1.5 ", "train.epochs is 1.5; it must be a valid integer"),
+        ("epochs: 14 ", "epochs: true ", "train.epochs is True; it must be a valid integer"),
+        ("epochs: 14 ", "epcohs: 15 ", "unknown key train.epcohs; the keys there are objective, epochs, "),
         ("learning_rate: 1e-3 ", "learning_rate: fast ", "train.learning_rate is 'fast'; it must be a valid number"),
         ("learning_rate: 1e-3 ", "learning_rate: .nan ", "train.learning_rate is nan"),
         ("learning_rate: 1e-3 ", "learning_rate: 0 ", "train.learning_rate is 0; it must be greater than 0"),

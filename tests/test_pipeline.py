@@ -64,7 +64,9 @@ def test_a_stage_script_is_short(stage):
 def test_a_light_stage_starts_without_torch(stage):
     heavy = {"torch", "transformers", "matplotlib", "sklearn"}
     for path in all_imports(Path("stages", f"{stage}.py")):
-        top_level = [node for node in ast.parse((ROOT / path).read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)]
+        top_level = [
+            node for node in ast.parse((ROOT / path).read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)
+        ]
         names = {alias.name for node in top_level if isinstance(node, ast.Import) for alias in node.names}
         names |= {node.module for node in top_level if isinstance(node, ast.ImportFrom)}
         assert not heavy & {name.split(".")[0] for name in names}, path
