@@ -1,0 +1,163 @@
+"""The whole pipeline under the real DVC, as a user runs it, on few phantoms."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+RESULTS = ("metrics/data.json", "metrics/split.json", "metrics/train.json", "metrics/test.json", "plots/predictions.csv")
+FIGURES = {"training_loss", "train_vs_test_accuracy", "per_class_accuracy", "per_class_f1_score", "confusion_matrix"}
+
+
+def made_small(project):
+    for key, value in {
+        "data.phantom.train_per_class": 24,
+        "data.phantom.test_per_class": 20,
+        "verify.image_size": 64,
+        "train.epochs": 2,
+        "train.device": "cpu",
+    }.items():
+        project.set(key, value)
+    return project
+
+
+@pytest.fixture(scope="module")
+def finished(make_project):
+    """A project whose pipeline has run once and whose results are committed, as in the repository."""
+    project = made_small(make_project())
+    project.run("dvc repro", check=True)
+    project.run("git add -A && git commit -q -m results", check=True)
+    return project
+
+
+def digests(project, *names: str) -> dict[str, str]:
+    return {name: hashlib.sha256((project.root / name).read_bytes()).hexdigest() for name in names}
+
+
+def test_everything_is_made_and_only_results_are_visible_to_git(finished):
+    assert all((finished.root / name).exists() for name in RESULTS)
+    assert {path.stem for path in (finished.root / "plots/figures").iterdir()} == FIGURES
+    tracked = set(finished.run("git ls-files", check=True).stdout.split())
+    assert {"dvc.lock", *RESULTS, "plots/figures/confusion_matrix.png"} <= tracked
+    assert not any(name.startswith(("data/", "models/")) for name in tracked)
+
+
+def test_a_second_run_runs_no_stage(finished):
+    assert "Running stage" not in finished.run("dvc repro", check=True).stdout
+    assert finished.run("git status --porcelain", check=True).stdout == ""
+
+
+def test_the_machine_section_reruns_nothing(finished):
+    finished.set("machine.workers", 1)
+    assert "Running stage" not in finished.run("dvc repro", check=True).stdout
+    finished.run("git checkout -q params.yaml", check=True)
+
+
+def test_the_same_seeds_give_the_same_bytes(finished):
+    names = (*RESULTS, "plots/steps.csv", "models/finetuned/model.safetensors", "models/finetuned/tumorclip.json")
+    before = digests(finished, *names)
+    finished.run("dvc repro --force", check=True)
+    assert digests(finished, *names) == before
+    finished.run("git checkout -q . && dvc checkout", check=True)
+
+
+def test_an_experiment_and_its_differences(finished):
+    done = finished.run("dvc exp run -n short -S train.epochs=1 -S train.learning_rate=1e-5 -S train.device=cpu")
+    assert done.returncode == 0, done.stdout
+    assert "'verify' didn't change, skipping" in done.stdout
+    assert json.loads((finished.root / "metrics/train.json").read_text())["steps"] < 10
+
+    rows = json.loads(finished.run("dvc params diff --json", check=True).stdout)["params.yaml"]
+    assert {name: (row["old"], row["new"]) for name, row in rows.items()} == {
+        "train.epochs": (2, 1),
+        "train.learning_rate": (1e-3, 1e-5),
+    }
+    metrics = json.loads(finished.run("dvc metrics diff --json", check=True).stdout)
+    assert "accuracy" in metrics["metrics/test.json"] and "val_accuracy" in metrics["metrics/train.json"]
+    assert "short" in finished.run("dvc exp show --csv", check=True).stdout
+    finished.run("dvc plots diff", check=True)
+    assert (finished.root / "dvc_plots/index.html").exists()
+    finished.run("git checkout -q . && dvc checkout", check=True)
+
+
+def test_queued_experiments_run_in_copies_of_the_repository(finished):
+    finished.run("dvc exp run --queue -S 'train.seed=1,2'", check=True)
+    finished.run("dvc queue start -j 1 && dvc queue logs --follow $(dvc queue status | awk 'NR==2 {print $1}')")
+    for _ in range(60):
+        status = finished.run("sleep 2; dvc queue status", check=True).stdout
+        if status.count("Success") == 2 or "Failed" in status:
+            break
+    assert status.count("Success") == 2, status + finished.run("dvc queue logs $(dvc queue status | awk '/Failed/ {print $1}')").stdout
+    assert finished.run("git status --porcelain", check=True).stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("override", "status", "said"),
+    [
+        ("train.epochs=-1", 2, "error: params.yaml: train.epochs is -1; it must be greater than or equal to 1"),
+        ("train.device=cuda:7", 2, "error: train.device is 'cuda:7', but PyTorch finds"),
+        ("train.learning_rate=high", 2, "error: params.yaml: train.learning_rate is 'high'; it must be a valid number"),
+        ("train.batch_size=5000", 1, "error: train.batch_size is 5000, but there are only"),
+        ("data.source=nowhere", 1, "nowhere"),
+    ],
+)
+def test_an_impossible_value_ends_in_one_line_and_the_previous_results_come_back(finished, override, status, said):
+    before = digests(finished, *RESULTS, "models/finetuned/model.safetensors")
+    done = finished.run(f"dvc exp run -S {override}")
+    assert done.returncode != 0
+    assert "Traceback" not in done.stdout
+    assert [line for line in done.stdout.splitlines() if line.startswith("error: ") and said in line], done.stdout
+    # Without DVC in between, the status says whether parameters or something else was wrong.
+    finished.run("git restore params.yaml dvc.lock metrics plots && dvc checkout", check=True)
+    assert digests(finished, *RESULTS, "models/finetuned/model.safetensors") == before
+    assert finished.run("git status --porcelain", check=True).stdout == ""
+
+
+def test_an_unknown_key_is_refused(finished):
+    done = finished.run("dvc exp run -S train.epcohs=3")
+    assert done.returncode != 0 and "train.epcohs" in done.stdout
+    finished.run("git checkout -q .", check=True)
+
+
+def test_the_fine_tuned_folder_stands_alone(finished, tmp_path):
+    shutil.copytree(finished.root / "models/finetuned", tmp_path / "model")
+    program = """
+import sys
+from PIL import Image
+from transformers import CLIPModel, pipeline
+CLIPModel.from_pretrained("model")
+classify = pipeline("zero-shot-image-classification", model="model")
+print(classify(Image.new("L", (64, 64)), candidate_labels=["a glioma", "no tumour"], hypothesis_template="{}")[0])
+assert not any(name.startswith(("tumorclip", "stages")) for name in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "score" in done.stdout
+    ours = json.loads((tmp_path / "model/tumorclip.json").read_text())
+    assert list(ours["classes"]) == ["glioma", "meningioma", "notumor", "pituitary"]
+    assert ours["checkpoint"] == {"name": "tiny", "revision": None}
+
+
+def test_it_runs_in_a_folder_that_is_no_git_repository(project):
+    made_small(project)
+    project.set("train.epochs", 1)
+    shutil.rmtree(project.root / ".git")
+    project.run("dvc config --local core.no_scm true && dvc repro", check=True)
+    assert (project.root / "plots/figures/confusion_matrix.png").exists()
+    assert Path(project.root / "models/finetuned/model.safetensors").exists()
+
+
+def test_class_folders_alone_get_a_test_set(project, tmp_path):
+    made_small(project)
+    project.run("dvc repro download", check=True)
+    shutil.copytree(project.root / "data/raw/Training", tmp_path / "scans")
+    project.set("data.source", str(tmp_path / "scans"))
+    project.run("dvc repro", check=True)
+    counts = json.loads((project.root / "metrics/split.json").read_text())
+    assert counts["test"]["total"] >= 12 and counts["val"]["total"] >= 8
