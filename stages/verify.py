@@ -7,7 +7,7 @@ import numpy as np
 from stages import common
 from tumorclip import files
 from tumorclip.params import Params
-from tumorclip.scans import audit, reading
+from tumorclip.scans import audit, copies, reading
 
 SCAN_COLUMNS = ["path", "class", "official_split", "width", "height", "mode", "pixel_hash", "group"]
 
@@ -28,7 +28,8 @@ def main(params: Params) -> None:
             params.machine.workers,
         )
         reading.check_classes([(scan.official_split, scan.class_name) for scan in scans], params.class_names)
-        pairs = audit.exact_copies([scan.pixel_hash for scan in scans])
+        pixels = np.load(folder / "pixels.npy", mmap_mode="r")
+        pairs = copies.find(pixels, [scan.pixel_hash for scan in scans], params.verify.copy_threshold)
         groups = audit.group(len(scans), pairs)
         rows = []
         for scan, group in zip(scans, groups.tolist(), strict=True):
@@ -52,7 +53,8 @@ def main(params: Params) -> None:
     )
     print(
         f"verify: {len(scans)} scans, {len(unreadable)} files unreadable, "
-        f"{summary['copy_pairs']['total']} exact copies, {summary['leaked_test_scans']['total']} test scans leaked, "
+        f"{summary['copy_pairs']['exact']} exact copies, {summary['distinct_scans']['total']} distinct scans, "
+        f"{summary['leaked_test_scans']['total']} test scans leaked, "
         f"{time.perf_counter() - start:.1f} s"
     )
 

@@ -48,6 +48,7 @@ class Verify(Section):
     colour: bool
     max_unreadable: Annotated[int, Field(ge=0)]
     max_pixels: Annotated[int, Field(ge=1)]
+    copy_threshold: Annotated[float, Field(gt=0, le=1)]
 
 
 class Split(Section):

@@ -50,7 +50,7 @@ def folder(tmp_path: Path) -> Path:
 def test_verify_writes_pixels_tables_and_counts(folder: Path):
     done = run("verify", folder)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("verify: 24 scans, 0 files unreadable, 4 exact copies, 4 test scans leaked")
+    assert done.stdout.startswith("verify: 24 scans, 0 files unreadable, 4 exact copies, 20 distinct scans, 4 test")
     scans = table(folder / "data/scans/scans.csv")
     assert list(scans[0]) == ["path", "class", "official_split", "width", "height", "mode", "pixel_hash", "group"]
     assert [scan["path"] for scan in scans] == sorted(scan["path"] for scan in scans)

@@ -1,7 +1,6 @@
 """Which scans are copies of each other, what that means for the test set, and what else is wrong with the data.
 
-Copies are found as pairs; groups are the connected components of the pairs. What finds pairs of another
-kind (near, mirrored, ...) adds them to the list and changes nothing else.
+Copies are pairs, which copies.py finds; groups are the connected components of the pairs.
 """
 
 from collections.abc import Iterable, Sequence
