@@ -29,7 +29,13 @@ def main(params: Params) -> None:
         )
         reading.check_classes([(scan.official_split, scan.class_name) for scan in scans], params.class_names)
         pixels = np.load(folder / "pixels.npy", mmap_mode="r")
-        pairs = copies.find(pixels, [scan.pixel_hash for scan in scans], params.verify.copy_threshold)
+        pairs = copies.find(
+            pixels,
+            [scan.pixel_hash for scan in scans],
+            params.verify.copy_threshold,
+            params.verify.local_threshold,
+            params.verify.min_overlap,
+        )
         groups = audit.group(len(scans), pairs)
         rows = []
         for scan, group in zip(scans, groups.tolist(), strict=True):

@@ -49,6 +49,8 @@ def test_an_integer_is_a_number_where_a_float_is_wanted(tmp_path):
         ("validation_share: 0.15 ", "validation_share: 1 ", "split.validation_share is 1; it must be less than 1"),
         ("copy_threshold: 0.98 ", "copy_threshold: 0 ", "verify.copy_threshold is 0; it must be greater than 0"),
         ("copy_threshold: 0.98 ", "copy_threshold: 1.1 ", "verify.copy_threshold is 1.1; it must be less than"),
+        ("local_threshold: 0.9 ", "local_threshold: 0 ", "verify.local_threshold is 0; it must be greater than 0"),
+        ("min_overlap: 0.5 ", "min_overlap: 1.1 ", "verify.min_overlap is 1.1; it must be less than"),
         ("colour: false ", "colour: 1 ", "verify.colour is 1; it must be a valid boolean"),
         ("negative_class: notumor ", "negative_class: healthy ", "evaluate.negative_class is 'healthy', which is no"),
         ("source: phantom ", "source: ~ ", "data.source is None; it must be a valid string"),

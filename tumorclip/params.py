@@ -49,6 +49,8 @@ class Verify(Section):
     max_unreadable: Annotated[int, Field(ge=0)]
     max_pixels: Annotated[int, Field(ge=1)]
     copy_threshold: Annotated[float, Field(gt=0, le=1)]
+    local_threshold: Annotated[float, Field(gt=0, le=1)]
+    min_overlap: Annotated[float, Field(gt=0, le=1)]
 
 
 class Split(Section):

@@ -11,7 +11,7 @@ from PIL import Image, ImageFilter
 from tumorclip.scans import audit, copies, reading
 from tumorclip.scans.sources import phantom
 
-THRESHOLD = 0.98
+THRESHOLD, LOCAL_THRESHOLD, MIN_OVERLAP = 0.98, 0.9, 0.5  # those of params.yaml
 Change = Callable[[Image.Image], Image.Image]
 
 
@@ -27,7 +27,7 @@ HEADS = [head(index, class_name) for class_name in phantom.CLASSES for index in 
 def found_among(images: list[Image.Image]) -> list[audit.Pair]:
     """What is found among pictures of any size, read as the pipeline reads them."""
     pixels = np.stack([reading._fit(image, 224) for image in images])
-    return copies.find(pixels, [image.tobytes().hex() for image in images], THRESHOLD)
+    return copies.find(pixels, [image.tobytes().hex() for image in images], THRESHOLD, LOCAL_THRESHOLD, MIN_OVERLAP)
 
 
 def toned(change: Callable[[np.ndarray], np.ndarray]) -> Change:
@@ -66,6 +66,87 @@ TURNED = {
     "quarter_turn_right": turned(Image.Transpose.ROTATE_90),
     "quarter_turn_left": turned(Image.Transpose.ROTATE_270),
 }
+
+
+def laid(scale: tuple[float, float], shift: tuple[float, float] = (0, 0), degrees: float = 0) -> Change:
+    """Magnify about the centre (across, down), turn, then shift by pixels; what is uncovered is black."""
+
+    def change(image: Image.Image) -> Image.Image:
+        size, angle = image.width, np.radians(degrees)
+        turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+        back = turn / np.array(scale)
+        middle = np.array([size, size]) / 2
+        start = middle - back @ (middle + shift)
+        coefficients = (*back[0], start[0], *back[1], start[1])
+        return image.transform(image.size, Image.Transform.AFFINE, coefficients, Image.Resampling.BICUBIC)
+
+    return change
+
+
+def cropped(share: float) -> Change:
+    """Cut away `share` of the width and of the height, half at either end, and bring the rest to the old size."""
+
+    def change(image: Image.Image) -> Image.Image:
+        edge = round(share / 2 * image.width)
+        kept = image.crop((edge, edge, image.width - edge, image.height - edge))
+        return kept.resize(image.size, Image.Resampling.BICUBIC)
+
+    return change
+
+
+def after(first: Change, second: Change) -> Change:
+    return lambda image: second(first(image))
+
+
+MIRROR = TURNED["mirrored"]
+ALIGNED = {
+    "shifted by 8 pixels": laid((1, 1), (8, -8)),
+    "cropped by 5 %": cropped(0.05),
+    "cropped by 10 %": cropped(0.10),
+    "stretched by 1.2 across": laid((1.2, 1)),
+    "stretched by 1.2 down": laid((1, 1.2)),
+    "zoomed out by 0.95": laid((0.95, 0.95)),
+    "turned by 5 degrees": laid((1, 1), degrees=5),
+    "upside down, cropped by 10 %": after(TURNED["upside_down"], cropped(0.10)),
+    "mirrored, shifted by 6 pixels, darker": after(after(MIRROR, laid((1, 1), (6, 0))), toned(lambda grey: 0.7 * grey)),
+}
+
+
+@pytest.mark.parametrize("change", ALIGNED.values(), ids=ALIGNED)
+def test_a_copy_that_must_be_aligned_is_found_and_nothing_else(change: Change):
+    pairs = found_among([*HEADS, *map(change, HEADS)])
+    assert [(pair.a, pair.b) for pair in pairs] == [(row, row + len(HEADS)) for row in range(len(HEADS))]
+    assert sum(pair.kind == "aligned" for pair in pairs) > len(HEADS) / 2
+
+
+@pytest.mark.parametrize("pixels", [0.5, 1, 2])
+def test_a_mirror_image_off_by_a_pixel_is_found_and_nothing_else(pixels: float):
+    pairs = found_among([*HEADS, *(laid((1, 1), (pixels, 0))(MIRROR(image)) for image in HEADS)])
+    assert [(pair.a, pair.b) for pair in pairs] == [(row, row + len(HEADS)) for row in range(len(HEADS))]
+
+
+def test_other_heads_of_one_class_are_no_copies():
+    assert found_among([head(index, "pituitary") for index in range(100, 220)]) == []
+
+
+def test_adjacent_slices_of_a_drawn_volume_are_no_copies():
+    """Ellipsoids in a bright shell, cut at every 8 % of its radius."""
+    rng = np.random.default_rng(1)
+    y, x = np.mgrid[-1:1:192j, -1:1:192j]
+    inside = [
+        (rng.uniform(-0.5, 0.5, 3), rng.uniform(0.06, 0.2, 3), rng.uniform(0, 0.9)) for _ in range(150)
+    ]  # centre, half-axes, grey
+    slices = []
+    for height in np.arange(-0.32, 0.33, 0.08):
+        radius = np.hypot(x / 0.75, y / 0.9) ** 2 + height**2
+        picture = 0.35 * (radius < 1)
+        for (cx, cy, cz), (rx, ry, rz), grey in inside:
+            picture[((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2 + ((height - cz) / rz) ** 2 < 1] = grey
+        picture[(radius > 0.85) & (radius < 1)] = 0.8
+        slices.append(Image.fromarray(np.rint(255 * picture).astype(np.uint8)))
+    assert found_among(slices) == []
+    plain = np.corrcoef(copies.thumbnails(np.stack(slices)).reshape(len(slices), -1))
+    assert np.median(np.diagonal(plain, 1)) > 0.85, "neighbours that are alike enough to be a test"
 
 
 @pytest.mark.parametrize(("kind", "change"), [*(("near", change) for change in NEAR.values()), *TURNED.items()])
@@ -116,7 +197,8 @@ def test_every_pair_at_the_threshold_is_found_in_blocks_of_any_size(monkeypatch:
     assert len(expected) > 1000
     for size in (2**26, 2**17):
         monkeypatch.setattr(copies, "BLOCK_BYTES", size)
-        pairs = copies.near_copies(copies.candidates(means, THRESHOLD), THRESHOLD)
+        _, a, b = copies.candidates(means, THRESHOLD - copies.COARSE_MARGIN)
+        pairs = copies.near_copies(means, a, b, THRESHOLD)
         assert [(pair.a, pair.b) for pair in pairs] == expected
         assert np.allclose([pair.correlation for pair in pairs], [correlation[edge] for edge in expected], atol=1e-5)
 
