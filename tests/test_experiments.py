@@ -11,7 +11,13 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-RESULTS = ("metrics/data.json", "metrics/split.json", "metrics/train.json", "metrics/test.json", "plots/predictions.csv")
+RESULTS = (
+    "metrics/data.json",
+    "metrics/split.json",
+    "metrics/train.json",
+    "metrics/test.json",
+    "plots/predictions.csv",
+)
 FIGURES = {"training_loss", "train_vs_test_accuracy", "per_class_accuracy", "per_class_f1_score", "confusion_matrix"}
 
 
@@ -78,7 +84,7 @@ def test_an_experiment_and_its_differences(finished):
         "train.epochs": (2, 1),
         "train.learning_rate": (1e-3, 1e-5),
     }
-    metrics = json.loads(finished.run("dvc metrics diff --json", check=True).stdout)
+    metrics = json.loads(finished.run("dvc metrics diff --all --json", check=True).stdout)
     assert "accuracy" in metrics["metrics/test.json"] and "val_accuracy" in metrics["metrics/train.json"]
     assert "short" in finished.run("dvc exp show --csv", check=True).stdout
     finished.run("dvc plots diff", check=True)
@@ -93,7 +99,9 @@ def test_queued_experiments_run_in_copies_of_the_repository(finished):
         status = finished.run("sleep 2; dvc queue status", check=True).stdout
         if status.count("Success") == 2 or "Failed" in status:
             break
-    assert status.count("Success") == 2, status + finished.run("dvc queue logs $(dvc queue status | awk '/Failed/ {print $1}')").stdout
+    assert status.count("Success") == 2, (
+        status + finished.run("dvc queue logs $(dvc queue status | awk '/Failed/ {print $1}')").stdout
+    )
     assert finished.run("git status --porcelain", check=True).stdout == ""
 
 

@@ -9,6 +9,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+# What operating systems leave in folders, in lower case; hidden files are litter too.
+LITTER = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information", "@eadir"}
+
+
+def is_litter(name: str) -> bool:
+    """Whether a file or folder of this name is hidden, or left there by an operating system."""
+    return name.startswith(".") or name.lower() in LITTER
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:

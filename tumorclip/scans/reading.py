@@ -16,11 +16,11 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from tqdm import tqdm
 
 from tumorclip.errors import UserError
+from tumorclip.files import is_litter
 
 OFFICIAL_SPLITS = {"Training": "train", "Testing": "test"}
 # Named, so that Pillow never hands a file to an outside program (it would run Ghostscript on EPS).
 FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
-JUNK = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information", "@eadir"}
 # A picture has colour if more than this share of its pixels has channels further apart than this.
 # Of 3,926 files in colour modes of the Kaggle brain tumour data, 3,820 have none at all and 58 pass both limits;
 # the others differ faintly or in a few pixels, as JPEG's subsampled chroma leaves them.
@@ -171,21 +171,17 @@ def read(
 
 
 def _folders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not _is_litter(path.name))
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not is_litter(path.name))
 
 
 def _files(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.iterdir()):
-        if _is_litter(path.name):
+        if is_litter(path.name):
             continue
         if path.is_dir():
             yield from _files(path)
         else:
             yield path
-
-
-def _is_litter(name: str) -> bool:
-    return name.startswith(".") or name.lower() in JUNK
 
 
 def _write_header(file, shape: tuple[int, ...]) -> None:

@@ -15,9 +15,9 @@ from typing import BinaryIO
 from tqdm import tqdm
 
 from tumorclip.errors import UserError
+from tumorclip.files import is_litter
 
 SPLITS = {"training": "Training", "train": "Training", "testing": "Testing", "test": "Testing"}
-LITTER = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin"}
 LAYOUT = "Training/<class>/ and Testing/<class>/, or <class>/ alone"
 # Scans hardly compress; a deflate bomb reaches 1000 : 1, and one with overlapping members far more.
 MAX_RATIO = 100
@@ -58,7 +58,7 @@ def take(source: Path, into: Path) -> int:
 
 
 def _take_folder(source: Path, into: Path) -> int:
-    members = sorted(path for path in source.rglob("*") if not _is_litter(path.relative_to(source).parts))
+    members = sorted(path for path in source.rglob("*") if not any(map(is_litter, path.relative_to(source).parts)))
     for path in members:
         # Followed, a link could bring in any file of the machine, or lead round in a circle.
         if path.is_symlink():
@@ -85,7 +85,7 @@ def _take_folder(source: Path, into: Path) -> int:
 def _take_archive(archive: zipfile.ZipFile, source: Path, into: Path) -> int:
     _refuse_hostile(archive, source)
     members = {PurePosixPath(member.filename): member for member in archive.infolist() if not member.is_dir()}
-    files = {name: member for name, member in members.items() if not _is_litter(name.parts)}
+    files = {name: member for name, member in members.items() if not any(map(is_litter, name.parts))}
     targets = _arrange(files, source)
     total = sum(files[name].file_size for name in targets)
     _refuse_unless_it_fits(total, source, into)
@@ -185,7 +185,3 @@ def _write(file: BinaryIO, target: Path) -> None:
             raise
         # A name too long for this disk, or two that differ in capitals only where it does not tell them apart.
         raise UserError(f"{target.name} cannot be written as {target} ({error.strerror}); rename it") from error
-
-
-def _is_litter(parts: Iterable[str]) -> bool:
-    return any(part.startswith(".") or part.lower() in LITTER for part in parts)
