@@ -203,6 +203,23 @@ def test_every_pair_at_the_threshold_is_found_in_blocks_of_any_size(monkeypatch:
         assert np.allclose([pair.correlation for pair in pairs], [correlation[edge] for edge in expected], atol=1e-5)
 
 
+def test_the_nearest_training_scan_is_the_best_of_all_in_all_orientations(monkeypatch: pytest.MonkeyPatch):
+    rng = np.random.default_rng(3)
+    train, test = rng.random((2, 12, 64, 64)).astype(np.float32)
+    train[5] = 0.5 * np.rot90(test[0]) + 20  # other contrast and brightness, turned
+    train[7] = test[1].T + 0.5 * rng.random((64, 64))
+    test[2] = 7  # even: correlates with nothing
+    lying = [np.rot90(way, turn, (1, 2)) for way in (train, train.swapaxes(1, 2)) for turn in range(4)]
+    every = [[np.corrcoef(a.ravel(), b.ravel())[0, 1] for way in lying for b in way] for a in np.delete(test, 2, 0)]
+    expected = np.insert(np.max(every, axis=1), 2, 0)
+    for size in (2**26, 2**18):
+        monkeypatch.setattr(copies, "BLOCK_BYTES", size)
+        nearest = copies.nearest_training(test, train)
+        assert nearest.dtype == np.float32
+        assert np.allclose(nearest, expected, atol=1e-5)
+    assert expected[0] == pytest.approx(1) and 0.8 < expected[1] < 0.95
+
+
 @pytest.mark.parametrize("size", [16, 50, 64, 100])
 def test_thumbnails_are_block_means_of_any_size(size: int):
     pixels = np.random.default_rng(size).integers(0, 256, (3, size, size), dtype=np.uint8)

@@ -75,6 +75,24 @@ def thumbnails(pixels: np.ndarray, side: int = FINE) -> np.ndarray:
     return means
 
 
+def nearest_training(test_means: np.ndarray, train_means: np.ndarray) -> np.ndarray:
+    """How much each test scan correlates with the training scan most like it, in its best orientation: float32 [T].
+
+    Args:
+        test_means: thumbnails, float32 [T, 64, 64].
+        train_means: thumbnails of the scans that train, float32 [N, 64, 64], at least one.
+    """
+    nearest = np.full(len(test_means), -1, np.float32)
+    orders = [_order(FINE, kind) for kind in range(len(KINDS))]
+    for columns in _blocks(len(train_means), 3 * 4 * FINE * FINE):
+        train = _unit(train_means[columns])
+        for rows in _blocks(len(test_means), 3 * 4 * FINE * FINE):
+            test = _unit(test_means[rows])
+            for order in orders:
+                nearest[rows] = np.maximum(nearest[rows], (test[:, order] @ train.T).max(axis=1))
+    return np.minimum(nearest, 1)
+
+
 def candidates(means: np.ndarray, floor: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Find every pair that correlates coarsely at `floor` or more in some orientation, and neighbours of every scan.
 
