@@ -27,7 +27,8 @@ HEADS = [head(index, class_name) for class_name in phantom.CLASSES for index in 
 def found_among(images: list[Image.Image]) -> list[audit.Pair]:
     """What is found among pictures of any size, read as the pipeline reads them."""
     pixels = np.stack([reading._fit(image, 224) for image in images])
-    return copies.find(pixels, [image.tobytes().hex() for image in images], THRESHOLD, LOCAL_THRESHOLD, MIN_OVERLAP)
+    hashes = [image.tobytes().hex() for image in images]
+    return copies.find(pixels, hashes, THRESHOLD, LOCAL_THRESHOLD, MIN_OVERLAP).pairs
 
 
 def toned(change: Callable[[np.ndarray], np.ndarray]) -> Change:
@@ -197,10 +198,11 @@ def test_every_pair_at_the_threshold_is_found_in_blocks_of_any_size(monkeypatch:
     assert len(expected) > 1000
     for size in (2**26, 2**17):
         monkeypatch.setattr(copies, "BLOCK_BYTES", size)
-        _, a, b = copies.candidates(means, THRESHOLD - copies.COARSE_MARGIN)
-        pairs = copies.near_copies(means, a, b, THRESHOLD)
-        assert [(pair.a, pair.b) for pair in pairs] == expected
-        assert np.allclose([pair.correlation for pair in pairs], [correlation[edge] for edge in expected], atol=1e-5)
+        a, b = copies.candidates(means, THRESHOLD - copies.COARSE_MARGIN)
+        _, correlations = copies.best_orientations(means, a, b)
+        found = correlations >= THRESHOLD
+        assert list(zip(a[found].tolist(), b[found].tolist(), strict=True)) == expected
+        assert np.allclose(correlations[found], [correlation[edge] for edge in expected], atol=1e-5)
 
 
 def test_the_nearest_training_scan_is_the_best_of_all_in_all_orientations(monkeypatch: pytest.MonkeyPatch):

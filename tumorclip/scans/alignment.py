@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 # Blocks per side, steps, and by how much pictures may fall short of copies afterwards, for what resampling blurs.
-LEVELS = ((16, 6, 0.04), (32, 5, 0.02), (64, 4, 0.04))
+LEVELS = ((16, 6, 0.04), (32, 5, 0.03), (64, 4, 0.04))
 WINDOW = 9  # blocks per side of the windows for the local correlation
 LARGEST_STEP = 0.5  # of half a side; a fit that asks for more has lost its way
 RIDGE = 1e-4  # per pixel of unit variance, for pictures in which some change of the map shows nothing

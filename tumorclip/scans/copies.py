@@ -7,9 +7,12 @@ correlate less than copies do are then aligned (alignment.py) and compared again
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 
+from tumorclip.errors import ParamsError
 from tumorclip.scans.alignment import align, compare, framed
 from tumorclip.scans.audit import Pair, exact_copies, group
 
@@ -36,10 +39,28 @@ BLOCK_BYTES = 2**26  # size of the largest intermediate array, whatever the numb
 ALIGNMENT_BYTES = 2**18  # of working memory for each pair that is aligned, more or less
 
 
+class Copies(NamedTuple):
+    """What is found among N scans.
+
+    pairs: all scans that are copies of each other, sorted by rows.
+    best_matches: float32 [N], how much each scan correlates with the one most like it, without alignment; 1 where an
+        exact copy exists.
+    """
+
+    pairs: list[Pair]
+    best_matches: np.ndarray
+
+
 def find(
-    pixels: np.ndarray, pixel_hashes: Sequence[str], threshold: float, local_threshold: float, min_overlap: float
-) -> list[Pair]:
-    """Pair all scans that are copies of each other, sorted by rows.
+    pixels: np.ndarray,
+    pixel_hashes: Sequence[str],
+    threshold: float,
+    local_threshold: float,
+    min_overlap: float,
+    device: str = "cpu",
+    workers: int = 1,
+) -> Copies:
+    """Pair all scans that are copies of each other.
 
     An exact copy is paired with the first scan of the same pixels, and only that one is compared with the others.
 
@@ -49,16 +70,49 @@ def find(
         threshold: correlation of copies or more, in (0, 1].
         local_threshold: mean correlation within small windows, or more, of copies that had to be aligned; in (0, 1].
         min_overlap: share of either scan, or more, that such copies have in common; in (0, 1].
+        device: where candidates are sought, as `pick_device` gives it; what they are is always decided on the CPU.
+        workers: threads that align pairs.
     """
     exact = exact_copies(pixel_hashes)
     distinct = np.setdiff1d(np.arange(len(pixel_hashes)), [pair.b for pair in exact])
     means = thumbnails(pixels)[distinct]
-    alike, a, b = candidates(means, threshold - COARSE_MARGIN)
-    near = near_copies(means, a[alike], b[alike], threshold)
+    a, b = candidates(means, threshold - COARSE_MARGIN, device)
+    kinds, correlations = best_orientations(means, a, b)
+    copy = correlations >= threshold
+    found = [kinds[copy].tolist(), correlations[copy].tolist()]
+    near = [Pair(*pair) for pair in zip(a[copy].tolist(), b[copy].tolist(), *found, strict=True)]
     near += aligned_copies(
-        means, a, b, lambda rows: pixels[distinct[rows]], near, threshold, local_threshold, min_overlap
+        means, a, b, lambda rows: pixels[distinct[rows]], near, threshold, local_threshold, min_overlap, workers
     )
-    return sorted(exact + [pair._replace(a=int(distinct[pair.a]), b=int(distinct[pair.b])) for pair in near])
+    best = np.full(len(distinct), -1, np.float32)
+    for rows in (a, b):
+        np.maximum.at(best, rows, correlations)
+    best_matches = np.ones(len(pixel_hashes), np.float32)
+    best_matches[distinct] = best
+    best_matches[[pair.a for pair in exact]] = 1
+    pairs = [pair._replace(a=int(distinct[pair.a]), b=int(distinct[pair.b])) for pair in near]
+    return Copies(sorted(exact + pairs), best_matches)
+
+
+def pick_device(name: str) -> str:
+    """The device called `name`; `auto` is the first GPU, else the CPU. Only for `cpu` does it work without PyTorch.
+
+    Raises:
+        ParamsError: this machine has no such device.
+    """
+    if name == "cpu":
+        return name
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=name)
+    except (AssertionError, RuntimeError):
+        raise ParamsError(
+            f"verify.device is {name!r}, but PyTorch finds no such device on this machine; use auto or cpu"
+        ) from None
+    return name
 
 
 def thumbnails(pixels: np.ndarray, side: int = FINE) -> np.ndarray:
@@ -93,43 +147,43 @@ def nearest_training(test_means: np.ndarray, train_means: np.ndarray) -> np.ndar
     return np.minimum(nearest, 1)
 
 
-def candidates(means: np.ndarray, floor: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def candidates(means: np.ndarray, floor: float, device: str = "cpu") -> tuple[np.ndarray, np.ndarray]:
     """Find every pair that correlates coarsely at `floor` or more in some orientation, and neighbours of every scan.
 
-    Neighbours are the scans most alike once both are framed, which undoes most of a shift, a stretch or a crop.
+    Neighbours are the scans most alike as they are, and those most alike once both are framed, which undoes most of a
+    shift, a stretch or a crop.
 
     Args:
         means: float32 [N, 64, 64].
+        device: as `pick_device` gives it.
 
     Returns:
-        Whether a pair reaches `floor`, bool [P], and its rows a < b, int [P].
+        Rows a < b of each pair, int [P], sorted.
     """
     count, neighbours = len(means), min(NEIGHBOURS, len(means) - 1)
-    plain, moved = _unit(_shrunk(means, COARSE)), _unit(_framed(means))
-    alike, others = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    plain = _correlate_on(device, _unit(_shrunk(means, COARSE)))
+    moved = _correlate_on(device, _unit(_framed(means)))
+    found = [np.empty(0, np.int64)]
     for block in _blocks(count, 3 * 4 * count):
         rows = np.arange(block.start, block.stop)
-        best = _best_correlations(plain, block)
+        best = plain(block)
         a, b = np.nonzero(best >= floor)
-        alike.append(_keys(rows[a], b, count))
-        best = _best_correlations(moved, block)
+        found += [_keys(rows[a], b, count), _keys(*_nearest(rows, best, neighbours), count)]
+        best = moved(block)
         best[a, b] = -1  # so that many copies of a scan leave room for others
-        best[np.arange(len(rows)), rows] = -2  # below all, so that no scan is its own neighbour
-        if neighbours:
-            nearest = np.argpartition(best, count - neighbours, axis=1)[:, count - neighbours :]
-            others.append(_keys(np.repeat(rows, neighbours), nearest.ravel(), count))
-    keys = np.unique(np.concatenate(alike))
-    every = np.union1d(keys, np.concatenate(others))
-    return np.isin(every, keys), *np.divmod(every, count)
+        found.append(_keys(*_nearest(rows, best, neighbours), count))
+    return np.divmod(np.unique(np.concatenate(found)), count)
 
 
-def near_copies(means: np.ndarray, a: np.ndarray, b: np.ndarray, threshold: float) -> list[Pair]:
-    """Pair the candidates, rows `a` < `b`, that correlate at `threshold` or more in their best orientation."""
-    fine = _unit(means)
-    by_kind = np.stack([_correlations(fine, a, b, kind) for kind in range(len(KINDS))], axis=1)
-    kind, correlation = by_kind.argmax(axis=1), np.minimum(by_kind.max(axis=1), 1)
-    rows = zip(a.tolist(), b.tolist(), kind.tolist(), correlation.tolist(), strict=True)
-    return [Pair(a, b, KINDS[kind], correlation) for a, b, kind, correlation in rows if correlation >= threshold]
+def best_orientations(means: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How the rows `b` lie to correlate most with the rows `a`, and how much: kinds, str [P], and float32 [P]."""
+    coarse, fine = _unit(_shrunk(means, COARSE)), _unit(means)
+    possible = _possible(_by_kind(coarse, a, b))
+    by_kind = np.full(possible.shape, -1, np.float32)
+    for kind in range(len(KINDS)):
+        at = np.flatnonzero(possible[:, kind])
+        by_kind[at, kind] = _correlations(fine, a[at], b[at], kind)
+    return np.array(KINDS)[by_kind.argmax(axis=1)], np.minimum(by_kind.max(axis=1), 1)
 
 
 def aligned_copies(
@@ -141,6 +195,7 @@ def aligned_copies(
     threshold: float,
     local_threshold: float,
     min_overlap: float,
+    workers: int,
 ) -> list[Pair]:
     """Pair the candidates that become copies once aligned, except those that `near` already puts in one group.
 
@@ -149,28 +204,34 @@ def aligned_copies(
     groups = group(len(means), near)
     open_ = groups[a] != groups[b]
     pairs = np.stack([a[open_], b[open_]], axis=1)
-    moved = _unit(_framed(means))
-    by_kind = np.stack([_correlations(moved, *pairs.T, kind) for kind in range(len(KINDS))], axis=1)
-    nearest = _among_nearest(pairs, by_kind.max(axis=1, initial=-1))
-    pairs, by_kind = pairs[nearest], by_kind[nearest]
-    possible = by_kind >= by_kind.max(axis=1, keepdims=True, initial=-1) - ORIENTATION_MARGIN
-    best = {}
-    for kind in range(len(KINDS)):
+    by_kind = _by_kind(_unit(_framed(means)), *pairs.T)
+    nearest = _among_nearest(pairs, by_kind.max(axis=1))
+    pairs, possible = pairs[nearest], _possible(by_kind[nearest])
+
+    def aligned(kind: int, pairs: np.ndarray) -> list[tuple[int, int, float]]:
         order, finest = _order(FINE, kind), _order(FINEST, kind)
-        own = pairs[possible[:, kind]]
-        for block in _blocks(len(own), ALIGNMENT_BYTES):
-            a, b = own[block].T
-            second = means[b].reshape(len(b), -1)[:, order].reshape(-1, FINE, FINE)
-            maps, promising = align(means[a], second, threshold, min_overlap)
-            a, b, maps = a[promising], b[promising], maps[promising]
-            if not len(a):
-                continue
-            first = thumbnails(pixels_of(a), FINEST)
-            second = thumbnails(pixels_of(b), FINEST).reshape(len(b), -1)[:, finest].reshape(first.shape)
-            fit = compare(first, second, maps)
-            good = (fit.correlation >= threshold) & (fit.local >= local_threshold) & (fit.overlap >= min_overlap)
-            edges = zip(a[good].tolist(), b[good].tolist(), fit.correlation[good].tolist(), strict=True)
-            for *edge, correlation in edges:
+        a, b = pairs.T
+        second = means[b].reshape(len(b), -1)[:, order].reshape(-1, FINE, FINE)
+        maps, promising = align(means[a], second, threshold, min_overlap)
+        a, b, maps = a[promising], b[promising], maps[promising]
+        if not len(a):
+            return []
+        first = thumbnails(pixels_of(a), FINEST)
+        second = thumbnails(pixels_of(b), FINEST).reshape(len(b), -1)[:, finest].reshape(first.shape)
+        fit = compare(first, second, maps)
+        good = (fit.correlation >= threshold) & (fit.local >= local_threshold) & (fit.overlap >= min_overlap)
+        return list(zip(a[good].tolist(), b[good].tolist(), fit.correlation[good].tolist(), strict=True))
+
+    tasks = [
+        (kind, own[block])
+        for kind in range(len(KINDS))
+        for own in [pairs[possible[:, kind]]]
+        for block in _blocks(len(own), ALIGNMENT_BYTES, share=4)  # several at once share the memory
+    ]
+    best: dict[tuple[int, int], float] = {}
+    with ThreadPoolExecutor(workers) as pool:
+        for found in pool.map(aligned, *zip(*tasks, strict=True)) if tasks else []:
+            for *edge, correlation in found:
                 best[tuple(edge)] = max(min(1.0, correlation), best.get(tuple(edge), 0))
     return [Pair(*edge, "aligned", correlation) for edge, correlation in best.items()]
 
@@ -186,13 +247,46 @@ def _among_nearest(pairs: np.ndarray, correlation: np.ndarray) -> np.ndarray:
     return nearest
 
 
-def _best_correlations(unit: np.ndarray, block: slice) -> np.ndarray:
-    """Correlation of the rows in `block` with all rows in their best orientations: float32 [rows, N]."""
-    best = unit[block] @ unit.T
-    for kind in range(1, len(KINDS)):
-        np.maximum(best, unit[block] @ unit[:, _order(COARSE, kind)].T, out=best)
-    best[np.arange(block.stop - block.start), np.arange(block.start, block.stop)] = -1
-    return best
+def _correlate_on(device: str, unit: np.ndarray) -> Callable[[slice], np.ndarray]:
+    """A function that correlates a block of rows of `unit` with all rows, in their best orientations.
+
+    It returns float32 [rows, N], with -1 where a scan meets itself.
+    """
+    if device == "cpu":
+        there, maximum, back = unit, np.maximum, np.asarray
+    else:
+        import torch
+
+        there, maximum, back = torch.from_numpy(unit).to(device), torch.maximum, lambda numbers: numbers.cpu().numpy()
+    orders = [_order(COARSE, kind) for kind in range(len(KINDS))]
+
+    def correlate(block: slice) -> np.ndarray:
+        own = there[block]
+        best = own @ there.T
+        for order in orders[1:]:
+            best = maximum(best, own[:, order] @ there.T)
+        best = back(best)
+        best[np.arange(len(best)), np.arange(block.start, block.stop)] = -1
+        return best
+
+    return correlate
+
+
+def _nearest(rows: np.ndarray, correlations: np.ndarray, neighbours: int) -> tuple[np.ndarray, np.ndarray]:
+    """Each of `rows` beside each of its `neighbours` nearest ones, by correlations [rows, N], itself left out."""
+    correlations[np.arange(len(rows)), rows] = -2  # below all others
+    count = correlations.shape[1]
+    nearest = np.argpartition(correlations, count - neighbours - 1, axis=1)[:, count - neighbours :]
+    return np.repeat(rows, neighbours), nearest.ravel()
+
+
+def _possible(by_kind: np.ndarray) -> np.ndarray:
+    """Orientations that may be the best one by coarse correlations, float32 [P, 8]: bool [P, 8]."""
+    return by_kind >= by_kind.max(axis=1, keepdims=True) - ORIENTATION_MARGIN
+
+
+def _by_kind(unit: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.stack([_correlations(unit, a, b, kind) for kind in range(len(KINDS))], axis=1)
 
 
 def _keys(a: np.ndarray, b: np.ndarray, count: int) -> np.ndarray:
@@ -247,7 +341,8 @@ def _block_average(size: int, blocks: int) -> np.ndarray:
     return (np.clip(overlap, 0, None) * blocks / size).astype(np.float32)
 
 
-def _blocks(count: int, bytes_each: int) -> Iterator[slice]:
-    step = max(1, BLOCK_BYTES // bytes_each)
+def _blocks(count: int, bytes_each: int, share: int = 1) -> Iterator[slice]:
+    """Slices of `count` rows that take no more than BLOCK_BYTES / `share` each."""
+    step = max(1, BLOCK_BYTES // share // bytes_each)
     for start in range(0, count, step):
         yield slice(start, min(start + step, count))
