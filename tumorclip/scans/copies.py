@@ -32,6 +32,9 @@ KINDS = list(ORIENTATIONS)
 # Coarse correlation is nearly always above the fine one, as averages hide what differs: among the 15,000 pairs of the
 # Kaggle brain tumour data with a fine correlation of 0.98 or more the lowest coarse one is below it by 0.004.
 COARSE_MARGIN = 0.02
+# In slices of one head, skull and background alone can lift the correlation over a threshold (to 0.9812 in the Kaggle
+# data). Below this, windows of the picture must agree too; above, copies may be sharpened too much for that.
+SURE = 0.9825
 NEIGHBOURS = 4  # candidates for alignment that every scan has at least
 # Coarsely, a symmetric head is nearly its own mirror image: only the fine thumbnail tells.
 ORIENTATION_MARGIN = 0.1
@@ -78,19 +81,22 @@ def find(
     means = thumbnails(pixels)[distinct]
     a, b = candidates(means, threshold - COARSE_MARGIN, device)
     kinds, correlations = best_orientations(means, a, b)
-    copy = correlations >= threshold
-    found = [kinds[copy].tolist(), correlations[copy].tolist()]
-    near = [Pair(*pair) for pair in zip(a[copy].tolist(), b[copy].tolist(), *found, strict=True)]
-    near += aligned_copies(
-        means, a, b, lambda rows: pixels[distinct[rows]], near, threshold, local_threshold, min_overlap, workers
-    )
+    found = [a.tolist(), b.tolist(), kinds.tolist(), correlations.tolist()]
+    alike = [pair for pair in map(Pair, *found) if pair.correlation >= threshold]
+    groups = group(len(means), [pair for pair in alike if pair.correlation >= SURE])
+    near = {(pair.a, pair.b): pair for pair in alike if groups[pair.a] == groups[pair.b]}
+    doubtful = {(pair.a, pair.b): pair for pair in alike if groups[pair.a] != groups[pair.b]}
+    for pair in aligned_copies(
+        means, a, b, lambda rows: pixels[distinct[rows]], groups, threshold, local_threshold, min_overlap, workers
+    ):
+        near[pair.a, pair.b] = doubtful.get((pair.a, pair.b), pair)
     best = np.full(len(distinct), -1, np.float32)
     for rows in (a, b):
         np.maximum.at(best, rows, correlations)
     best_matches = np.ones(len(pixel_hashes), np.float32)
     best_matches[distinct] = best
     best_matches[[pair.a for pair in exact]] = 1
-    pairs = [pair._replace(a=int(distinct[pair.a]), b=int(distinct[pair.b])) for pair in near]
+    pairs = [pair._replace(a=int(distinct[pair.a]), b=int(distinct[pair.b])) for pair in near.values()]
     return Copies(sorted(exact + pairs), best_matches)
 
 
@@ -191,17 +197,16 @@ def aligned_copies(
     a: np.ndarray,
     b: np.ndarray,
     pixels_of: Callable[[np.ndarray], np.ndarray],
-    near: list[Pair],
+    groups: np.ndarray,
     threshold: float,
     local_threshold: float,
     min_overlap: float,
     workers: int,
 ) -> list[Pair]:
-    """Pair the candidates that become copies once aligned, except those that `near` already puts in one group.
+    """Pair the candidates that are copies once aligned, except those that are in one group (int [N]) already.
 
     `pixels_of` gives the pixels of scans at full size, by row numbers; other arguments as for `find`.
     """
-    groups = group(len(means), near)
     open_ = groups[a] != groups[b]
     pairs = np.stack([a[open_], b[open_]], axis=1)
     by_kind = _by_kind(_unit(_framed(means)), *pairs.T)
