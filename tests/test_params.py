@@ -51,6 +51,7 @@ def test_an_integer_is_a_number_where_a_float_is_wanted(tmp_path):
         ("copy_threshold: 0.98 ", "copy_threshold: 1.1 ", "verify.copy_threshold is 1.1; it must be less than"),
         ("local_threshold: 0.9 ", "local_threshold: 0 ", "verify.local_threshold is 0; it must be greater than 0"),
         ("min_overlap: 0.5 ", "min_overlap: 1.1 ", "verify.min_overlap is 1.1; it must be less than"),
+        ("device: cpu ", "device: gpu ", "verify.device is 'gpu'; it must be auto, cpu, cuda, cuda:N or mps"),
         ("colour: false ", "colour: 1 ", "verify.colour is 1; it must be a valid boolean"),
         ("negative_class: notumor ", "negative_class: healthy ", "evaluate.negative_class is 'healthy', which is no"),
         ("source: phantom ", "source: ~ ", "data.source is None; it must be a valid string"),
