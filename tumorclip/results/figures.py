@@ -191,7 +191,7 @@ def copy_matches(best_matches: np.ndarray, has_copy: np.ndarray, threshold: floa
         left = edges[:-1] + offset * step
         axes.bar(left, heights, step / 2, align="edge", color=colour, label=f"{label} ({part.sum():,})")
     axes.axvline(threshold, color=ORANGE, linestyle="--", linewidth=1.3, label=f"threshold {threshold:g}")
-    words = f"copies from {threshold:g} on,\nbelow it only if alignment lifts them over it"
+    words = f"copies from {threshold:g} on, if small windows agree too;\nbelow it, only if alignment lifts them over it"
     beside = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "ha": "right", "va": "top"}
     axes.annotate(words, (threshold, 1), (-6, 0), **beside, fontsize=8.5)
     below = (best_matches < edges[0]).sum()
