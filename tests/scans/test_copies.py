@@ -1,6 +1,7 @@
 """Copies planted with a stated strength are found; neighbours that look alike are left alone."""
 
 import io
+import tracemalloc
 from collections.abc import Callable
 from itertools import combinations
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
+from tumorclip.errors import ParamsError
 from tumorclip.scans import audit, copies, reading
 from tumorclip.scans.sources import phantom
 
@@ -24,11 +26,15 @@ def head(index: int, class_name: str = "glioma") -> Image.Image:
 HEADS = [head(index, class_name) for class_name in phantom.CLASSES for index in range(6)]
 
 
-def found_among(images: list[Image.Image]) -> list[audit.Pair]:
+def search(images: list[Image.Image], local_threshold: float = LOCAL_THRESHOLD, device: str = "cpu") -> copies.Copies:
     """What is found among pictures of any size, read as the pipeline reads them."""
     pixels = np.stack([reading._fit(image, 224) for image in images])
     hashes = [image.tobytes().hex() for image in images]
-    return copies.find(pixels, hashes, THRESHOLD, LOCAL_THRESHOLD, MIN_OVERLAP).pairs
+    return copies.find(pixels, hashes, THRESHOLD, local_threshold, MIN_OVERLAP, device, workers=2)
+
+
+def found_among(images: list[Image.Image]) -> list[audit.Pair]:
+    return search(images).pairs
 
 
 def toned(change: Callable[[np.ndarray], np.ndarray]) -> Change:
@@ -126,8 +132,12 @@ def test_a_mirror_image_off_by_a_pixel_is_found_and_nothing_else(pixels: float):
     assert [(pair.a, pair.b) for pair in pairs] == [(row, row + len(HEADS)) for row in range(len(HEADS))]
 
 
-def test_other_heads_of_one_class_are_no_copies():
-    assert found_among([head(index, "pituitary") for index in range(100, 220)]) == []
+@pytest.mark.parametrize("class_name", phantom.CLASSES)
+def test_other_heads_of_one_class_are_no_copies(class_name: str):
+    scans = [phantom.Scan(seed, "Training", class_name, 0) for seed in range(100, 140)]
+    assert (
+        found_among([Image.fromarray(np.rint(255 * phantom.render(scan)[0]).astype(np.uint8)) for scan in scans]) == []
+    )
 
 
 def test_adjacent_slices_of_a_drawn_volume_are_no_copies():
@@ -148,6 +158,51 @@ def test_adjacent_slices_of_a_drawn_volume_are_no_copies():
     assert found_among(slices) == []
     plain = np.corrcoef(copies.thumbnails(np.stack(slices)).reshape(len(slices), -1))
     assert np.median(np.diagonal(plain, 1)) > 0.85, "neighbours that are alike enough to be a test"
+
+
+def test_two_brains_in_one_bright_skull_are_no_copies_though_they_correlate_enough():
+    rng = np.random.default_rng(5)
+    y, x = np.mgrid[-1:1:192j, -1:1:192j]
+    radius = np.hypot(x / 0.7, y / 0.9)
+    brains = [np.kron(rng.random((16, 16)), np.ones((12, 12))) * (radius < 0.9) for _ in range(2)]
+
+    skull = 0.8 * ((radius > 0.9) & (radius < 1.05))
+    scans = [Image.fromarray(np.rint(255 * (skull + 0.203 * brain)).astype(np.uint8)) for brain in brains]
+    assert THRESHOLD < search(scans).best_matches[0] < copies.SURE
+    assert found_among(scans) == []
+    assert len(search(scans, local_threshold=0.1).pairs) == 1, "but for the windows"
+
+
+def test_best_matches_are_those_of_all_scans_in_all_orientations():
+    images = [*HEADS, NEAR["gamma 0.8"](HEADS[0]), MIRROR(HEADS[1]), HEADS[2]]
+    means = copies.thumbnails(np.stack([reading._fit(image, 224) for image in images]))
+    rows = np.arange(len(images))
+    expected = [copies.nearest_training(means[[row]], means[rows != row])[0] for row in rows]
+    assert np.allclose(search(images).best_matches, expected, atol=1e-5)
+    assert search(images).best_matches[[2, -1]].tolist() == [1, 1]
+    assert 0.98 < expected[0] == expected[-3] < 1
+
+
+def test_pytorch_finds_what_numpy_finds():
+    images = [change(image) for change in (jpeg, MIRROR, cropped(0.1)) for image in HEADS[::3]]
+    assert search(images, device="cpu:0").pairs == search(images).pairs
+
+
+def test_a_device_that_is_not_there_is_named():
+    assert copies.pick_device("cpu") == "cpu"
+    assert copies.pick_device("auto") in ("cpu", "cuda", "mps")
+    with pytest.raises(ParamsError, match="verify.device is 'cuda:99', but PyTorch finds no such device"):
+        copies.pick_device("cuda:99")
+
+
+def test_memory_grows_with_the_number_of_scans_and_not_with_its_square(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(copies, "BLOCK_BYTES", 2**22)
+    means = np.random.default_rng(0).random((4000, 64, 64), dtype=np.float32)
+    tracemalloc.start()
+    copies.candidates(means, THRESHOLD)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 * len(means) ** 2 / 2, "half of one number for each pair"
 
 
 @pytest.mark.parametrize(("kind", "change"), [*(("near", change) for change in NEAR.values()), *TURNED.items()])
