@@ -328,8 +328,10 @@ def _unit(means: np.ndarray) -> np.ndarray:
     """Flatten, remove the mean, scale to unit norm; an even picture becomes zero and correlates with nothing."""
     flat = means.reshape(len(means), -1)
     flat = flat - flat.mean(axis=1, keepdims=True)
-    norm = np.linalg.norm(flat, axis=1, keepdims=True)
-    return np.where(norm > 1e-3, flat / np.maximum(norm, 1e-3), np.float32(0))
+    norm = np.sqrt(np.einsum("ij,ij->i", flat, flat))
+    flat[norm <= 1e-3] = 0
+    flat /= np.maximum(norm, 1e-3)[:, None]
+    return flat
 
 
 def _shrunk(means: np.ndarray, side: int) -> np.ndarray:
