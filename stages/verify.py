@@ -1,5 +1,6 @@
 """Decode and check every scan once and find copies: data/raw -> data/scans, metrics/data.json."""
 
+import os
 import time
 
 import numpy as np
@@ -7,13 +8,15 @@ import numpy as np
 from stages import common
 from tumorclip import files
 from tumorclip.params import Params
-from tumorclip.scans import audit, reading
+from tumorclip.scans import audit, copies, reading
 
-SCAN_COLUMNS = ["path", "class", "official_split", "width", "height", "mode", "pixel_hash", "group"]
+SCAN_COLUMNS = ["path", "class", "official_split", "width", "height", "mode", "pixel_hash", "group", "best_match"]
+CONFLICT_COLUMNS = ["group", "path", "class", "official_split"]
 
 
 def main(params: Params) -> None:
     start = time.perf_counter()
+    device = copies.pick_device(params.verify.device)
     found = reading.find(common.RAW)
     reading.check_classes([(file.official_split, file.class_name) for file in found], params.class_names)
     with files.whole_folder(common.SCANS) as folder:
@@ -28,17 +31,29 @@ def main(params: Params) -> None:
             params.machine.workers,
         )
         reading.check_classes([(scan.official_split, scan.class_name) for scan in scans], params.class_names)
-        pairs = audit.exact_copies([scan.pixel_hash for scan in scans])
+        pixels = np.load(folder / "pixels.npy", mmap_mode="r")
+        pairs, best_matches = copies.find(
+            pixels,
+            [scan.pixel_hash for scan in scans],
+            params.verify.copy_threshold,
+            params.verify.local_threshold,
+            params.verify.min_overlap,
+            device,
+            params.machine.workers or os.cpu_count(),
+        )
         groups = audit.group(len(scans), pairs)
-        rows = []
-        for scan, group in zip(scans, groups.tolist(), strict=True):
-            row = scan._asdict() | {"class": scan.class_name, "group": group}
-            rows.append({column: row[column] for column in SCAN_COLUMNS})
-        files.write_csv(folder / "scans.csv", SCAN_COLUMNS, rows)
+        classes = np.array([scan.class_name for scan in scans])
+        rows = [
+            scan._asdict() | {"class": scan.class_name, "group": group, "best_match": f"{best_match:.6f}"}
+            for scan, group, best_match in zip(scans, groups.tolist(), best_matches.tolist(), strict=True)
+        ]
+        conflicts = sorted(np.flatnonzero(audit.conflicting(classes, groups)), key=lambda row: (groups[row], row))
+        files.write_csv(folder / "scans.csv", SCAN_COLUMNS, [_only(SCAN_COLUMNS, row) for row in rows])
+        files.write_csv(
+            folder / "conflicts.csv", CONFLICT_COLUMNS, [_only(CONFLICT_COLUMNS, rows[row]) for row in conflicts]
+        )
         files.write_csv(folder / "pairs.csv", list(audit.Pair._fields), [pair._asdict() for pair in pairs])
-    summary = audit.summarise(
-        np.array([scan.official_split for scan in scans]), np.array([scan.class_name for scan in scans]), groups, pairs
-    )
+    summary = audit.summarise(np.array([scan.official_split for scan in scans]), classes, groups, pairs)
     files.write_json(
         common.METRICS / "data.json",
         {
@@ -52,9 +67,14 @@ def main(params: Params) -> None:
     )
     print(
         f"verify: {len(scans)} scans, {len(unreadable)} files unreadable, "
-        f"{summary['copy_pairs']['total']} exact copies, {summary['leaked_test_scans']['total']} test scans leaked, "
+        f"{summary['copy_pairs']['exact']} exact copies, {summary['distinct_scans']['total']} distinct scans, "
+        f"{summary['leaked_test_scans']['total']} test scans leaked, "
         f"{time.perf_counter() - start:.1f} s"
     )
+
+
+def _only(columns: list[str], row: dict) -> dict:
+    return {column: row[column] for column in columns}
 
 
 if __name__ == "__main__":

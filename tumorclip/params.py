@@ -13,6 +13,7 @@ from tumorclip.errors import ParamsError
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
+Device = Annotated[str, StringConstraints(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")]
 
 
 class Section(BaseModel):
@@ -48,6 +49,10 @@ class Verify(Section):
     colour: bool
     max_unreadable: Annotated[int, Field(ge=0)]
     max_pixels: Annotated[int, Field(ge=1)]
+    copy_threshold: Annotated[float, Field(gt=0, le=1)]
+    local_threshold: Annotated[float, Field(gt=0, le=1)]
+    min_overlap: Annotated[float, Field(gt=0, le=1)]
+    device: Device
 
 
 class Split(Section):
@@ -68,7 +73,7 @@ class Train(Section):
     rotation: Annotated[float, Field(ge=0, le=180)]
     translation: Annotated[float, Field(ge=0, lt=1)]
     scale: Annotated[float, Field(ge=0, lt=1)]
-    device: Annotated[str, StringConstraints(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")]
+    device: Device
     seed: Seed
 
 
@@ -163,6 +168,7 @@ def _explain(error: ValidationError) -> str:
 
 
 _PATTERNS = {
+    "verify.device": "it must be auto, cpu, cuda, cuda:N or mps",
     "train.device": "it must be auto, cpu, cuda, cuda:N or mps",
     "data.kaggle.dataset": "it must be owner/name, as in the data set's address on Kaggle",
     "data.kaggle.sha256": "it must be 64 hexadecimal digits in lower case, or null",

@@ -163,6 +163,10 @@ def test_no_text_of_a_figure_overlaps_another_or_leaves_the_figure(names, tmp_pa
         figures.per_class_accuracy(result),
         figures.per_class_f1_score(result),
         figures.confusion_matrix(result),
+        figures.copy_matches(MATCHES, HAS_COPY, 0.98),
+        pairs_figure(1),
+        pairs_figure(8),
+        figures.leaked_share({"total": 9} | dict.fromkeys(names, 9), {"total": 9} | dict.fromkeys(names, 9)),
     ]
     for figure in drawn:
         figures.save(figure, tmp_path / "figure.png")
@@ -183,6 +187,58 @@ def test_no_text_of_a_figure_overlaps_another_or_leaves_the_figure(names, tmp_pa
             [pixels[:8].ravel(), pixels[-8:].ravel(), pixels[:, :8].ravel(), pixels[:, -8:].ravel()]
         )
         assert (border == 255).all(), "nothing is cut off at the edge"
+
+
+MATCHES = np.array([0.3, 0.9012, 0.9034, 0.9046, 0.9502, 0.9811, 0.9996, 0.9997, 1.0, 1.0])
+HAS_COPY = np.array([False, False, True, False, True, False, True, True, True, True])
+
+
+def test_copy_matches_counts_scans_with_and_without_a_copy_by_their_best_match():
+    figure = figures.copy_matches(MATCHES, HAS_COPY, 0.98)
+    without, copies = [
+        {int(bar.get_x() / 0.005 + 0.01): bar.get_height() for bar in bars if bar.get_height()}
+        for bars in figure.axes[0].containers
+    ]
+    assert without == {180: 2, 196: 1}, "steps of 0.005"
+    assert copies == {180: 1, 190: 1, 199: 4}
+    assert legend(figure) == ["threshold 0.98", "no copy (4)", "has a copy (6)"]
+    assert list(figure.axes[0].lines[0].get_xdata()) == [0.98, 0.98]
+    assert note(figure) == "6 of 10 scans have a copy, with or without alignment"
+    assert "(not shown: 1 below 0.8)" in figure.axes[0].get_xlabel()
+    assert figure.axes[0].get_yscale() == "symlog"
+
+
+KINDS = ["exact", "mirrored", "upside_down", "quarter_turn_right", "aligned", "near", "half_turn", "aligned"]
+
+
+def pairs_figure(count: int, published: bool = True, colour: bool = False) -> Figure:
+    shape = (8, 8, 3) if colour else (8, 8)
+    above, below = np.random.default_rng(0).integers(0, 256, (2, count, *shape), dtype=np.uint8)
+    correlations = [1.0, 0.99998, 0.9812, *[0.99] * 5][:count]
+    return figures.leaked_pairs(
+        above, below, KINDS[:count], correlations, ["glioma", "glioma / notumor", *["notumor"] * 6][:count], published
+    )
+
+
+@pytest.mark.parametrize("colour", [False, True])
+def test_leaked_pairs_shows_each_test_scan_above_its_training_scan_with_kind_and_correlation(colour):
+    figure = pairs_figure(3, colour=colour)
+    above, below = np.random.default_rng(0).integers(0, 256, (2, 3, *((8, 8, 3) if colour else (8, 8))), np.uint8)
+    shown = sorted(figure.axes[0].images, key=lambda image: (image.get_extent()[3], image.get_extent()[0]))
+    assert all((image.get_array() == scan).all() for image, scan in zip(shown, [*above, *below], strict=True))
+    assert texts(figure) == [
+        "exact\n1.000", "glioma", "mirrored\n0.999", "glioma /\nnotumor", "upside down\n0.981", "notumor",
+    ]  # fmt: skip
+    assert tick_labels(figure.axes[0].yaxis) == ["test", "training"]
+    assert tick_labels(pairs_figure(3, published=False).axes[0].yaxis) == ["scan", "copy"]
+
+
+def test_leaked_share_gives_share_and_count_of_every_class():
+    figure = figures.leaked_share({"total": 4, "a": 4, "b": 0, "c": 0}, {"total": 10, "a": 8, "b": 2, "c": 0})
+    assert texts(figure) == ["50.0% (4)", "0.0% (0)", "not defined"]
+    assert [bar.get_width() for bar in figure.axes[0].patches] == [0.5, 0, 0]
+    assert tick_labels(figure.axes[0].yaxis) == ["a (8)", "b (2)", "c (0)"]
+    assert note(figure) == "All classes together 40.0%, 4 of 10"
 
 
 def test_the_same_figure_gives_the_same_bytes_and_says_nothing_of_when_and_by_what(tmp_path):

@@ -56,3 +56,23 @@ def test_summary_counts_what_the_table_holds():
     }
     alone = audit.summarise(np.array(["", ""]), np.array(["a", "b"]), np.array([0, 1]), [])
     assert alone["scans"] == {"all": {"total": 2, "a": 1, "b": 1}} and alone["copy_pairs"] == {"total": 0, "exact": 0}
+
+
+def test_examples_show_every_kind_and_class_and_one_pair_of_a_group():
+    splits = np.array(["train"] * 6 + ["test"] * 6)
+    classes = np.array(["a", "a", "a", "b", "b", "c"] * 2)
+    pairs = [audit.Pair(row, row + 6, kind, 0.99 + row / 1000) for row, kind in enumerate("xxxxyz")]
+    pairs += [audit.Pair(0, 7, "y", 0.98), audit.Pair(8, 9, "x", 0.98)]  # of a shown group; within test
+    groups = audit.group(12, pairs[:6])
+    shown = audit.examples(pairs, splits, classes, groups, 4)
+    assert [(pair.a, pair.b, pair.kind) for pair in shown] == [
+        (8, 2, "x"), (7, 1, "x"), (10, 4, "y"), (11, 5, "z"),
+    ]  # fmt: skip
+    assert len(audit.examples(pairs, splits, classes, groups, 99)) == 6
+    assert audit.examples(pairs[-1:], splits, classes, groups, 4) == []
+
+
+def test_examples_of_a_source_without_a_test_set_are_any_pairs():
+    pair = audit.Pair(0, 2, "near", 0.99)
+    nowhere, groups = np.array([""] * 3), np.array([0, 1, 0])
+    assert audit.examples([pair], nowhere, np.array(["a", "b", "a"]), groups, 8) == [pair]

@@ -50,9 +50,11 @@ def folder(tmp_path: Path) -> Path:
 def test_verify_writes_pixels_tables_and_counts(folder: Path):
     done = run("verify", folder)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("verify: 24 scans, 0 files unreadable, 4 exact copies, 4 test scans leaked")
+    assert done.stdout.startswith("verify: 24 scans, 0 files unreadable, 4 exact copies, 20 distinct scans, 4 test")
     scans = table(folder / "data/scans/scans.csv")
-    assert list(scans[0]) == ["path", "class", "official_split", "width", "height", "mode", "pixel_hash", "group"]
+    assert list(scans[0]) == [
+        "path", "class", "official_split", "width", "height", "mode", "pixel_hash", "group", "best_match",
+    ]  # fmt: skip
     assert [scan["path"] for scan in scans] == sorted(scan["path"] for scan in scans)
     assert (scans[0]["width"], scans[0]["height"], scans[0]["mode"]) == ("16", "20", "L")
     assert np.load(folder / "data/scans/pixels.npy", mmap_mode="r").shape == (24, 224, 224)
@@ -61,10 +63,36 @@ def test_verify_writes_pixels_tables_and_counts(folder: Path):
         (str(2 * number), str(8 + 4 * number), "exact") for number in range(4)
     ]
     assert all(scans[int(pair["b"])]["group"] == pair["a"] for pair in pairs)
+    copied = {pair[end] for pair in pairs for end in "ab"}
+    assert {str(row) for row, scan in enumerate(scans) if scan["best_match"] == "1.000000"} == copied
+    assert all(-1 < float(scan["best_match"]) <= 1 for scan in scans)
+    assert table(folder / "data/scans/conflicts.csv") == []
     metrics = json.loads((folder / "metrics/data.json").read_text())
     assert (metrics["files"], metrics["decoded"], metrics["unreadable"]) == (24, 24, [])
     assert metrics["leaked_test_scans"] == {"total": 4} | dict.fromkeys(CLASSES, 1)
     assert metrics["scans"]["train"] == {"total": 16} | dict.fromkeys(CLASSES, 4)
+
+
+def test_verify_lists_copies_that_stand_under_different_classes(folder: Path):
+    shutil.copy(folder / "data/raw/Training/glioma/2.png", folder / "data/raw/Testing/notumor/copy.png")
+    assert run("verify", folder).returncode == 0
+    conflicts = table(folder / "data/scans/conflicts.csv")
+    assert [tuple(conflict.values())[1:] for conflict in conflicts] == [
+        ("Testing/notumor/copy.png", "notumor", "test"),
+        ("Training/glioma/2.png", "glioma", "train"),
+    ]
+    assert conflicts[0]["group"] == conflicts[1]["group"]
+    metrics = json.loads((folder / "metrics/data.json").read_text())
+    assert metrics["label_conflicts"] == 1 and metrics["leaked_test_scans"]["notumor"] == 2
+
+
+def test_verify_says_before_it_starts_that_the_device_is_not_there(folder: Path):
+    params = (folder / "params.yaml").read_text()
+    (folder / "params.yaml").write_text(params.replace("device: cpu ", "device: cuda:99 "))
+    done = run("verify", folder)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "verify.device is 'cuda:99', but PyTorch finds no such device on this machine" in done.stderr
+    assert not (folder / "data/scans").exists()
 
 
 def test_verify_twice_gives_the_same_bytes(folder: Path):

@@ -13,11 +13,12 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from tumorclip.files import whole_file
 
 BLUE, ORANGE, BLACK, GREY = "#0072B2", "#D55E00", "#1A1A1A", "#5C5C5C"
+LIGHT_GREY = "#B5B5B5"
 # One hue whose lightness falls evenly from paper to ink: even to the eye, in grey print and for the colour-blind.
 PAPER_TO_INK = LinearSegmentedColormap.from_list("paper_to_ink", ["#FFFFFF", "#0B3C6F"])
 STYLE = {
@@ -40,6 +41,7 @@ STYLE = {
     "ytick.labelcolor": BLACK,
 }
 DPI = 200
+PERCENTAGES = ("accuracy", "share")
 
 
 @rc_context(STYLE)
@@ -172,6 +174,99 @@ def confusion_matrix(scores: Mapping) -> Figure:
 
 
 @rc_context(STYLE)
+def copy_matches(best_matches: np.ndarray, has_copy: np.ndarray, threshold: float) -> Figure:
+    """How much each scan correlates with the one most like it: copies and others, with a valley between them.
+
+    Args:
+        best_matches: float [N], highest correlation with any other scan, without alignment.
+        has_copy: bool [N], whether the scan was judged to have a copy.
+        threshold: correlation from which scans count as copies.
+    """
+    note = f"{has_copy.sum():,} of {len(has_copy):,} scans have a copy, with or without alignment"
+    figure, axes = _canvas("Each scan's best match", note)
+    step = 0.005
+    edges = np.arange(160, 201) * step
+    for label, part, colour, offset in (("no copy", ~has_copy, LIGHT_GREY, 0), ("has a copy", has_copy, BLUE, 0.5)):
+        heights, _ = np.histogram(best_matches[part], edges)
+        left = edges[:-1] + offset * step
+        axes.bar(left, heights, step / 2, align="edge", color=colour, label=f"{label} ({part.sum():,})")
+    axes.axvline(threshold, color=ORANGE, linestyle="--", linewidth=1.3, label=f"threshold {threshold:g}")
+    words = f"copies from {threshold:g} on, if small windows agree too;\nbelow it, only if alignment lifts them over it"
+    beside = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "ha": "right", "va": "top"}
+    axes.annotate(words, (threshold, 1), (-6, 0), **beside, fontsize=8.5)
+    below = (best_matches < edges[0]).sum()
+    axes.set_yscale("symlog", linthresh=1)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda count, _: f"{count:,.0f}"))
+    axes.set(xlim=(edges[0], edges[-1] + step / 2), xlabel="correlation with the scan most like it, before alignment")
+    axes.set(ylim=(0, 10 * len(best_matches)), ylabel="scans (logarithmic)")
+    if below:
+        axes.set_xlabel(f"{axes.get_xlabel()}\n(not shown: {below:,} below {edges[0]:g})")
+    axes.grid(True, axis="y")
+    figure.legend(loc="outside lower center", ncols=3)
+    return figure
+
+
+@rc_context(STYLE)
+def leaked_pairs(
+    above: Sequence[np.ndarray], below: Sequence[np.ndarray], kinds: Sequence[str], correlations: Sequence[float],
+    names: Sequence[str], published: bool,
+) -> Figure:  # fmt: skip
+    """Pairs of copies, one a column, as they lie in their files.
+
+    Args:
+        above, below: uint8 [S, S] or [S, S, 3] of each pair; test scans and training scans if `published`.
+        kinds: of each pair, as in pairs.csv.
+        correlations: of each pair.
+        names: what each pair is called under it, such as its class.
+        published: whether the source comes with a test set.
+    """
+    count, step = len(kinds), 1.06
+    title = "Test scans (above) and their copies in Training (below)" if published else "Scans and their copies"
+    note = "How the copy was made, and how much the pixels correlate once that is undone"
+    figure, axes = _canvas(title, note, (max(6.0, 1.15 * count + 0.6), 3.6))
+    captions = [textwrap.fill(kind.replace("_", " "), 12) for kind in kinds]
+    for column, pair in enumerate(zip(above, below, strict=True)):
+        for row, scan in enumerate(pair):
+            place = (step * column, step * column + 1, step * row + 1, step * row)
+            axes.imshow(scan, cmap="gray", vmin=0, vmax=255, extent=place)
+        middle = {"textcoords": "offset points", "ha": "center", "fontsize": 8.5}
+        # Rounded down: only equal pixels correlate by 1.
+        caption = f"{captions[column]}\n{int(1000 * correlations[column]) / 1000:.3f}"
+        axes.annotate(caption, (step * column + 0.5, 0), (0, 4), **middle, va="bottom")
+        name = textwrap.fill(names[column], 13)
+        axes.annotate(name, (step * column + 0.5, step + 1), (0, -4), **middle, va="top", color=GREY)
+    axes.set(xlim=(0, step * count), ylim=(step + 1, 0))
+    axes.set_yticks([0.5, step + 0.5], ["test", "training"] if published else ["scan", "copy"])
+    axes.set_xticks([])
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    # The title makes room for the captions between it and the scans.
+    lines = max(caption.count("\n") for caption in captions) + 2
+    axes.texts[0].set_position((0, 9 + 11 * lines))
+    axes.set_title(title, loc="left", fontsize=13, fontweight="bold", pad=24 + 11 * lines)
+    return figure
+
+
+@rc_context(STYLE)
+def leaked_share(leaked: Mapping[str, int], scans: Mapping[str, int]) -> Figure:
+    """Share of each class's test scans that have a copy in Training, as bars.
+
+    Args:
+        leaked: test scans with such a copy, for each class and in `total`.
+        scans: test scans, for each class and in `total`.
+    """
+    names = [name for name in scans if name != "total"]
+    shares = [leaked[name] / scans[name] if scans[name] else None for name in names]
+    rows = [{"class": name, "scans": scans[name], "share": share} for name, share in zip(names, shares, strict=True)]
+    note = f"All classes together {leaked['total'] / scans['total']:.1%}, {leaked['total']:,} of {scans['total']:,}"
+    figure = _bars(rows, "share", "Test scans with a copy in Training", note, "share of the class's test scans")
+    for text, name in zip(figure.axes[0].texts[1:], names, strict=True):
+        if scans[name]:
+            text.set_text(f"{text.get_text()} ({leaked[name]:,})")
+    return figure
+
+
+@rc_context(STYLE)
 def save(figure: Figure, path: Path) -> None:
     """Write `figure` as PNG, cut to its content; the same figure always gives the same bytes."""
     with whole_file(path) as beside:
@@ -196,11 +291,11 @@ def _bars(rows: Sequence[Mapping], key: str, title: str, note: str, label: str) 
     axes.barh(places, [row[key] or 0 for row in rows], height=0.65, color=BLUE)
     for place, row in enumerate(rows):
         value = row[key]
-        text = "not defined" if value is None else f"{value:.1%}" if key == "accuracy" else f"{value:.3f}"
+        text = "not defined" if value is None else f"{value:.1%}" if key in PERCENTAGES else f"{value:.3f}"
         axes.annotate(text, (value or 0, place), (5, 0), textcoords="offset points", va="center")
     axes.set_yticks(places, [_wrapped(f"{row['class']} ({row['scans']:,})") for row in rows])
     axes.set(xlabel=label, ylabel="class (number of scans)", xlim=(0, 1), ylim=(len(rows) - 0.5, -0.5))
-    if key == "accuracy":
+    if key in PERCENTAGES:
         axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.tick_params(axis="y", length=0)
     axes.grid(True, axis="x")

@@ -1,9 +1,9 @@
 """Which scans are copies of each other, what that means for the test set, and what else is wrong with the data.
 
-Copies are found as pairs; groups are the connected components of the pairs. What finds pairs of another
-kind (near, mirrored, ...) adds them to the list and changes nothing else.
+Copies are pairs, which copies.py finds; groups are the connected components of the pairs.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -61,6 +61,34 @@ def conflicting(classes: np.ndarray, groups: np.ndarray) -> np.ndarray:
     members = np.unique(np.stack([groups, classes], axis=1), axis=0)[:, 0]
     names, labels = np.unique(members, return_counts=True)
     return np.isin(groups, names[labels > 1])
+
+
+def examples(
+    pairs: Sequence[Pair], official_splits: np.ndarray, classes: np.ndarray, groups: np.ndarray, count: int
+) -> list[Pair]:
+    """Choose `count` pairs to show: all kinds in turn, classes in turn, one of a group, of middling correlation.
+
+    Where a test set is published, only pairs between it and Training, with the test scan as `a`; an empty list if
+    there are none. Equal kinds stand side by side.
+    """
+    if "test" in official_splits:
+        across = [pair for pair in pairs if official_splits[pair.a] != official_splits[pair.b]]
+        pairs = [p._replace(a=p.b, b=p.a) if official_splits[p.b] == "test" else p for p in across]
+    kinds = Counter(pair.kind for pair in pairs)
+    waiting = {kind: [pair for pair in pairs if pair.kind == kind] for kind, _ in kinds.most_common()}
+    shown: Counter[str] = Counter()
+    chosen: list[Pair] = []
+    while len(chosen) < count and any(waiting.values()):
+        for kind in waiting:
+            if waiting[kind] and len(chosen) < count:
+                fewest = min(shown[classes[pair.a]] for pair in waiting[kind])
+                fit = [pair for pair in waiting[kind] if shown[classes[pair.a]] == fewest]
+                best = sorted(fit, key=lambda pair: pair.correlation)[len(fit) // 2]
+                chosen.append(best)
+                shown[classes[best.a]] += 1
+                for other in waiting:
+                    waiting[other] = [pair for pair in waiting[other] if groups[pair.a] != groups[best.a]]
+    return sorted(chosen, key=lambda pair: list(waiting).index(pair.kind))
 
 
 def summarise(official_splits: np.ndarray, classes: np.ndarray, groups: np.ndarray, pairs: Sequence[Pair]) -> dict:
