@@ -1,6 +1,6 @@
 """Score the fine-tuned encoder on the test scans.
 
-data/scans, data/splits.csv, models/finetuned -> metrics/test.json, plots/predictions.csv
+data/scans, data/splits.csv, models/finetuned -> metrics/test.json, metrics/intervals.json, plots/predictions.csv
 """
 
 import numpy as np
@@ -8,38 +8,57 @@ import torch
 
 from stages import common
 from tumorclip.clip.encoder import Encoder, pick_device, to_device
-from tumorclip.files import read_csv, write_csv, write_json
+from tumorclip.files import read_csv, read_json, write_csv, write_json
 from tumorclip.params import Params
-from tumorclip.results.scoring import score
+from tumorclip.results import scoring
+from tumorclip.scans import copies
 
 
 def main(params: Params) -> None:
     device = pick_device(params.train.device)
     encoder = Encoder.load(common.FINETUNED, device)
-    rows = [row for row in read_csv(common.SPLITS) if row["split"] == "test"]
-    scans = np.load(common.SCANS / "pixels.npy", mmap_mode="r")[[int(row["row"]) for row in rows]]
-    pixels = to_device(scans, encoder.image_size, device)
+    temperature = read_json(common.FINETUNED / "tumorclip.json")["temperature"]
+    rows = read_csv(common.SPLITS)
+    test, train = ([row for row in rows if row["split"] == part] for part in ("test", "train"))
+    every = np.load(common.SCANS / "pixels.npy", mmap_mode="r")
+    scans, trained = (every[[int(row["row"]) for row in part]] for part in (test, train))
+    pixels, names = to_device(scans, encoder.image_size, device), params.class_names
 
     with torch.inference_mode():
-        logits = encoder.logits(pixels, encoder.encode_classes(list(params.classes.values())))
-    probabilities = logits.double().softmax(dim=1).numpy()
-    names = params.class_names
-    actual = np.array([names.index(row["class"]) for row in rows])
-    predicted = probabilities.argmax(axis=1)
+        classes = encoder.encode_classes(list(params.classes.values()))
+        logits = encoder.logits(pixels, classes).double()
+        upside_down = encoder.logits(pixels.flip(-2), classes).argmax(dim=1).numpy()
+    predictions = scoring.Predictions(
+        actual=np.array([names.index(row["class"]) for row in test]),
+        probabilities=(logits / temperature).softmax(dim=1).numpy(),
+        uncalibrated=logits.softmax(dim=1).numpy(),
+        groups=np.array([int(row["group"]) for row in test]),
+        leaked=np.array([row["leaked"] == "1" for row in test]),
+    )
+    similarity = copies.nearest_training(copies.thumbnails(scans), copies.thumbnails(trained))
+    fitted_on = {int(row["group"]) for row in rows if row["split"] in ("train", "val")}
+    trained_on_copies = not fitted_on.isdisjoint(predictions.groups.tolist())
 
-    result = score(actual, predicted, names, params.evaluate.negative_class)
-    write_json(common.METRICS / "test.json", result)
+    scores, intervals = scoring.evaluate(
+        predictions, names, params.evaluate.negative_class, trained_on_copies, upside_down
+    )
+    write_json(common.METRICS / "test.json", scores)
+    write_json(common.METRICS / "intervals.json", {"intervals": intervals})
+    columns = ["path", "pixel_hash", "group", "leaked", "similarity", "actual", "predicted"]
     write_csv(
         common.PLOTS / "predictions.csv",
-        ["path", "pixel_hash", "group", "leaked", "actual", "predicted", *(f"probability_{name}" for name in names)],
+        [*columns, *(f"probability_{name}" for name in names)],
         (
             {name: row[name] for name in ("path", "pixel_hash", "group", "leaked")}
-            | {"actual": row["class"], "predicted": names[winner]}
+            | {"similarity": f"{alike:.6f}", "actual": row["class"], "predicted": names[winner]}
             | {f"probability_{name}": f"{share:.8g}" for name, share in zip(names, shares, strict=True)}
-            for row, winner, shares in zip(rows, predicted, probabilities, strict=True)
+            for row, alike, winner, shares in zip(
+                test, similarity, predictions.predicted, predictions.probabilities, strict=True
+            )
         ),
     )
-    print(f"evaluate: {len(rows)} test scans, accuracy {result['accuracy']:.4f}")
+    low, high = intervals[0]["low"], intervals[0]["high"]
+    print(f"evaluate: {len(test)} test scans, accuracy {scores['accuracy']:.4f}, 95 % interval {low:.4f} to {high:.4f}")
 
 
 if __name__ == "__main__":

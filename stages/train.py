@@ -5,6 +5,7 @@ plots/steps.csv
 """
 
 import hashlib
+import json
 import resource
 import sys
 import time
@@ -26,7 +27,8 @@ def main(params: Params) -> None:
     device = pick_device(params.train.device)
     torch.use_deterministic_algorithms(True, warn_only=True)
     encoder = Encoder.load(common.PRETRAINED, device)
-    rows = read_csv(common.SPLITS)
+    # Test scans are not even loaded: nothing that is decided here may depend on them.
+    rows = [row for row in read_csv(common.SPLITS) if row["split"] in ("train", "val")]
     scans = np.load(common.SCANS / "pixels.npy", mmap_mode="r")[[int(row["row"]) for row in rows]]
     pixels = to_device(scans, encoder.image_size, device)
     labels = torch.tensor([params.class_names.index(row["class"]) for row in rows], device=device)
@@ -41,12 +43,18 @@ def main(params: Params) -> None:
 
     with whole_folder(common.FINETUNED) as folder:
         encoder.save(folder)
-        write_json(folder / "tumorclip.json", _provenance(params))
+        write_json(folder / "tumorclip.json", _provenance(params, rows, history.temperature))
     best = history.epochs[history.best_epoch - 1]
     headline = {name: value for name, value in best.items() if name not in ("epoch", "learning_rate")}
     write_json(
         common.METRICS / "train.json",
-        {"best_epoch": history.best_epoch, **headline, "steps": len(history.steps), "epochs": history.epochs},
+        {
+            "best_epoch": history.best_epoch,
+            **headline,
+            "temperature": history.temperature,
+            "steps": len(history.steps),
+            "epochs": history.epochs,
+        },
     )
     write_csv(common.PLOTS / "steps.csv", ["step", "loss", "learning_rate"], history.steps)
     images_per_second = settings.epochs * len(train) / seconds
@@ -62,13 +70,14 @@ def main(params: Params) -> None:
     )
 
 
-def _provenance(params: Params) -> dict:
+def _provenance(params: Params, rows: list[dict[str, str]], temperature: float) -> dict:
     """What a reader of the weights alone must know; without commit or time, which the run-cache would make stale."""
     return {
         "classes": params.classes,
         "checkpoint": read_json(common.PRETRAINED / "checkpoint.json"),
         "train": params.train.model_dump(),
-        "splits_sha256": hashlib.sha256(common.SPLITS.read_bytes()).hexdigest(),
+        "temperature": temperature,
+        "splits_sha256": hashlib.sha256(json.dumps(rows).encode()).hexdigest(),
         "versions": {name: version(name) for name in LIBRARIES},
     }
 

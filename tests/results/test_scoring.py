@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn import metrics
 
-from tumorclip.results.scoring import score
+from tumorclip.results.scoring import MIN_DISTINCT, Predictions, distinct, evaluate, resample_ranking, score
 
 CLASSES = ["glioma", "meningioma", "notumor", "pituitary"]
 
@@ -80,6 +82,8 @@ def test_random_predictions_score_as_scikit_learn_has_it(seed):
         "macro_f1": metrics.f1_score(actual, predicted, average="macro"),
         "missed_tumours": np.mean(predicted[actual != 1] == 1),
         "false_alarms": np.mean(predicted[actual == 1] != 1),
+        "mcc": metrics.matthews_corrcoef(actual, predicted),
+        "cohen_kappa": metrics.cohen_kappa_score(actual, predicted),
     }
     assert {key: result[key] for key in expected} == pytest.approx(expected, abs=1e-9)
     assert column(result, "recall") == pytest.approx(metrics.recall_score(actual, predicted, average=None), abs=1e-9)
@@ -87,6 +91,10 @@ def test_random_predictions_score_as_scikit_learn_has_it(seed):
         metrics.precision_score(actual, predicted, average=None), abs=1e-9
     )
     assert column(result, "f1") == pytest.approx(metrics.f1_score(actual, predicted, average=None), abs=1e-9)
+    for index, row in enumerate(result["classes"]):
+        others, elsewhere = actual != index, predicted != index
+        assert row["specificity"] == pytest.approx(metrics.recall_score(others, elsewhere), abs=1e-9)
+        assert row["npv"] == pytest.approx(metrics.precision_score(others, elsewhere), abs=1e-9)
 
 
 def test_two_classes_by_hand():
@@ -153,3 +161,132 @@ def test_the_result_is_plain_json_without_a_warning(confusion):
 def test_nothing_to_score_is_an_error():
     with pytest.raises(ValueError, match="no test scan"):
         score(np.array([], dtype=int), np.array([], dtype=int), CLASSES, None)
+
+
+def predictions(actual, probabilities, groups=None, leaked=None) -> Predictions:
+    count = len(actual)
+    return Predictions(
+        np.asarray(actual),
+        np.asarray(probabilities, float),
+        np.asarray(probabilities, float),
+        np.arange(count) if groups is None else np.asarray(groups),
+        np.zeros(count, bool) if leaked is None else np.asarray(leaked),
+    )
+
+
+def everything(of: Predictions, trained_on_copies: bool = False, negative: str | None = "b", turned=None):
+    names = ["a", "b", "c"][: of.probabilities.shape[1]]
+    return evaluate(of, names, negative, trained_on_copies, of.predicted if turned is None else np.asarray(turned))
+
+
+def record(rows: list[dict], score: str, class_name: str | None = None) -> dict:
+    (row,) = [row for row in rows if (row["score"], row["class"]) == (score, class_name)]
+    return row
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_resampled_rankings_are_those_of_scikit_learn_with_weights(seed):
+    random = np.random.default_rng(seed)
+    own = np.r_[True, False, random.random(58) < 0.3]
+    scores = random.integers(0, 15, 60) / 15  # many ties
+    weights = random.integers(0, 4, (30, 60)).astype(float)
+    weights[:, :2] = 1
+    areas, averages = resample_ranking(own, scores, weights)
+    for weight, area, average in zip(weights, areas, averages, strict=True):
+        assert area == pytest.approx(metrics.roc_auc_score(own, scores, sample_weight=weight), abs=1e-9)
+        assert average == pytest.approx(metrics.average_precision_score(own, scores, sample_weight=weight), abs=1e-9)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    actual=st.lists(st.integers(0, 2), min_size=1, max_size=12),
+    shares=st.lists(st.sampled_from([(1, 0, 0), (0, 1, 0), (0.5, 0.5, 0), (0.2, 0.3, 0.5), (1 / 3,) * 3]), min_size=12),
+    groups=st.lists(st.integers(0, 4), min_size=12),
+    leaked=st.lists(st.booleans(), min_size=12),
+)
+@pytest.mark.filterwarnings("error")
+def test_any_predictions_have_a_value_within_its_interval_or_a_reason(actual, shares, groups, leaked):
+    count = len(actual)
+    of = predictions(actual, shares[:count], groups[:count], leaked[:count])
+    result, rows = everything(of, trained_on_copies=True)
+    assert json.loads(json.dumps([result, rows], allow_nan=False)) == [result, rows]
+    for row in rows:
+        if row["value"] is None:
+            assert row["reason"]
+        if row["low"] is None:
+            assert row["reason"]
+            assert row["method"] is None
+        else:
+            assert row["low"] - 1e-12 <= row["value"] <= row["high"] + 1e-12 or row["method"] == "bootstrap"
+    for index, name in enumerate("abc"):
+        own = np.array(actual) == index
+        mine = result["classes"][index]
+        if own.any() and not own.all():
+            expected = metrics.roc_auc_score(own, of.probabilities[:, index])
+            assert mine["auroc"] == pytest.approx(expected, abs=1e-9)
+        else:
+            assert mine["auroc"] is None
+            assert name in record(rows, "auroc", name)["reason"]
+
+
+def test_copies_of_a_scan_have_one_vote():
+    shares = [[0.6, 0.4], [0.6, 0.4], [0.0, 1.0], [0.9, 0.1], [0.2, 0.8], [0.2, 0.8]]
+    of = predictions([0, 0, 0, 0, 1, 0], shares, groups=[7, 7, 7, 3, 5, 5])
+    actual, predicted, groups, left_out = distinct(of)
+    # Group 7 says b by its mean, 0.4 to 0.6, although two of three files say a; group 5 stands under both classes.
+    assert (actual.tolist(), predicted.tolist(), groups.tolist(), left_out) == ([0, 0], [0, 1], [3, 7], 1)
+    result, rows = everything(of)
+    assert result["per_distinct_scan"]["accuracy"] == 0.5
+    assert result["per_distinct_scan"]["conflicting_groups_left_out"] == 1
+    assert record(rows, "accuracy_per_distinct_scan")["value"] == 0.5
+
+
+def test_the_interval_of_accuracy_counts_groups_not_files():
+    random = np.random.default_rng(0)
+    wrong = random.random(250) < 0.3
+    shares = np.where(wrong[:, None], [[0.1, 0.9]], [[0.9, 0.1]])
+    _, alone = everything(predictions(np.zeros(250, int), shares))
+    _, tenfold = everything(
+        predictions(np.zeros(2500, int), np.repeat(shares, 10, axis=0), np.repeat(np.arange(250), 10))
+    )
+    assert record(alone, "accuracy") == pytest.approx(record(tenfold, "accuracy"))
+    assert record(alone, "accuracy")["method"] == "bootstrap"
+
+
+def test_tumours_that_turn_healthy_upside_down():
+    # Class b is healthy. Of three tumours called tumours one turns; the fourth was missed anyhow, the fifth is healthy.
+    shares = np.eye(3)[[0, 0, 2, 1, 1]]
+    of = predictions([0, 0, 2, 0, 1], shares)
+    result, rows = everything(of, turned=[0, 1, 2, 1, 1])
+    assert result["upside_down_missed_tumours"] == pytest.approx(1 / 3)
+    result, rows = everything(of, negative=None)
+    assert result["upside_down_missed_tumours"] is None
+    assert "negative_class" in record(rows, "upside_down_missed_tumours")["reason"]
+
+
+def test_leaked_scans_are_held_against_clean_ones_within_classes_that_have_enough_of_both():
+    # Of class a: 40 leaked ones, all right, and 40 clean ones, half right; of class b too few clean ones.
+    actual = np.repeat([0, 0, 1, 1], [40, 40, 40, MIN_DISTINCT - 1])
+    right = np.concatenate([np.ones(40, bool), np.arange(40) < 20, np.ones(69, bool)])
+    shares = np.eye(2)[np.where(right, actual, 1 - actual)]
+    leaked = np.repeat([True, False, True, False], [40, 40, 40, MIN_DISTINCT - 1])
+    result, rows = everything(predictions(actual, shares, leaked=leaked), trained_on_copies=True)
+    compared = result["leaked_against_clean"]
+    assert (compared["a"]["leaked_accuracy"], compared["a"]["clean_accuracy"]) == (1, 0.5)
+    assert compared["b"]["leaked_accuracy"] is None
+    assert compared["b"]["clean_scans"] == MIN_DISTINCT - 1
+    assert "30 distinct" in record(rows, "leaked_accuracy", "b")["reason"]
+    assert compared["mean_over_classes"] == {"classes": "a", "leaked_accuracy": 1, "clean_accuracy": 0.5}
+    assert "leaked_against_clean" not in everything(predictions(actual, shares, leaked=leaked))[0]
+
+
+def test_temperature_changes_calibration_and_nothing_else():
+    random = np.random.default_rng(0)
+    shares = random.dirichlet([1, 1, 1], 80)
+    sharp = shares**3 / (shares**3).sum(axis=1, keepdims=True)
+    actual = random.integers(0, 3, 80)
+    result, _ = everything(Predictions(actual, shares, sharp, np.arange(80), np.zeros(80, bool)))
+    before, after = (result["calibration"][key] for key in ("before_temperature", "after_temperature"))
+    assert before["nll"] == pytest.approx(metrics.log_loss(actual, sharp), abs=1e-9)
+    assert after["nll"] == pytest.approx(metrics.log_loss(actual, shares), abs=1e-9)
+    assert before["ece"] != after["ece"]

@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional
 from tqdm import tqdm
 
+from tumorclip.clip import temperature
 from tumorclip.clip.augmentation import random_affine
 from tumorclip.clip.encoder import Encoder
 from tumorclip.clip.objectives import OBJECTIVES
@@ -33,11 +34,12 @@ class Settings:
 
 @dataclass
 class History:
-    """What happened: one dict per step and per epoch, and the epoch whose weights were kept."""
+    """What happened: one dict per step and per epoch, the epoch whose weights were kept, and their temperature."""
 
     steps: list[dict] = field(default_factory=list)
     epochs: list[dict] = field(default_factory=list)
     best_epoch: int = 0
+    temperature: float = 1.0
 
 
 def fine_tune(
@@ -52,7 +54,8 @@ def fine_tune(
     """Fine-tune both towers of `encoder`, which ends with the weights of the best epoch.
 
     The best epoch is the one of the highest validation accuracy, among equals of the lowest
-    validation loss; no other scan than those of `train` and `validation` is looked at.
+    validation loss; its temperature is fitted on validation. No other scan than those of `train`
+    and `validation` is looked at.
 
     Args:
         pixels: all scans, uint8 [N, C, S, S], on the encoder's device.
@@ -144,6 +147,8 @@ def fine_tune(
 
     model.load_state_dict(best_weights)
     model.eval()
+    logits = encoder.logits(pixels[validation.to(device)], encoder.encode_classes(captions))
+    history.temperature = temperature.fit(logits.numpy(), labels[validation].cpu().numpy())
     return history
 
 

@@ -24,6 +24,7 @@ from tumorclip.results.intervals import Interval
 SEED = 0  # of resamples and draws: the same predictions always have the same intervals
 MIN_DISTINCT = 30  # fewer distinct scans of a class carry no figure of their own
 BLOCK_VALUES = 2**22  # resampled weights held at once
+NO_INTERVAL = Interval(None, None, None)
 
 
 @dataclass(frozen=True)
@@ -237,9 +238,8 @@ def evaluate(
 
     upside = None
     if negative_class is None:
-        reason = "evaluate.negative_class is null"
         for key in ("missed_tumours", "false_alarms", "upside_down_missed_tumours"):
-            records.add(key, None, None, Interval(None, None, None, reason))
+            records.add(key, None, None, NO_INTERVAL, "evaluate.negative_class is null")
     else:
         healthy = class_names.index(negative_class)
         ill, called_ill = actual != healthy, predicted != healthy
@@ -260,8 +260,8 @@ def evaluate(
     after = result["calibration"]["after_temperature"]
     for key, each in (("nll", -np.log(np.maximum(own, np.finfo(float).eps))), ("brier", distances)):
         records.add(key, None, after[key], intervals.percentile_interval(counting.mean(each)))
-    no_interval = "bootstrap intervals of it never cover a calibrated model; see ece_if_calibrated"
-    records.add("ece", None, after["ece"], Interval(None, None, None, no_interval))
+    # A resample repeats groups, so its error of calibration is always larger than that of new scans.
+    records.add("ece", None, after["ece"], Interval(None, None, None, "no valid interval; see ece_if_calibrated"))
 
     for index, (name, row) in enumerate(zip(class_names, classes, strict=True)):
         is_own, called = actual == index, predicted == index
@@ -318,8 +318,8 @@ def _leaked_against_clean(
         for kind, chosen in (("leaked", leaked), ("clean", ~leaked)):
             chosen = chosen & (actual == index)
             value = _share(correct & chosen, chosen) if enough else None
-            too_few = Interval(None, None, None, f"fewer than {MIN_DISTINCT} distinct scans, leaked or clean")
-            records.add(f"{kind}_accuracy", name, value, counting.proportion(correct, chosen) if enough else too_few)
+            too_few = f"fewer than {MIN_DISTINCT} distinct scans, leaked or clean"
+            records.add(f"{kind}_accuracy", name, value, counting.proportion(correct, chosen), too_few)
             row[f"{kind}_accuracy"] = value
         result[name] = row
         if enough:
@@ -369,23 +369,31 @@ class _Records:
     def __init__(self):
         self.rows: list[dict] = []
 
-    def add(self, name: str, class_name: str | None, value: float | None, interval: Interval) -> None:
+    def add(
+        self, name: str, class_name: str | None, value: float | None, interval: Interval, reason: str | None = None
+    ) -> None:
+        """Add a score; `reason` says why it has no value, where that is not for its classes and scans."""
         row = {"score": name, "class": class_name, "value": value} | interval._asdict()
         if value is None:
-            row |= {"low": None, "high": None, "method": None}
-            row["reason"] = interval.reason or _reason(name, class_name)
+            row |= {"low": None, "high": None, "method": None, "reason": reason or _reason(name, class_name)}
         self.rows.append(row)
 
 
 def _reason(name: str, class_name: str | None) -> str:
     """Why a score has no value; `class_name` is None for scores of all classes together."""
     if class_name is None:
-        return "one class has no value, or only one class is actual or predicted"
+        return {
+            "missed_tumours": "no test scan shows a tumour",
+            "false_alarms": "no test scan is healthy",
+            "upside_down_missed_tumours": "no tumour is called a tumour",
+            "mcc": "all scans are of one class, or all are predicted as one",
+            "cohen_kappa": "all scans are of one class and predicted as that",
+        }.get(name, "it has no value in some class")
     return {
         "precision": f"{class_name} is never predicted",
         "npv": f"{class_name} is always predicted",
         "specificity": f"all test scans are of {class_name}",
-        "auroc": f"no test scan, or none but those, of {class_name}",
+        "auroc": f"no test scan of {class_name}, or of nothing else",
         "f1": f"{class_name} has no test scan and is never predicted",
     }.get(name, f"{class_name} has no test scan")
 
