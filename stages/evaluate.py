@@ -58,7 +58,8 @@ def main(params: Params) -> None:
         ),
     )
     low, high = intervals[0]["low"], intervals[0]["high"]
-    print(f"evaluate: {len(test)} test scans, accuracy {scores['accuracy']:.4f}, 95 % interval {low:.4f} to {high:.4f}")
+    interval = f", 95 % interval {low:.4f} to {high:.4f}" if low is not None else ""
+    print(f"evaluate: {len(test)} test scans, accuracy {scores['accuracy']:.4f}{interval}")
 
 
 if __name__ == "__main__":
