@@ -66,8 +66,8 @@ class Split(Section):
     def _fold_exists(self) -> "Split":
         if self.fold > (self.folds or 1):
             raise ValueError(
-                f"split.fold is {self.fold}, but split.folds is {self.folds or 'null'}; "
-                f"give a fold from 1 to split.folds, or 1 where that is null"
+                f"fold is {self.fold}, but folds is {self.folds or 'null'}; "
+                f"give a fold from 1 to folds, or 1 where that is null"
             )
         return self
 
