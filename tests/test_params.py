@@ -33,6 +33,16 @@ def test_an_integer_is_a_number_where_a_float_is_wanted(tmp_path):
     assert load(changed(tmp_path, "rotation: 10 ", "rotation: 0 ")).train.rotation == 0
 
 
+def test_the_last_fold_is_allowed_and_the_one_behind_it_is_not(tmp_path):
+    path = changed(tmp_path, "folds: null ", "folds: 3 ")
+    text = path.read_text()
+    path.write_text(text.replace("fold: 1 ", "fold: 3 "))
+    assert load(path).split.fold == 3
+    path.write_text(text.replace("fold: 1 ", "fold: 4 "))
+    with pytest.raises(ParamsError, match="fold is 4, but folds is 3"):
+        load(path)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
@@ -45,7 +55,18 @@ def test_an_integer_is_a_number_where_a_float_is_wanted(tmp_path):
         ("learning_rate: 1e-3 ", "learning_rate: 0 ", "train.learning_rate is 0; it must be greater than 0"),
         ("device: auto ", "device: gpu ", "train.device is 'gpu'; it must be auto, cpu, cuda, cuda:N or mps"),
         ("objective: caption ", "objective: best ", "train.objective is 'best'; it must be 'caption' or 'in_batch'"),
-        ("leaks: drop_train ", "leaks: hide ", "split.leaks is 'hide'; it must be 'drop_train', 'drop_test' or 'keep'"),
+        (
+            "leaks: drop_train ",
+            "leaks: hide ",
+            "split.leaks is 'hide'; it must be 'drop_train', 'drop_test', 'keep' or",
+        ),
+        ("protocol: official ", "protocol: random ", "split.protocol is 'random'; it must be 'official', 'grouped' or"),
+        ("conflicts: drop ", "conflicts: hide ", "split.conflicts is 'hide'; it must be 'drop' or 'keep'"),
+        ("copies: all ", "copies: none ", "split.copies is 'none'; it must be 'all' or 'one'"),
+        ("blocks: 20 ", "blocks: 1 ", "split.blocks is 1; it must be greater than or equal to 2"),
+        ("folds: null ", "folds: 1 ", "split.folds is 1; it must be greater than or equal to 2"),
+        ("fold: 1 ", "fold: 0 ", "split.fold is 0; it must be greater than or equal to 1"),
+        ("fold: 1 ", "fold: 2 ", "split: fold is 2, but folds is null; give a fold from 1 to folds"),
         ("validation_share: 0.15 ", "validation_share: 1 ", "split.validation_share is 1; it must be less than 1"),
         ("copy_threshold: 0.98 ", "copy_threshold: 0 ", "verify.copy_threshold is 0; it must be greater than 0"),
         ("copy_threshold: 0.98 ", "copy_threshold: 1.1 ", "verify.copy_threshold is 1.1; it must be less than"),

@@ -56,10 +56,25 @@ class Verify(Section):
 
 
 class Split(Section):
-    leaks: Literal["drop_train", "drop_test", "keep"]
+    protocol: Literal["official", "grouped", "blocked"]
+    leaks: Literal["drop_train", "drop_test", "keep", "drop_random"]
+    conflicts: Literal["drop", "keep"]
+    copies: Literal["all", "one"]
+    blocks: Annotated[int, Field(ge=2)]
+    folds: Annotated[int, Field(ge=2)] | None
+    fold: Annotated[int, Field(ge=1)]
     validation_share: Share
     test_share: Share
     seed: Seed
+
+    @model_validator(mode="after")
+    def _fold_exists(self) -> "Split":
+        if self.fold > (self.folds or 1):
+            raise ValueError(
+                f"fold is {self.fold}, but folds is {self.folds or 'null'}; "
+                f"give a fold from 1 to folds, or 1 where that is null"
+            )
+        return self
 
 
 class Train(Section):
