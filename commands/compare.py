@@ -39,7 +39,7 @@ def main() -> None:
         print()
         _print_scores(comparison, letter)
         if len(comparisons) > 1:
-            print(f"{f'Adjusted for {len(comparisons)} comparisons (Holm)':<56} p {_p(p_value)}")
+            _print_p_value(f"Adjusted for {len(comparisons)} comparisons (Holm)", p_value)
         print(f"\n{_verdict(comparison, letter, p_value)}")
         if paired.groups.max() + 1 < FEW_GROUPS:
             print(f"With fewer than {FEW_GROUPS} groups the interval tends to be too narrow; the tests hold.")
@@ -77,15 +77,17 @@ def _print_scores(comparison: Comparison, letter: str) -> None:
         )
     print()
     models = "" if comparison.runs == (1, 1) else ", of these trained models"
-    print(f"{'Sign-flip test over groups' + models:<56} p {_p(comparison.sign_flip)}")
+    _print_p_value(f"Sign-flip test over groups{models}", comparison.sign_flip)
     if comparison.mcnemar:
         p_value, only_a, only_b = comparison.mcnemar
-        print(
-            f"{'McNemar exact test on one scan per group':<56} p {_p(p_value)}   "
-            f"(A alone right: {only_a}, {letter} alone: {only_b})"
-        )
-    if comparison.runs != (1, 1):
-        print(f"{'Bootstrap over groups and seeds':<56} p {_p(comparison.p_value)}")
+        right = f"   (right: A alone {only_a}, {letter} alone {only_b})"
+        _print_p_value("McNemar's exact test, one scan per group", p_value, right)
+    else:
+        _print_p_value("Bootstrap over groups and seeds", comparison.p_value)
+
+
+def _print_p_value(test: str, p_value: float, remark: str = "") -> None:
+    print(f"{test:<51} p {'< 0.0001' if p_value < 0.0001 else f'= {p_value:.4f}'}{remark}")
 
 
 def _verdict(comparison: Comparison, letter: str, p_value: float) -> str:
@@ -146,10 +148,6 @@ def _points(value: float) -> str:
 
 def _interval(low: float, high: float) -> str:
     return "-" if low != low else f"{100 * low:+.1f} to {100 * high:+.1f}"
-
-
-def _p(value: float) -> str:
-    return "< 0.0001" if value < 0.0001 else f"= {value:.4f}"
 
 
 if __name__ == "__main__":
