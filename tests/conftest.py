@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[1]
 PARTS = (
-    *("stages", "tumorclip", "params.yaml", "dvc.yaml"),
+    *("stages", "commands", "tumorclip", "params.yaml", "dvc.yaml"),
     *(".dvc/config", ".dvc/.gitignore", ".dvc/plots", ".dvcignore", ".gitignore"),
 )
 # What a developer's own machine must not bring into a test: credentials, proxies, caches, an outer DVC or Git run.

@@ -1,0 +1,224 @@
+"""Commands over runs, on real DVC experiments of a small pipeline that invents its predictions."""
+
+import csv
+import re
+import shutil
+
+import pytest
+
+PREDICT = """
+import csv, random
+from pathlib import Path
+from ruamel.yaml import YAML
+params = YAML(typ="safe").load(Path("params.yaml"))
+draw = random.Random(params["seed"])
+names = ["glioma", "notumor"]
+Path("plots").mkdir(exist_ok=True)
+with open("plots/predictions.csv", "w", newline="") as file:
+    writer = csv.writer(file)
+    shares = [f"probability_{name}" for name in names]
+    writer.writerow(["path", "pixel_hash", "group", "leaked", "actual", "predicted", *shares])
+    for scan in range(params["scans"]):
+        actual = names[scan % 2]
+        predicted = actual if draw.random() < params["skill"] else names[1 - scan % 2]
+        share = 0.9 if predicted == "glioma" else 0.1
+        path = f"Testing/{actual}/{scan:03}.jpg"
+        writer.writerow([path, f"{scan:032x}", scan // params["copies"], 0, actual, predicted, share, 1 - share])
+"""
+PIPELINE = """
+stages:
+  evaluate:
+    cmd: python predict.py
+    params: [scans, copies, skill, seed]
+    plots:
+      - plots/predictions.csv: {cache: false}
+"""
+
+
+def prepared(project):
+    for old in ("plots", "dvc.lock"):
+        shutil.rmtree(project.root / old, ignore_errors=True)
+    (project.root / "predict.py").write_text(PREDICT)
+    (project.root / "dvc.yaml").write_text(PIPELINE)
+    (project.root / "params.yaml").write_text("scans: 400\ncopies: 1\nskill: 0.8\nseed: 1\n")
+    return project
+
+
+@pytest.fixture(scope="module")
+def runs(make_project):
+    """A project whose last commit is a run, with experiments of other skill and seeds."""
+    project = prepared(make_project())
+    project.run("dvc repro && git add -A && git commit -q -m results", check=True)
+    for name, settings in {
+        "skilled": "-S skill=0.95 -S seed=7",
+        "alike": "-S seed=2",
+        "same-seed": "-S skill=0.8000001",
+        "skilled-8": "-S skill=0.95 -S seed=8",
+        "skilled-9": "-S skill=0.95 -S seed=9",
+        "alike-3": "-S seed=3",
+        "fewer": "-S scans=300 -S seed=4",
+        "pairs": "-S copies=2 -S seed=5",
+    }.items():
+        project.run(f"dvc exp run -q -n {name} {settings}", check=True)
+        project.run("git checkout -q .", check=True)
+    return project
+
+
+def compare(project, arguments: str, status: int = 0, **env) -> str:
+    done = project.run(f"python -m commands.compare {arguments}", env=env)
+    assert done.returncode == status, done.stdout
+    assert "Traceback" not in done.stdout
+    assert status or all(len(line) <= 100 for line in done.stdout.splitlines())
+    return done.stdout
+
+
+def test_a_better_model_is_called_better_and_nothing_is_checked_out(runs):
+    said = compare(runs, "HEAD skilled")
+    found = re.search(r"B is better by ([\d.]+) points of accuracy, 95 % interval ([\d.]+) to ([\d.]+)\.", said)
+    difference, low, high = map(float, found.groups())
+    assert 8 < difference < 22 and 0 < low < difference < high
+    assert "This concerns trained models and not the methods behind them" in said
+    assert "400 test scans in 400 groups of copies" in said
+    assert "McNemar" in said
+    assert runs.run("git status --porcelain", check=True).stdout == ""
+
+
+def test_the_other_way_round_it_is_worse(runs):
+    assert "B is worse by" in compare(runs, "skilled HEAD")
+
+
+def test_models_that_do_not_differ_are_not_called_different(runs):
+    said = compare(runs, "HEAD alike")
+    assert "No difference is shown" in said and "better" not in said
+
+
+def test_the_same_predictions_disagree_on_no_scan(runs):
+    said = compare(runs, "HEAD same-seed")
+    assert "They disagree on no scan." in said and "B minus A is +0.0 points of accuracy in every resample" in said
+
+
+def test_the_first_disagreements_are_listed_and_all_on_demand(runs):
+    said = compare(runs, "HEAD skilled")
+    count = int(re.search(r"They disagree on (\d+) scans; the first 10:", said).group(1))
+    listed = re.findall(r"^(\w+) +(\w+) +(\w+) +(Testing/.*)$", said, re.MULTILINE)
+    assert len(listed) == 10
+    assert all(a != b and f"/{actual}/" in path for actual, a, b, path in listed)
+    everything = compare(runs, "HEAD skilled --all")
+    assert len(re.findall("^.*Testing/", everything, re.MULTILINE)) == count > 10
+
+
+def test_several_seeds_per_side_say_something_about_methods(runs):
+    said = compare(runs, "HEAD,alike,alike-3 skilled,skilled-8,skilled-9")
+    assert "B is better by" in said
+    assert "This concerns two methods, with 3 and 3 seeds." in said
+    assert "McNemar" not in said and "Bootstrap over groups and seeds" in said
+    assert re.search(r"^glioma +\w+ [23]/3 +\w+ [23]/3 +Testing/", said, re.MULTILINE)
+
+
+def test_several_comparisons_are_adjusted(runs):
+    said = compare(runs, "HEAD alike skilled")
+    assert "B minus A" in said and "C is better by" in said
+    (alone,) = re.findall("Sign-flip.* p = (.*)", compare(runs, "HEAD alike"))
+    assert re.findall(r"Adjusted for 2 comparisons \(Holm\) +p = (.*)", said)[0] == alone  # the larger of two: times 1
+
+
+def test_the_workspace_a_commit_a_branch_and_an_experiment_are_read_alike(runs):
+    runs.run("git branch -f somewhere HEAD", check=True)
+    sha = runs.run("git rev-parse --short HEAD", check=True).stdout.strip()
+    said = {
+        name: compare(runs, f"{name} skilled").split("\n", 1)[1] for name in ("HEAD", "somewhere", sha, "workspace")
+    }
+    assert len(set(said.values())) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("HEAD nonsense", "error: nonsense: no such revision or experiment; `dvc exp show` lists them"),
+        ("HEAD HEAD~1", "error: HEAD~1 has no plots/predictions.csv; run the pipeline there, and commit what it wrote"),
+        ("HEAD fewer", "error: HEAD and fewer were tested on other scans: 400 and 300, 300 of them in common;"),
+        ("HEAD pairs", "error: HEAD and pairs group other scans as copies: 0 of 400 scans have the same copies"),
+        ("HEAD,HEAD skilled", "error: HEAD is named twice"),
+        ("HEAD,workspace skilled", "error: HEAD and workspace are the same run"),
+        ("HEAD,,alike skilled", "error: a name of a run is empty"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_in_one_line(runs, arguments, said):
+    output = compare(runs, arguments, status=1)
+    assert output.startswith(said) and output.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda text: text.replace(b"pixel_hash", b"hash", 1), "it has no column pixel_hash"),
+        (lambda text: text.splitlines(keepends=True)[0], "it holds no scan"),
+        (lambda text: text[:-10], "line 401 has another number of columns than the first"),
+        (lambda text: text.replace(b"000.jpg", b"002.jpg", 1), "a path stands in it twice"),
+        (lambda text: text.replace(b",0.9,", b",nan,", 1), "has a probability that is no number from 0 to 1"),
+        (lambda text: text.replace(b",notumor,", b",other,"), "names 'other', which has no column probability_other"),
+        (lambda text: b"\xff\xfe\x00" + text, "it is no text"),
+        (lambda text: b"", "it has no column path"),
+    ],
+)
+def test_a_damaged_file_is_refused_in_one_line(runs, damage, said):
+    file = runs.root / "plots/predictions.csv"
+    whole = file.read_bytes()
+    try:
+        file.write_bytes(damage(whole))
+        output = compare(runs, "workspace skilled", status=1)
+    finally:
+        file.write_bytes(whole)
+    assert output.startswith("error: workspace: plots/predictions.csv is damaged: ") and said in output
+    assert output.count("\n") == 1
+
+
+def test_other_classes_are_refused(runs):
+    file = runs.root / "plots/predictions.csv"
+    whole = file.read_text()
+    try:
+        file.write_text(whole.replace("notumor", "healthy"))
+        output = compare(runs, "HEAD workspace", status=1)
+    finally:
+        file.write_text(whole)
+    assert output == "error: HEAD and workspace know different classes: glioma, notumor; glioma, healthy\n"
+
+
+def test_a_name_that_two_experiments_have_belongs_to_the_one_from_head(make_project, runs):
+    project = make_project(like=runs)
+    project.run("git commit -q --allow-empty -m later && dvc exp run -q -n skilled -S skill=0.5", check=True)
+    project.run("git checkout -q .", check=True)
+    assert "B is worse by" in compare(project, "HEAD skilled")
+    project.run("git commit -q --allow-empty -m 'later still'", check=True)
+    output = compare(project, "HEAD skilled", status=1)
+    assert output == "error: skilled: several experiments have this name; give the commit (dvc exp show)\n"
+
+
+def test_a_project_in_a_subfolder_of_a_git_repository(make_project, runs):
+    project = make_project(like=runs)
+    project.run("rm -rf .git && mkdir inner && git init -q && git config user.name T && git config user.email t@e.org")
+    project.run("mv .dvc .dvcignore .gitignore commands tumorclip *.yaml *.py dvc.lock plots inner", check=True)
+    project.run("git add -A && git commit -q -m results && cd inner && dvc exp run -q -n other -S seed=2", check=True)
+    project.run("git checkout -q .", check=True)
+    project.root /= "inner"
+    assert "400 test scans" in compare(project, "HEAD other")
+    assert "400 test scans" in compare(project, "workspace other")
+
+
+def test_without_git_there_is_only_the_workspace(make_project, runs):
+    project = make_project(like=runs)
+    project.run("rm -rf .git && dvc config --local core.no_scm true", check=True)
+    output = compare(project, "workspace HEAD", status=1)
+    assert output == "error: HEAD: this folder is no Git repository, so there is only `workspace` to read\n"
+
+
+def test_outside_of_a_project_it_says_so(runs, tmp_path):
+    done = runs.run(f"cd {tmp_path} && PYTHONPATH={runs.root} python -m commands.compare HEAD skilled")
+    assert done.returncode == 1
+    assert done.stdout == "error: this folder belongs to no DVC repository; start the command in the project's folder\n"
+
+
+def test_the_file_that_is_read_is_the_pipelines(runs):
+    # So that the invented pipeline above can't drift away from the real one.
+    rows = list(csv.DictReader((runs.root / "plots/predictions.csv").open()))
+    assert {"path", "pixel_hash", "group", "leaked", "actual", "predicted"} < set(rows[0])

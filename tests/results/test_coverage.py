@@ -1,0 +1,47 @@
+"""That the intervals cover what they promise and that equal models are rarely called different, by simulation."""
+
+import pytest
+
+from benchmarks.coverage import (
+    HEAVY,
+    OFFICIAL,
+    false_positives,
+    false_positives_of_methods,
+    interval_coverage,
+    sizes_of,
+)
+
+pytestmark = pytest.mark.slow
+
+
+def test_the_group_sizes_are_those_of_the_official_test_set():
+    sizes = sizes_of(OFFICIAL)
+    assert (len(sizes), sizes.sum(), sizes.max()) == (986, 1311, 26)
+
+
+@pytest.mark.parametrize("sharing", [0.8, 1.0])
+@pytest.mark.parametrize("level", [0.80, 0.85, 0.90, 0.95])
+def test_the_accuracy_interval_covers_95_percent_where_the_ungrouped_bootstrap_does_not(level, sharing):
+    found = interval_coverage(sizes_of(OFFICIAL), level, sharing)
+    assert 0.93 <= found["ours"] <= 0.97
+    assert found["files"] < 0.90
+
+
+@pytest.mark.parametrize(("groups", "level"), [(17, 0.95), (290, 0.98)])
+def test_the_small_sample_interval_covers_where_the_group_bootstrap_does_not(groups, level):
+    found = interval_coverage(sizes_of({1: groups}), level, 1.0)
+    assert found["ours"] >= 0.93 > found["groups"]
+
+
+@pytest.mark.parametrize("sizes", [OFFICIAL, HEAVY])
+def test_equal_models_are_called_different_in_5_percent_and_more_often_over_single_files(sizes):
+    found = false_positives(sizes_of(sizes), level=0.90, sharing=1.0)
+    assert 0.03 <= found["sign_flip"] <= 0.07
+    assert found["mcnemar"] <= 0.06
+    assert found["mcnemar_files"] > 0.11
+
+
+def test_equal_methods_are_called_different_in_at_most_about_5_percent_whatever_the_seeds():
+    found = false_positives_of_methods(seeds=3, level=0.85, spread=0.03)
+    assert found["bootstrap"] <= 0.16  # three seeds
+    assert found["sign_flip"] > 0.3
