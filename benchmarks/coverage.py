@@ -7,6 +7,8 @@ the group's outcome with the probability `sharing` and one of its own otherwise,
 both wrong more often than by chance by the correlation sharing ** 2.
 """
 
+from collections import Counter
+
 import numpy as np
 
 from tumorclip.results.comparing import (
@@ -54,20 +56,22 @@ def interval_coverage(sizes: np.ndarray, level: float, sharing: float, seed: int
     random = np.random.default_rng(seed)
     right = per_group(outcomes(random, sizes, level, sharing, repeats), sizes)
     covered = {"ours": 0, "groups": 0, "files": 0}
-    methods: dict[str, int] = {}
+    methods = Counter()
     total = sizes.sum()
     for block, rows in enumerate(np.array_split(right, 20)):
         # One set of draws serves a block of repeats: they are the slow part.
-        counts = resample_counts(len(sizes), RESAMPLES, seed + block).astype(float)
+        counts = resample_counts(len(sizes), RESAMPLES, seed + block)
         resampled = rows @ counts.T / (counts @ sizes)
         of_files = random.binomial(total, rows.sum(axis=1, keepdims=True) / total, (len(rows), RESAMPLES)) / total
         for successes, over_groups, over_files in zip(rows, resampled, of_files, strict=True):
-            low, high, method = proportion_interval(successes, sizes, over_groups)
-            methods[method] = methods.get(method, 0) + 1
-            intervals = {"ours": (low, high)}
-            intervals |= {"groups": percentile_interval(over_groups), "files": percentile_interval(over_files)}
-            for name, (low, high) in intervals.items():
-                covered[name] += low <= level <= high
+            intervals = {
+                "ours": proportion_interval(successes, sizes, over_groups),
+                "groups": percentile_interval(over_groups),
+                "files": percentile_interval(over_files),
+            }
+            methods[intervals["ours"].method] += 1
+            for name, interval in intervals.items():
+                covered[name] += interval.low <= level <= interval.high
     return {name: count / repeats for name, count in covered.items()} | {"methods": methods}
 
 

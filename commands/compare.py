@@ -10,10 +10,10 @@ import string
 
 from commands.runs import class_names, finish, read_predictions
 from tumorclip.errors import UserError
-from tumorclip.results.comparing import LEVEL, Comparison, Paired, compare, holm, pair
+from tumorclip.results.comparing import SIGNIFICANT, Comparison, Paired, compare, holm, pair
+from tumorclip.results.intervals import FEW_GROUPS, Interval
 
 LISTED = 10
-FEW_GROUPS = 200
 
 
 def main() -> None:
@@ -73,7 +73,7 @@ def _print_scores(comparison: Comparison, letter: str) -> None:
     for name, score in comparison.scores.items():
         print(
             f"{name:<12}{_share(score.a):>9}{_share(score.b):>9}{_points(score.difference):>10}"
-            f"   {_interval(score.low, score.high)}"
+            f"   {_interval(score.interval)}"
         )
     print()
     models = "" if comparison.runs == (1, 1) else ", of these trained models"
@@ -92,19 +92,20 @@ def _print_p_value(test: str, p_value: float, remark: str = "") -> None:
 
 def _verdict(comparison: Comparison, letter: str, p_value: float) -> str:
     score = comparison.scores["accuracy"]
-    if score.low == score.high:
+    low, high = score.interval.low, score.interval.high
+    if low == high:
         found = f"{letter} minus A is {_points(score.difference)} points of accuracy in every resample."
-    elif p_value < LEVEL and (score.low > 0 or score.high < 0):
-        low, high = sorted((abs(score.low), abs(score.high)))
+    elif p_value < SIGNIFICANT and (low > 0 or high < 0):
+        nearest, farthest = sorted((abs(low), abs(high)))
         kind = "better" if score.difference > 0 else "worse"
         found = (
             f"{letter} is {kind} by {100 * abs(score.difference):.1f} points of accuracy, "
-            f"95 % interval {100 * low:.1f} to {100 * high:.1f}."
+            f"95 % interval {100 * nearest:.1f} to {100 * farthest:.1f}."
         )
     else:
         found = (
             f"No difference is shown: {letter} minus A is {_points(score.difference)} points of accuracy, "
-            f"95 % interval {_interval(score.low, score.high)}."
+            f"95 % interval {_interval(score.interval)}."
         )
     if min(comparison.runs) > 1:
         return f"{found}\nThis concerns two methods, with {' and '.join(map(str, comparison.runs))} seeds."
@@ -146,8 +147,8 @@ def _points(value: float) -> str:
     return "-" if value != value else f"{100 * value:+.1f}"
 
 
-def _interval(low: float, high: float) -> str:
-    return "-" if low != low else f"{100 * low:+.1f} to {100 * high:+.1f}"
+def _interval(interval: Interval) -> str:
+    return interval.reason or f"{100 * interval.low:+.1f} to {100 * interval.high:+.1f}"
 
 
 if __name__ == "__main__":

@@ -259,7 +259,7 @@ def test_the_scores_are_scikit_learns(seed):
         a, b = (score(both.actual, both.predicted[run]) for run in "ab")
         found = result.scores[name]
         assert (found.a, found.b, found.difference) == pytest.approx((a, b, b - a), abs=1e-9)
-        assert found.low < found.difference < found.high
+        assert found.interval.low < found.difference < found.interval.high
     assert result.p_value == result.sign_flip
     assert np.array_equal(result.disagree, np.flatnonzero(both.predicted["a"] != both.predicted["b"]))
 
@@ -269,7 +269,7 @@ def test_changing_sides_changes_signs_alone():
     there, back = comparing.compare(both, ["a"], ["b"]), comparing.compare(both, ["b"], ["a"])
     for name in there.scores:
         assert there.scores[name].difference == -back.scores[name].difference
-        assert there.scores[name].low == pytest.approx(-back.scores[name].high, abs=1e-12)
+        assert there.scores[name].interval.low == pytest.approx(-back.scores[name].interval.high, abs=1e-12)
     assert there.sign_flip == back.sign_flip
     assert there.mcnemar[0] == back.mcnemar[0] and there.mcnemar[1:] == back.mcnemar[:0:-1]
 
@@ -286,7 +286,7 @@ def test_seeds_widen_the_interval_and_decide():
     assert models.sign_flip < 1e-6 and methods.sign_flip < 0.01
     assert methods.mcnemar is None
     assert methods.p_value > 0.05
-    assert methods.scores["accuracy"].low < 0 < methods.scores["accuracy"].high
+    assert methods.scores["accuracy"].interval.low < 0 < methods.scores["accuracy"].interval.high
 
 
 def test_of_several_runs_the_majority_speaks():
@@ -322,8 +322,9 @@ def test_degenerate_predictions(a, b, group, difference, sign_flip, mcnemar):
 def test_one_class_alone_and_one_scan():
     both = comparing.Paired(["x"], np.array([0]), np.array([0]), {"a": np.array([0]), "b": np.array([0])}, ["x"])
     result = comparing.compare(both, ["a"], ["b"])
-    assert all(score[2:] == (0, 0, 0) for score in result.scores.values())
+    assert all((score.difference, *score.interval[:2]) == (0, 0, 0) for score in result.scores.values())
     # A class that nobody has or predicts has no F1, so there is no macro F1; the accuracy stays.
     result = comparing.compare(both._replace(class_names=["x", "y"]), ["a"], ["b"])
     assert result.scores["accuracy"].difference == 0
-    assert all(np.isnan(result.scores["macro F1"]))
+    assert all(np.isnan(result.scores["macro F1"][:3]))
+    assert result.scores["macro F1"].interval.reason

@@ -41,7 +41,7 @@ def test_equal_models_are_called_different_in_5_percent_and_more_often_over_sing
     assert found["mcnemar_files"] > 0.11
 
 
-def test_equal_methods_are_called_different_in_at_most_about_5_percent_whatever_the_seeds():
+def test_equal_methods_are_rarely_called_different_although_their_models_differ():
     found = false_positives_of_methods(seeds=3, level=0.85, spread=0.03)
-    assert found["bootstrap"] <= 0.16  # three seeds
-    assert found["sign_flip"] > 0.3
+    assert found["bootstrap"] <= 0.06
+    assert found["sign_flip"] > 0.2

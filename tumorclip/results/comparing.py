@@ -15,9 +15,17 @@ import numpy as np
 from scipy.stats import binomtest
 
 from tumorclip.errors import UserError
-from tumorclip.results.intervals import accuracy, group_confusions, macro_f1, percentile_interval, resample_counts
+from tumorclip.results.intervals import (
+    Interval,
+    accuracy,
+    group_confusions,
+    macro_f1,
+    percentile_interval,
+    resample_confusions,
+    resample_counts,
+)
 
-LEVEL = 0.05
+SIGNIFICANT = 0.05  # a p-value below it says that there is a difference
 METRICS = {"accuracy": accuracy, "macro F1": macro_f1}
 
 
@@ -40,13 +48,12 @@ class Paired(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """One score of both sides, B minus A, and the 95 % interval of that difference; NaN where undefined."""
+    """One score of both sides and B minus A, NaN where undefined, with the 95 % interval of that difference."""
 
     a: float
     b: float
     difference: float
-    low: float
-    high: float
+    interval: Interval
 
 
 class Comparison(NamedTuple):
@@ -81,7 +88,7 @@ def compare(paired: Paired, a: Sequence[str], b: Sequence[str], resamples: int =
     scores = {}
     for (name, metric), differences in zip(METRICS.items(), resampled, strict=True):
         score_a, score_b = (float(metric(side.sum(axis=1)).mean()) for side in confusions)
-        scores[name] = Difference(score_a, score_b, score_b - score_a, *percentile_interval(differences))
+        scores[name] = Difference(score_a, score_b, score_b - score_a, percentile_interval(differences))
     several = len(a) > 1 or len(b) > 1
     sign_flip = sign_flip_test(group_differences(actual, *sides, groups))
     one = one_per_group(groups, seed)
@@ -176,13 +183,12 @@ def bootstrap_difference(
         float [M, R], the difference of each of the M metrics in each of R resamples; NaN where it is undefined.
     """
     groups = confusions_a.shape[1]
-    counts = resample_counts(groups, resamples, seed).astype(float)
+    counts = resample_counts(groups, resamples, seed)
     random = np.random.default_rng([seed, 1])
     sides = []
     for confusions in (confusions_a, confusions_b):
-        runs, _, classes, _ = confusions.shape
-        resampled = np.stack([counts @ run.reshape(groups, -1) for run in confusions])
-        resampled = resampled.reshape(runs, resamples, classes, classes)
+        runs = len(confusions)
+        resampled = np.stack([resample_confusions(run, counts) for run in confusions])
         drawn = max(runs - 1, 1)
         weights = random.multinomial(drawn, np.full(runs, 1 / runs), size=resamples).T / drawn
         sides.append(np.stack([(weights * metric(resampled)).sum(axis=0) for metric in metrics]))
