@@ -74,6 +74,15 @@ def test_files_with_the_same_pixels_are_paired_by_class_and_path():
     assert both.predicted["b"].tolist() == [1, 0]
 
 
+def test_the_same_pixels_under_two_classes_are_paired_by_class_where_folders_were_renamed():
+    a = [
+        {"path": path, "pixel_hash": "same", "group": "0", "actual": actual, "predicted": "glioma"}
+        for path, actual in [("1/x.jpg", "glioma"), ("2/x.jpg", "notumor")]
+    ]
+    b = [dict(row, path="9" + row["path"] if row["actual"] == "glioma" else row["path"]) for row in a]
+    assert comparing.pair({"a": a, "b": b}, CLASSES).actual.tolist() == [0, 2]
+
+
 def test_other_test_scans_are_refused_with_the_number_in_common():
     actual, group, (a, b) = drawn(0)
     with pytest.raises(UserError, match="long and short were tested on other scans: 60 and 50, 50 of them in common"):
@@ -96,12 +105,13 @@ def test_other_labels_are_refused_with_the_number_that_agree():
         comparing.pair({"a": rows(actual, group, a), "b": rows(other, group, b)}, CLASSES)
 
 
-def test_other_groups_are_refused_with_the_number_that_agree():
+@pytest.mark.parametrize(("moved", "to", "alike"), [([0], 99, 57), ([0, 1, 2], 1, 54)])
+def test_other_groups_are_refused_with_the_number_that_agree(moved, to, alike):
     actual, _, (a, b) = drawn(0)
     group = np.repeat(np.arange(20), 3)
     other = group.copy()
-    other[0] = 99
-    with pytest.raises(UserError, match="57 of 60 scans have the same copies in both"):
+    other[moved] = to
+    with pytest.raises(UserError, match=f"{alike} of 60 scans have the same copies in both"):
         comparing.pair({"a": rows(actual, group, a), "b": rows(actual, other, b)}, CLASSES)
 
 
@@ -152,7 +162,10 @@ def test_several_runs_are_drawn_as_well_on_each_side_alone():
     # Runs without groups: the variance of a mean of S runs is their sample variance over S.
     fixed = np.array([[[[right, 100 - right], [0, 0]]] for right in (60, 70, 80)], dtype=float)
     (over_seeds,) = comparing.bootstrap_difference(fixed[:1], fixed, [accuracy], resamples=20_000)
-    assert over_seeds.var() == pytest.approx(np.var([0.6, 0.7, 0.8], ddof=1) / 3, rel=0.05)
+    variance = np.var([0.6, 0.7, 0.8], ddof=1) / 3
+    assert over_seeds.var() == pytest.approx(variance, rel=0.05)
+    (over_both,) = comparing.bootstrap_difference(fixed, fixed, [accuracy], resamples=20_000)
+    assert over_both.var() == pytest.approx(2 * variance, rel=0.05)
 
 
 @pytest.mark.parametrize(
