@@ -12,6 +12,7 @@ from scipy import stats
 
 LEVEL = 0.95
 RESAMPLES = 2000
+SEED = 0  # the same predictions always have the same intervals
 # Where the percentile bootstrap covers less than it says (simulated in benchmarks/coverage.py).
 FEW_GROUPS = 200
 NEAR_ONE = 0.95
@@ -150,6 +151,37 @@ def proportion_interval(successes: np.ndarray, trials: np.ndarray, resampled: np
     if groups >= FEW_GROUPS and 1 - NEAR_ONE <= share <= NEAR_ONE:
         return percentile_interval(resampled)
     return Interval(*_wilson(share, _effective_size(successes, trials)), "wilson")
+
+
+class GroupBootstrap:
+    """Resamples of N scans by their groups of copies, drawn once and counted for every score.
+
+    Attributes:
+        groups: any type, [N].
+        numbers: the same from 0 on, int [N].
+        counts: how often each group is drawn, float64 [R, G].
+    """
+
+    def __init__(self, groups: np.ndarray, resamples: int = RESAMPLES, seed: int = SEED):
+        self.groups, self.numbers = groups, number_groups(groups)
+        self.counts = resample_counts(self.numbers.max() + 1, resamples, seed)
+
+    def confusions(self, actual: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
+        """Confusion matrices [R, K, K] of the resamples, from class indices, int [N]."""
+        return resample_confusions(group_confusions(actual, predicted, self.groups, classes), self.counts)
+
+    def proportion(self, hits: np.ndarray, among: np.ndarray | None = None) -> Interval:
+        """The interval of the share of scans `among`, all by default, that are `hits`: bool [N]."""
+        among = np.ones(len(hits), bool) if among is None else among
+        successes, trials = (np.bincount(self.numbers, weights=which) for which in (hits & among, among))
+        with np.errstate(invalid="ignore"):
+            resampled = (self.counts @ successes) / (self.counts @ trials)
+        return proportion_interval(successes, trials, resampled)
+
+    def mean(self, values: np.ndarray) -> np.ndarray:
+        """Mean of `values`, [N], in every resample: [R]."""
+        sums, sizes = np.bincount(self.numbers, weights=values), np.bincount(self.numbers)
+        return (self.counts @ sums) / (self.counts @ sizes)
 
 
 def _effective_size(successes: np.ndarray, trials: np.ndarray) -> float:
