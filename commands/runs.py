@@ -8,10 +8,13 @@ from collections.abc import Callable
 from dvc.exceptions import DvcException, NotDvcRepoError
 from dvc.repo import Repo
 from dvc.scm import NoSCMError, RevError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from tumorclip.errors import UserError
 
 PREDICTIONS = "plots/predictions.csv"
+PARAMS = "params.yaml"
 REQUIRED = ("path", "pixel_hash", "group", "leaked", "actual", "predicted")
 PROBABILITY = "probability_"
 
@@ -30,27 +33,29 @@ def read_predictions(revision: str) -> list[dict[str, str]]:
     Raises:
         UserError: this is no DVC repository, the revision is unknown, it holds no predictions, or they are damaged.
     """
-    try:
-        with Repo() as repo, repo.switch(revision):
-            text = repo.dvcfs.read_text(f"/{PREDICTIONS}", encoding="utf-8", newline="")
-    except NotDvcRepoError:
-        raise UserError("this folder belongs to no DVC repository; start the command in the project's folder") from None
-    except NoSCMError:
-        raise UserError(f"{revision}: this folder is no Git repository, so there is only `workspace` to read") from None
-    except RevError as error:
-        if "ambiguous" in str(error):
-            raise UserError(f"{revision}: several experiments have this name; give the commit (dvc exp show)") from None
-        raise UserError(f"{revision}: no such revision or experiment; `dvc exp show` lists them") from None
-    except FileNotFoundError:
-        raise UserError(f"{revision} has no {PREDICTIONS}; run the pipeline there, and commit what it wrote") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{revision}: {PREDICTIONS} is damaged: it is no text; run the pipeline again") from None
-    except DvcException as error:
-        raise UserError(f"{revision}: DVC can't read {PREDICTIONS}: {' '.join(str(error).split())}") from None
+    text = _read(revision, PREDICTIONS)
     try:
         return _rows(text)
     except ValueError as error:
         raise UserError(f"{revision}: {PREDICTIONS} is damaged: {error}; run the pipeline again") from None
+
+
+def read_params(revision: str) -> dict:
+    """The content of params.yaml in one run of the pipeline, read as `read_predictions` does.
+
+    Raises:
+        UserError: as there; or it is no YAML, or lacks split.fold, split.folds or train.seed.
+    """
+    try:
+        params = YAML(typ="safe").load(_read(revision, PARAMS))
+        params["split"]["fold"], params["split"]["folds"], params["train"]["seed"]
+    except YAMLError:
+        raise UserError(f"{revision}: {PARAMS} is no valid YAML; name another run") from None
+    except (TypeError, KeyError):
+        raise UserError(
+            f"{revision}: {PARAMS} lacks split.fold, split.folds or train.seed; run the pipeline as it is now"
+        ) from None
+    return params
 
 
 def class_names(rows: list[dict[str, str]]) -> list[str]:
@@ -66,6 +71,26 @@ def finish(main: Callable[[], None]) -> None:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _read(revision: str, path: str) -> str:
+    try:
+        with Repo() as repo, repo.switch(revision):
+            return repo.dvcfs.read_text(f"/{path}", encoding="utf-8", newline="")
+    except NotDvcRepoError:
+        raise UserError("this folder belongs to no DVC repository; start the command in the project's folder") from None
+    except NoSCMError:
+        raise UserError(f"{revision}: this folder is no Git repository, so there is only `workspace` to read") from None
+    except RevError as error:
+        if "ambiguous" in str(error):
+            raise UserError(f"{revision}: several experiments have this name; give the commit (dvc exp show)") from None
+        raise UserError(f"{revision}: no such revision or experiment; `dvc exp show` lists them") from None
+    except FileNotFoundError:
+        raise UserError(f"{revision} has no {path}; run the pipeline there, and commit what it wrote") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{revision}: {path} is damaged: it is no text; run the pipeline again") from None
+    except DvcException as error:
+        raise UserError(f"{revision}: DVC can't read {path}: {' '.join(str(error).split())}") from None
 
 
 def _rows(text: str) -> list[dict[str, str]]:

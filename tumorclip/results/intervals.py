@@ -171,9 +171,13 @@ class GroupBootstrap:
         return resample_confusions(group_confusions(actual, predicted, self.groups, classes), self.counts)
 
     def proportion(self, hits: np.ndarray, among: np.ndarray | None = None) -> Interval:
-        """The interval of the share of scans `among`, all by default, that are `hits`: bool [N]."""
+        """The interval of a share of the scans `among`, bool [N], all by default.
+
+        Args:
+            hits: bool [N], or the share of several runs that are right, float [N].
+        """
         among = np.ones(len(hits), bool) if among is None else among
-        successes, trials = (np.bincount(self.numbers, weights=which) for which in (hits & among, among))
+        successes, trials = (np.bincount(self.numbers, weights=which) for which in (hits * among, among))
         with np.errstate(invalid="ignore"):
             resampled = (self.counts @ successes) / (self.counts @ trials)
         return proportion_interval(successes, trials, resampled)

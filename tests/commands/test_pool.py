@@ -1,0 +1,100 @@
+"""Pooling, on real DVC experiments of a small pipeline that invents its predictions."""
+
+import shutil
+
+import pytest
+
+PREDICT = """
+import csv, random
+from pathlib import Path
+from ruamel.yaml import YAML
+params = YAML(typ="safe").load(Path("params.yaml"))
+fold, folds, seed = params["split"]["fold"], params["split"]["folds"], params["train"]["seed"]
+Path("plots").mkdir(exist_ok=True)
+with open("plots/predictions.csv", "w", newline="") as file:
+    writer = csv.writer(file)
+    writer.writerow(["path", "pixel_hash", "group", "leaked", "actual", "predicted"]
+                    + ["probability_glioma", "probability_notumor"])
+    for scan in range(600):
+        if (scan // 2) % folds == fold - 1:
+            draw = random.Random(f"{seed} {scan // 2}")
+            actual = ["glioma", "notumor"][scan // 2 % 2]
+            share = draw.random() ** 3 * 0.8
+            if actual == "glioma":
+                share = 1 - share
+            predicted = "glioma" if share >= 0.5 else "notumor"
+            writer.writerow([f"{scan:03}.jpg", f"{scan:032x}", scan // 2, 0, actual, predicted, share, 1 - share])
+"""
+PIPELINE = """
+stages:
+  evaluate:
+    cmd: python predict.py
+    params: [split, train]
+    plots:
+      - plots/predictions.csv: {cache: false}
+"""
+
+
+@pytest.fixture(scope="module")
+def runs(make_project):
+    """A project with an experiment for every one of three folds and two seeds, and one with other epochs."""
+    project = make_project()
+    for old in ("plots", "dvc.lock"):
+        shutil.rmtree(project.root / old, ignore_errors=True)
+    (project.root / "predict.py").write_text(PREDICT)
+    (project.root / "dvc.yaml").write_text(PIPELINE)
+    (project.root / "params.yaml").write_text("split: {folds: 3, fold: 1}\ntrain: {seed: 0, epochs: 2}\n")
+    project.run("dvc repro && git add -A && git commit -q -m results", check=True)
+    for seed, fold in [(0, 2), (0, 3), (1, 1), (1, 2), (1, 3)]:
+        project.run(f"dvc exp run -q -n s{seed}f{fold} -S split.fold={fold} -S train.seed={seed}", check=True)
+        project.run("git checkout -q .", check=True)
+    project.run("dvc exp run -q -n longer -S split.fold=2 -S train.epochs=3", check=True)
+    project.run("git checkout -q .", check=True)
+    return project
+
+
+def pool(project, arguments: str, status: int = 0) -> str:
+    done = project.run(f"python -m commands.pool {arguments}")
+    assert done.returncode == status, done.stdout
+    assert "Traceback" not in done.stdout
+    if status:
+        assert len(done.stdout.splitlines()) == 1
+    else:
+        assert all(len(line) <= 110 for line in done.stdout.splitlines())
+    return done.stdout
+
+
+def test_folds_and_seeds_are_pooled_and_nothing_is_checked_out(runs):
+    said = pool(runs, "HEAD s0f2 s0f3 s1f1 s1f2 s1f3")
+    assert said.startswith("3 folds, 2 training seeds: 600 test scans in 300 groups of copies\n")
+    assert "Accuracy of single folds:" in said and "this is no confidence interval" in said
+    assert "Accuracy of single seeds:" in said and "standard deviation" in said
+    assert "The 6 trained models are right on" in said
+    assert runs.run("git status --porcelain", check=True).stdout == ""
+
+
+def test_one_seed_has_no_spread_over_seeds(runs):
+    said = pool(runs, "HEAD s0f2 s0f3")
+    assert said.startswith("3 folds, 1 training seed: 600 test scans")
+    assert "single seeds" not in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("HEAD s0f2", "with train.seed 0 split.fold 3 of 3 is missing; run: dvc exp run --queue"),
+        ("HEAD HEAD s0f2", "HEAD is named twice"),
+        ("HEAD longer s0f3", "HEAD and longer differ in train.epochs: 2 and 3"),
+        ("HEAD nowhere", "nowhere: no such revision or experiment"),
+        ("HEAD~1", "HEAD~1 has no plots/predictions.csv"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused_in_one_line(runs, arguments, message):
+    assert pool(runs, arguments, status=1).startswith(f"error: {message}")
+
+
+def test_damaged_parameters_are_named(runs, make_project):
+    project = make_project(like=runs)
+    for content, message in (("split: [", "is no valid YAML"), ("split: {}", "lacks split.fold, split.folds or")):
+        (project.root / "params.yaml").write_text(content)
+        assert f"error: workspace: params.yaml {message}" in pool(project, "workspace", status=1)
