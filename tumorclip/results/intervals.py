@@ -28,6 +28,15 @@ class Interval(NamedTuple):
     reason: str | None = None
 
 
+class Bin(NamedTuple):
+    """Some of the test scans: their number, how many of them are distinct, and the share of hits, None if empty."""
+
+    scans: int
+    distinct: int
+    share: float | None
+    interval: Interval
+
+
 def resample_counts(groups: int, resamples: int, seed: int) -> np.ndarray:
     """How often each of `groups` groups is drawn when as many are drawn with replacement: float64 [resamples, groups].
 
@@ -150,6 +159,28 @@ def proportion_interval(successes: np.ndarray, trials: np.ndarray, resampled: np
     if groups >= FEW_GROUPS and 1 - NEAR_ONE <= share <= NEAR_ONE:
         return percentile_interval(resampled)
     return Interval(*_wilson(share, _effective_size(successes, trials)), "wilson")
+
+
+def shares_within(bins: np.ndarray, count: int, hits: np.ndarray, groups: np.ndarray, seed: int) -> list[Bin]:
+    """The share of hits among the scans of every bin, with its interval.
+
+    Args:
+        bins: which of the `count` bins each scan is in, int [N].
+        hits: bool [N].
+        groups: any type, [N].
+        seed: of the resamples.
+    """
+    numbers = number_groups(groups)
+    counts = resample_counts(numbers.max(initial=-1) + 1, RESAMPLES, seed)
+    result = []
+    for index in range(count):
+        chosen = bins == index
+        trials = np.bincount(numbers[chosen], minlength=counts.shape[1])
+        successes = np.bincount(numbers[chosen & hits], minlength=counts.shape[1])
+        interval = proportion_interval(successes, trials, _ratio(counts @ successes, counts @ trials))
+        share = float(hits[chosen].mean()) if chosen.any() else None
+        result.append(Bin(int(chosen.sum()), int((trials > 0).sum()), share, interval))
+    return result
 
 
 def _effective_size(successes: np.ndarray, trials: np.ndarray) -> float:
