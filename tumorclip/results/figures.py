@@ -7,7 +7,6 @@ so that a grey print can be read too.
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 from matplotlib import rc_context
@@ -271,7 +270,7 @@ def leaked_share(leaked: Mapping[str, int], scans: Mapping[str, int]) -> Figure:
     shares = [leaked[name] / scans[name] if scans[name] else None for name in names]
     rows = [{"class": name, "scans": scans[name], "share": share} for name, share in zip(names, shares, strict=True)]
     note = f"All classes together {leaked['total'] / scans['total']:.1%}, {leaked['total']:,} of {scans['total']:,}"
-    figure = _bars(rows, "share", "Test scans with a copy in Training", note, "share of the class's test scans")
+    figure = _bars(rows, "share", "Test scans with a copy in Training", note, "share of the class's test scans", {})
     for text, name in zip(figure.axes[0].texts[1:], names, strict=True):
         if scans[name]:
             text.set_text(f"{text.get_text()} ({leaked[name]:,})")
@@ -336,16 +335,13 @@ def accuracy_by_similarity(bins: Sequence[Bin]) -> Figure:
             continue
         if part.interval.low is not None:
             _whisker(axes, (place, place), (part.interval.low, part.interval.high))
-        axes.plot(
-            place, part.share, color=BLUE, marker="o", markersize=9, markerfacecolor="white" if few[place] else BLUE
-        )
+        fill = "white" if few[place] else BLUE
+        axes.plot(place, part.share, color=BLUE, marker="o", markersize=9, markerfacecolor=fill)
         if not few[place]:
             axes.annotate(f"{part.share:.1%}", (place, part.share), (8, 0), textcoords="offset points", va="center")
     edges = [f"{edge:g}" for edge in SIMILARITIES]
     names = [f"below {edges[0]}", *(f"{low} to {high}" for low, high in zip(edges, [*edges[1:], "1"], strict=True))]
-    counts = [
-        f"{part.scans:,} scan{_s(part.scans)}\n{part.distinct:,} distinct" if part.scans else "–" for part in bins
-    ]
+    counts = [f"{part.scans:,} scan{_s(part.scans)}\n{part.distinct:,} distinct" for part in bins]
     axes.set_xticks(range(len(bins)), [f"{name}\n{count}" for name, count in zip(names, counts, strict=True)])
     axes.tick_params(axis="x", length=0)
     axes.set(xlabel="correlation with the most similar training scan", ylabel="accuracy (share of the scans)")
@@ -372,9 +368,7 @@ def leaked_against_clean(compared: Mapping, names: Sequence[str], intervals: Seq
         note += ".\n" + textwrap.fill(few, 70)
     rows = [(name, compared[name]) for name in shown]
     if len(shown) > 1:
-        rows.append(
-            ("mean over " + ("all classes" if not left_out else "these classes"), compared["mean_over_classes"])
-        )
+        rows.append((f"mean over {'these' if left_out else 'all'} classes", compared["mean_over_classes"]))
     figure, axes = _canvas("Copies of training scans against other test scans", note, (7, 2 + 0.7 * len(rows)))
     for kind, colour, marker, up in (("leaked", ORANGE, "s", -0.17), ("clean", BLUE, "o", 0.17)):
         whiskers = _whiskers(intervals, f"{kind}_accuracy")
@@ -385,9 +379,8 @@ def leaked_against_clean(compared: Mapping, names: Sequence[str], intervals: Seq
             axes.annotate(text, (high, place + up), (7, 0), textcoords="offset points", va="center", fontsize=9)
         values = [row[f"{kind}_accuracy"] for _, row in rows]
         label = {"leaked": "with a copy in Training", "clean": "without"}[kind]
-        axes.plot(
-            values, np.arange(len(rows)) + up, color=colour, marker=marker, markersize=7, linestyle="", label=label
-        )
+        dots = {"color": colour, "marker": marker, "markersize": 7, "linestyle": ""}
+        axes.plot(values, np.arange(len(rows)) + up, **dots, label=label)
     labels = [
         _wrapped(name) + (f"\n({row['leaked_scans']:,} and {row['clean_scans']:,})" if "leaked_scans" in row else "")
         for name, row in rows
@@ -426,12 +419,7 @@ def _head(axes: Axes, title: str, note: str) -> None:
 
 
 def _bars(
-    rows: Sequence[Mapping],
-    key: str,
-    title: str,
-    note: str,
-    label: str,
-    whiskers: Mapping[str, tuple[float, float]] = MappingProxyType({}),
+    rows: Sequence[Mapping], key: str, title: str, note: str, label: str, whiskers: Mapping[str, tuple[float, float]]
 ) -> Figure:
     note += f".\nLines are {OVER_GROUPS}" if whiskers else ""
     figure, axes = _canvas(title, note, (7, 1.7 + 0.45 * len(rows)))
