@@ -12,6 +12,7 @@ from tumorclip.scans import audit, copies, reading
 
 SCAN_COLUMNS = ["path", "class", "official_split", "width", "height", "mode", "pixel_hash", "group", "best_match"]
 CONFLICT_COLUMNS = ["group", "path", "class", "official_split"]
+GROUP_COLUMNS = ["group", "files", "a", "b", "kind", "lowest_correlation"]
 
 
 def main(params: Params) -> None:
@@ -52,6 +53,7 @@ def main(params: Params) -> None:
         files.write_csv(
             folder / "conflicts.csv", CONFLICT_COLUMNS, [_only(CONFLICT_COLUMNS, rows[row]) for row in conflicts]
         )
+        files.write_csv(folder / "groups.csv", GROUP_COLUMNS, _groups(copies.thumbnails(pixels), groups))
         files.write_csv(folder / "pairs.csv", list(audit.Pair._fields), [pair._asdict() for pair in pairs])
     summary = audit.summarise(np.array([scan.official_split for scan in scans]), classes, groups, pairs)
     files.write_json(
@@ -71,6 +73,16 @@ def main(params: Params) -> None:
         f"{summary['leaked_test_scans']['total']} test scans leaked, "
         f"{time.perf_counter() - start:.1f} s"
     )
+
+
+def _groups(means: np.ndarray, groups: np.ndarray) -> list[dict]:
+    """Every group of copies with the two scans in it that are least alike, the most doubtful group first."""
+    files_of = np.bincount(groups)
+    return [
+        {"group": groups[pair.a], "files": files_of[groups[pair.a]], "a": pair.a, "b": pair.b, "kind": pair.kind}
+        | {"lowest_correlation": f"{pair.correlation:.6f}"}
+        for pair in copies.weakest_pairs(means, groups)
+    ]
 
 
 def _only(columns: list[str], row: dict) -> dict:

@@ -285,3 +285,27 @@ def test_thumbnails_are_block_means_of_any_size(size: int):
     assert np.allclose(copies.thumbnails(pixels), repeated, atol=1e-3)
     coloured = np.stack([pixels] * 3, axis=-1)
     assert np.allclose(copies.thumbnails(coloured), repeated, atol=1e-3)
+
+
+def test_the_two_scans_least_alike_of_every_group_are_paired_the_most_doubtful_group_first():
+    one, two, three = HEADS[0], HEADS[1], HEADS[6]
+    images = [one, toned(lambda grey: 0.9 * grey)(one), two, turned(Image.Transpose.ROTATE_180)(two), three, one, two]
+    means = copies.thumbnails(np.stack([reading._fit(image, 224) for image in images]))
+    # The third group was joined by mistake.
+    weakest = copies.weakest_pairs(means, np.array([0, 0, 2, 2, 4, 4, 2]))
+    assert [(pair.a, pair.b) for pair in weakest[:1]] == [(4, 5)]
+    assert {(pair.a, pair.b, pair.kind) for pair in weakest[1:]} == {(0, 1, "near"), (2, 3, "half_turn")}
+    _, expected = copies.best_orientations(means, np.array([4]), np.array([5]))
+    assert weakest[0].correlation == pytest.approx(expected[0], abs=1e-5)
+    assert weakest[0].correlation < 0.95 < weakest[1].correlation <= 1
+
+
+def test_the_least_alike_are_found_among_more_scans_than_fit_at_once(monkeypatch):
+    means = np.kron(np.random.default_rng(0).random((40, 8, 8), dtype=np.float32), np.ones((8, 8), np.float32))
+    whole = copies.weakest_pairs(means, np.zeros(40, int))
+    monkeypatch.setattr(copies, "BLOCK_BYTES", 100_000)
+    assert copies.weakest_pairs(means, np.zeros(40, int)) == whole
+    pairs = np.array(list(combinations(range(40), 2)))
+    kinds, correlations = copies.best_orientations(means, *pairs.T)
+    lowest = correlations.argmin()
+    assert whole == [(*pairs[lowest], kinds[lowest], pytest.approx(correlations[lowest], abs=1e-5))]

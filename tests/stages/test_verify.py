@@ -67,6 +67,11 @@ def test_verify_writes_pixels_tables_and_counts(folder: Path):
     assert {str(row) for row, scan in enumerate(scans) if scan["best_match"] == "1.000000"} == copied
     assert all(-1 < float(scan["best_match"]) <= 1 for scan in scans)
     assert table(folder / "data/scans/conflicts.csv") == []
+    groups = table(folder / "data/scans/groups.csv")
+    assert list(groups[0]) == ["group", "files", "a", "b", "kind", "lowest_correlation"]
+    assert {(group["files"], group["kind"]) for group in groups} == {("2", "near")}
+    assert all(float(group["lowest_correlation"]) > 0.9999 for group in groups)
+    assert len(groups) == 4
     metrics = json.loads((folder / "metrics/data.json").read_text())
     assert (metrics["files"], metrics["decoded"], metrics["unreadable"]) == (24, 24, [])
     assert metrics["leaked_test_scans"] == {"total": 4} | dict.fromkeys(CLASSES, 1)

@@ -12,6 +12,7 @@ from scipy import stats
 
 LEVEL = 0.95
 RESAMPLES = 2000
+SEED = 0  # the same predictions always have the same intervals
 # Where the percentile bootstrap covers less than it says (simulated in benchmarks/coverage.py).
 FEW_GROUPS = 200
 NEAR_ONE = 0.95
@@ -161,26 +162,45 @@ def proportion_interval(successes: np.ndarray, trials: np.ndarray, resampled: np
     return Interval(*_wilson(share, _effective_size(successes, trials)), "wilson")
 
 
-def shares_within(bins: np.ndarray, count: int, hits: np.ndarray, groups: np.ndarray, seed: int) -> list[Bin]:
-    """The share of hits among the scans of every bin, with its interval.
+class GroupBootstrap:
+    """Resamples of N scans by their groups of copies, drawn once and counted for every score.
 
-    Args:
-        bins: which of the `count` bins each scan is in, int [N].
-        hits: bool [N].
+    Attributes:
         groups: any type, [N].
-        seed: of the resamples.
+        numbers: the same from 0 on, int [N].
+        counts: how often each group is drawn, float64 [R, G].
     """
-    numbers = number_groups(groups)
-    counts = resample_counts(numbers.max(initial=-1) + 1, RESAMPLES, seed)
-    result = []
-    for index in range(count):
-        chosen = bins == index
-        trials = np.bincount(numbers[chosen], minlength=counts.shape[1])
-        successes = np.bincount(numbers[chosen & hits], minlength=counts.shape[1])
-        interval = proportion_interval(successes, trials, _ratio(counts @ successes, counts @ trials))
-        share = float(hits[chosen].mean()) if chosen.any() else None
-        result.append(Bin(int(chosen.sum()), int((trials > 0).sum()), share, interval))
-    return result
+
+    def __init__(self, groups: np.ndarray, resamples: int = RESAMPLES, seed: int = SEED):
+        self.groups, self.numbers = groups, number_groups(groups)
+        self.counts = resample_counts(self.numbers.max() + 1, resamples, seed)
+
+    def confusions(self, actual: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
+        """Confusion matrices [R, K, K] of the resamples, from class indices, int [N]."""
+        return resample_confusions(group_confusions(actual, predicted, self.groups, classes), self.counts)
+
+    def proportion(self, hits: np.ndarray, among: np.ndarray | None = None) -> Interval:
+        """The interval of the share of scans `among`, all by default, that are `hits`: bool [N]."""
+        among = np.ones(len(hits), bool) if among is None else among
+        successes, trials = (np.bincount(self.numbers, weights=which) for which in (hits & among, among))
+        with np.errstate(invalid="ignore"):
+            resampled = (self.counts @ successes) / (self.counts @ trials)
+        return proportion_interval(successes, trials, resampled)
+
+    def within(self, bins: np.ndarray, count: int, hits: np.ndarray) -> list[Bin]:
+        """The share of `hits`, bool [N], in each of `count` bins; `bins`, int [N], says in which one a scan is."""
+        result = []
+        for index in range(count):
+            inside = bins == index
+            share = float(hits[inside].mean()) if inside.any() else None
+            distinct = len(np.unique(self.numbers[inside]))
+            result.append(Bin(int(inside.sum()), distinct, share, self.proportion(hits, inside)))
+        return result
+
+    def mean(self, values: np.ndarray) -> np.ndarray:
+        """Mean of `values`, [N], in every resample: [R]."""
+        sums, sizes = np.bincount(self.numbers, weights=values), np.bincount(self.numbers)
+        return (self.counts @ sums) / (self.counts @ sizes)
 
 
 def _effective_size(successes: np.ndarray, trials: np.ndarray) -> float:

@@ -19,9 +19,9 @@ from sklearn.metrics import (
 
 from tumorclip.results import intervals
 from tumorclip.results.calibration import calibration, ece_if_calibrated
-from tumorclip.results.intervals import Interval
+from tumorclip.results.intervals import GroupBootstrap, Interval
 
-SEED = 0  # of resamples and draws: the same predictions always have the same intervals
+SEED = 0  # of draws: the same predictions always have the same scores
 MIN_DISTINCT = 30  # fewer distinct scans of a class carry no figure of their own
 BLOCK_VALUES = 2**22  # resampled weights held at once
 NO_INTERVAL = Interval(None, None, None)
@@ -208,7 +208,7 @@ def evaluate(
         added. And one record for each score and class: `score`, `class`, `value`, `low`, `high`, `method`, `reason`.
     """
     actual, predicted = predictions.actual, predictions.predicted
-    counting = _Counting(predictions.groups)
+    resamples = GroupBootstrap(predictions.groups)
     labels = np.arange(len(class_names))
     result = score(actual, predicted, class_names, negative_class)
     classes = result.pop("classes")
@@ -220,11 +220,12 @@ def evaluate(
         result[f"macro_{key}"] = None if None in values else float(np.mean(values))
 
     records = _Records()
-    confusions = counting.confusions(actual, predicted, len(labels))
+    confusions = resamples.confusions(actual, predicted, len(labels))
     areas, averages = zip(
-        *(counting.ranking(actual == label, predictions.probabilities[:, label]) for label in labels), strict=True
+        *(_resampled_ranking(resamples, actual == label, predictions.probabilities[:, label]) for label in labels),
+        strict=True,
     )
-    records.add("accuracy", None, result["accuracy"], counting.proportion(predicted == actual))
+    records.add("accuracy", None, result["accuracy"], resamples.proportion(predicted == actual))
     for key, resampled in (
         ("balanced_accuracy", intervals.balanced_accuracy(confusions)),
         ("macro_precision", intervals.macro_precision(confusions)),
@@ -243,11 +244,11 @@ def evaluate(
     else:
         healthy = class_names.index(negative_class)
         ill, called_ill = actual != healthy, predicted != healthy
-        records.add("missed_tumours", None, result["missed_tumours"], counting.proportion(~called_ill, ill))
-        records.add("false_alarms", None, result["false_alarms"], counting.proportion(called_ill, ~ill))
+        records.add("missed_tumours", None, result["missed_tumours"], resamples.proportion(~called_ill, ill))
+        records.add("false_alarms", None, result["false_alarms"], resamples.proportion(called_ill, ~ill))
         turned = upside_down == healthy
         upside = _share(turned & ill & called_ill, ill & called_ill)
-        records.add("upside_down_missed_tumours", None, upside, counting.proportion(turned, ill & called_ill))
+        records.add("upside_down_missed_tumours", None, upside, resamples.proportion(turned, ill & called_ill))
     result["upside_down_missed_tumours"] = upside
 
     result["calibration"] = {
@@ -259,7 +260,7 @@ def evaluate(
     distances = ((predictions.probabilities - np.eye(len(labels))[actual]) ** 2).sum(axis=1)
     after = result["calibration"]["after_temperature"]
     for key, each in (("nll", -np.log(np.maximum(own, np.finfo(float).eps))), ("brier", distances)):
-        records.add(key, None, after[key], intervals.percentile_interval(counting.mean(each)))
+        records.add(key, None, after[key], intervals.percentile_interval(resamples.mean(each)))
     # A resample repeats groups, so its error of calibration is always larger than that of new scans.
     records.add("ece", None, after["ece"], Interval(None, None, None, "no valid interval; see ece_if_calibrated"))
 
@@ -271,7 +272,7 @@ def evaluate(
             ("precision", is_own, called),
             ("npv", ~is_own, ~called),
         ):
-            records.add(key, name, row[key], counting.proportion(hits, among))
+            records.add(key, name, row[key], resamples.proportion(hits, among))
         for key, resampled in (
             ("f1", intervals.f1(confusions)[:, index]),
             ("auroc", areas[index]),
@@ -281,7 +282,7 @@ def evaluate(
 
     result["per_distinct_scan"] = _per_distinct_scan(predictions, class_names, records)
     if trained_on_copies:
-        result["leaked_against_clean"] = _leaked_against_clean(predictions, class_names, counting, records)
+        result["leaked_against_clean"] = _leaked_against_clean(predictions, class_names, resamples, records)
     return result | {"classes": classes}, records.rows
 
 
@@ -290,10 +291,10 @@ def _per_distinct_scan(predictions: Predictions, class_names: list[str], records
     if not len(actual):
         return {"scans": 0, "conflicting_groups_left_out": left_out}
     scores = score(actual, predicted, class_names, None)
-    counting = _Counting(groups)
-    confusions = counting.confusions(actual, predicted, len(class_names))
+    resamples = GroupBootstrap(groups)
+    confusions = resamples.confusions(actual, predicted, len(class_names))
     kept = {key: scores[key] for key in ("scans", "accuracy", "balanced_accuracy", "macro_f1")}
-    records.add("accuracy_per_distinct_scan", None, kept["accuracy"], counting.proportion(predicted == actual))
+    records.add("accuracy_per_distinct_scan", None, kept["accuracy"], resamples.proportion(predicted == actual))
     for key, resampled in (
         ("balanced_accuracy", intervals.balanced_accuracy(confusions)),
         ("macro_f1", intervals.macro_f1(confusions)),
@@ -303,7 +304,7 @@ def _per_distinct_scan(predictions: Predictions, class_names: list[str], records
 
 
 def _leaked_against_clean(
-    predictions: Predictions, class_names: list[str], counting: "_Counting", records: "_Records"
+    predictions: Predictions, class_names: list[str], resamples: GroupBootstrap, records: "_Records"
 ) -> dict:
     """Accuracy on leaked and on clean scans, within each class that has 30 distinct scans or more of both kinds."""
     actual, leaked = predictions.actual, predictions.leaked
@@ -319,7 +320,7 @@ def _leaked_against_clean(
             chosen = chosen & (actual == index)
             value = _share(correct & chosen, chosen) if enough else None
             too_few = f"fewer than {MIN_DISTINCT} distinct scans, leaked or clean"
-            records.add(f"{kind}_accuracy", name, value, counting.proportion(correct, chosen), too_few)
+            records.add(f"{kind}_accuracy", name, value, resamples.proportion(correct, chosen), too_few)
             row[f"{kind}_accuracy"] = value
         result[name] = row
         if enough:
@@ -332,35 +333,12 @@ def _leaked_against_clean(
     return result | {"mean_over_classes": {"classes": ", ".join(names) or "none", **means}}
 
 
-class _Counting:
-    """Resamples of the groups of copies, drawn once and counted for every score."""
-
-    def __init__(self, groups: np.ndarray):
-        self.groups, self.numbers = groups, intervals.number_groups(groups)
-        self.counts = intervals.resample_counts(self.numbers.max() + 1, intervals.RESAMPLES, SEED)
-
-    def confusions(self, actual: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
-        confusions = intervals.group_confusions(actual, predicted, self.groups, classes)
-        return intervals.resample_confusions(confusions, self.counts)
-
-    def proportion(self, hits: np.ndarray, among: np.ndarray | None = None) -> Interval:
-        """The interval of the share of scans `among`, all by default, that are `hits`: bool [N]."""
-        among = np.ones(len(hits), bool) if among is None else among
-        successes, trials = (np.bincount(self.numbers, weights=which) for which in (hits & among, among))
-        with np.errstate(invalid="ignore"):
-            resampled = (self.counts @ successes) / (self.counts @ trials)
-        return intervals.proportion_interval(successes, trials, resampled)
-
-    def mean(self, values: np.ndarray) -> np.ndarray:
-        sums, sizes = np.bincount(self.numbers, weights=values), np.bincount(self.numbers)
-        return (self.counts @ sums) / (self.counts @ sizes)
-
-    def ranking(self, own: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        step = max(1, BLOCK_VALUES // len(own))
-        blocks = [self.counts[start : start + step] for start in range(0, len(self.counts), step)]
-        parts = [resample_ranking(own, scores, block[:, self.numbers]) for block in blocks]
-        areas, averages = zip(*parts, strict=True)
-        return np.concatenate(areas), np.concatenate(averages)
+def _resampled_ranking(resamples: GroupBootstrap, own: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    step = max(1, BLOCK_VALUES // len(own))
+    blocks = [resamples.counts[start : start + step] for start in range(0, len(resamples.counts), step)]
+    parts = [resample_ranking(own, scores, block[:, resamples.numbers]) for block in blocks]
+    areas, averages = zip(*parts, strict=True)
+    return np.concatenate(areas), np.concatenate(averages)
 
 
 class _Records:

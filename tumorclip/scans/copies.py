@@ -135,6 +135,38 @@ def thumbnails(pixels: np.ndarray, side: int = FINE) -> np.ndarray:
     return means
 
 
+def weakest_pairs(means: np.ndarray, groups: np.ndarray) -> list[Pair]:
+    """Pair the two scans of every group of copies that correlate least, as they best lie and without alignment.
+
+    A chain of copies may join scans that are none of each other; the groups where that happened are the first ones.
+
+    Args:
+        means: thumbnails, float32 [N, 64, 64].
+        groups: the same number for copies of each other, int [N].
+
+    Returns:
+        One pair for every group of more than one scan, the lowest correlation first.
+    """
+    order = np.argsort(groups, kind="stable")
+    members = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
+    a, b = np.array([_least_alike(means, rows) for rows in members if len(rows) > 1], dtype=int).reshape(-1, 2).T
+    kinds, correlations = best_orientations(means, a, b)
+    found = map(Pair, a.tolist(), b.tolist(), kinds.tolist(), correlations.tolist())
+    return sorted(found, key=lambda pair: pair.correlation)
+
+
+def _least_alike(means: np.ndarray, rows: np.ndarray) -> tuple[int, int]:
+    unit, lowest, pair = _unit(means[rows]), np.inf, (0, 0)
+    for block in _blocks(len(rows), 4 * (2 * len(rows) + FINE * FINE)):
+        best = np.full((block.stop - block.start, len(rows)), -1, np.float32)
+        for kind in range(len(KINDS)):
+            np.maximum(best, unit[block] @ unit[:, _order(FINE, kind)].T, out=best)
+        a, b = np.unravel_index(best.argmin(), best.shape)
+        if best[a, b] < lowest:
+            lowest, pair = best[a, b], (block.start + a, b)
+    return tuple(np.sort(rows[list(pair)]))
+
+
 def nearest_training(test_means: np.ndarray, train_means: np.ndarray) -> np.ndarray:
     """How much each test scan correlates with the training scan most like it, in its best orientation: float32 [T].
 

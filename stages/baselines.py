@@ -1,0 +1,34 @@
+"""Score what needs no fine-tuning on the same test scans: data/scans, data/splits.csv -> metrics/baselines.json."""
+
+import numpy as np
+import torch
+
+from stages import common
+from tumorclip.clip.encoder import Encoder, pick_device, to_device
+from tumorclip.files import read_csv, write_json
+from tumorclip.params import Params
+from tumorclip.results import baselines
+
+
+def main(params: Params) -> None:
+    device, names = pick_device(params.train.device), params.class_names
+    encoder = Encoder.load(common.PRETRAINED, device)
+    rows = read_csv(common.SPLITS)
+    every = np.load(common.SCANS / "pixels.npy", mmap_mode="r")
+    train, test = ([row for row in rows if row["split"] == part] for part in ("train", "test"))
+    trained, scans = (every[[int(row["row"]) for row in part]] for part in (train, test))
+    learnt, actual = (np.array([names.index(row["class"]) for row in part]) for part in (train, test))
+    predicted = baselines.predict(trained, learnt, scans)
+    with torch.inference_mode():
+        logits = encoder.logits(
+            to_device(scans, encoder.image_size, device), encoder.encode_classes(list(params.classes.values()))
+        )
+    predicted["zero_shot"] = logits.argmax(dim=1).numpy()
+    groups = np.array([int(row["group"]) for row in test])
+    result = baselines.evaluate(actual, groups, predicted, names, params.evaluate.negative_class)
+    write_json(common.METRICS / "baselines.json", result)
+    print("baselines: " + ", ".join(f"{row['baseline']} {row['accuracy']:.4f}" for row in result["baselines"]))
+
+
+if __name__ == "__main__":
+    common.run(main)
