@@ -290,20 +290,20 @@ def reliability(after: Reliability, before: Reliability, intervals: Sequence[Int
     note = (
         f"Calibration error (ECE) {errors['after_temperature']['ece']:.3f} after temperature, "
         f"{errors['before_temperature']['ece']:.3f} before;\n"
-        f"chance alone shows {errors['ece_if_calibrated']:.3f}. Lines are {OVER_GROUPS}"
+        f"a perfectly calibrated model would show {errors['ece_if_calibrated']:.3f} by chance.\n"
+        f"Pale bars are {OVER_GROUPS}"
     )
-    _head(axes, "Confidence against accuracy", note)
-    axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1.3, label="perfectly calibrated")
-    seen = before.scans > 0
-    old = {"color": GREY, "linestyle": "--", "linewidth": 0.9, "marker": "s", "fillstyle": "none"}
-    axes.plot(before.confidence[seen], before.accuracy[seen], **old, label="before temperature")
-    seen = after.scans > 0
+    _head(axes, "Accuracy by confidence", note)
     for confidence, interval in zip(after.confidence, intervals, strict=True):
         if interval.low is not None:
-            _whisker(axes, (confidence, confidence), (interval.low, interval.high))
-    axes.plot(after.confidence[seen], after.accuracy[seen], color=BLUE, marker="o", markersize=7, label="after it")
-    axes.set(ylabel="share of them that is right", xlim=(0, 1.02), ylim=(-0.02, 1.02))
-    axes.set_aspect("equal", adjustable="box", anchor="W")
+            axes.vlines(confidence, interval.low, interval.high, color=BLUE, alpha=0.25, linewidth=6)
+    axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1.3, label="perfectly calibrated")
+    seen = before.scans > 0
+    old = {"color": ORANGE, "linestyle": "--", "linewidth": 0.9, "marker": "s", "fillstyle": "none"}
+    axes.plot(before.confidence[seen], before.accuracy[seen], **old, label="before temperature")
+    seen = after.scans > 0
+    axes.plot(after.confidence[seen], after.accuracy[seen], color=BLUE, marker="o", label="after temperature")
+    axes.set(ylabel="accuracy (share of the scans)", xlim=(0, 1.02), ylim=(-0.02, 1.02))
     strip.bar((np.arange(BINS) + 0.5) / BINS, after.scans, 0.9 / BINS, color=BLUE)
     strip.set_yscale("symlog", linthresh=1)
     strip.set(xlabel="confidence: probability of the predicted class", ylabel="scans (log.)", ylim=(0, None))
@@ -335,7 +335,7 @@ def accuracy_by_similarity(bins: Sequence[Bin]) -> Figure:
         if part.interval.low is not None:
             _whisker(axes, (place, place), (part.interval.low, part.interval.high))
         fill = "white" if few[place] else BLUE
-        axes.plot(place, part.share, color=BLUE, marker="o", markersize=9, markerfacecolor=fill)
+        axes.plot(place, part.share, color=BLUE, marker="o", markersize=7, markerfacecolor=fill)
         if not few[place]:
             axes.annotate(f"{part.share:.1%}", (place, part.share), (8, 0), textcoords="offset points", va="center")
     edges = [f"{edge:g}" for edge in SIMILARITIES]
@@ -363,7 +363,7 @@ def leaked_against_clean(compared: Mapping, names: Sequence[str], intervals: Seq
     left_out = [name for name in names if name not in shown]
     note = f"Lines are {OVER_GROUPS}"
     if left_out:
-        few = f"Left out, with fewer than {MIN_DISTINCT} distinct scans on a side: {', '.join(left_out)}"
+        few = f"Left out, with fewer than {MIN_DISTINCT} distinct scans with or without a copy: {', '.join(left_out)}"
         note += ".\n" + textwrap.fill(few, 70)
     rows = [(name, compared[name]) for name in shown]
     if len(shown) > 1:
@@ -378,7 +378,7 @@ def leaked_against_clean(compared: Mapping, names: Sequence[str], intervals: Seq
             axes.annotate(text, (high, place + up), (7, 0), textcoords="offset points", va="center", fontsize=9)
         values = [row[f"{kind}_accuracy"] for _, row in rows]
         label = {"leaked": "with a copy in Training", "clean": "without"}[kind]
-        dots = {"color": colour, "marker": marker, "markersize": 7, "linestyle": ""}
+        dots = {"color": colour, "marker": marker, "markersize": 6, "linestyle": ""}
         axes.plot(values, np.arange(len(rows)) + up, **dots, label=label)
     labels = [
         _wrapped(name) + (f"\n({row['leaked_scans']:,} and {row['clean_scans']:,})" if "leaked_scans" in row else "")
@@ -450,7 +450,7 @@ def _whisker(axes: Axes, x: tuple[float, float], y: tuple[float, float]) -> None
     """An interval from one point to another, black in a white edge so that it is seen on a bar too."""
     marker = "|" if y[0] == y[1] else "_"
     for colour, extra in (("white", 1.8), (BLACK, 0)):
-        ends = {"marker": marker, "markersize": 7 + extra, "markeredgewidth": 1.2 + extra}
+        ends = {"marker": marker, "markersize": 9 + extra, "markeredgewidth": 1.2 + extra}
         axes.plot(x, y, color=colour, linewidth=1.2 + extra, **ends, clip_on=False)
 
 
