@@ -355,7 +355,8 @@ def leaked_against_clean(compared: Mapping, names: Sequence[str], intervals: Seq
     """Accuracy of each class on test scans with a copy in Training, and on those without, as pairs of dots.
 
     Args:
-        compared: `leaked_against_clean` as `tumorclip.results.scoring.evaluate` returns it.
+        compared: `leaked_against_clean` as `tumorclip.results.scoring.evaluate` returns it, a class at least with
+            figures.
         names: of all classes.
         intervals: the records that `evaluate` returns with it.
     """
@@ -364,11 +365,12 @@ def leaked_against_clean(compared: Mapping, names: Sequence[str], intervals: Seq
     note = f"Lines are {OVER_GROUPS}"
     if left_out:
         few = f"Left out, with fewer than {MIN_DISTINCT} distinct scans with or without a copy: {', '.join(left_out)}"
-        note += ".\n" + textwrap.fill(few, 70)
+        note += ".\n" + textwrap.fill(few, 60)
     rows = [(name, compared[name]) for name in shown]
     if len(shown) > 1:
         rows.append((f"mean over {'these' if left_out else 'all'} classes", compared["mean_over_classes"]))
-    figure, axes = _canvas("Copies of training scans against other test scans", note, (7, 2 + 0.7 * len(rows)))
+    height = 1.8 + 0.7 * len(rows) + 0.2 * note.count("\n")
+    figure, axes = _canvas("Copies of training scans against other test scans", note, (7, height))
     for kind, colour, marker, up in (("leaked", ORANGE, "s", -0.17), ("clean", BLUE, "o", 0.17)):
         whiskers = _whiskers(intervals, f"{kind}_accuracy")
         for place, (name, row) in enumerate(rows):
@@ -380,12 +382,10 @@ def leaked_against_clean(compared: Mapping, names: Sequence[str], intervals: Seq
         label = {"leaked": "with a copy in Training", "clean": "without"}[kind]
         dots = {"color": colour, "marker": marker, "markersize": 6, "linestyle": ""}
         axes.plot(values, np.arange(len(rows)) + up, **dots, label=label)
-    labels = [
-        _wrapped(name) + (f"\n({row['leaked_scans']:,} and {row['clean_scans']:,})" if "leaked_scans" in row else "")
-        for name, row in rows
-    ]
+    counts = [f"\n{row['leaked_scans']:,} with, {row['clean_scans']:,} without" for _, row in rows[: len(shown)]]
+    labels = [_wrapped(name) + count for (name, _), count in zip(rows, [*counts, ""], strict=False)]
     axes.set_yticks(range(len(rows)), labels)
-    axes.set(xlabel="accuracy (share of the scans)", ylabel="class (scans with and without)")
+    axes.set(xlabel="accuracy (share of the scans)", ylabel="class (number of scans)")
     axes.set(xlim=(0, 1), ylim=(len(rows) - 0.5, -0.5))
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.tick_params(axis="y", length=0)
