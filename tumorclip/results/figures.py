@@ -18,6 +18,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 from tumorclip.files import whole_file
 from tumorclip.results.calibration import BINS, Reliability
 from tumorclip.results.intervals import Bin, Interval
+from tumorclip.results.scoring import MIN_DISTINCT
 
 BLUE, ORANGE, BLACK, GREY = "#0072B2", "#D55E00", "#1A1A1A", "#5C5C5C"
 LIGHT_GREY = "#B5B5B5"
@@ -44,8 +45,6 @@ STYLE = {
 }
 DPI = 200
 PERCENTAGES = ("accuracy", "share")
-# Of fewer distinct scans than this, a share is drawn hollow and without its number.
-MIN_DISTINCT = 30
 SIMILARITIES = (0.7, 0.8, 0.9, 0.95, 0.98)  # edges of the bins, finer where neighbouring slices and copies lie
 OVER_GROUPS = "95% intervals over groups of copies"
 

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from html import escape
 from string import Template
 
-MIN_DISTINCT = 30  # fewer distinct scans of a class carry no figure of their own
+from tumorclip.results.scoring import MIN_DISTINCT
+
 NOT_DEFINED = "not defined"
+NO_COPY = "No test scan has a copy that the audit knows of among those that the model was trained or chosen on."
 PERCENTAGES = (
     "accuracy", "accuracy_per_distinct_scan", "balanced_accuracy", "balanced_accuracy_per_distinct_scan",
     "recall", "specificity", "precision", "npv", "missed_tumours", "false_alarms", "upside_down_missed_tumours",
@@ -67,7 +69,7 @@ class Run:
     Attributes:
         data, split, train, test, baselines: as the stages verify, split, train, evaluate and baselines measure them.
         intervals: the records that `tumorclip.results.scoring.evaluate` returns.
-        distinct: number of distinct test scans of each class.
+        distinct: number of distinct test scans of each class that has any.
         settings: the sections of params.yaml by name; `split`, `verify`, `data` and `evaluate` at least.
         drawn: whether the scans are phantoms and not of people.
     """
@@ -158,16 +160,11 @@ def _leakage(run: Run) -> Iterable[str]:
     else:
         yield "This run divides all scans anew" + (" and ignores the published division." if published else ".")
         if split["protocol"] == "grouped":
-            yield (
-                "Copies always stand on the same side (split.protocol: grouped), so that no test scan has a copy that "
-                "the audit knows of among those that the model was trained or chosen on."
-            )
+            yield "Copies always stand on the same side (split.protocol: grouped)."
         else:
             yield (
-                f"Each class is cut into {policy['blocks']} blocks of consecutive file names, and a block stands on one "
-                "side (split.protocol: blocked). A group of copies stands as a whole in the block of its first file, so "
-                "that no test scan has a copy that the audit knows of among those that the model was trained or chosen "
-                "on."
+                f"Each class is cut into {policy['blocks']} blocks of consecutive file names, and each block stands on "
+                "one side (split.protocol: blocked). A group of copies stands as a whole where its first file does."
             )
             if not run.drawn:
                 yield (
@@ -176,6 +173,7 @@ def _leakage(run: Run) -> Iterable[str]:
                 )
         if policy["folds"]:
             yield f"Fold {policy['fold']} of {policy['folds']} was the test set."
+        yield NO_COPY
     if policy["copies"] == "one":
         repeated = split["dropped_as_repeated"]["total"]
         yield f"Training kept one file of each distinct scan and left out {_count(repeated, 'repetition')}."
@@ -212,9 +210,9 @@ def _official(run: Run, leaked: int) -> Iterable[str]:
             "what copies add to the accuracy."
         )
     if not run.trained_on_copies:
-        yield "No test scan has a copy that the audit knows of among those that the model was trained or chosen on."
+        yield NO_COPY
         return
-    yield "The model was trained or chosen on copies of test scans, so that its scores on the whole test set are inflated."
+    yield ("The model was trained or chosen on copies of test scans, so that its scores on the test set are inflated.")
     mean = run.test["leaked_against_clean"]["mean_over_classes"]
     if mean["leaked_accuracy"] is None:
         yield f"No class has {MIN_DISTINCT} distinct scans both with and without a copy, which a comparison needs."
@@ -261,7 +259,8 @@ def _headline(run: Run) -> Iterable[str]:
         )
     if left_out := each["conflicting_groups_left_out"]:
         yield f"{_count(left_out, 'distinct scan')} under several classes {_are(left_out)} not counted there."
-    few = [f"{name} ({count})" for name, count in run.distinct.items() if count < MIN_DISTINCT]
+    counts = {row["class"]: run.distinct.get(row["class"], 0) for row in test["classes"]}
+    few = [f"{name} ({count})" for name, count in counts.items() if count < MIN_DISTINCT]
     if few:
         yield (
             f"Fewer than {MIN_DISTINCT} distinct test scans stand behind the figures of {_listed(few)}: "
@@ -274,8 +273,8 @@ def _headline(run: Run) -> Iterable[str]:
 def _calibration(run: Run) -> Iterable[str]:
     scores = run.test["calibration"]
     yield (
-        f"Scores of the classes are divided by one temperature, {run.train['temperature']:.3g}, which was fitted on the "
-        f"validation scans. It takes the calibration error (ECE) on the test scans from "
+        f"One temperature, {run.train['temperature']:.3g}, fitted on the validation scans, divides the scores of the "
+        f"classes. It takes the calibration error (ECE) on the test scans from "
         f"{scores['before_temperature']['ece']:.3f} to {scores['after_temperature']['ece']:.3f}."
     )
     yield (
@@ -294,8 +293,8 @@ def _yardsticks(run: Run) -> Iterable[str]:
     else:
         yield "The model is not above the best of these."
     yield (
-        "What the border or the grey values alone reach is worth a shortcut: it shows how classes differ by their "
-        "source and not by what is seen in the brain."
+        "What the border or the grey values alone reach is worth a shortcut, since they show hardly anything of what a "
+        "class is about."
     )
 
 
@@ -314,8 +313,8 @@ def _orientation(run: Run) -> Iterable[str]:
 def _limits(run: Run) -> Iterable[str]:
     if run.drawn:
         yield (
-            "Scores on drawn scans show that the pipeline works. They say nothing of how well a model would do on scans "
-            "of people."
+            "Scores on drawn scans show that the pipeline works. They say nothing of how well a model would do on "
+            "scans of people."
         )
     else:
         probably = "slices of one patient are very probably on both sides of the split"
@@ -326,8 +325,8 @@ def _limits(run: Run) -> Iterable[str]:
             "and the accuracy on new patients is very probably lower."
         )
         yield (
-            "Labels are taken as they come. Classes are as frequent as in this collection and not as in a clinic, which "
-            "changes PPV and NPV."
+            "Labels are taken as they come. Classes are as frequent as in this collection and not as in a clinic, so "
+            "that PPV and NPV would be others there."
         )
     yield "All test scans come from the same collection as the training scans. This model is not for clinical use."
 
@@ -358,7 +357,7 @@ def page(run: Run, figures: Mapping[str, str]) -> str:
         classes=_class_table(run),
         baselines=_baseline_table(run),
         split=_split_table(run),
-        settings=_table(["Setting", "Value"], [[_code(key), _code(value)] for key, value in _flat(run.settings)]),
+        settings=_table(["Setting", "Value"], [[_code(key), _code(value)] for key, value in _settings(run)]),
         figures="\n".join(
             f'<figure><img src="{escape(figures[name])}" alt="{escape(text)}" loading="lazy">'
             f"<figcaption>{escape(text)}</figcaption></figure>"
@@ -433,6 +432,14 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         f'<tr><th scope="row">{row[0]}</th>{"".join(f"<td>{cell}</td>" for cell in row[1:])}</tr>' for row in rows
     )
     return f'<div class="wide"><table>\n<thead><tr>{top}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>'
+
+
+def _settings(run: Run) -> Iterable[tuple[str, object]]:
+    """What decided the numbers: without devices, and without the settings of sources that were not taken."""
+    for key, value in _flat(run.settings):
+        other = key.count(".") > 1 and key.startswith("data.") and key.split(".")[1] != run.settings["data"]["source"]
+        if not other and not key.endswith(".device"):
+            yield key, value
 
 
 def _flat(settings: Mapping, prefix: str = "") -> Iterable[tuple[str, object]]:
