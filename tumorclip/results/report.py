@@ -37,7 +37,7 @@ PER_CLASS = {
     "auroc": "AUROC", "average_precision": "Average precision",
 }  # fmt: skip
 BASELINES = {
-    "nearest_neighbour": "nearest training scan by its pixels",
+    "nearest_neighbour": "the nearest training scan by its pixels",
     "border_strips": "the border of the scan alone",
     "grey_histogram": "the histogram of grey values alone",
     "zero_shot": "the checkpoint before fine-tuning (zero-shot)",
@@ -283,15 +283,17 @@ def _calibration(run: Run) -> Iterable[str]:
 
 
 def _yardsticks(run: Run) -> Iterable[str]:
-    rows = {row["baseline"]: row["accuracy"] for row in run.baselines["baselines"]}
-    reached = [f"{_percent(value)} by {BASELINES.get(name, name)}" for name, value in rows.items()]
-    yield f"On the same scans, an accuracy of {_listed(reached)} is reached."
-    best = max(rows, key=rows.get)
-    ahead = run.test["accuracy"] - rows[best]
-    if round(1000 * ahead) > 0:
-        yield f"The model lies {100 * ahead:.1f} points above the best of these."
+    reached = {BASELINES[row["baseline"]]: row["accuracy"] for row in run.baselines["baselines"]}
+    (name, first), *others = reached.items()
+    yield (
+        f"On the same scans, {name} reaches an accuracy of {_percent(first)}, "
+        f"{_listed([f'{name} {_percent(value)}' for name, value in others])}."
+    )
+    ahead = round(100 * (run.test["accuracy"] - max(reached.values())), 1)
+    if ahead > 0:
+        yield f"The model exceeds the best of these by {_count(ahead, 'percentage point')}."
     else:
-        yield "The model is not above the best of these."
+        yield f"The model, with {_percent(run.test['accuracy'])}, does not exceed the best of these."
     yield (
         "What the border or the grey values alone reach is worth a shortcut, since they show hardly anything of what a "
         "class is about."
@@ -306,7 +308,7 @@ def _orientation(run: Run) -> Iterable[str]:
     yield (
         f"Of the test scans of other classes that are rightly not called {run.negative}, "
         f"{_with_interval(record, 'upside_down_missed_tumours')} are called {run.negative} once they are turned upside "
-        "down. A scan shows the same either way, so that a large share means that the model judges by orientation."
+        "down. A scan shows the same either way up, so that a large share means that the model judges by orientation."
     )
 
 
@@ -359,7 +361,7 @@ def page(run: Run, figures: Mapping[str, str]) -> str:
         split=_split_table(run),
         settings=_table(["Setting", "Value"], [[_code(key), _code(value)] for key, value in _settings(run)]),
         figures="\n".join(
-            f'<figure><img src="{escape(figures[name])}" alt="{escape(text)}" loading="lazy">'
+            f'<figure><img src="{escape(figures[name])}" alt="{escape(text)}">'
             f"<figcaption>{escape(text)}</figcaption></figure>"
             for name, text in FIGURES.items()
             if name in figures
@@ -381,7 +383,11 @@ def _overall_table(run: Run) -> str:
     for name, text in names.items():
         record = run.record(name)
         interval = _interval(record, name)
-        rows.append([escape(text), _value(record["value"], name), interval or _small(record["reason"] or "")])
+        if name == "ece":
+            chance = f"{run.test['calibration']['ece_if_calibrated']:.3f} by chance if perfectly calibrated"
+            rows.append([escape(text), _value(record["value"], name), _small(chance)])
+        else:
+            rows.append([escape(text), _value(record["value"], name), interval or _small(record["reason"] or "")])
     return _table(["Score", "Value", "95% interval"], rows)
 
 
@@ -394,7 +400,7 @@ def _class_table(run: Run) -> str:
             if record["reason"]:
                 reasons.setdefault(record["reason"], len(reasons) + 1)
             mark = f"<sup>{reasons[record['reason']]}</sup>" if record["reason"] else ""
-            interval = _interval(record, name)
+            interval = _interval(record, name).replace(" to ", "–")
             cells.append(_value(record["value"], name) + mark + (f"<br>{_small(interval)}" if interval else ""))
         rows.append(cells)
     notes = "".join(f"<p class='note'><sup>{number}</sup> {escape(text)}</p>" for text, number in reasons.items())
@@ -406,7 +412,7 @@ def _baseline_table(run: Run) -> str:
     records = [("this model", run.record("accuracy"), run.test)]
     for row in run.baselines["baselines"]:
         name = row["baseline"]
-        records.append((BASELINES.get(name, name), row | {"value": row["accuracy"]}, run.baselines[name]))
+        records.append((BASELINES[name], row | {"value": row["accuracy"]}, run.baselines[name]))
     rows = [
         [escape(name), _value(record["value"], "accuracy"), _interval(record, "accuracy") or "–"]
         + [_value(scores[key], key) for key in keys]
@@ -472,7 +478,7 @@ def _percent(share: float) -> str:
     return f"{share:.1%}"
 
 
-def _count(number: int, noun: str) -> str:
+def _count(number: float, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
@@ -505,7 +511,7 @@ PAGE = Template("""<!DOCTYPE html>
 <style>
 :root { color-scheme: light; }
 * { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 58rem; padding: 2rem 1.2rem 4rem; background: #fff; color: #1a1a1a;
+body { margin: 0 auto; max-width: 62rem; padding: 2rem 1.2rem 4rem; background: #fff; color: #1a1a1a;
   font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; }
 h1 { font-size: 1.35rem; margin: 0; }
 h2 { font-size: 1.2rem; margin: 2.6rem 0 .8rem; padding-bottom: .3rem; border-bottom: 2px solid #0072b2; }
@@ -514,16 +520,18 @@ p { margin: 0 0 .6rem; max-width: 44rem; overflow-wrap: anywhere; }
 .headline { margin: 1.2rem 0; padding: 1.1rem 1.3rem; background: #eef5fa; border-left: 5px solid #0072b2; }
 .headline strong { display: block; font-size: 2.6rem; line-height: 1.15; }
 .headline p { margin: .2rem 0 0; }
-.caution { margin: 1rem 0; padding: .6rem 1rem; background: #fdf0e7; border-left: 5px solid #d55e00; }
+.caution { max-width: none; margin: 1rem 0; padding: .6rem 1rem; background: #fdf0e7; border-left: 5px solid #d55e00; }
 .note, small, figcaption { color: #5c5c5c; font-size: .85rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .92rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .38rem .8rem; border-bottom: 1px solid #e3e3e3; text-align: right; vertical-align: top; }
-th:first-child, td:first-child { padding-left: 0; text-align: left; overflow-wrap: anywhere; }
+th:first-child { padding-left: 0; min-width: 6.5rem; text-align: left; overflow-wrap: break-word; }
 thead th { border-bottom: 1px solid #5c5c5c; vertical-align: bottom; }
 tbody th { font-weight: normal; }
 td { white-space: nowrap; }
-.settings td, .overall td:last-child { text-align: left; white-space: normal; overflow-wrap: anywhere; }
+.classes th, .classes td { padding: .38rem .42rem; }
+.classes small { font-size: .75rem; }
+.settings td, .overall :is(td, th):last-child { text-align: left; white-space: normal; }
 .figures { display: grid; gap: 1.5rem; grid-template-columns: repeat(auto-fill, minmax(min(24rem, 100%), 1fr)); }
 figure { margin: 0; break-inside: avoid; }
 img { width: 100%; height: auto; }
@@ -550,7 +558,7 @@ $statement
 <h2>Scores on the test scans</h2>
 <div class="overall">$overall</div>
 <h2>Scores of each class</h2>
-$classes
+<div class="classes">$classes</div>
 <h2>Beside what needs no fine-tuning</h2>
 $baselines
 <h2>Figures</h2>
