@@ -361,7 +361,7 @@ def page(run: Run, figures: Mapping[str, str]) -> str:
         split=_split_table(run),
         settings=_table(["Setting", "Value"], [[_code(key), _code(value)] for key, value in _settings(run)]),
         figures="\n".join(
-            f'<figure><img src="{escape(figures[name])}" alt="{escape(text)}">'
+            f'<figure class="{name}"><img src="{escape(figures[name])}" alt="{escape(text)}">'
             f"<figcaption>{escape(text)}</figcaption></figure>"
             for name, text in FIGURES.items()
             if name in figures
@@ -529,11 +529,14 @@ th:first-child { padding-left: 0; min-width: 6.5rem; text-align: left; overflow-
 thead th { border-bottom: 1px solid #5c5c5c; vertical-align: bottom; }
 tbody th { font-weight: normal; }
 td { white-space: nowrap; }
-.classes th, .classes td { padding: .38rem .42rem; }
+.classes :is(th, td) { padding: .38rem .42rem; }
+.classes th:first-child { padding-left: 0; }
+sup { line-height: 0; }
 .classes small { font-size: .75rem; }
 .settings td, .overall :is(td, th):last-child { text-align: left; white-space: normal; }
 .figures { display: grid; gap: 1.5rem; grid-template-columns: repeat(auto-fill, minmax(min(24rem, 100%), 1fr)); }
 figure { margin: 0; break-inside: avoid; }
+figure.leaked_pairs { grid-column: 1 / -1; }
 img { width: 100%; height: auto; }
 @media print {
   body { max-width: none; padding: 0; font-size: 9.5pt; }
