@@ -374,7 +374,8 @@ def leaked_against_clean(compared: Mapping, names: Sequence[str], intervals: Seq
         whiskers = _whiskers(intervals, f"{kind}_accuracy")
         for place, (name, row) in enumerate(rows):
             low, high = whiskers.get(name) or (row[f"{kind}_accuracy"],) * 2
-            _whisker(axes, (low, high), (place + up, place + up))
+            if low < high:
+                _whisker(axes, (low, high), (place + up, place + up))
             text = f"{row[f'{kind}_accuracy']:.1%}"
             axes.annotate(text, (high, place + up), (7, 0), textcoords="offset points", va="center", fontsize=9)
         values = [row[f"{kind}_accuracy"] for _, row in rows]
