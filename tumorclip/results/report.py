@@ -539,7 +539,8 @@ figure { margin: 0; break-inside: avoid; }
 figure.leaked_pairs { grid-column: 1 / -1; }
 img { width: 100%; height: auto; }
 @media print {
-  body { max-width: none; padding: 0; font-size: 9.5pt; }
+  html { font-size: 8.5pt; }
+  body { max-width: none; padding: 0; }
   h2, h3 { break-after: avoid; }
   tr { break-inside: avoid; }
   .wide { overflow: visible; }
