@@ -66,3 +66,27 @@ def test_copies_make_chance_larger():
     tied = calibration.ece_if_calibrated(repeated, np.repeat(np.arange(100), 5), seed=0)
     assert tied == pytest.approx(calibration.ece_if_calibrated(probabilities, np.arange(100), seed=0))
     assert tied > 1.5 * alone
+
+
+@pytest.mark.filterwarnings("error")
+def test_reliability_holds_confidence_against_accuracy_and_leaves_empty_bins_without_a_value():
+    bins = calibration.reliability(np.array([0.61, 0.65, 0.99, 1.0, 1.0]), np.array([True, False, True, True, False]))
+    assert bins.scans.tolist() == [0] * 9 + [2] + [0] * 4 + [3]
+    assert bins.confidence[[9, 14]] == pytest.approx([0.63, 2.99 / 3])
+    assert bins.accuracy[[9, 14]] == pytest.approx([1 / 2, 2 / 3])
+    assert np.isnan(np.delete(bins.accuracy, [9, 14])).all()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("temperature", [0.3, 1.0, 4.0])
+def test_the_probabilities_before_temperature_are_found_again(temperature):
+    logits = np.random.default_rng(0).normal(0, 5, (50, 4))
+    before, after = (np.exp(scaled - np.logaddexp.reduce(scaled, axis=1, keepdims=True)) for scaled in (
+        logits, logits / temperature
+    ))  # fmt: skip
+    assert calibration.before_temperature(after, temperature) == pytest.approx(before, abs=1e-12)
+
+
+@pytest.mark.filterwarnings("error")
+def test_certain_probabilities_stay_so_before_temperature():
+    assert calibration.before_temperature(np.array([[1.0, 0.0]]), 2.0).tolist() == [[1.0, 0.0]]

@@ -7,6 +7,8 @@ from matplotlib.text import Annotation, Text
 from PIL import Image
 
 from tumorclip.results import figures
+from tumorclip.results.calibration import reliability
+from tumorclip.results.intervals import Bin, Interval
 from tumorclip.results.scoring import score
 
 CLASSES = ["glioma", "meningioma", "notumor", "pituitary"]
@@ -123,6 +125,105 @@ def test_what_is_not_defined_is_said_and_not_drawn_as_zero():
     assert texts(figures.confusion_matrix(result))[6:12] == ["0", "–"] * 3
 
 
+def records(key: str, names: list[str], low: float, high: float) -> list[dict]:
+    return [{"score": key, "class": name, "low": low, "high": high} for name in names]
+
+
+def whiskers(figure: Figure) -> list[list[tuple[float, float]]]:
+    """Both ends of every black line, in the order in which they were drawn."""
+    lines = [line for line in figure.axes[0].lines if line.get_color() == figures.BLACK]
+    return [list(zip(*line.get_data(), strict=True)) for line in lines]
+
+
+def test_bars_carry_the_intervals_of_their_own_score_and_numbers_stand_beside_them():
+    result = scores(ORIGINAL, CLASSES)
+    intervals = [
+        *records("recall", CLASSES[:2], 0.2, 0.6), *records("recall", CLASSES[2:3], None, None),
+        *records("f1", CLASSES[1:3], 0.5, 0.7), *records("npv", CLASSES, 0, 1), *records("accuracy", [None], 0.1, 0.9),
+    ]  # fmt: skip
+    accuracy = figures.per_class_accuracy(result, intervals)
+    assert whiskers(accuracy) == [[(0.2, 0), (0.6, 0)], [(0.2, 1), (0.6, 1)]]
+    assert whiskers(figures.per_class_f1_score(result, intervals)) == [[(0.5, 1), (0.7, 1)], [(0.5, 2), (0.7, 2)]]
+    assert texts(accuracy) == ["33.0%", "55.9%", "77.3%", "93.3%"]
+    places = [text.xy[0] for text in accuracy.axes[0].texts[1:]]
+    assert places == pytest.approx([0.6, 0.6, 0.7728, 0.9333], abs=1e-4)
+    assert note(accuracy).endswith(".\nLines are 95% intervals over groups of copies")
+
+
+CONFIDENCE = np.array([0.41, 0.62, 0.64, 0.98, 0.99, 1.0])
+ERRORS = {"after_temperature": {"ece": 0.0123}, "before_temperature": {"ece": 0.0456}, "ece_if_calibrated": 0.0078}
+
+
+def reliability_figure() -> Figure:
+    after = reliability(CONFIDENCE, np.array([False, True, False, True, True, True]))
+    before = reliability(np.ones(6), np.array([False, True, False, True, True, True]))
+    intervals = [Interval(0.1, 0.9, "wilson") if index == 9 else Interval(None, None, None) for index in range(15)]
+    return figures.reliability(after, before, intervals, ERRORS)
+
+
+def test_reliability_shows_accuracy_by_confidence_after_and_before_and_the_scans_of_each_bin():
+    figure = reliability_figure()
+    assert np.allclose(line(figure, "after"), [(0.41, 0), (0.63, 0.5), (0.99, 1)])
+    assert line(figure, "before") == [(1, pytest.approx(4 / 6))]
+    assert line(figure, "perfectly") == [(0, 0), (1, 1)]
+    (interval,) = figure.axes[0].collections
+    assert interval.get_segments()[0].tolist() == [[pytest.approx(0.63), 0.1], [pytest.approx(0.63), 0.9]]
+    counts = {round(15 * bar.get_center()[0] - 0.5): bar.get_height() for bar in figure.axes[1].patches}
+    assert {place: count for place, count in counts.items() if count} == {6: 1, 9: 2, 14: 3}
+    assert "(ECE) 0.012 after temperature, 0.046 before;" in note(figure)
+    assert "would show 0.008 by chance" in note(figure)
+
+
+def similarity_figure() -> Figure:
+    bins = [
+        Bin(0, 0, None, Interval(None, None, None)), Bin(1, 1, 1.0, Interval(None, None, None)),
+        Bin(35, 29, 0.5, Interval(0.3, 0.7, "wilson")), Bin(1035, 30, 0.6, Interval(0.4, 0.8, "wilson")),
+        Bin(40, 40, 1.0, Interval(0.9, 1.0, "exact")), Bin(500, 400, 0.91, Interval(0.9, 0.95, "bootstrap")),
+    ]  # fmt: skip
+    return figures.accuracy_by_similarity(bins)
+
+
+def test_accuracy_by_similarity_gives_no_number_for_few_distinct_scans():
+    figure = similarity_figure()
+    assert texts(figure) == ["60.0%", "100.0%", "91.0%"]
+    dots = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
+    assert [(dot.get_xdata()[0], dot.get_ydata()[0]) for dot in dots] == [
+        (1, 1.0), (2, 0.5), (3, 0.6), (4, 1.0), (5, 0.91),
+    ]  # fmt: skip
+    assert [dot.get_markerfacecolor() == "white" for dot in dots] == [True, True, False, False, False]
+    assert whiskers(figure)[0] == [(2, 0.3), (2, 0.7)]
+    labels = tick_labels(figure.axes[0].xaxis)
+    assert labels[:2] == ["below 0.7\n0 scans\n0 distinct", "0.7 to 0.8\n1 scan\n1 distinct"]
+    assert labels[-1] == "0.98 to 1\n500 scans\n400 distinct"
+    assert "fewer than 30 distinct scans" in note(figure)
+
+
+def leaked_figure(names: list[str], few: int = 1) -> Figure:
+    rows = {
+        name: {"leaked_scans": 1000 + index, "clean_scans": 50, "leaked_accuracy": None, "clean_accuracy": None}
+        | ({"leaked_accuracy": 0.9, "clean_accuracy": 0.6} if index >= few else {})
+        for index, name in enumerate(names)
+    }
+    compared = rows | {"mean_over_classes": {"classes": "", "leaked_accuracy": 0.9, "clean_accuracy": 0.6}}
+    intervals = records("leaked_accuracy", names[few:], 0.8, 1.0) + records("clean_accuracy", names[few:], 0.5, 0.7)
+    return figures.leaked_against_clean(compared, names, intervals)
+
+
+def test_leaked_against_clean_pairs_the_classes_with_enough_scans_and_names_the_others():
+    figure = leaked_figure(CLASSES, few=2)
+    assert tick_labels(figure.axes[0].yaxis) == [
+        "notumor\n1,002 with, 50 without", "pituitary\n1,003 with, 50 without", "mean over these classes",
+    ]  # fmt: skip
+    assert texts(figure) == ["90.0%"] * 3 + ["60.0%"] * 3
+    assert [x for x, _ in line(figure, "with a copy")] == [0.9] * 3
+    assert [x for x, _ in line(figure, "without")] == [0.6] * 3
+    assert [low for (low, _), _ in whiskers(figure)] == [0.8, 0.8, 0.5, 0.5], "the mean has no interval"
+    assert note(figure).replace("\n", " ").endswith("with or without a copy: glioma, meningioma")
+    assert "Left out" not in note(leaked_figure(CLASSES, few=0))
+    assert tick_labels(leaked_figure(CLASSES, few=0).axes[0].yaxis)[-1] == "mean over all classes"
+    assert len(tick_labels(leaked_figure(CLASSES, few=3).axes[0].yaxis)) == 1, "no mean over one class"
+
+
 def luminance(colour: tuple[float, ...]) -> float:
     """Relative luminance of an RGB colour (WCAG 2.2)."""
     linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in colour[:3]]
@@ -162,7 +263,13 @@ def test_no_text_of_a_figure_overlaps_another_or_leaves_the_figure(names, tmp_pa
         figures.train_vs_test_accuracy([0.9], 0.93, [0.92], 1),
         figures.per_class_accuracy(result),
         figures.per_class_f1_score(result),
+        figures.per_class_accuracy(result, records("recall", names, 0.0, 1.0)),
+        figures.per_class_f1_score(result, records("f1", names, 0.2, 0.21)),
         figures.confusion_matrix(result),
+        reliability_figure(),
+        similarity_figure(),
+        leaked_figure(names),
+        leaked_figure(names, few=len(names) - 1),
         figures.copy_matches(MATCHES, HAS_COPY, 0.98),
         pairs_figure(1),
         pairs_figure(8),

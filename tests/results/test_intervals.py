@@ -114,3 +114,16 @@ def test_nothing_to_count_and_one_group_in_two_minds_have_a_reason_instead():
         assert found[:3] == (None, None, None)
         assert found.reason
     assert intervals.percentile_interval(np.array([0.5, math.nan])).reason
+
+
+@pytest.mark.filterwarnings("error")
+def test_every_bin_has_the_share_and_interval_of_its_own_scans():
+    groups, hits = np.array([0, 0, 1, 2, 2, 3]), np.array([True, True, False, True, False, True])
+    bootstrap = intervals.GroupBootstrap(groups)
+    first, second, empty = bootstrap.within(np.array([0, 0, 0, 1, 1, 1]), 3, hits)
+    assert (first.scans, first.distinct, first.share) == (3, 2, 2 / 3)
+    assert (second.scans, second.distinct, second.share) == (3, 2, 2 / 3)
+    assert first.interval == bootstrap.proportion(hits, np.arange(6) < 3)
+    assert second.interval != first.interval
+    assert (empty.scans, empty.distinct, empty.share, empty.interval.low) == (0, 0, None, None)
+    assert empty.interval.reason == "there is no scan to count"

@@ -1,10 +1,23 @@
 """How far stated probabilities can be believed."""
 
+from typing import NamedTuple
+
 import numpy as np
 from sklearn.metrics import brier_score_loss, log_loss
 
 BINS = 15
 DRAWS = 200
+
+
+class Reliability(NamedTuple):
+    """What the predictions of every bin of confidence come to, [15] each; NaN where a bin is empty.
+
+    `scans`: their number. `confidence`: mean probability of the predicted class. `accuracy`: share that is right.
+    """
+
+    scans: np.ndarray
+    confidence: np.ndarray
+    accuracy: np.ndarray
 
 
 def calibration(actual: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
@@ -31,8 +44,33 @@ def expected_calibration_error(confidence: np.ndarray, correct: np.ndarray) -> f
         confidence: probability of the predicted class, [N].
         correct: whether it is the actual one, bool [N].
     """
-    gaps = np.bincount(bin_of(confidence), weights=confidence - correct, minlength=BINS)
-    return float(np.abs(gaps).sum() / len(confidence))
+    bins = reliability(confidence, correct)
+    gaps = np.nan_to_num(np.abs(bins.confidence - bins.accuracy))
+    return float((bins.scans * gaps).sum() / len(confidence))
+
+
+def reliability(confidence: np.ndarray, correct: np.ndarray) -> Reliability:
+    """Hold confidence against accuracy within 15 equal bins, as `expected_calibration_error` sums them up.
+
+    Args:
+        confidence: probability of the predicted class, [N].
+        correct: whether it is the actual one, bool [N].
+    """
+    bins = bin_of(confidence)
+    scans = np.bincount(bins, minlength=BINS)
+    with np.errstate(invalid="ignore"):
+        means = [np.bincount(bins, weights=values, minlength=BINS) / scans for values in (confidence, correct)]
+    return Reliability(scans, *means)
+
+
+def before_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """The probabilities, float64 [N, K], that became `probabilities` when their logits were divided by `temperature`.
+
+    Those too small for a float count as the smallest.
+    """
+    logits = temperature * np.log(np.maximum(probabilities, np.finfo(float).tiny))
+    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return raised / raised.sum(axis=1, keepdims=True)
 
 
 def bin_of(confidence: np.ndarray) -> np.ndarray:

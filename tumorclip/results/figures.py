@@ -16,6 +16,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from tumorclip.files import whole_file
+from tumorclip.results.calibration import BINS, Reliability
+from tumorclip.results.intervals import Bin, Interval
+from tumorclip.results.scoring import MIN_DISTINCT
 
 BLUE, ORANGE, BLACK, GREY = "#0072B2", "#D55E00", "#1A1A1A", "#5C5C5C"
 LIGHT_GREY = "#B5B5B5"
@@ -42,6 +45,8 @@ STYLE = {
 }
 DPI = 200
 PERCENTAGES = ("accuracy", "share")
+SIMILARITIES = (0.7, 0.8, 0.9, 0.95, 0.98)  # edges of the bins, finer where neighbouring slices and copies lie
+OVER_GROUPS = "95% intervals over groups of copies"
 
 
 @rc_context(STYLE)
@@ -117,26 +122,30 @@ def train_vs_test_accuracy(
 
 
 @rc_context(STYLE)
-def per_class_accuracy(scores: Mapping) -> Figure:
+def per_class_accuracy(scores: Mapping, intervals: Sequence[Mapping] = ()) -> Figure:
     """Share of each class's test scans that were recognised, as bars.
 
     Args:
         scores: as `tumorclip.results.scoring.score` returns them.
+        intervals: the records that `tumorclip.results.scoring.evaluate` returns.
     """
     note = f"All classes together {scores['accuracy']:.1%} of {scores['scans']:,} test scans"
-    return _bars(scores["classes"], "accuracy", "Accuracy per class", note, "accuracy (share of the class's scans)")
+    label = "accuracy (share of the class's scans)"
+    return _bars(scores["classes"], "accuracy", "Accuracy per class", note, label, _whiskers(intervals, "recall"))
 
 
 @rc_context(STYLE)
-def per_class_f1_score(scores: Mapping) -> Figure:
+def per_class_f1_score(scores: Mapping, intervals: Sequence[Mapping] = ()) -> Figure:
     """F1 score of each class, as bars.
 
     Args:
         scores: as `tumorclip.results.scoring.score` returns them.
+        intervals: the records that `tumorclip.results.scoring.evaluate` returns.
     """
     mean = scores["macro_f1"]
     note = "Mean over the classes " + ("not defined" if mean is None else f"{mean:.3f}")
-    return _bars(scores["classes"], "f1", "F1 score per class", note, "F1 score (0 to 1)")
+    label = "F1 score (0 to 1)"
+    return _bars(scores["classes"], "f1", "F1 score per class", note, label, _whiskers(intervals, "f1"))
 
 
 @rc_context(STYLE)
@@ -259,10 +268,129 @@ def leaked_share(leaked: Mapping[str, int], scans: Mapping[str, int]) -> Figure:
     shares = [leaked[name] / scans[name] if scans[name] else None for name in names]
     rows = [{"class": name, "scans": scans[name], "share": share} for name, share in zip(names, shares, strict=True)]
     note = f"All classes together {leaked['total'] / scans['total']:.1%}, {leaked['total']:,} of {scans['total']:,}"
-    figure = _bars(rows, "share", "Test scans with a copy in Training", note, "share of the class's test scans")
+    figure = _bars(rows, "share", "Test scans with a copy in Training", note, "share of the class's test scans", {})
     for text, name in zip(figure.axes[0].texts[1:], names, strict=True):
         if scans[name]:
             text.set_text(f"{text.get_text()} ({leaked[name]:,})")
+    return figure
+
+
+@rc_context(STYLE)
+def reliability(after: Reliability, before: Reliability, intervals: Sequence[Interval], errors: Mapping) -> Figure:
+    """How often predictions of each confidence are right, after and before temperature, above the number of scans.
+
+    Args:
+        after, before: of the test scans, with and without temperature.
+        intervals: of the accuracies after temperature, one for each bin.
+        errors: `calibration` as `tumorclip.results.scoring.evaluate` returns it.
+    """
+    figure = Figure(figsize=(6, 6.4), dpi=DPI, layout="constrained")
+    axes, strip = figure.subplots(2, 1, height_ratios=(4, 1), sharex=True)
+    note = (
+        f"Calibration error (ECE) {errors['after_temperature']['ece']:.3f} after temperature, "
+        f"{errors['before_temperature']['ece']:.3f} before;\n"
+        f"a perfectly calibrated model would show {errors['ece_if_calibrated']:.3f} by chance.\n"
+        f"Pale bars are {OVER_GROUPS}"
+    )
+    _head(axes, "Accuracy by confidence", note)
+    for confidence, interval in zip(after.confidence, intervals, strict=True):
+        if interval.low is not None:
+            axes.vlines(confidence, interval.low, interval.high, color=BLUE, alpha=0.25, linewidth=6)
+    axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1.3, label="perfectly calibrated")
+    seen = before.scans > 0
+    old = {"color": ORANGE, "linestyle": "--", "linewidth": 0.9, "marker": "s", "fillstyle": "none"}
+    axes.plot(before.confidence[seen], before.accuracy[seen], **old, label="before temperature")
+    seen = after.scans > 0
+    axes.plot(after.confidence[seen], after.accuracy[seen], color=BLUE, marker="o", label="after temperature")
+    axes.set(ylabel="accuracy (share of the scans)", xlim=(0, 1.02), ylim=(-0.02, 1.02))
+    strip.bar((np.arange(BINS) + 0.5) / BINS, after.scans, 0.9 / BINS, color=BLUE)
+    strip.set_yscale("symlog", linthresh=1)
+    strip.set(xlabel="confidence: probability of the predicted class", ylabel="scans (log.)", ylim=(0, None))
+    strip.yaxis.set_major_formatter(FuncFormatter(lambda count, _: f"{count:,.0f}"))
+    for panel in (axes, strip):
+        panel.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        panel.set_axisbelow(True)
+        panel.grid(True)
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    figure.legend(loc="outside lower center", ncols=3)
+    return figure
+
+
+@rc_context(STYLE)
+def accuracy_by_similarity(bins: Sequence[Bin]) -> Figure:
+    """Accuracy of the test scans by how much they correlate with the training scan most like them.
+
+    Args:
+        bins: one more than `SIMILARITIES`, in that order.
+    """
+    note = f"Lines are {OVER_GROUPS}"
+    few = [0 < part.distinct < MIN_DISTINCT for part in bins]
+    if any(few):
+        note += f".\nHollow: fewer than {MIN_DISTINCT} distinct scans, too few for a figure"
+    figure, axes = _canvas("Accuracy by similarity to the training scans", note, (7, 4.8))
+    for place, part in enumerate(bins):
+        if part.share is None:
+            continue
+        if part.interval.low is not None:
+            _whisker(axes, (place, place), (part.interval.low, part.interval.high))
+        fill = "white" if few[place] else BLUE
+        axes.plot(place, part.share, color=BLUE, marker="o", markersize=7, markerfacecolor=fill)
+        if not few[place]:
+            axes.annotate(f"{part.share:.1%}", (place, part.share), (8, 0), textcoords="offset points", va="center")
+    edges = [f"{edge:g}" for edge in SIMILARITIES]
+    names = [f"below {edges[0]}", *(f"{low} to {high}" for low, high in zip(edges, [*edges[1:], "1"], strict=True))]
+    counts = [f"{part.scans:,} scan{_s(part.scans)}\n{part.distinct:,} distinct" for part in bins]
+    axes.set_xticks(range(len(bins)), [f"{name}\n{count}" for name, count in zip(names, counts, strict=True)])
+    axes.tick_params(axis="x", length=0)
+    axes.set(xlabel="correlation with the most similar training scan", ylabel="accuracy (share of the scans)")
+    axes.set(xlim=(-0.5, len(bins) - 0.3), ylim=(-0.02, 1.02))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.grid(True, axis="y")
+    return figure
+
+
+@rc_context(STYLE)
+def leaked_against_clean(compared: Mapping, names: Sequence[str], intervals: Sequence[Mapping]) -> Figure:
+    """Accuracy of each class on test scans with a copy in Training, and on those without, as pairs of dots.
+
+    Args:
+        compared: `leaked_against_clean` as `tumorclip.results.scoring.evaluate` returns it, a class at least with
+            figures.
+        names: of all classes.
+        intervals: the records that `evaluate` returns with it.
+    """
+    shown = [name for name in names if compared[name]["leaked_accuracy"] is not None]
+    left_out = [name for name in names if name not in shown]
+    note = f"Lines are {OVER_GROUPS}"
+    if left_out:
+        few = f"Left out, with fewer than {MIN_DISTINCT} distinct scans with or without a copy: {', '.join(left_out)}"
+        note += ".\n" + textwrap.fill(few, 60)
+    rows = [(name, compared[name]) for name in shown]
+    if len(shown) > 1:
+        rows.append((f"mean over {'these' if left_out else 'all'} classes", compared["mean_over_classes"]))
+    height = 1.8 + 0.7 * len(rows) + 0.2 * note.count("\n")
+    figure, axes = _canvas("Copies of training scans against other test scans", note, (7, height))
+    for kind, colour, marker, up in (("leaked", ORANGE, "s", -0.17), ("clean", BLUE, "o", 0.17)):
+        whiskers = _whiskers(intervals, f"{kind}_accuracy")
+        for place, (name, row) in enumerate(rows):
+            low, high = whiskers.get(name) or (row[f"{kind}_accuracy"],) * 2
+            if low < high:
+                _whisker(axes, (low, high), (place + up, place + up))
+            text = f"{row[f'{kind}_accuracy']:.1%}"
+            axes.annotate(text, (high, place + up), (7, 0), textcoords="offset points", va="center", fontsize=9)
+        values = [row[f"{kind}_accuracy"] for _, row in rows]
+        label = {"leaked": "with a copy in Training", "clean": "without"}[kind]
+        dots = {"color": colour, "marker": marker, "markersize": 6, "linestyle": ""}
+        axes.plot(values, np.arange(len(rows)) + up, **dots, label=label)
+    counts = [f"\n{row['leaked_scans']:,} with, {row['clean_scans']:,} without" for _, row in rows[: len(shown)]]
+    labels = [_wrapped(name) + count for (name, _), count in zip(rows, [*counts, ""], strict=False)]
+    axes.set_yticks(range(len(rows)), labels)
+    axes.set(xlabel="accuracy (share of the scans)", ylabel="class (number of scans)")
+    axes.set(xlim=(0, 1), ylim=(len(rows) - 0.5, -0.5))
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.tick_params(axis="y", length=0)
+    axes.grid(True, axis="x")
+    figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 
@@ -279,20 +407,30 @@ def _canvas(title: str, note: str, size: tuple[float, float] = (7, 4.2)) -> tupl
     """A figure of `size` inches with one pair of axes, a bold title and a line of explanation under it."""
     figure = Figure(figsize=size, dpi=DPI, layout="constrained")
     axes = figure.add_subplot()
-    axes.set_title(title, loc="left", fontsize=13, fontweight="bold", pad=24)
-    axes.annotate(note, (0, 1), (0, 9), xycoords="axes fraction", textcoords="offset points", color=GREY)
+    _head(axes, title, note)
     axes.set_axisbelow(True)
     return figure, axes
 
 
-def _bars(rows: Sequence[Mapping], key: str, title: str, note: str, label: str) -> Figure:
+def _head(axes: Axes, title: str, note: str) -> None:
+    axes.set_title(title, loc="left", fontsize=13, fontweight="bold", pad=24 + 14 * note.count("\n"))
+    axes.annotate(note, (0, 1), (0, 9), xycoords="axes fraction", textcoords="offset points", color=GREY)
+
+
+def _bars(
+    rows: Sequence[Mapping], key: str, title: str, note: str, label: str, whiskers: Mapping[str, tuple[float, float]]
+) -> Figure:
+    note += f".\nLines are {OVER_GROUPS}" if whiskers else ""
     figure, axes = _canvas(title, note, (7, 1.7 + 0.45 * len(rows)))
     places = np.arange(len(rows))
     axes.barh(places, [row[key] or 0 for row in rows], height=0.65, color=BLUE)
     for place, row in enumerate(rows):
         value = row[key]
         text = "not defined" if value is None else f"{value:.1%}" if key in PERCENTAGES else f"{value:.3f}"
-        axes.annotate(text, (value or 0, place), (5, 0), textcoords="offset points", va="center")
+        low, high = whiskers.get(row["class"], (value or 0, value or 0))
+        if low < high:
+            _whisker(axes, (low, high), (place, place))
+        axes.annotate(text, (high, place), (5, 0), textcoords="offset points", va="center")
     axes.set_yticks(places, [_wrapped(f"{row['class']} ({row['scans']:,})") for row in rows])
     axes.set(xlabel=label, ylabel="class (number of scans)", xlim=(0, 1), ylim=(len(rows) - 0.5, -0.5))
     if key in PERCENTAGES:
@@ -300,6 +438,24 @@ def _bars(rows: Sequence[Mapping], key: str, title: str, note: str, label: str) 
     axes.tick_params(axis="y", length=0)
     axes.grid(True, axis="x")
     return figure
+
+
+def _whiskers(intervals: Sequence[Mapping], score: str) -> dict[str, tuple[float, float]]:
+    """The intervals of `score` of the classes that have one, from the records of `scoring.evaluate`."""
+    rows = [row for row in intervals if row["score"] == score and row["class"] is not None and row["low"] is not None]
+    return {row["class"]: (row["low"], row["high"]) for row in rows}
+
+
+def _whisker(axes: Axes, x: tuple[float, float], y: tuple[float, float]) -> None:
+    """An interval from one point to another, black in a white edge so that it is seen on a bar too."""
+    marker = "|" if y[0] == y[1] else "_"
+    for colour, extra in (("white", 1.8), (BLACK, 0)):
+        ends = {"marker": marker, "markersize": 9 + extra, "markeredgewidth": 1.2 + extra}
+        axes.plot(x, y, color=colour, linewidth=1.2 + extra, **ends, clip_on=False)
+
+
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"
 
 
 def _running_mean(values: Sequence[float], window: int) -> np.ndarray:

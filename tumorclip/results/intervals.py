@@ -29,6 +29,15 @@ class Interval(NamedTuple):
     reason: str | None = None
 
 
+class Bin(NamedTuple):
+    """Some of the test scans: their number, how many of them are distinct, and the share of hits, None if empty."""
+
+    scans: int
+    distinct: int
+    share: float | None
+    interval: Interval
+
+
 def resample_counts(groups: int, resamples: int, seed: int) -> np.ndarray:
     """How often each of `groups` groups is drawn when as many are drawn with replacement: float64 [resamples, groups].
 
@@ -181,6 +190,16 @@ class GroupBootstrap:
         with np.errstate(invalid="ignore"):
             resampled = (self.counts @ successes) / (self.counts @ trials)
         return proportion_interval(successes, trials, resampled)
+
+    def within(self, bins: np.ndarray, count: int, hits: np.ndarray) -> list[Bin]:
+        """The share of `hits`, bool [N], in each of `count` bins; `bins`, int [N], says in which one a scan is."""
+        result = []
+        for index in range(count):
+            inside = bins == index
+            share = float(hits[inside].mean()) if inside.any() else None
+            distinct = len(np.unique(self.numbers[inside]))
+            result.append(Bin(int(inside.sum()), distinct, share, self.proportion(hits, inside)))
+        return result
 
     def mean(self, values: np.ndarray) -> np.ndarray:
         """Mean of `values`, [N], in every resample: [R]."""
