@@ -16,9 +16,15 @@ RESULTS = (
     "metrics/split.json",
     "metrics/train.json",
     "metrics/test.json",
+    "metrics/intervals.json",
+    "metrics/baselines.json",
     "plots/predictions.csv",
+    "plots/report.html",
 )
-FIGURES = {"training_loss", "train_vs_test_accuracy", "per_class_accuracy", "per_class_f1_score", "confusion_matrix"}
+FIGURES = {
+    "training_loss", "train_vs_test_accuracy", "per_class_accuracy", "per_class_f1_score", "confusion_matrix",
+    "reliability", "accuracy_by_similarity", "copy_matches", "leaked_pairs", "leaked_share",
+}  # fmt: skip
 
 
 def made_small(project):

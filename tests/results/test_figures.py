@@ -108,6 +108,12 @@ def test_the_original_projects_figures():
     assert np.allclose(image.get_array(), ORIGINAL / ORIGINAL.sum(axis=1, keepdims=True))
 
 
+def test_a_name_with_dollar_signs_is_no_formula(tmp_path):
+    figure = figures.per_class_accuracy(scores(np.diag([3, 4]), ["$a_b$", "$\\no$"]))
+    figures.save(figure, tmp_path / "figure.png")
+    assert not any(label.get_parse_math() for label in figure.axes[0].get_yticklabels())
+
+
 def test_bars_start_at_zero_and_end_at_one():
     axes = figures.per_class_accuracy(scores(np.diag([3, 4]), ["a", "b"])).axes[0]
     assert axes.get_xlim() == (0, 1)

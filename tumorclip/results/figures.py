@@ -37,6 +37,7 @@ STYLE = {
     "legend.frameon": False,
     "lines.markersize": 5,
     "text.color": BLACK,
+    "text.parse_math": False,  # a class may have dollar signs in its name
     "text.usetex": False,
     "xtick.color": GREY,
     "xtick.labelcolor": BLACK,
