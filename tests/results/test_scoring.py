@@ -253,6 +253,18 @@ def test_the_interval_of_accuracy_counts_groups_not_files():
     assert record(alone, "accuracy")["method"] == "bootstrap"
 
 
+def test_a_score_that_is_the_same_in_every_resample_has_no_interval():
+    # Class 2 is never predicted: its F1 is 0 whatever is drawn, which does not make it certain.
+    actual = np.repeat([0, 1, 2], 40)
+    probabilities = np.tile([0.6, 0.3, 0.1], (120, 1))
+    probabilities[40:70] = [0.3, 0.6, 0.1]
+    predictions = Predictions(actual, probabilities, probabilities, np.arange(120), np.zeros(120, bool))
+    _, records = evaluate(predictions, ["a", "b", "c"], None, False, actual)
+    (f1,) = [row for row in records if row["score"] == "f1" and row["class"] == "c"]
+    assert (f1["value"], f1["low"], f1["high"], f1["method"]) == (0, None, None, None)
+    assert "every resample" in f1["reason"]
+
+
 def test_tumours_that_turn_healthy_upside_down():
     # Class b is healthy. Of three tumours called tumours one turns; the fourth was missed anyhow, the fifth is healthy.
     shares = np.eye(3)[[0, 0, 2, 1, 1]]

@@ -351,6 +351,10 @@ class _Records:
         self, name: str, class_name: str | None, value: float | None, interval: Interval, reason: str | None = None
     ) -> None:
         """Add a score; `reason` says why it has no value, where that is not for its classes and scans."""
+        if interval.method == "bootstrap" and interval.low == interval.high:
+            interval = Interval(
+                None, None, None, "every resample gives the same value, which tells nothing about others"
+            )
         row = {"score": name, "class": class_name, "value": value} | interval._asdict()
         if value is None:
             row |= {"low": None, "high": None, "method": None, "reason": reason or _reason(name, class_name)}
