@@ -1,5 +1,6 @@
 """The report of a run: what its numbers are worth in plain words, and a page that shows them with its figures."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -453,7 +454,7 @@ def _flat(settings: Mapping, prefix: str = "") -> Iterable[tuple[str, object]]:
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{key}.")
         else:
-            yield f"{prefix}{key}", "null" if value is None else value
+            yield f"{prefix}{key}", value if isinstance(value, str) else json.dumps(value)
 
 
 def _value(value: float | None, score: str) -> str:
