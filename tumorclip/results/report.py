@@ -296,8 +296,8 @@ def _yardsticks(run: Run) -> Iterable[str]:
     else:
         yield f"The model, with {_percent(run.test['accuracy'])}, does not exceed the best of these."
     yield (
-        "What the border or the grey values alone reach is worth a shortcut, since they show hardly anything of what a "
-        "class is about."
+        "What the border or the grey values alone reach is what a shortcut is worth, since they show hardly anything "
+        "of what a class is about."
     )
 
 
