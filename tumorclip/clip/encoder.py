@@ -1,4 +1,4 @@
-"""One interface over CLIP: scans and captions into one space, where classes are told apart."""
+"""One interface over CLIP-like dual encoders: scans and captions into one space, where classes are told apart."""
 
 import json
 from pathlib import Path
@@ -10,10 +10,11 @@ from torch.nn import functional
 from tumorclip.errors import ParamsError, UserError
 
 if TYPE_CHECKING:
-    from transformers import CLIPModel, CLIPProcessor
+    from transformers import PreTrainedModel, ProcessorMixin
 
-SUPPORTED = ("clip",)
-MAX_LOGIT_SCALE = 100.0  # Radford et al. 2021, section 2.5: above it training became unstable
+# The `model_type` of a checkpoint's config.json. SigLIP 2 of a fixed resolution calls itself siglip too.
+SUPPORTED = ("clip", "siglip", "vision-text-dual-encoder")
+TOKENIZERS = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "tokenizer.model")
 
 
 def pick_device(name: str) -> torch.device:
@@ -36,16 +37,21 @@ def pick_device(name: str) -> torch.device:
 class Encoder:
     """A dual encoder on one device. All embeddings have unit length, float32, and the same dimension D.
 
+    A tower pools what it sees into features, which a projection then takes into the common space. In SigLIP the
+    features are the embeddings already: it has no projections.
+
     Attributes:
         model: the Hugging Face model; its parameters are what training changes.
-        image_size: side, in pixels, of the scans that `encode_images` takes.
+        image_size: side, in pixels, of the scans that the image tower takes.
+        has_projections: whether features and embeddings differ.
     """
 
-    def __init__(self, model: "CLIPModel", processor: "CLIPProcessor", device: torch.device):
+    def __init__(self, model: "PreTrainedModel", processor: "ProcessorMixin", device: torch.device):
         self.model = model.to(device).eval()
         self.processor = processor
         self.device = device
         self.image_size: int = model.config.vision_config.image_size
+        self.has_projections = hasattr(model, "visual_projection")
         image_processor = processor.image_processor
         # Scans are bytes from 0 to 255; the checkpoint's mean and deviation are for 0 to 1.
         self._mean = 255 * torch.tensor(image_processor.image_mean, device=device).view(1, 3, 1, 1)
@@ -58,18 +64,18 @@ class Encoder:
         Raises:
             UserError: the directory is incomplete or damaged, or its model is of an unsupported family.
         """
-        from transformers import AutoProcessor, CLIPModel
+        from transformers import AutoModel, AutoProcessor
         from transformers.utils import logging
 
         logging.disable_progress_bar()
         kind = _model_type(folder)
         if kind not in SUPPORTED:
             raise UserError(f"{folder} holds a model of type {kind!r}; supported are: {', '.join(SUPPORTED)}")
-        if not (folder / "tokenizer.json").exists() and not (folder / "vocab.json").exists():
+        if not any((folder / name).exists() for name in TOKENIZERS):
             # transformers would make up a tokenizer of two tokens, in silence.
-            raise UserError(f"{folder} has no tokenizer.json or vocab.json; the checkpoint is incomplete")
+            raise UserError(f"{folder} has none of {', '.join(TOKENIZERS)}; the checkpoint is incomplete")
         try:
-            model, report = CLIPModel.from_pretrained(
+            model, report = AutoModel.from_pretrained(
                 folder, dtype=torch.float32, local_files_only=True, output_loading_info=True
             )
             processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
@@ -82,35 +88,55 @@ class Encoder:
         return cls(model, processor, torch.device(device))
 
     def save(self, folder: Path) -> None:
-        """Write a directory that `CLIPModel`, `AutoProcessor` and `pipeline` load as it is."""
+        """Write a directory that `AutoModel` and `AutoProcessor` load as it is."""
         self.model.save_pretrained(folder)
         self.processor.save_pretrained(folder)
 
-    def encode_images(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Embed scans.
+    def image_features(self, pixels: torch.Tensor) -> torch.Tensor:
+        """What the image tower pools of scans.
 
         Args:
             pixels: grey values from 0 to 255, any dtype, [B, 1, S, S], or colour, [B, 3, S, S];
                 S is `image_size`.
 
         Returns:
-            float32 [B, D].
+            [B, F], before the projection.
         """
         normalised = (pixels.float().expand(-1, 3, -1, -1) - self._mean) / self._deviation
-        embeddings = self.model.get_image_features(pixel_values=normalised).pooler_output
-        return functional.normalize(embeddings, dim=-1)
+        return self.model.vision_model(pixel_values=normalised).pooler_output
+
+    def project_images(self, features: torch.Tensor) -> torch.Tensor:
+        """Embed what `image_features` gave: float32 [B, D]."""
+        embeddings = self.model.visual_projection(features) if self.has_projections else features
+        return functional.normalize(embeddings.float(), dim=-1)
+
+    def encode_images(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Embed scans, given as `image_features` takes them: float32 [B, D]."""
+        return self.project_images(self.image_features(pixels))
 
     def tokenize(self, captions: list[str]) -> dict[str, torch.Tensor]:
-        """Token ids and attention mask, int64 [C, L]; what exceeds the model's length is cut off."""
+        """What the text tower takes, int64 [C, L] each; what exceeds the model's length is cut off."""
         length = self.model.config.text_config.max_position_embeddings
+        # SigLIP was trained with captions padded to their full length and reads the padding (Zhai et al. 2023).
+        whole = self.model.config.model_type == "siglip"
         tokens = self.processor.tokenizer(
-            captions, padding=True, truncation=True, max_length=length, return_tensors="pt"
+            captions, padding="max_length" if whole else True, truncation=True, max_length=length, return_tensors="pt"
         )
-        return {name: tokens[name].to(self.device) for name in ("input_ids", "attention_mask")}
+        names = ("input_ids",) if whole else ("input_ids", "attention_mask")
+        return {name: tokens[name].to(self.device) for name in names}
+
+    def text_features(self, tokens: dict[str, torch.Tensor]) -> torch.Tensor:
+        """What the text tower pools of the C captions that `tokenize` gave: [C, F], before the projection."""
+        return self.model.text_model(**tokens).pooler_output
+
+    def project_texts(self, features: torch.Tensor) -> torch.Tensor:
+        """Embed what `text_features` gave: float32 [C, D]."""
+        embeddings = self.model.text_projection(features) if self.has_projections else features
+        return functional.normalize(embeddings.float(), dim=-1)
 
     def encode_tokens(self, tokens: dict[str, torch.Tensor]) -> torch.Tensor:
         """Embed the C captions that `tokenize` gave: float32 [C, D]."""
-        return functional.normalize(self.model.get_text_features(**tokens).pooler_output, dim=-1)
+        return self.project_texts(self.text_features(tokens))
 
     def encode_classes(self, captions: list[list[str]]) -> torch.Tensor:
         """Embed each of K classes as the mean direction of its captions: float32 [K, D]."""
@@ -120,12 +146,14 @@ class Encoder:
 
     @property
     def logit_scale(self) -> torch.Tensor:
-        """The learned factor from cosine similarities to logits, clamped to 100: float32 scalar."""
-        return self.model.logit_scale.exp().clamp(max=MAX_LOGIT_SCALE)
+        """The learned factor from cosine similarities to logits: float32 scalar."""
+        return self.model.logit_scale.squeeze().exp()
 
     @torch.inference_mode()
     def logits(self, pixels: torch.Tensor, class_embeddings: torch.Tensor, batch_size: int = 256) -> torch.Tensor:
         """Score scans against classes, as CLIP's zero-shot classification does.
+
+        SigLIP's bias is left out: it is the same for all classes, and softmax does not see it.
 
         Args:
             pixels: as `encode_images` takes them, on any device, [N, C, S, S].

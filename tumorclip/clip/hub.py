@@ -17,7 +17,7 @@ FIRST_WAIT = 1.0  # seconds; doubles with every attempt
 TIMEOUT = 30.0  # seconds without a byte
 SUPPORT = re.compile(
     r"config\.json|preprocessor_config\.json|processor_config\.json|tokenizer\.json|tokenizer_config\.json|"
-    r"vocab\.(json|txt)|merges\.txt|special_tokens_map\.json|added_tokens\.json|(spiece|sentencepiece.*)\.model"
+    r"vocab\.(json|txt)|merges\.txt|special_tokens_map\.json|added_tokens\.json|(spiece|tokenizer|sentencepiece.*)\.model"
 )
 SHARD = r"(-\d{5}-of-\d{5})?"
 # In order of preference: the second is a pickle, of which transformers reads the weights only.

@@ -1,0 +1,79 @@
+"""Scans on the device: all at once where they fit, else streamed from the memory-mapped array."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import psutil
+import torch
+from torch.nn import functional
+
+AHEAD = 3  # batches that are read while the device works
+
+
+class Scans:
+    """Scans of a memory-mapped array, as uint8 tensors on a device.
+
+    Args:
+        pixels: uint8 array [N, S, S], grey, or [N, S, S, 3], colour.
+        rows: which of them, int [n]; from here on they are known by their place in it.
+        size: side in pixels that they are resized to.
+        resident: whether they all lie on the device; None decides by its free memory.
+    """
+
+    def __init__(
+        self, pixels: np.ndarray, rows: np.ndarray, size: int, device: torch.device, resident: bool | None = None
+    ):
+        self._pixels, self._rows, self._size, self.device = pixels, np.asarray(rows), size, device
+        channels = pixels.shape[3] if pixels.ndim == 4 else 1
+        if resident is None:
+            resident = len(rows) * channels * size * size < _free_memory(device) / 2
+        self._resident = None
+        if resident:
+            self._resident = torch.empty((len(rows), channels, size, size), dtype=torch.uint8, device=device)
+            for places in torch.arange(len(rows)).split(256):
+                self._resident[places[0] : places[-1] + 1] = self._place(self._read(places))
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def take(self, places: torch.Tensor) -> torch.Tensor:
+        """The scans at `places`, int64 [B] on the CPU: uint8 [B, 1 or 3, size, size]."""
+        if self._resident is not None:
+            return self._resident[places.to(self.device)]
+        return self._place(self._read(places))
+
+    def batches(self, plan: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
+        """What `take` gives for each item of `plan`, read ahead where the scans are streamed."""
+        if self._resident is not None:
+            yield from map(self.take, plan)
+            return
+        with ThreadPoolExecutor(1) as reader:
+            waiting = deque()
+            for places in plan:
+                waiting.append(reader.submit(self._read, places))
+                if len(waiting) > AHEAD:
+                    yield self._place(waiting.popleft().result())
+            while waiting:
+                yield self._place(waiting.popleft().result())
+
+    def _read(self, places: torch.Tensor) -> torch.Tensor:
+        batch = torch.from_numpy(self._pixels[self._rows[places.numpy()]])
+        # From pinned memory a copy to the GPU runs beside its work.
+        return batch.pin_memory() if self.device.type == "cuda" else batch
+
+    def _place(self, batch: torch.Tensor) -> torch.Tensor:
+        batch = batch.to(self.device, non_blocking=True)
+        batch = batch.permute(0, 3, 1, 2).contiguous() if batch.ndim == 4 else batch[:, None]
+        if batch.shape[-1] == self._size:
+            return batch
+        resized = functional.interpolate(batch.float(), (self._size, self._size), mode="bicubic", antialias=True)
+        return resized.round().clamp(0, 255).to(torch.uint8)
+
+
+def _free_memory(device: torch.device) -> int:
+    """Bytes."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return psutil.virtual_memory().available

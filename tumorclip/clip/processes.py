@@ -1,0 +1,78 @@
+"""Several processes that train one model: who does what, and how they exchange embeddings.
+
+Every process runs the same loop on its share of each batch. The images' embeddings are gathered, so that each process
+computes the loss of the whole batch; DistributedDataParallel then averages the gradients. Batches, captions and
+augmentation are drawn from generators with the same seed everywhere, so nothing else is exchanged.
+"""
+
+import os
+from datetime import timedelta
+
+import torch
+from torch import distributed, nn
+
+# Without a word from a process for so long, the others give up instead of waiting for ever.
+PATIENCE = timedelta(minutes=10)
+
+
+class Processes:
+    """The processes of this run, which a launcher such as torchrun has started; or this one, alone.
+
+    Attributes:
+        count: how many there are.
+        rank: which this one is, from 0; only 0 writes.
+    """
+
+    def __init__(self, device: torch.device):
+        self.count = int(os.environ.get("WORLD_SIZE", 1))
+        self.rank = int(os.environ.get("RANK", 0))
+        self.device = device
+        self._accelerator = None
+        if self.count > 1:
+            from accelerate import Accelerator
+            from accelerate.utils import InitProcessGroupKwargs
+
+            self._accelerator = Accelerator(
+                cpu=device.type == "cpu", kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)]
+            )
+            self.device = self._accelerator.device
+
+    def prepare(self, model: nn.Module) -> nn.Module:
+        """Have the gradients of `model` averaged over the processes."""
+        return self._accelerator.prepare_model(model) if self._accelerator else model
+
+    def share(self, values: torch.Tensor) -> torch.Tensor:
+        """This process's part of `values`, [N, ...]; all parts are equally long, the last values being repeated."""
+        each = -(-len(values) // self.count)
+        missing = each * self.count - len(values)
+        padded = torch.cat([values, values[-1:].expand(missing, *values.shape[1:])]) if missing else values
+        return padded[self.rank * each : (self.rank + 1) * each]
+
+    def gather(self, part: torch.Tensor, total: int) -> torch.Tensor:
+        """The N = `total` rows of which `share` gave every process a part; this one's own carry gradients.
+
+        Each process goes on to compute the same loss of all rows. The mean over processes, which follows, keeps the
+        gradients of what they all computed, and divides those of the rows that only one of them has: hence the factor.
+        """
+        if self.count == 1:
+            return part
+        if part.requires_grad:
+            part.register_hook(lambda gradient: gradient * self.count)
+        parts = [torch.empty_like(part) for _ in range(self.count)]
+        distributed.all_gather(parts, part.detach().contiguous())
+        parts[self.rank] = part
+        return torch.cat(parts)[:total]
+
+    def from_first(self, value):
+        """What process 0 has as `value`: any object that can be pickled."""
+        if self.count == 1:
+            return value
+        box = [value if self.rank == 0 else None]
+        distributed.broadcast_object_list(box, src=0)
+        return box[0]
+
+    def end(self) -> None:
+        """Part from the others."""
+        if self.count > 1:
+            self._accelerator.end_training()
+            distributed.destroy_process_group()

@@ -1,0 +1,108 @@
+"""The state of an interrupted training: written whole, recognised by what it belongs to, never trusted when damaged."""
+
+import hashlib
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import filelock
+import torch
+
+from tumorclip.files import whole_file
+
+KEPT_RUNS = 8  # unfinished trainings whose states stay; older ones have surely been given up
+
+
+def fingerprint(*parts: object) -> str:
+    """A name for what a training depends on: SHA-256 over the `repr` of `parts` and this package's source code."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    for part in parts:
+        digest.update(hashlib.sha256(part if isinstance(part, bytes) else repr(part).encode()).digest())
+    return digest.hexdigest()[:32]
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class States:
+    """Where one training keeps its latest state; only process 0 has one.
+
+    A state is a file whose name tells the step after which it was written and the hash of its bytes. The one before it
+    is deleted only when it lies whole on the disk, so that a crash at any moment leaves one of them.
+
+    Args:
+        folder: for this training alone, as its fingerprint says.
+        interval: seconds of training from one state to the next.
+    """
+
+    def __init__(self, folder: Path, interval: float):
+        self.folder, self.interval = folder, interval
+        self._lock = filelock.FileLock(folder.with_suffix(".lock"))
+        self._saved_at = time.monotonic()
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.acquire(blocking=False)
+            self._own = True
+        except filelock.Timeout:
+            self._own = False
+            print("train: another run trains the same right now; this one keeps no state to resume from")
+        for old in sorted(_runs(folder.parent), key=lambda path: path.stat().st_mtime)[:-KEPT_RUNS]:
+            _delete(old)
+
+    def load(self) -> dict | None:
+        """The latest state that is whole, on the CPU; a damaged one is set aside and named. None if there is none."""
+        if not self._own:
+            return None
+        for path in sorted(self.folder.glob("step-*.pt"), reverse=True):
+            if hash_file(path)[:16] == path.stem.split("-")[-1]:
+                return torch.load(path, map_location="cpu", weights_only=True)
+            aside = path.with_suffix(".damaged")
+            path.replace(aside)
+            print(f"train: the saved state {aside} is damaged, and was set aside", file=sys.stderr)
+        return None
+
+    def due(self) -> bool:
+        """Whether as much training as one interruption may cost has passed since the last state."""
+        return self._own and time.monotonic() - self._saved_at >= self.interval
+
+    def save(self, state: dict) -> None:
+        """Write `state`, which has `step` among its keys."""
+        before = list(self.folder.glob("step-*.pt"))
+        writing = self.folder / "writing.pt"
+        try:
+            with whole_file(writing) as beside:
+                torch.save(state, beside)
+            writing.replace(self.folder / f"step-{state['step']:09d}-{hash_file(writing)[:16]}.pt")
+        finally:
+            writing.unlink(missing_ok=True)
+        for path in before:
+            path.unlink()
+        os.utime(self.folder)
+        self._saved_at = time.monotonic()
+
+    def finish(self) -> None:
+        """Delete the states of a training that has ended well."""
+        if self._own:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self._lock.release()
+
+
+def _runs(folder: Path) -> Iterable[Path]:
+    return [path for path in folder.iterdir() if path.is_dir()]
+
+
+def _delete(folder: Path) -> None:
+    """Delete the states of a training, unless it is running."""
+    try:
+        with filelock.FileLock(folder.with_suffix(".lock"), timeout=0):
+            shutil.rmtree(folder, ignore_errors=True)
+    except filelock.Timeout:
+        pass
