@@ -4,7 +4,8 @@ import numpy as np
 import torch
 
 from stages import common
-from tumorclip.clip.encoder import Encoder, pick_device, to_device
+from tumorclip.clip.encoder import Encoder, pick_device
+from tumorclip.clip.loading import Scans
 from tumorclip.files import read_csv, write_json
 from tumorclip.params import Params
 from tumorclip.results import baselines
@@ -20,9 +21,8 @@ def main(params: Params) -> None:
     learnt, actual = (np.array([names.index(row["class"]) for row in part]) for part in (train, test))
     predicted = baselines.predict(trained, learnt, scans)
     with torch.inference_mode():
-        logits = encoder.logits(
-            to_device(scans, encoder.image_size, device), encoder.encode_classes(list(params.classes.values()))
-        )
+        loaded = Scans(scans, np.arange(len(scans)), encoder.image_size, device)
+        logits = encoder.logits(loaded.all(), encoder.encode_classes(list(params.classes.values())))
     predicted["zero_shot"] = logits.argmax(dim=1).numpy()
     groups = np.array([int(row["group"]) for row in test])
     result = baselines.evaluate(actual, groups, predicted, names, params.evaluate.negative_class)

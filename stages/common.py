@@ -1,5 +1,6 @@
 """What every stage script shares: its folders, its checked parameters, and how it ends."""
 
+import contextlib
 import errno
 import os
 import sys
@@ -17,6 +18,9 @@ FINETUNED = Path("models/finetuned")
 METRICS = Path("metrics")
 PLOTS = Path("plots")
 
+# Names a file for the reason why a process ends that another stage started: the first one counts.
+REASON = "TUMORCLIP_REASON"
+
 
 def repository_root() -> Path:
     """The root of the user's repository, also where DVC runs an experiment in a temporary copy of it."""
@@ -32,7 +36,7 @@ def run(main: Callable[[params.Params], None]) -> None:
     except UserError as error:
         _end(1, str(error))
     except KeyboardInterrupt:
-        _end(130, "stopped by the user; `dvc repro` starts this stage again")
+        _end(130, "stopped by the user; `dvc repro` takes this stage up again")
     except FileNotFoundError as error:
         if not str(error.filename).startswith(("data/", "metrics/", "models/", "plots/")):
             raise
@@ -46,4 +50,8 @@ def run(main: Callable[[params.Params], None]) -> None:
 
 def _end(status: int, message: str) -> None:
     print(f"error: {message}", file=sys.stderr)
+    if REASON in os.environ:
+        with contextlib.suppress(OSError), open(os.environ[REASON], "r+", encoding="utf-8") as file:
+            if not file.read():
+                file.write(message)
     sys.exit(status)

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 
 from stages import common
-from tumorclip.clip.encoder import Encoder, pick_device, to_device
+from tumorclip.clip.encoder import Encoder, pick_device
+from tumorclip.clip.loading import Scans
 from tumorclip.files import read_csv, read_json, write_csv, write_json
 from tumorclip.params import Params
 from tumorclip.results import scoring
@@ -22,12 +23,12 @@ def main(params: Params) -> None:
     test, train = ([row for row in rows if row["split"] == part] for part in ("test", "train"))
     every = np.load(common.SCANS / "pixels.npy", mmap_mode="r")
     scans, trained = (every[[int(row["row"]) for row in part]] for part in (test, train))
-    pixels, names = to_device(scans, encoder.image_size, device), params.class_names
+    loaded, names = Scans(scans, np.arange(len(scans)), encoder.image_size, device), params.class_names
 
     with torch.inference_mode():
         classes = encoder.encode_classes(list(params.classes.values()))
-        logits = encoder.logits(pixels, classes).double()
-        upside_down = encoder.logits(pixels.flip(-2), classes).argmax(dim=1).numpy()
+        logits = encoder.logits(loaded.all(), classes).double()
+        upside_down = encoder.logits((batch.flip(-2) for batch in loaded.all()), classes).argmax(dim=1).numpy()
     predictions = scoring.Predictions(
         actual=np.array([names.index(row["class"]) for row in test]),
         probabilities=(logits / temperature).softmax(dim=1).numpy(),

@@ -2,6 +2,8 @@
 
 data/scans, data/splits.csv, models/pretrained -> models/finetuned, metrics/train.json, metrics/timing.json,
 plots/steps.csv
+
+On several devices: machine.launcher: torchrun --standalone --nproc-per-node 2
 """
 
 import hashlib
@@ -14,9 +16,12 @@ from importlib.metadata import version
 import numpy as np
 import torch
 
-from stages import common
-from tumorclip.clip.encoder import Encoder, pick_device, to_device
-from tumorclip.clip.training import Settings, fine_tune
+from stages import common, launching
+from tumorclip.clip import resuming
+from tumorclip.clip.encoder import Encoder, pick_device
+from tumorclip.clip.loading import Scans
+from tumorclip.clip.processes import Processes
+from tumorclip.clip.training import History, Settings, fine_tune
 from tumorclip.files import read_csv, read_json, whole_folder, write_csv, write_json
 from tumorclip.params import Params
 
@@ -24,26 +29,65 @@ LIBRARIES = ("torch", "transformers", "numpy")
 
 
 def main(params: Params) -> None:
-    device = pick_device(params.train.device)
+    launching.stop_with_parent()
+    if launching.needed(params.machine.launcher):
+        launching.run(params.machine.launcher, "stages.train")
+        return
+    processes = Processes(pick_device(params.train.device))
     torch.use_deterministic_algorithms(True, warn_only=True)
-    encoder = Encoder.load(common.PRETRAINED, device)
+    encoder = Encoder.load(common.PRETRAINED, processes.device)
     # Test scans are not even loaded: nothing that is decided here may depend on them.
     rows = [row for row in read_csv(common.SPLITS) if row["split"] in ("train", "val")]
-    scans = np.load(common.SCANS / "pixels.npy", mmap_mode="r")[[int(row["row"]) for row in rows]]
-    pixels = to_device(scans, encoder.image_size, device)
-    labels = torch.tensor([params.class_names.index(row["class"]) for row in rows], device=device)
+    pixels = np.load(common.SCANS / "pixels.npy", mmap_mode="r")
+    scans = Scans(pixels, [int(row["row"]) for row in rows], encoder.image_size, processes.device)
+    labels = torch.tensor([params.class_names.index(row["class"]) for row in rows])
     train, validation = (
         torch.tensor([place for place, row in enumerate(rows) if row["split"] == name]) for name in ("train", "val")
     )
     settings = Settings(**params.train.model_dump(exclude={"device"}))
 
-    start = time.perf_counter()
-    history = fine_tune(encoder, pixels, labels, train, validation, list(params.classes.values()), settings)
-    seconds = time.perf_counter() - start
+    cache, data = common.repository_root() / ".cache", (scans.hash(), encoder.weights_hash())
+    augmentation = (settings.horizontal_flip, settings.rotation, settings.translation, settings.scale)
+    whole = resuming.fingerprint(*data, params.train, params.classes, rows, processes.device.type)
+    states = None
+    if processes.rank == 0:
+        states = resuming.States(cache / "training" / whole, params.machine.save_interval)
 
+    start = time.perf_counter()
+    history = fine_tune(
+        encoder,
+        scans,
+        labels,
+        train,
+        validation,
+        list(params.classes.values()),
+        settings,
+        processes,
+        states,
+        cache / "features" / resuming.fingerprint(*data, augmentation, processes.device.type),
+    )
+    seconds = time.perf_counter() - start
+    if processes.rank == 0:
+        _write(params, encoder, history, rows)
+        steps = len(history.steps) - states.resumed_after
+        images_per_second = steps / len(history.steps) * len(history.epochs) * len(train) / seconds
+        memory = _peak_memory(processes.device)
+        timing = {"seconds": seconds, "images_per_second": images_per_second, "peak_memory_mb": memory}
+        write_json(common.METRICS / "timing.json", {"train": timing})
+        states.finish()
+        best = history.epochs[history.best_epoch - 1]
+        print(
+            f"train: {len(train)} scans, {len(history.epochs)} epochs on {processes.device} in {seconds:.0f} s "
+            f"({images_per_second:.0f} images/s, {memory:.0f} MB); best epoch {history.best_epoch}: "
+            f"validation accuracy {best['val_accuracy']:.4f}, loss {best['val_loss']:.4f}"
+        )
+    processes.end()
+
+
+def _write(params: Params, encoder: Encoder, history: History, rows: list[dict[str, str]]) -> None:
     with whole_folder(common.FINETUNED) as folder:
         encoder.save(folder)
-        write_json(folder / "tumorclip.json", _provenance(params, rows, history.temperature))
+        write_json(folder / "tumorclip.json", _provenance(params, rows, history))
     best = history.epochs[history.best_epoch - 1]
     headline = {name: value for name, value in best.items() if name not in ("epoch", "learning_rate")}
     write_json(
@@ -52,31 +96,22 @@ def main(params: Params) -> None:
             "best_epoch": history.best_epoch,
             **headline,
             "temperature": history.temperature,
+            "wise_ft_alpha": history.wise_ft_alpha,
             "steps": len(history.steps),
             "epochs": history.epochs,
         },
     )
     write_csv(common.PLOTS / "steps.csv", ["step", "loss", "learning_rate"], history.steps)
-    images_per_second = settings.epochs * len(train) / seconds
-    memory = _peak_memory(device)
-    write_json(
-        common.METRICS / "timing.json",
-        {"train": {"seconds": seconds, "images_per_second": images_per_second, "peak_memory_mb": memory}},
-    )
-    print(
-        f"train: {len(train)} scans, {settings.epochs} epochs on {device} in {seconds:.0f} s "
-        f"({images_per_second:.0f} images/s, {memory:.0f} MB); best epoch {history.best_epoch}: "
-        f"validation accuracy {best['val_accuracy']:.4f}, loss {best['val_loss']:.4f}"
-    )
 
 
-def _provenance(params: Params, rows: list[dict[str, str]], temperature: float) -> dict:
+def _provenance(params: Params, rows: list[dict[str, str]], history: History) -> dict:
     """What a reader of the weights alone must know; without commit or time, which the run-cache would make stale."""
     return {
         "classes": params.classes,
         "checkpoint": read_json(common.PRETRAINED / "checkpoint.json"),
         "train": params.train.model_dump(),
-        "temperature": temperature,
+        "temperature": history.temperature,
+        "wise_ft_alpha": history.wise_ft_alpha,
         "splits_sha256": hashlib.sha256(json.dumps(rows).encode()).hexdigest(),
         "versions": {name: version(name) for name in LIBRARIES},
     }

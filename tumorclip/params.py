@@ -77,19 +77,60 @@ class Split(Section):
         return self
 
 
+class Lora(Section):
+    rank: Annotated[int, Field(ge=1)]
+    alpha: Annotated[float, Field(gt=0)]
+    targets: Annotated[list[Text], Field(min_length=1)]
+
+
 class Train(Section):
-    objective: Literal["caption", "in_batch"]
+    objective: Literal["caption", "multi_positive", "in_batch", "sigmoid"]
+    captions: Literal["random", "mean"]
+    tune: Literal["full", "vision", "projection", "lora"]
+    lora: Lora
+    views: Annotated[int, Field(ge=1, le=100)]
     epochs: Annotated[int, Field(ge=1)]
+    patience: Annotated[int, Field(ge=1)] | None
     batch_size: Annotated[int, Field(ge=2)]
+    accumulation: Annotated[int, Field(ge=1)]
     learning_rate: Annotated[float, Field(gt=0, le=1)]
+    layer_decay: Annotated[float, Field(gt=0, le=1)]
     weight_decay: Annotated[float, Field(ge=0, lt=1)]
     warmup_ratio: Annotated[float, Field(ge=0, lt=1)]
+    max_gradient_norm: Annotated[float, Field(gt=0)] | None
+    max_logit_scale: Annotated[float, Field(ge=1)] | None
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    balance: Literal["none", "sampler", "weights"]
+    ema: Share | None
+    wise_ft: bool
     horizontal_flip: Annotated[float, Field(ge=0, le=1)]
     rotation: Annotated[float, Field(ge=0, le=180)]
     translation: Annotated[float, Field(ge=0, lt=1)]
     scale: Annotated[float, Field(ge=0, lt=1)]
+    precision: Literal["auto", "fp32", "bf16"]
+    compile: bool
     device: Device
     seed: Seed
+
+    @model_validator(mode="after")
+    def _go_together(self) -> "Train":
+        if self.tune == "projection" and self.layer_decay < 1:
+            raise ValueError(
+                "layer_decay has no layers to act on where tune is projection; set it to 1, or take full or vision"
+            )
+        if self.tune == "lora" and self.layer_decay < 1:
+            raise ValueError(
+                "layer_decay is for the weights that lora leaves alone; set it to 1, or take full or vision"
+            )
+        if self.objective == "sigmoid" and self.label_smoothing:
+            raise ValueError(
+                "label_smoothing is not defined for the sigmoid loss; set it to 0, or take another objective"
+            )
+        if self.accumulation > self.batch_size:
+            raise ValueError(
+                f"accumulation is {self.accumulation}, but a batch has only {self.batch_size} scans to divide; lower it"
+            )
+        return self
 
 
 class Evaluate(Section):
@@ -98,6 +139,8 @@ class Evaluate(Section):
 
 class Machine(Section):
     workers: Annotated[int, Field(ge=0, le=1024)]
+    launcher: str
+    save_interval: Annotated[float, Field(ge=0)]
 
 
 class Params(Section):

@@ -1,6 +1,8 @@
 """One interface over CLIP-like dual encoders: scans and captions into one space, where classes are told apart."""
 
+import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,6 +94,14 @@ class Encoder:
         self.model.save_pretrained(folder)
         self.processor.save_pretrained(folder)
 
+    def weights_hash(self) -> str:
+        """SHA-256 over names and values of all weights."""
+        digest = hashlib.sha256()
+        for name, value in sorted(self.model.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(value.cpu().contiguous().view(-1).view(torch.uint8).numpy())
+        return digest.hexdigest()
+
     def image_features(self, pixels: torch.Tensor) -> torch.Tensor:
         """What the image tower pools of scans.
 
@@ -150,46 +160,20 @@ class Encoder:
         return self.model.logit_scale.squeeze().exp()
 
     @torch.inference_mode()
-    def logits(self, pixels: torch.Tensor, class_embeddings: torch.Tensor, batch_size: int = 256) -> torch.Tensor:
+    def logits(self, batches: Iterable[torch.Tensor], class_embeddings: torch.Tensor) -> torch.Tensor:
         """Score scans against classes, as CLIP's zero-shot classification does.
 
         SigLIP's bias is left out: it is the same for all classes, and softmax does not see it.
 
         Args:
-            pixels: as `encode_images` takes them, on any device, [N, C, S, S].
+            batches: N scans in all, as `image_features` takes them, on the encoder's device.
             class_embeddings: float32 [K, D].
-            batch_size: scans that are encoded at once; it changes memory, not results.
 
         Returns:
             float32 [N, K] on the CPU; softmax over K gives probabilities.
         """
-        parts = [
-            self.logit_scale * self.encode_images(batch.to(self.device)) @ class_embeddings.T
-            for batch in pixels.split(batch_size)
-        ]
+        parts = [self.logit_scale * self.encode_images(batch) @ class_embeddings.T for batch in batches]
         return torch.cat(parts).cpu()
-
-
-def to_device(pixels, size: int, device: torch.device, batch_size: int = 256) -> torch.Tensor:
-    """Bring scans to the device, at the side that the encoder takes.
-
-    Args:
-        pixels: uint8 array [N, S, S], grey, or [N, S, S, 3], colour; may be memory-mapped.
-        size: wanted side in pixels.
-
-    Returns:
-        uint8 [N, 1 or 3, size, size], contiguous, on `device`.
-    """
-    channels = pixels.shape[3] if pixels.ndim == 4 else 1
-    result = torch.empty((len(pixels), channels, size, size), dtype=torch.uint8, device=device)
-    for start in range(0, len(pixels), batch_size):
-        batch = torch.from_numpy(pixels[start : start + batch_size].copy()).to(device)
-        batch = batch.permute(0, 3, 1, 2) if channels > 1 else batch[:, None]
-        if batch.shape[-1] != size:
-            resized = functional.interpolate(batch.float(), (size, size), mode="bicubic", antialias=True)
-            batch = resized.round().clamp(0, 255)
-        result[start : start + batch_size] = batch
-    return result
 
 
 def _model_type(folder: Path) -> str:

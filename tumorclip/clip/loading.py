@@ -1,5 +1,6 @@
 """Scans on the device: all at once where they fit, else streamed from the memory-mapped array."""
 
+import hashlib
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,7 @@ import psutil
 import torch
 from torch.nn import functional
 
+BATCH = 256  # scans at once where nothing is learned; it changes memory, not results
 AHEAD = 3  # batches that are read while the device works
 
 
@@ -32,17 +34,28 @@ class Scans:
         self._resident = None
         if resident:
             self._resident = torch.empty((len(rows), channels, size, size), dtype=torch.uint8, device=device)
-            for places in torch.arange(len(rows)).split(256):
+            for places in torch.arange(len(rows)).split(BATCH):
                 self._resident[places[0] : places[-1] + 1] = self._place(self._read(places))
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    def hash(self) -> str:
+        """SHA-256 over the pixels as they are stored."""
+        digest = hashlib.sha256(repr((self._pixels.shape[1:], len(self))).encode())
+        for places in torch.arange(len(self)).split(BATCH):
+            digest.update(self._pixels[self._rows[places.numpy()]])
+        return digest.hexdigest()
 
     def take(self, places: torch.Tensor) -> torch.Tensor:
         """The scans at `places`, int64 [B] on the CPU: uint8 [B, 1 or 3, size, size]."""
         if self._resident is not None:
             return self._resident[places.to(self.device)]
         return self._place(self._read(places))
+
+    def all(self) -> Iterator[torch.Tensor]:
+        """Every scan once, in batches."""
+        return self.batches(torch.arange(len(self)).split(BATCH))
 
     def batches(self, plan: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
         """What `take` gives for each item of `plan`, read ahead where the scans are streamed."""

@@ -75,4 +75,3 @@ class Processes:
         """Part from the others."""
         if self.count > 1:
             self._accelerator.end_training()
-            distributed.destroy_process_group()

@@ -11,7 +11,7 @@ from pathlib import Path
 import filelock
 import torch
 
-from tumorclip.files import whole_file
+from tumorclip.files import flush_folder, whole_file
 
 KEPT_RUNS = 8  # unfinished trainings whose states stay; older ones have surely been given up
 
@@ -26,12 +26,6 @@ def fingerprint(*parts: object) -> str:
     return digest.hexdigest()[:32]
 
 
-def hash_file(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 class States:
     """Where one training keeps its latest state; only process 0 has one.
 
@@ -41,16 +35,21 @@ class States:
     Args:
         folder: for this training alone, as its fingerprint says.
         interval: seconds of training from one state to the next.
+
+    Attributes:
+        resumed_after: the step after which the state was saved that `load` gave; 0 if it gave none.
     """
 
     def __init__(self, folder: Path, interval: float):
-        self.folder, self.interval = folder, interval
+        self.folder, self.interval, self.resumed_after = folder, interval, 0
         self._lock = filelock.FileLock(folder.with_suffix(".lock"))
         self._saved_at = time.monotonic()
         folder.mkdir(parents=True, exist_ok=True)
         try:
             self._lock.acquire(blocking=False)
             self._own = True
+            for left in folder.glob("*writing*"):
+                left.unlink()
         except filelock.Timeout:
             self._own = False
             print("train: another run trains the same right now; this one keeps no state to resume from")
@@ -62,8 +61,10 @@ class States:
         if not self._own:
             return None
         for path in sorted(self.folder.glob("step-*.pt"), reverse=True):
-            if hash_file(path)[:16] == path.stem.split("-")[-1]:
-                return torch.load(path, map_location="cpu", weights_only=True)
+            if _hash(path)[:16] == path.stem.split("-")[-1]:
+                state = torch.load(path, map_location="cpu", weights_only=True)
+                self.resumed_after = state["step"]
+                return state
             aside = path.with_suffix(".damaged")
             path.replace(aside)
             print(f"train: the saved state {aside} is damaged, and was set aside", file=sys.stderr)
@@ -80,9 +81,10 @@ class States:
         try:
             with whole_file(writing) as beside:
                 torch.save(state, beside)
-            writing.replace(self.folder / f"step-{state['step']:09d}-{hash_file(writing)[:16]}.pt")
+            writing.replace(self.folder / f"step-{state['step']:09d}-{_hash(writing)[:16]}.pt")
         finally:
             writing.unlink(missing_ok=True)
+        flush_folder(self.folder)
         for path in before:
             path.unlink()
         os.utime(self.folder)
@@ -92,6 +94,7 @@ class States:
         """Delete the states of a training that has ended well."""
         if self._own:
             shutil.rmtree(self.folder, ignore_errors=True)
+            Path(self._lock.lock_file).unlink(missing_ok=True)
             self._lock.release()
 
 
@@ -106,3 +109,8 @@ def _delete(folder: Path) -> None:
             shutil.rmtree(folder, ignore_errors=True)
     except filelock.Timeout:
         pass
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from tumorclip.clip import features, temperature, tuning
 from tumorclip.clip.augmentation import apply_affine, draw_affine
 from tumorclip.clip.encoder import Encoder
-from tumorclip.clip.loading import Scans
+from tumorclip.clip.loading import BATCH, Scans
 from tumorclip.clip.objectives import OBJECTIVES, Batch
 from tumorclip.clip.processes import Processes
 from tumorclip.clip.resuming import States
@@ -249,9 +249,7 @@ def fine_tune(
                 batch_loss = torch.zeros((), device=device)
                 for number, (part, values) in enumerate(zip(of_batch, stream)):
                     targets = labels[part]
-                    chosen, of_class, of_scan = _draw_captions(
-                        targets, first_caption, counts, settings, caption_draw
-                    )
+                    chosen, of_class, of_scan = _draw_captions(targets, first_caption, counts, settings, caption_draw)
                     last = number == len(of_batch) - 1
                     with contextlib.nullcontext() if last or processes.count == 1 else dual.no_sync():
                         with precision:
@@ -325,9 +323,7 @@ def fine_tune(
         tuning.merge(model)
         model.eval()
         if untuned:
-            history.wise_ft_alpha = _choose_alpha(
-                untuned, encoder, inputs, labels, validation, captions, processes
-            )
+            history.wise_ft_alpha = _choose_alpha(untuned, encoder, inputs, labels, validation, captions, processes)
         logits = _validate(encoder, inputs, labels, validation, captions, processes)[2]
     history.temperature = temperature.fit(logits.numpy(), labels[validation].numpy())
     return history
@@ -365,7 +361,7 @@ class _Pixels:
 
     def embed(self, rows: torch.Tensor) -> torch.Tensor:
         """Unit embeddings of scans as they are, [n, D]."""
-        return torch.cat([self._encoder.encode_images(batch) for batch in self._scans.batches(rows.split(256))])
+        return torch.cat([self._encoder.encode_images(batch) for batch in self._scans.batches(rows.split(BATCH))])
 
 
 class _Features:
@@ -508,7 +504,7 @@ def _choose_alpha(
     captions: list[list[str]],
     processes: Processes,
 ) -> float:
-    """Leave the encoder with the interpolation that validates best; among equals with the most of the tuned weights."""
+    """Leave the encoder with the interpolation that validates best."""
     weights = encoder.model.state_dict()
     tuned, scores = tuning.copied(weights), {}
     for alpha in ALPHAS:
