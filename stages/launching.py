@@ -44,7 +44,7 @@ def run(launcher: str, module: str) -> None:
             raise ParamsError(f"machine.launcher is {launcher!r}, which is no command: {error}") from None
         except (FileNotFoundError, PermissionError):
             raise ParamsError(
-                f"machine.launcher starts {command[0]!r}, which is no program on the path; correct it, or leave it empty"
+                f"machine.launcher starts {command[0]!r}, which is no program on the path; correct it, or empty it"
             ) from None
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         try:
