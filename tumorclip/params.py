@@ -119,13 +119,9 @@ class Train(Section):
                 "layer_decay has no layers to act on where tune is projection; set it to 1, or take full or vision"
             )
         if self.tune == "lora" and self.layer_decay < 1:
-            raise ValueError(
-                "layer_decay is for the weights that lora leaves alone; set it to 1, or take full or vision"
-            )
+            raise ValueError("layer_decay does not act on lora's additions; set it to 1, or take full or vision")
         if self.objective == "sigmoid" and self.label_smoothing:
-            raise ValueError(
-                "label_smoothing is not defined for the sigmoid loss; set it to 0, or take another objective"
-            )
+            raise ValueError("label_smoothing has no meaning for sigmoid; set it to 0, or take another objective")
         if self.accumulation > self.batch_size:
             raise ValueError(
                 f"accumulation is {self.accumulation}, but a batch has only {self.batch_size} scans to divide; lower it"

@@ -35,10 +35,8 @@ def views(encoder: Encoder, scans: Scans, maps: list[torch.Tensor | None], apply
     folder.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(folder.with_suffix(".lock")):
         os.utime(folder)
-        others = sorted(
-            (path for path in folder.parent.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime
-        )
-        for old in others[:-KEPT]:
+        sets = [path for path in folder.parent.iterdir() if path.is_dir()]
+        for old in sorted(sets, key=lambda path: path.stat().st_mtime)[:-KEPT]:
             shutil.rmtree(old, ignore_errors=True)
         found = []
         for number, changes in enumerate(maps):

@@ -247,7 +247,7 @@ def fine_tune(
                 torch.manual_seed(draw.initial_seed() + processes.rank)
                 caption_draw = _generator(settings.seed, "captions", step)
                 batch_loss = torch.zeros((), device=device)
-                for number, (part, values) in enumerate(zip(of_batch, stream)):
+                for number, (part, values) in enumerate(zip(of_batch, stream, strict=False)):
                     targets = labels[part]
                     chosen, of_class, of_scan = _draw_captions(targets, first_caption, counts, settings, caption_draw)
                     last = number == len(of_batch) - 1

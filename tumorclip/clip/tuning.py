@@ -50,9 +50,10 @@ def _add_lora(model: nn.Module, lora: dict) -> None:
     }
     unknown = sorted(set(lora["targets"]) - linear["vision_model"] - linear["text_model"])
     if unknown or not linear["vision_model"] & set(lora["targets"]):
+        image_layers, text_layers = (", ".join(sorted(linear[tower])) for tower in TOWERS)
         raise UserError(
-            f"train.lora.targets is {', '.join(lora['targets'])}; the image tower of this checkpoint has linear layers "
-            f"called {', '.join(sorted(linear['vision_model']))}, its text tower {', '.join(sorted(linear['text_model']))}"
+            f"train.lora.targets is {', '.join(lora['targets'])}, but in this checkpoint the linear layers of the "
+            f"image tower are called {image_layers}, those of the text tower {text_layers}"
         )
     # In place: the wrapper that this returns is needed again only to merge.
     get_peft_model(model, LoraConfig(r=lora["rank"], lora_alpha=lora["alpha"], target_modules=sorted(lora["targets"])))
