@@ -8,8 +8,6 @@ On several devices: machine.launcher: torchrun --standalone --nproc-per-node 2
 
 import hashlib
 import json
-import resource
-import sys
 import time
 from importlib.metadata import version
 
@@ -20,7 +18,7 @@ from stages import common, launching
 from tumorclip.clip import resuming
 from tumorclip.clip.encoder import Encoder, pick_device
 from tumorclip.clip.loading import Scans
-from tumorclip.clip.processes import Processes
+from tumorclip.clip.processes import Processes, peak_memory_mb
 from tumorclip.clip.training import History, Settings, fine_tune
 from tumorclip.files import read_csv, read_json, whole_folder, write_csv, write_json
 from tumorclip.params import Params
@@ -71,11 +69,11 @@ def main(params: Params) -> None:
         _write(params, encoder, history, rows)
         steps = len(history.steps) - states.resumed_after
         images_per_second = steps / len(history.steps) * len(history.epochs) * len(train) / seconds
-        memory = _peak_memory(processes.device)
+        memory = peak_memory_mb(processes.device)
         timing = {"seconds": seconds, "images_per_second": images_per_second, "peak_memory_mb": memory}
         write_json(common.METRICS / "timing.json", {"train": timing})
         states.finish()
-        best = history.epochs[history.best_epoch - 1]
+        best = history.summary()
         print(
             f"train: {len(train)} scans, {len(history.epochs)} epochs on {processes.device} in {seconds:.0f} s "
             f"({images_per_second:.0f} images/s, {memory:.0f} MB); best epoch {history.best_epoch}: "
@@ -88,19 +86,7 @@ def _write(params: Params, encoder: Encoder, history: History, rows: list[dict[s
     with whole_folder(common.FINETUNED) as folder:
         encoder.save(folder)
         write_json(folder / "tumorclip.json", _provenance(params, rows, history))
-    best = history.epochs[history.best_epoch - 1]
-    headline = {name: value for name, value in best.items() if name not in ("epoch", "learning_rate")}
-    write_json(
-        common.METRICS / "train.json",
-        {
-            "best_epoch": history.best_epoch,
-            **headline,
-            "temperature": history.temperature,
-            "wise_ft_alpha": history.wise_ft_alpha,
-            "steps": len(history.steps),
-            "epochs": history.epochs,
-        },
-    )
+    write_json(common.METRICS / "train.json", history.summary())
     write_csv(common.PLOTS / "steps.csv", ["step", "loss", "learning_rate"], history.steps)
 
 
@@ -115,14 +101,6 @@ def _provenance(params: Params, rows: list[dict[str, str]], history: History) ->
         "splits_sha256": hashlib.sha256(json.dumps(rows).encode()).hexdigest(),
         "versions": {name: version(name) for name in LIBRARIES},
     }
-
-
-def _peak_memory(device: torch.device) -> float:
-    """Largest memory in use so far, in MB: the GPU's where there is one, else the process's."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 1e6
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1e6 if sys.platform == "darwin" else peak / 1e3
 
 
 if __name__ == "__main__":

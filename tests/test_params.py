@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from tumorclip.errors import ParamsError
 from tumorclip.params import load
@@ -49,12 +50,30 @@ def test_the_last_fold_is_allowed_and_the_one_behind_it_is_not(tmp_path):
         ("epochs: 14 ", "epochs: -1 ", "train.epochs is -1; it must be greater than or equal to 1"),
         ("epochs: 14 ", "epochs: 1.5 ", "train.epochs is 1.5; it must be a valid integer"),
         ("epochs: 14 ", "epochs: true ", "train.epochs is True; it must be a valid integer"),
-        ("epochs: 14 ", "epcohs: 15 ", "unknown key train.epcohs; the keys there are objective, epochs, "),
+        ("epochs: 14 ", "epcohs: 15 ", "unknown key train.epcohs; the keys there are objective, captions, "),
         ("learning_rate: 1e-3 ", "learning_rate: fast ", "train.learning_rate is 'fast'; it must be a valid number"),
         ("learning_rate: 1e-3 ", "learning_rate: .nan ", "train.learning_rate is nan"),
         ("learning_rate: 1e-3 ", "learning_rate: 0 ", "train.learning_rate is 0; it must be greater than 0"),
         ("device: auto ", "device: gpu ", "train.device is 'gpu'; it must be auto, cpu, cuda, cuda:N or mps"),
-        ("objective: caption ", "objective: best ", "train.objective is 'best'; it must be 'caption' or 'in_batch'"),
+        (
+            "objective: caption ",
+            "objective: best ",
+            "train.objective is 'best'; it must be 'caption', 'multi_positive'",
+        ),
+        ("tune: full ", "tune: head ", "train.tune is 'head'; it must be 'full', 'vision', 'projection' or 'lora'"),
+        ("batch_size: 16 ", "batch_size: 1 ", "train.batch_size is 1; it must be greater than or equal to 2"),
+        ("accumulation: 1 ", "accumulation: 17 ", "accumulation is 17, but a batch has only 16 scans to divide; lower"),
+        ("ema: null ", "ema: 1 ", "train.ema is 1; it must be less than 1"),
+        ("patience: null ", "patience: 0 ", "train.patience is 0; it must be greater than or equal to 1"),
+        (
+            "balance: none ",
+            "balance: classes ",
+            "train.balance is 'classes'; it must be 'none', 'sampler' or",
+        ),
+        ("precision: auto ", "precision: fp16 ", "train.precision is 'fp16'; it must be 'auto', 'fp32' or 'bf16'"),
+        ("rank: 4 ", "rank: 0 ", "train.lora.rank is 0; it must be greater than or equal to 1"),
+        ("targets: [q_proj, k_proj, v_proj] ", "targets: [] ", "train.lora.targets is []; "),
+        ("save_interval: 60 ", "save_interval: -1 ", "machine.save_interval is -1; it must be greater than or equal"),
         (
             "leaks: drop_train ",
             "leaks: hide ",
@@ -86,6 +105,24 @@ def test_a_wrong_value_ends_in_one_line_that_names_key_value_and_what_is_allowed
     with pytest.raises(ParamsError) as error:
         load(changed(tmp_path, old, new))
     assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"tune": "projection", "layer_decay": 0.7}, "layer_decay has no layers to act on where tune is projection"),
+        ({"tune": "lora", "layer_decay": 0.7}, "layer_decay does not act on lora's additions"),
+        ({"objective": "sigmoid", "label_smoothing": 0.1}, "label_smoothing has no meaning for sigmoid"),
+    ],
+)
+def test_values_that_do_not_go_together_are_refused_in_one_line(tmp_path, changes, said):
+    content = YAML(typ="safe").load(COMMITTED)
+    content["train"] |= changes
+    YAML(typ="safe").dump(content, tmp_path / "params.yaml")
+    with pytest.raises(ParamsError) as error:
+        load(tmp_path / "params.yaml")
+    assert f"train: {said}" in str(error.value)
     assert "\n" not in str(error.value)
 
 

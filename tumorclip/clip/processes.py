@@ -6,6 +6,8 @@ augmentation are drawn from generators with the same seed everywhere, so nothing
 """
 
 import os
+import resource
+import sys
 from datetime import timedelta
 
 import torch
@@ -75,3 +77,11 @@ class Processes:
         """Part from the others."""
         if self.count > 1:
             self._accelerator.end_training()
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """Largest memory in use so far, in MB: of the GPU where there is one, else of this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak / 1e3

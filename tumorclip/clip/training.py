@@ -72,6 +72,18 @@ class History:
     temperature: float = 1.0
     wise_ft_alpha: float | None = None
 
+    def summary(self) -> dict:
+        """What metrics/train.json holds: the best epoch's figures as scalars, then those of every epoch."""
+        best = self.epochs[self.best_epoch - 1]
+        return {
+            "best_epoch": self.best_epoch,
+            **{name: value for name, value in best.items() if name not in ("epoch", "learning_rate")},
+            "temperature": self.temperature,
+            "wise_ft_alpha": self.wise_ft_alpha,
+            "steps": len(self.steps),
+            "epochs": self.epochs,
+        }
+
 
 class DualEncoder(nn.Module):
     """The part of a step that learns, as one module: several devices and the compiler wrap it whole.
