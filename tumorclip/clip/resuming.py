@@ -79,9 +79,14 @@ class States:
         before = list(self.folder.glob("step-*.pt"))
         writing = self.folder / "writing.pt"
         try:
-            with whole_file(writing) as beside:
-                torch.save(state, beside)
+            with whole_file(writing) as beside, beside.open("wb") as file:
+                torch.save(state, file)
             writing.replace(self.folder / f"step-{state['step']:09d}-{_hash(writing)[:16]}.pt")
+        except RuntimeError as error:
+            # PyTorch hides what the system said, such as that the disk is full.
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
         finally:
             writing.unlink(missing_ok=True)
         flush_folder(self.folder)
