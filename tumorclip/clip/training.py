@@ -174,13 +174,13 @@ def fine_tune(
 
     with _explaining_memory(settings):
         inputs = _inputs(encoder, scans, settings, feature_folder)
-        weights = tuning.learning_weights(model)
         optimizer = torch.optim.AdamW(
             tuning.parameter_groups(model, settings.learning_rate, settings.weight_decay, settings.layer_decay),
             fused=True,
         )
         learning = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         dual = processes.prepare(DualEncoder(encoder, settings.tune, flat))
+        weights = tuning.learning_weights(model)  # only now: preparing may move them
         forward = torch.compile(dual) if settings.compile else dual
         precision = torch.autocast(device.type, torch.bfloat16, enabled=_is_bf16(settings.precision, device))
         highest_scale = _highest_logit_scale(model, settings.max_logit_scale)
