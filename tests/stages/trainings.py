@@ -1,0 +1,106 @@
+"""The train stage as a process of its own, on 160 scans of noise that are brighter from class to class."""
+
+import hashlib
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from ruamel.yaml import YAML
+
+from stages.common import FINETUNED, METRICS, PLOTS, PRETRAINED, SCANS, SPLITS
+from tumorclip.clip import tiny
+from tumorclip.files import write_csv, write_json
+
+ROOT = Path(__file__).parents[2]
+CLASSES = ("glioma", "meningioma", "notumor", "pituitary")
+STATES = Path(".cache/training")
+
+
+def prepare(folder: Path) -> None:
+    """Put all that the stage reads into `folder`, and have it save its state after every step."""
+    yaml = YAML()
+    params = yaml.load(ROOT / "params.yaml")
+    params["train"] |= {"epochs": 8, "batch_size": 8, "device": "cpu"}
+    params["machine"]["save_interval"] = 0
+    yaml.dump(params, folder / "params.yaml")
+    pixels = np.random.default_rng(0).integers(0, 100, (160, 64, 64))
+    (folder / SCANS).mkdir(parents=True)
+    np.save(folder / SCANS / "pixels.npy", (pixels + 40 * (np.arange(160) % 4)[:, None, None]).astype(np.uint8))
+    rows = [
+        {"row": row, "class": CLASSES[row % 4], "group": row, "split": "val" if row >= 128 else "train"}
+        for row in range(160)
+    ]
+    write_csv(folder / SPLITS, list(rows[0]), rows)
+    tiny.build(folder / PRETRAINED, seed=0)
+    write_json(folder / PRETRAINED / "checkpoint.json", {"name": "tiny", "revision": None})
+
+
+def copied(folder: Path, into: Path) -> Path:
+    return Path(shutil.copytree(folder, into / "run"))
+
+
+def environment() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+
+def started(folder: Path) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "stages.train"],
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finished(folder: Path) -> subprocess.CompletedProcess:
+    process = started(folder)
+    out, err = process.communicate(timeout=300)
+    return subprocess.CompletedProcess("train", process.returncode, out, err)
+
+
+def set_params(folder: Path, section: str, **values) -> None:
+    yaml = YAML()
+    params = yaml.load(folder / "params.yaml")
+    params[section] |= values
+    yaml.dump(params, folder / "params.yaml")
+
+
+def states(folder: Path) -> set[str]:
+    return {path.name for path in (folder / STATES).glob("*/step-*.pt")}
+
+
+def wait_for(condition, what: str, seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"{what} did not come within {seconds} seconds"
+        time.sleep(0.002)
+
+
+def interrupted(folder: Path, how: signal.Signals, draw: random.Random) -> subprocess.CompletedProcess:
+    """Start the training, let it save at least once, and end it at a random moment."""
+    before, process = states(folder), started(folder)
+    wait_for(lambda: states(folder) - before or process.poll() is not None, "a state")
+    time.sleep(draw.uniform(0, 0.3))
+    process.send_signal(how)
+    out, err = process.communicate(timeout=60)
+    return subprocess.CompletedProcess("train", process.returncode, out, err)
+
+
+def digests(folder: Path) -> dict[str, str]:
+    files = [*(folder / FINETUNED).iterdir(), folder / METRICS / "train.json", folder / PLOTS / "steps.csv"]
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def steps_gone(done: subprocess.CompletedProcess) -> int:
+    """After which step a training went on, as it says; 0 if it began anew."""
+    lines = [line for line in done.stdout.splitlines() if "goes on after step" in line]
+    return int(lines[0].split()[5]) if lines else 0

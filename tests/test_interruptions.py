@@ -1,0 +1,134 @@
+"""A run of the real DVC that is killed, goes on where it was, however it was started; runs side by side get along."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has died"),
+]
+RESULTS = ("models/finetuned/model.safetensors", "metrics/train.json", "metrics/test.json", "plots/predictions.csv")
+
+
+@pytest.fixture(scope="module")
+def prepared(make_project):
+    """A project in which all before the training has run."""
+    project = make_project()
+    for key, value in {
+        "data.phantom.train_per_class": 40,
+        "data.phantom.test_per_class": 20,
+        "verify.image_size": 64,
+        "train.epochs": 12,
+        "train.device": "cpu",
+        "machine.save_interval": 0,
+    }.items():
+        project.set(key, value)
+    project.run("dvc repro split checkpoint", check=True)
+    project.run("git add -A && git commit -q -m prepared", check=True)
+    return project
+
+
+@pytest.fixture(scope="module")
+def expected(prepared, make_project) -> dict[str, str]:
+    whole = make_project(like=prepared)
+    whole.run("dvc repro evaluate", check=True)
+    return digests(whole.root)
+
+
+def digests(root: Path) -> dict[str, str]:
+    return {name: hashlib.sha256((root / name).read_bytes()).hexdigest() for name in RESULTS}
+
+
+def states(project) -> set[str]:
+    return {path.name for path in (project.root / ".cache/training").glob("*/step-*.pt")}
+
+
+def trainings(project) -> list[psutil.Process]:
+    """The processes that train, in the project or in a copy that DVC made of it."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if "stages.train" in process.cmdline() and process.cwd().startswith(str(project.root)):
+                found.append(process)
+        except psutil.Error:
+            pass
+    return found
+
+
+def wait_for(condition, what: str, seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"{what} did not come within {seconds} seconds"
+        time.sleep(0.01)
+
+
+def killed(project, command: str) -> None:
+    """Start DVC, and kill it alone, in the midst of training."""
+    process = subprocess.Popen(
+        command.split(),
+        cwd=project.root,
+        env=project.env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    wait_for(lambda: states(project), "a state")
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    wait_for(lambda: not trainings(project), "the end of the training", 30)
+
+
+def test_dvc_repro_goes_on_after_a_kill(prepared, expected, make_project):
+    project = make_project(like=prepared)
+    killed(project, "dvc repro evaluate")
+    assert "train: goes on after step" in project.run("dvc repro evaluate", check=True).stdout
+    assert digests(project.root) == expected
+    assert not states(project)
+
+
+def test_an_experiment_goes_on_after_a_kill(prepared, expected, make_project):
+    project = make_project(like=prepared)
+    killed(project, "dvc exp run -n again evaluate")
+    done = project.run("dvc exp run -n again evaluate", check=True)
+    assert "train: goes on after step" in done.stdout
+    assert digests(project.root) == expected
+
+
+def test_an_experiment_in_a_copy_goes_on_after_a_kill(prepared, expected, make_project):
+    project = make_project(like=prepared)
+    killed(project, "dvc exp run --temp -n again evaluate")
+    done = project.run("dvc exp run --temp -n again evaluate", check=True)
+    assert "train: goes on after step" in done.stdout
+    project.run("dvc exp apply again", check=True)
+    assert digests(project.root) == expected
+
+
+def test_runs_side_by_side_do_not_step_on_each_other(prepared, expected, make_project):
+    project = make_project(like=prepared)
+    rates = "1e-4,1e-3,2e-3"
+    project.run(f"dvc exp run --queue -S train.learning_rate={rates} evaluate", check=True)
+    # The same training twice: whoever comes second keeps no state.
+    project.run("dvc exp run --queue -S machine.workers=1 evaluate", check=True)
+    project.run("dvc queue start -j 2 >workers.log 2>&1", check=True)  # they would keep a pipe open
+    for _ in range(150):
+        status = project.run("sleep 2; dvc queue status", check=True).stdout
+        if status.count("Success") == 4 or "Failed" in status:
+            break
+    failed = "dvc queue logs $(dvc queue status | awk '/Failed/ {print $1}')"
+    assert status.count("Success") == 4, status + project.run(failed).stdout
+    names = [line.split()[1] for line in status.splitlines() if "Success" in line]
+    losses = {}
+    for name in names:
+        project.run(f"git checkout -q . && dvc exp apply {name}", check=True)
+        losses[name] = digests(project.root)
+    assert [value for value in losses.values()].count(expected) == 2
+    assert len({value["metrics/train.json"] for value in losses.values()}) == 3
+    assert not states(project)
