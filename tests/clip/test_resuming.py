@@ -1,6 +1,7 @@
 """What is kept of a training for the case that it is interrupted, and what is never taken up."""
 
 import errno
+import signal
 import subprocess
 import sys
 
@@ -104,11 +105,32 @@ def test_states_of_trainings_that_were_given_up_go_the_oldest_first(folder):
     assert "run" in left and "run-00" in left and "run-01" not in left and len(left) <= KEPT_RUNS + 1
 
 
+def test_ctrl_c_in_the_midst_of_writing_is_ctrl_c_and_the_state_before_stays(folder):
+    def press_ctrl_c(*_):
+        raise KeyboardInterrupt
+
+    states = States(folder, 0)
+    states.save(state(3))
+    large = state(4) | {"weights": {str(number): torch.zeros(100_000) for number in range(100)}}
+    before = signal.signal(signal.SIGALRM, press_ctrl_c)
+    try:
+        for number in range(1, 16):
+            signal.setitimer(signal.ITIMER_REAL, number / 1000)
+            with pytest.raises(KeyboardInterrupt):
+                while True:  # until it is pressed
+                    states.save(large)
+            assert len(saved(folder)) in (1, 2) and len(list(folder.iterdir())) == len(saved(folder))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert reopened(states).load()["step"] in (3, 4)
+
+
 def test_a_full_disk_is_an_error_of_the_system_and_the_state_before_stays(small_disk):
     states = States(small_disk / "training/run", 0)
     states.save(state(3))
     with pytest.raises(OSError) as error:
-        states.save(state(4) | {"large": torch.zeros(10_000_000)})
+        states.save(state(4) | {"large": torch.zeros(20_000_000)})
     assert error.value.errno == errno.ENOSPC
     assert reopened(states).load()["step"] == 3
     assert [path.name for path in states.folder.iterdir()] == saved(states.folder)

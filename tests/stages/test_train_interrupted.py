@@ -105,6 +105,7 @@ def test_on_a_full_disk_it_ends_in_one_line_and_goes_on_once_there_is_room(train
     training = copied(untrained, small_disk)
     interrupted(training, signal.SIGKILL, random.Random(0))
     before = states(training)
+    assert before
     filling = small_disk / "filling"
     with filling.open("wb", buffering=0) as file, pytest.raises(OSError):
         while True:

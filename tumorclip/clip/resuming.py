@@ -83,8 +83,8 @@ class States:
                 torch.save(state, file)
             writing.replace(self.folder / f"step-{state['step']:09d}-{_hash(writing)[:16]}.pt")
         except RuntimeError as error:
-            # PyTorch hides what the system said, such as that the disk is full.
-            if isinstance(error.__context__, OSError):
+            # PyTorch complains of a file cut short and hides why: a full disk, or Ctrl-C.
+            if isinstance(error.__context__, (OSError, KeyboardInterrupt)):
                 raise error.__context__ from None
             raise
         finally:
