@@ -4,11 +4,13 @@ import json
 import os
 import random
 import signal
+import socket
+import subprocess
 import sys
 
 import psutil
 import pytest
-from trainings import digests, finished, interrupted, set_params, started, states, steps_gone, wait_for
+from trainings import digests, environment, finished, interrupted, set_params, started, states, steps_gone, wait_for
 
 from stages.common import METRICS
 
@@ -22,6 +24,14 @@ def launched(training, monkeypatch):
     set_params(training, "train", epochs=3, learning_rate=1e-4)
     set_params(training, "machine", launcher=TWO)
     return training
+
+
+@pytest.fixture
+def port(monkeypatch) -> int:
+    monkeypatch.setenv("HEAD_NODE", "localhost")
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        return probe.getsockname()[1]
 
 
 def errors(done) -> list[str]:
@@ -42,6 +52,20 @@ def test_two_processes_make_what_one_makes_and_write_it_once(launched):
     assert two["best_epoch"] == one["best_epoch"]
     for epoch, other in zip(two["epochs"], one["epochs"], strict=True):
         assert epoch == pytest.approx(other, rel=1e-3, abs=1e-5)
+
+
+@pytest.mark.slow
+def test_two_machines_that_share_a_folder_train_together(launched, port):
+    # A second torchrun stands for the second machine; they find each other as the README says.
+    torchrun = "torchrun --nnodes 2 --nproc-per-node 1 --rdzv-backend c10d --rdzv-endpoint"
+    set_params(launched, "machine", launcher=f"{torchrun} $HEAD_NODE:{port}")
+    command = [*torchrun.split(), f"localhost:{port}", "-m", "stages.train"]
+    with subprocess.Popen(command, cwd=launched, env=environment(), stdout=subprocess.PIPE, text=True) as other:
+        done = finished(launched)
+        told, _ = other.communicate(timeout=60)
+    assert done.returncode == other.returncode == 0, done.stderr
+    assert (done.stdout + told).count("train: 128 scans, 3 epochs") == 1
+    assert (launched / METRICS / "train.json").exists() and not states(launched)
 
 
 @pytest.mark.slow
