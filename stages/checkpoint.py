@@ -20,8 +20,8 @@ def main(params: Params) -> None:
     # Beside the output rather than in /tmp, which may lie in memory: a checkpoint can be large.
     with files.whole_folder(common.PRETRAINED) as folder, TemporaryDirectory(dir=folder.parent) as temporary:
         source, commit = Path(temporary), None
-        if name == "tiny":
-            tiny.build(source, params.checkpoint.seed)
+        if name in tiny.BUILDERS:
+            tiny.BUILDERS[name](source, params.checkpoint.seed)
         elif given.is_dir():
             source = given
         else:

@@ -73,6 +73,7 @@ def dual_with_bert(folder: Path) -> None:
 
 FAMILIES = {
     "tiny": lambda folder: tiny.build(folder, seed=0),
+    "tiny_conv": lambda folder: tiny.build_convolutional(folder, seed=0),
     "clip": clip_with_another_activation,
     "siglip": siglip,
     "dual": dual_with_bert,

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import AutoModel, AutoProcessor, CLIPModel, pipeline
+from transformers import AutoModel, AutoProcessor, CLIPModel, VisionTextDualEncoderModel, pipeline
 
 from tumorclip.clip import tiny
 from tumorclip.clip.encoder import Encoder, pick_device
@@ -14,9 +14,10 @@ from tumorclip.errors import ParamsError, UserError
 CAPTIONS = ["a brain with a glioma", "a healthy brain", "ein Gehirn, größer"]
 
 
-def test_tiny_has_the_same_bytes_for_the_same_seed_and_others_for_another(tmp_path):
+@pytest.mark.parametrize("build", tiny.BUILDERS.values(), ids=tiny.BUILDERS)
+def test_what_is_built_here_has_the_same_bytes_for_the_same_seed_and_others_for_another(tmp_path, build):
     for name, seed in [("a", 1), ("b", 1), ("c", 2)]:
-        tiny.build(tmp_path / name, seed)
+        build(tmp_path / name, seed)
     a, b, c = ((tmp_path / name / "model.safetensors").read_bytes() for name in "abc")
     assert a == b != c
 
@@ -27,6 +28,16 @@ def test_tiny_is_a_plain_hugging_face_directory(tiny_folder):
     model = CLIPModel.from_pretrained(tiny_folder)
     assert len({tuple(caption) for caption in ids}) == 3
     assert max(max(caption) for caption in ids) == model.config.text_config.eos_token_id
+
+
+def test_tiny_conv_is_a_plain_hugging_face_directory(tmp_path):
+    tiny.build_convolutional(tmp_path, seed=0)
+    model, processor = AutoModel.from_pretrained(tmp_path), AutoProcessor.from_pretrained(tmp_path)
+    assert type(model) is VisionTextDualEncoderModel
+    inputs = processor(text=CAPTIONS, images=Image.new("RGB", (96, 96)), return_tensors="pt", padding=True)
+    assert model(**inputs).logits_per_image.shape == (1, 3)
+    # Over several processes batch statistics would differ from those of one.
+    assert not [module for module in model.modules() if "BatchNorm" in type(module).__name__]
 
 
 def test_every_byte_has_a_token_of_its_own(tiny_folder):

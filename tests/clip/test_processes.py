@@ -19,6 +19,7 @@ CASES = {
     "sigmoid": ("siglip", {"objective": "sigmoid"}),
     "caption, mean of all": ("tiny", {"captions": "mean"}),
     "vision": ("tiny", {"tune": "vision", "objective": "multi_positive"}),
+    "convolutions": ("tiny_conv", {}),
     "projection": ("tiny", {"tune": "projection", "objective": "multi_positive"}),
     "lora": ("tiny", {"tune": "lora"}),
     "parts of unequal sizes": ("tiny", {"batch_size": 13, "accumulation": 3, "objective": "in_batch"}),

@@ -108,7 +108,9 @@ def test_sigmoid_learns_with_its_bias(family):
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_family_is_tuned_in_every_way_and_saved_as_a_plain_checkpoint(family, tmp_path, name, tune):
     encoder = family(name)
-    changes = {"lora": SETTINGS.lora | {"targets": ["q_proj", "v_proj", "query", "value"]}} if name == "dual" else {}
+    others = {"dual": ["query", "value"], "tiny_conv": ["pwconv1"]}
+    targets = ["q_proj", "v_proj", *others.get(name, [])]
+    changes = {"lora": SETTINGS.lora | {"targets": targets}}
     if name == "siglip" and tune == "projection":
         with pytest.raises(UserError, match="this checkpoint has no projections; take vision, lora or full"):
             tuned(encoder, tune=tune)
@@ -123,13 +125,13 @@ def test_every_family_is_tuned_in_every_way_and_saved_as_a_plain_checkpoint(fami
         tune, {"vision_model", "text_model"}
     )
     if tune == "lora":
-        targets = changes.get("lora", SETTINGS.lora)["targets"]
         assert all(name.split(".")[-2] in targets and name.endswith("weight") for name in moved)
     encoder.save(tmp_path / "saved")
     again = Encoder.load(tmp_path / "saved", "cpu")
     assert type(again.model) is kind
     assert not changed(weights(encoder), weights(again))
-    batch = torch.from_numpy(scans()[0][:4])[:, None]
+    pixels = scans()[0]
+    batch = Scans(pixels, range(4), encoder.image_size, encoder.device).take(torch.arange(4))
     with torch.inference_mode():
         torch.testing.assert_close(encoder.encode_images(batch), again.encode_images(batch), atol=1e-6, rtol=0)
 
@@ -151,11 +153,20 @@ def validation_loss(encoder) -> float:
     return torch.nn.functional.cross_entropy(logits, labels[60:]).item()
 
 
-@pytest.mark.parametrize("changes", [{}, {"objective": "multi_positive"}, {"tune": "lora"}, {"ema": 0.9}])
-def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(family, changes):
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("dual", {}),  # its text tower has dropout
+        ("dual", {"objective": "multi_positive"}),
+        ("dual", {"tune": "lora"}),
+        ("dual", {"ema": 0.9}),
+        ("tiny_conv", {}),
+    ],
+)
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(family, name, changes):
     results = []
     for seed in (0, 0, 1):
-        encoder = family("dual")  # its text tower has dropout
+        encoder = family(name)
         results.append((tuned(encoder, seed=seed, **changes), weights(encoder)))
     assert results[0][0] == results[1][0] and not changed(results[0][1], results[1][1])
     assert results[0][0] != results[2][0]
@@ -322,6 +333,7 @@ def test_the_first_view_is_the_scan_itself_and_validation_sees_no_other(tiny_fol
             {"tune": "lora", "lora": SETTINGS.lora | {"targets": ["query"]}},
             "train.lora.targets is query, but in this checkpoint the linear layers of the image tower",
         ),
+        ("tiny_conv", {"tune": "lora"}, "the image tower are called pwconv1, pwconv2, those of the text tower fc1"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(family, name, changes, said):

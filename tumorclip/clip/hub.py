@@ -192,7 +192,8 @@ def _explain(error: Exception, name: str, revision: str | None) -> tuple[str, bo
 
     page = f"https://huggingface.co/{name}"
     if isinstance(error, errors.HFValidationError):
-        return f"checkpoint.name is {name!r}: neither tiny, nor a folder, nor a Hugging Face id (owner/name)", True
+        known = "neither tiny, tiny_conv, a folder, nor a Hugging Face id (owner/name)"
+        return f"checkpoint.name is {name!r}: {known}", True
     if isinstance(error, errors.GatedRepoError):
         return f"{name} is gated; accept its terms at {page} and set HF_TOKEN to a token of that account", True
     if isinstance(error, errors.RevisionNotFoundError):
