@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,15 @@ def test_an_archive_that_is_there_is_used_if_it_is_intact(download, kaggle, tmp_
     archive.write_bytes(ARCHIVE[:-1] + b"!")
     assert download().returncode == 0
     assert archive.read_bytes() == ARCHIVE and len(kaggle.requests) > seen
+
+
+def test_of_two_at_once_one_downloads(download, kaggle):
+    kaggle.faults["body"] = [Answer(cut_at=140_000)]  # so that it takes longer than to start the other
+    with ThreadPoolExecutor(2) as pool:
+        both = [run.result() for run in [pool.submit(download, FIRST_WAIT=3) for _ in range(2)]]
+    assert [done.returncode for done in both] == [0, 0], both
+    assert sum("downloaded before" in done.stderr for done in both) == 1
+    assert ranges(kaggle) == [None, None, f"bytes={2**17}-"]
 
 
 @pytest.mark.slow

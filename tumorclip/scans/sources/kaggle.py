@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import filelock
 import requests
 from requests.adapters import HTTPAdapter
 
@@ -53,9 +54,16 @@ def download(dataset: str, version: int | None, sha256: str | None, cache: Path)
         UserError: no access, no such data set or version, no network, no room, or a damaged archive;
             what was damaged is deleted.
     """
-    page = f"https://www.kaggle.com/datasets/{dataset}"
     slug = dataset.split("/")[1]
     archive = cache / dataset / str(version or "newest") / f"{slug}.zip"
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    # Of experiments that run side by side one downloads; the others wait, and find the archive.
+    with filelock.FileLock(archive.parent.with_suffix(".lock")):
+        return _download(dataset, version, sha256, archive)
+
+
+def _download(dataset: str, version: int | None, sha256: str | None, archive: Path) -> Path:
+    page = f"https://www.kaggle.com/datasets/{dataset}"
     if digest := _intact_hash(archive):
         if sha256 and digest != sha256:
             raise UserError(
