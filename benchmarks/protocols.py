@@ -33,22 +33,30 @@ JOBS = 2
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("archive", type=Path, help="folder or .zip with Training/ and Testing/")
-    source = WORK / "source"
-    prepare(source, {"data.source": str(parser.parse_args().archive.resolve())})
-    for stage in ("download", "verify", "checkpoint"):
-        run(stage, source)
+    prepare_scans(parser.parse_args().archive)
     trainings = {}
     for protocol in PROTOCOLS:
-        folder = WORK / protocol
-        prepare(folder, split(protocol), {"data/scans": source / "data/scans", "models": source / "models"})
-        for stage in ("split", "baselines"):
-            run(stage, folder)
+        folder = prepare_split(protocol)
+        run("baselines", folder)
         rows = [row for row in files.read_csv(folder / "data/splits.csv") if row["split"] in ("train", "val")]
         # Protocols that differ in the test scans alone, as keep and drop_test do, share their trainings.
         trainings.setdefault(str([(row["row"], row["split"]) for row in rows]), []).append(protocol)
     with ThreadPoolExecutor(JOBS) as pool:
         list(pool.map(lambda job: train(*job), [(same, seed) for seed in SEEDS for same in trainings.values()]))
     print_tables()
+
+
+def prepare_scans(archive: Path) -> None:
+    prepare(WORK / "source", {"data.source": str(archive.resolve())})
+    for stage in ("download", "verify", "checkpoint"):
+        run(stage, WORK / "source")
+
+
+def prepare_split(protocol: str) -> Path:
+    folder, source = WORK / protocol, WORK / "source"
+    prepare(folder, split(protocol), {"data/scans": source / "data/scans", "models": source / "models"})
+    run("split", folder)
+    return folder
 
 
 def split(protocol: str) -> dict[str, object]:
@@ -90,7 +98,7 @@ def run(stage: str, folder: Path) -> None:
         return
     threads = {"OMP_NUM_THREADS": str(max(1, os.cpu_count() // JOBS))} if stage in ("train", "evaluate") else {}
     environment = os.environ | threads | {"PYTHONPATH": str(ROOT)}
-    print(f"{folder.relative_to(WORK)}: {stage}", file=sys.stderr, flush=True)
+    print(f"{folder.relative_to(ROOT / '.cache')}: {stage}", file=sys.stderr, flush=True)
     subprocess.run(
         [sys.executable, "-m", f"stages.{stage}"], cwd=folder, env=environment, stdout=sys.stderr, check=True
     )
@@ -140,12 +148,17 @@ def print_inflation(runs: dict, names: list[str]) -> None:
     sides = {f"{protocol} {seed}": rows for protocol in OFFICIAL[:3] for seed, rows in runs[protocol].items()}
     paired = comparing.pair(sides, names)
     for a, b in (("drop_train", "drop_random"), ("drop_train", "keep")):
-        result = comparing.compare(paired, [f"{a} {seed}" for seed in SEEDS], [f"{b} {seed}" for seed in SEEDS])
-        accuracy = result.scores["accuracy"]
-        print(
-            f"\n{b} - {a}: {100 * accuracy.difference:+.1f} points of accuracy, 95 % interval over groups and seeds "
-            f"{100 * accuracy.interval.low:+.1f} to {100 * accuracy.interval.high:+.1f}, p = {result.p_value:.4f}"
-        )
+        print_difference(paired, a, b)
+
+
+def print_difference(paired: comparing.Paired, a: str, b: str) -> None:
+    """What runs called after `b` and the seed reach beyond those called after `a`."""
+    result = comparing.compare(paired, *([f"{side} {seed}" for seed in SEEDS] for side in (a, b)))
+    accuracy = result.scores["accuracy"]
+    print(
+        f"\n{b} - {a}: {100 * accuracy.difference:+.1f} points of accuracy, 95 % interval over groups and seeds "
+        f"{100 * accuracy.interval.low:+.1f} to {100 * accuracy.interval.high:+.1f}, p = {result.p_value:.4f}"
+    )
 
 
 def print_orientation_and_leaks(names: list[str]) -> None:
@@ -161,7 +174,7 @@ def print_orientation_and_leaks(names: list[str]) -> None:
 
 
 def mean_accuracy(runs: dict[int, list[dict[str, str]]]) -> tuple[float, float, float]:
-    """Mean accuracy of several trained models on the same scans, and its 95 % interval over groups of copies."""
+    """Mean accuracy of models of several seeds on the same scans, and its 95 % interval over groups of copies."""
     rows = runs[SEEDS[0]]
     right = np.mean([[row["actual"] == row["predicted"] for row in each] for each in runs.values()], axis=0)
     interval = percentile_interval(GroupBootstrap(np.array([row["group"] for row in rows])).mean(right))
