@@ -19,8 +19,7 @@ from ruamel.yaml import YAML
 
 from tumorclip import files
 from tumorclip.results import comparing
-from tumorclip.results.intervals import GroupBootstrap, percentile_interval
-from tumorclip.results.scoring import MIN_DISTINCT
+from tumorclip.results.intervals import MIN_DISTINCT, GroupBootstrap, percentile_interval
 
 ROOT = Path(__file__).parents[1]
 WORK = ROOT / ".cache/protocols"

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from tumorclip.results.scoring import MIN_DISTINCT, Predictions, distinct, evaluate, resample_ranking, score
+from tumorclip.results.intervals import MIN_DISTINCT
+from tumorclip.results.scoring import Predictions, distinct, evaluate, resample_ranking, score
 
 CLASSES = ["glioma", "meningioma", "notumor", "pituitary"]
 

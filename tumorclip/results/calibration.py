@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.metrics import brier_score_loss, log_loss
 
 BINS = 15
 DRAWS = 200
@@ -29,6 +28,8 @@ def calibration(actual: np.ndarray, probabilities: np.ndarray) -> dict[str, floa
         actual: class indices, int [N].
         probabilities: rows sum to 1, float64 [N, K].
     """
+    from sklearn.metrics import brier_score_loss, log_loss
+
     labels = np.arange(probabilities.shape[1])
     return {
         "nll": float(log_loss(actual, probabilities, labels=labels)),

@@ -17,8 +17,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from tumorclip.files import whole_file
 from tumorclip.results.calibration import BINS, Reliability
-from tumorclip.results.intervals import Bin, Interval
-from tumorclip.results.scoring import MIN_DISTINCT
+from tumorclip.results.intervals import MIN_DISTINCT, Bin, Interval
 
 BLUE, ORANGE, BLACK, GREY = "#0072B2", "#D55E00", "#1A1A1A", "#5C5C5C"
 LIGHT_GREY = "#B5B5B5"

@@ -16,6 +16,7 @@ SEED = 0  # the same predictions always have the same intervals
 # Where the percentile bootstrap covers less than it says (simulated in benchmarks/coverage.py).
 FEW_GROUPS = 200
 NEAR_ONE = 0.95
+MIN_DISTINCT = 30  # fewer distinct scans of a class carry no figure of their own
 # Of all resamples, so many must have a value: one class that is often not drawn makes a score undefined.
 MIN_DEFINED = 0.95
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from html import escape
 from string import Template
 
-from tumorclip.results.scoring import MIN_DISTINCT
+from tumorclip.results.intervals import MIN_DISTINCT
 
 NOT_DEFINED = "not defined"
 NO_COPY = "No test scan has a copy that the audit knows of among those that the model was trained or chosen on."

@@ -19,10 +19,9 @@ from sklearn.metrics import (
 
 from tumorclip.results import intervals
 from tumorclip.results.calibration import calibration, ece_if_calibrated
-from tumorclip.results.intervals import GroupBootstrap, Interval
+from tumorclip.results.intervals import MIN_DISTINCT, GroupBootstrap, Interval
 
 SEED = 0  # of draws: the same predictions always have the same scores
-MIN_DISTINCT = 30  # fewer distinct scans of a class carry no figure of their own
 BLOCK_VALUES = 2**22  # resampled weights held at once
 NO_INTERVAL = Interval(None, None, None)
 
