@@ -13,6 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -25,7 +26,7 @@ from tumorclip.clip.augmentation import apply_affine, draw_affine
 from tumorclip.clip.encoder import Encoder, pick_device
 from tumorclip.clip.loading import Scans
 from tumorclip.clip.processes import peak_memory_mb
-from tumorclip.clip.training import Settings, fine_tune
+from tumorclip.clip.training import Settings, fine_tune, uses_bf16
 from tumorclip.params import load
 from tumorclip.scans.sources import phantom
 
@@ -37,10 +38,17 @@ CAPTIONS = [["glioma scan."], ["meningioma s"], ["no tumour sca"], ["pituitary s
 TUNES = ("full", "vision", "lora", "projection")
 NAMES = {"original": "the original's method", "trainer": "Hugging Face Trainer"}
 NAMES |= {tune: f"ours, `{tune}`" for tune in TUNES}
+NAMES |= {"fp32": "ours, `full`, `precision: fp32`", "compiled": "ours, `full`, `compile: true`"}
 LEARNING_RATE = 1e-5
 WARM_UP, MIN_STEPS = 3, 4  # steps that are not counted, and how many are, at least
 SECONDS = 20  # how long each line is measured, at least
-LINES = ("original 8", "trainer 8", "trainer 32", *(f"{tune} {size}" for tune in TUNES for size in (8, 32)))
+LINES = (
+    *("original 8", "trainer 8", "trainer 32"),
+    *(f"{tune} {size}" for tune in TUNES for size in (8, 32)),
+    *("fp32 32", "compiled 32"),
+)
+VARIANTS = {"fp32": {"precision": "fp32"}, "compiled": {"compile": True}}
+STAGES = ("download", "checkpoint", "verify", "split", "train", "evaluate", "baselines", "plot")
 
 
 def main() -> None:
@@ -52,11 +60,12 @@ def main() -> None:
         flops = {tune: in_process(f"count {tune}", folder)["flops"] for tune in TUNES}
         results, ceilings = {}, []
         for line in LINES:
-            ceilings.append(in_process("ceiling", folder)["flops"])
+            ceilings.append(in_process("ceiling", folder))
             results[line] = in_process(line, folder)
-            print(f"{line}: {results[line]}, ceiling {ceilings[-1] / 1e9:.0f} GFLOP/s", file=sys.stderr)
-        pipelines = {name: in_process(name, folder)["images_per_second"] for name in ("reading", "augmenting")}
-        print_tables(results, flops, statistics.median(ceilings), pipelines)
+            print(f"{line}: {results[line]}, ceilings {ceilings[-1]}", file=sys.stderr)
+        ceiling = {precision: statistics.median(each[precision] for each in ceilings) for precision in ceilings[0]}
+        others = {name: in_process(name, folder)["images_per_second"] for name in OTHERS}
+        print_tables(results, flops, ceiling, others)
 
 
 def in_process(line: str, folder: str) -> dict:
@@ -90,9 +99,9 @@ def measure(line: str, folder: Path) -> dict:
     device = pick_device("auto")
     kind, _, size = line.partition(" ")
     if kind == "ceiling":
-        return {"flops": matrix_product_flops(device)}
-    if kind in ("reading", "augmenting"):
-        return {"images_per_second": {"reading": reading, "augmenting": augmenting}[kind](folder, device)}
+        return {kind: matrix_product_flops(device, getattr(torch, kind)) for kind in ("float32", "bfloat16")}
+    if kind in OTHERS:
+        return {"images_per_second": OTHERS[kind](folder, device)}
     if kind == "count":
         return {"flops": flops_per_image(folder, size)}
     clock = Clock(device)
@@ -103,6 +112,7 @@ def measure(line: str, folder: Path) -> dict:
         else:
             ours(folder, device, kind, int(size), clock)
     return {
+        "precision": clock.precision,
         "images_per_second": clock.steps_per_second() * int(size),
         "before": clock.times[0] - clock.start,
         "peak_mb": peak_memory_mb(device),
@@ -117,7 +127,7 @@ class Clock:
     """Notes when each step ends, as the keeper of states that `fine_tune` asks after each."""
 
     def __init__(self, device: torch.device):
-        self.device, self.start, self.times = device, time.perf_counter(), []
+        self.device, self.start, self.times, self.precision = device, time.perf_counter(), [], "float32"
 
     def load(self) -> None:
         return None
@@ -190,6 +200,7 @@ def trainer(folder: Path, device: torch.device, batch_size: int, clock: Clock) -
         use_cpu=device.type == "cpu",
         bf16=device.type == "cuda",
     )
+    clock.precision = "bfloat16" if arguments.bf16 else "float32"
     Trainer(
         model=CLIPModel.from_pretrained(folder / "checkpoint"),
         args=arguments,
@@ -207,8 +218,10 @@ def ours(folder: Path, device: torch.device, tune: str, batch_size: int, clock: 
     # As many scans as the Kaggle data set has, the drawn ones again and again.
     train = torch.arange(EPOCH) % len(pixels)
     parameters = load(ROOT / "params.yaml").train.model_dump(exclude={"device"})
-    changes = {"tune": tune, "batch_size": batch_size, "learning_rate": LEARNING_RATE, "epochs": 1000}
+    changes = {"tune": tune if tune in TUNES else "full", "batch_size": batch_size, "epochs": 1000}
+    changes |= {"learning_rate": LEARNING_RATE} | VARIANTS.get(tune, {})
     settings = Settings(**parameters | changes)
+    clock.precision = "bfloat16" if uses_bf16(settings.precision, encoder.model, device) else "float32"
     fine_tune(
         encoder,
         scans,
@@ -239,9 +252,9 @@ def flops_per_image(folder: Path, tune: str) -> float:
     return (counts.times[1] - counts.times[0]) / 32
 
 
-def matrix_product_flops(device: torch.device) -> float:
-    """What the machine reaches in large matrix products, in the precision that training takes there."""
-    side, kind = (8192, torch.bfloat16) if device.type == "cuda" else (2048, torch.float32)
+def matrix_product_flops(device: torch.device, kind: torch.dtype) -> float:
+    """What the machine reaches in large matrix products."""
+    side = 8192 if device.type == "cuda" else 2048
     left, right = torch.randn(2, side, side, device=device, dtype=kind)
     best = 0.0
     for _ in range(10):
@@ -255,48 +268,119 @@ def matrix_product_flops(device: torch.device) -> float:
 
 
 def reading(folder: Path, device: torch.device) -> float:
-    """Images per second that the original's method makes ready."""
-    scans, times = ReadScans(folder), [time.perf_counter()]
-    while times[-1] - times[0] < SECONDS / 2:
-        scans[len(times)]["pixel_values"].to(device)
-        times.append(time.perf_counter())
-    return (len(times) - 1) / (times[-1] - times[0])
+    """What the original's method makes ready: decoded, preprocessed and tokenized."""
+    scans = ReadScans(folder)
+    places = iter(range(len(scans)))
+    return repeated(lambda: len([scans[next(places)]["pixel_values"].to(device)]), device)
+
+
+def taking(folder: Path, device: torch.device) -> float:
+    """What ours makes ready: pixels on the device, as the image tower takes them."""
+    scans, places = _scans(folder, device), torch.randperm(256)
+    return repeated(lambda: sum(len(batch) for batch in scans.batches(places.split(32))), device)
 
 
 def augmenting(folder: Path, device: torch.device) -> float:
-    """Images per second that ours makes ready, turned, shifted and zoomed."""
+    """The same, flipped, turned, shifted and zoomed."""
+    scans, places = _scans(folder, device), torch.randperm(256)
+    generator = torch.Generator().manual_seed(0)
+
+    def once() -> int:
+        for batch in scans.batches(places.split(32)):
+            apply_affine(batch, draw_affine(len(batch), generator, 0.5, 10, 0.1, 0.1))
+        return len(places)
+
+    return repeated(once, device)
+
+
+def convolving(folder: Path, device: torch.device, layout: torch.memory_format = torch.channels_last) -> float:
+    """Forwards and backwards through the image tower of tiny_conv."""
+    if not (folder / "tiny_conv").exists():
+        tiny.build_convolutional(folder / "tiny_conv", seed=0)
+    encoder = Encoder.load(folder / "tiny_conv", device)
+    encoder.model.vision_model.to(memory_format=layout)
+    batch = torch.randint(0, 256, (32, 1, encoder.image_size, encoder.image_size), dtype=torch.uint8, device=device)
+
+    def once() -> int:
+        encoder.encode_images(batch).sum().backward()
+        return len(batch)
+
+    return repeated(once, device)
+
+
+def convolving_as_it_comes(folder: Path, device: torch.device) -> float:
+    """The same with channels first, PyTorch's default."""
+    return convolving(folder, device, torch.contiguous_format)
+
+
+OTHERS = {function.__name__: function for function in (reading, taking, augmenting, convolving_as_it_comes, convolving)}
+
+
+def _scans(folder: Path, device: torch.device) -> Scans:
     pixels = np.load(folder / "pixels.npy", mmap_mode="r")
-    scans, generator = Scans(pixels, np.arange(len(pixels)), 224, device), torch.Generator().manual_seed(0)
+    return Scans(pixels, np.arange(len(pixels)), 224, device)
+
+
+def repeated(once: Callable[[], int], device: torch.device) -> float:
+    """Images per second of `once`, which returns how many it worked on."""
+    once()
     start, count = time.perf_counter(), 0
     while (seconds := time.perf_counter() - start) < SECONDS / 2:
-        for batch in scans.all():
-            for part in batch.split(32):
-                apply_affine(part, draw_affine(len(part), generator, 0.5, 10, 0.1, 0.1))
+        count += once()
         if device.type == "cuda":
             torch.cuda.synchronize()
-        count += len(pixels)
     return count / seconds
 
 
-def print_tables(results: dict[str, dict], flops: dict[str, float], ceiling: float, pipelines: dict) -> None:
+def import_seconds(stage: str) -> float:
+    """The shortest of three."""
+
+    def once() -> float:
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-c", f"import stages.{stage}"], cwd=ROOT, check=True)
+        return time.perf_counter() - start
+
+    return min(once() for _ in range(3))
+
+
+def print_tables(
+    results: dict[str, dict], flops: dict[str, float], ceiling: dict[str, float], others: dict[str, float]
+) -> None:
     first = results["original 8"]
-    print(f"Ceiling: {ceiling / 1e9:,.0f} GFLOP/s in matrix products\n")
-    columns = ("method", "batch", "images/s", "× original", "of the ceiling", "s per epoch", "peak MB", "× original")
+    rates = ", ".join(f"{value / 1e9:,.0f} GFLOP/s in {precision}" for precision, value in ceiling.items())
+    print(f"Ceiling, large matrix products: {rates}\n")
+    columns = (
+        "method",
+        "precision",
+        "batch",
+        "images/s",
+        "× original",
+        "of the ceiling",
+        "s per epoch",
+        "peak MB",
+        "× original",
+    )
     print(f"| {' | '.join(columns)} |")
     print(f"|{' --- |' * len(columns)}")
     for line, result in results.items():
         kind, size = line.split()
         speed = result["images_per_second"]
-        share = f"{speed * flops.get(kind, flops['full']) / ceiling:.2f}" if kind != "projection" else "–"
+        share = (
+            f"{speed * flops.get(kind, flops['full']) / ceiling[result['precision']]:.2f}"
+            if kind != "projection"
+            else "–"
+        )
         print(
-            f"| {NAMES[kind]} | {size} | {speed:,.1f} | {speed / first['images_per_second']:,.2f} | {share} "
+            f"| {NAMES[kind]} | {result['precision']} | {size} "
+            f"| {speed:,.1f} | {speed / first['images_per_second']:,.2f} | {share} "
             f"| {EPOCH / speed:,.1f} | {result['peak_mb']:,.0f} | {result['peak_mb'] / first['peak_mb']:.2f} |"
         )
-    ratio = pipelines["augmenting"] / pipelines["reading"]
-    print(
-        f"\nScans made ready: original {pipelines['reading']:,.0f} images/s, ours {pipelines['augmenting']:,.0f} "
-        f"({ratio:,.0f} ×)"
-    )
+    print("\n| | images/s |\n| --- | --- |")
+    for name, function in OTHERS.items():
+        print(f"| {function.__doc__.splitlines()[0]} | {others[name]:,.0f} |")
+    seconds = {stage: import_seconds(stage) for stage in STAGES}
+    listed = ", ".join(f"{stage} {value:.2f}" for stage, value in seconds.items())
+    print(f"\nSeconds to start Python and import a stage: {listed}; together {sum(seconds.values()):.1f}")
 
 
 if __name__ == "__main__":

@@ -37,8 +37,8 @@ def todo(tmp_path_factory) -> list:
     for name, changes in CASES.values():
         if not (folder / name).exists():
             FAMILIES[name](folder / name)
-        # So low that all losses stay well above rounding errors, which Adam would otherwise blow up.
-        todo.append((str(folder / name), {"learning_rate": 3e-5} | changes))
+        # So low and so precise that all losses stay well above rounding errors, which Adam would otherwise blow up.
+        todo.append((str(folder / name), {"learning_rate": 3e-5, "precision": "fp32"} | changes))
     return todo
 
 

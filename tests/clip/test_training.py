@@ -9,7 +9,7 @@ from tumorclip.clip import training, tuning
 from tumorclip.clip.encoder import Encoder
 from tumorclip.clip.loading import Scans
 from tumorclip.clip.objectives import OBJECTIVES
-from tumorclip.clip.training import Settings, fine_tune, learning_rate_factor
+from tumorclip.clip.training import Settings, fine_tune, learning_rate_factor, uses_bf16
 from tumorclip.errors import UserError
 
 SETTINGS = Settings(
@@ -94,6 +94,22 @@ def test_every_objective_learns(encoder, objective, captions):
     history = tuned(encoder, objective=objective, captions=captions, epochs=6)
     assert history.epochs[history.best_epoch - 1]["val_accuracy"] > 0.9
     assert history.epochs[-1]["train_loss"] < history.epochs[0]["train_loss"]
+
+
+def test_bf16_learns_and_leaves_fp32_weights(encoder):
+    history = tuned(encoder, precision="bf16", epochs=6)
+    assert history.epochs[history.best_epoch - 1]["val_accuracy"] > 0.9
+    assert {value.dtype for value in encoder.model.state_dict().values() if value.is_floating_point()} == {
+        torch.float32
+    }
+
+
+def test_auto_takes_bf16_on_a_cpu_only_if_that_pays(encoder):
+    fast = torch.cpu.get_capabilities().get("avx512_bf16", False)
+    cpu = torch.device("cpu")
+    assert not uses_bf16("auto", encoder.model, cpu)
+    assert uses_bf16("auto", torch.nn.Linear(1000, 1000), cpu) == fast
+    assert uses_bf16("bf16", encoder.model, cpu) and not uses_bf16("fp32", torch.nn.Linear(1000, 1000), cpu)
 
 
 def test_sigmoid_learns_with_its_bias(family):

@@ -23,6 +23,7 @@ from tumorclip.clip.resuming import States
 from tumorclip.errors import UserError
 
 CHECK_EVERY = 10  # steps between looks at the loss on a GPU, which has to be waited for
+LARGE = 1_000_000  # parameters of a model that gains from bf16 on a CPU
 ALPHAS = [tenth / 10 for tenth in range(10, -1, -1)]
 
 
@@ -182,7 +183,7 @@ def fine_tune(
         dual = processes.prepare(DualEncoder(encoder, settings.tune, flat))
         weights = tuning.learning_weights(model)  # only now: preparing may move them
         forward = torch.compile(dual) if settings.compile else dual
-        precision = torch.autocast(device.type, torch.bfloat16, enabled=_is_bf16(settings.precision, device))
+        precision = torch.autocast(device.type, torch.bfloat16, enabled=uses_bf16(settings.precision, model, device))
         highest_scale = _highest_logit_scale(model, settings.max_logit_scale)
 
         steps_per_epoch = math.ceil(len(train) / settings.batch_size)
@@ -478,11 +479,15 @@ def _means(texts: torch.Tensor, of_class: torch.Tensor) -> torch.Tensor:
     return functional.normalize(of_class @ texts, dim=-1)
 
 
-def _is_bf16(precision: str, device: torch.device) -> bool:
-    # CPUs without matrix units for it are slower in bf16 than in fp32: measured in benchmarks/README.md.
-    if precision == "auto":
-        return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    return precision == "bf16"
+def uses_bf16(precision: str, model: nn.Module, device: torch.device) -> bool:
+    """Whether `precision`, as in params.yaml, means bf16 for this model on this device."""
+    if precision != "auto":
+        return precision == "bf16"
+    if device.type == "cpu":
+        # Without the instructions bf16 is slower than fp32; in a small model it gains nothing: benchmarks/README.md.
+        large = sum(parameter.numel() for parameter in model.parameters()) >= LARGE
+        return large and torch.cpu.get_capabilities().get("avx512_bf16", False)
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def _highest_logit_scale(model: nn.Module, limit: float | None) -> float:
