@@ -8,6 +8,7 @@ measured between them. At the end the tables of benchmarks/README.md are printed
 """
 
 import contextlib
+import itertools
 import json
 import statistics
 import subprocess
@@ -270,7 +271,7 @@ def matrix_product_flops(device: torch.device, kind: torch.dtype) -> float:
 def reading(folder: Path, device: torch.device) -> float:
     """What the original's method makes ready: decoded, preprocessed and tokenized."""
     scans = ReadScans(folder)
-    places = iter(range(len(scans)))
+    places = itertools.cycle(range(len(scans)))
     return repeated(lambda: len([scans[next(places)]["pixel_values"].to(device)]), device)
 
 
