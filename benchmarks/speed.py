@@ -294,27 +294,7 @@ def augmenting(folder: Path, device: torch.device) -> float:
     return repeated(once, device)
 
 
-def convolving(folder: Path, device: torch.device, layout: torch.memory_format = torch.channels_last) -> float:
-    """Forwards and backwards through the image tower of tiny_conv."""
-    if not (folder / "tiny_conv").exists():
-        tiny.build_convolutional(folder / "tiny_conv", seed=0)
-    encoder = Encoder.load(folder / "tiny_conv", device)
-    encoder.model.vision_model.to(memory_format=layout)
-    batch = torch.randint(0, 256, (32, 1, encoder.image_size, encoder.image_size), dtype=torch.uint8, device=device)
-
-    def once() -> int:
-        encoder.encode_images(batch).sum().backward()
-        return len(batch)
-
-    return repeated(once, device)
-
-
-def convolving_as_it_comes(folder: Path, device: torch.device) -> float:
-    """The same with channels first, PyTorch's default."""
-    return convolving(folder, device, torch.contiguous_format)
-
-
-OTHERS = {function.__name__: function for function in (reading, taking, augmenting, convolving_as_it_comes, convolving)}
+OTHERS = {function.__name__: function for function in (reading, taking, augmenting)}
 
 
 def _scans(folder: Path, device: torch.device) -> Scans:

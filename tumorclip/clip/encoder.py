@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError
-from torch import nn
 from torch.nn import functional
 
 from tumorclip.errors import ParamsError, UserError
@@ -56,9 +55,6 @@ class Encoder:
         self.model = model.to(device).eval()
         self.processor = processor
         self.device = device
-        if any(isinstance(module, nn.Conv2d) and module.groups > 1 for module in model.vision_model.modules()):
-            # Depthwise convolutions take half the time this way round: measured in benchmarks/README.md.
-            self.model.vision_model.to(memory_format=torch.channels_last)
         self.image_size: int = model.config.vision_config.image_size
         self.has_projections = hasattr(model, "visual_projection")
         image_processor = processor.image_processor
