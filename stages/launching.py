@@ -8,6 +8,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
+
+import psutil
 
 from stages import common
 from tumorclip.errors import ParamsError, UserError
@@ -16,7 +19,22 @@ GRACE = 20  # seconds that the processes have to end when they are told to
 
 
 def stop_with_parent() -> None:
-    """Have Linux end this process when its parent dies: DVC leaves a stage running when it is killed itself."""
+    """Have this process end when what started it dies: DVC leaves a stage running when it is killed itself."""
+    _die_with_parent()
+    with contextlib.suppress(psutil.Error):
+        parent = psutil.Process().parent()
+        if parent and parent.cmdline()[1:2] == ["-c"] and (starter := parent.parent()):
+            # DVC starts a stage in a shell, which may stay between the two and outlive DVC.
+            threading.Thread(target=_stop_after, args=[starter], daemon=True).start()
+
+
+def _stop_after(starter: psutil.Process) -> None:
+    starter.wait()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _die_with_parent() -> None:
+    """On Linux."""
     if sys.platform == "linux":
         PR_SET_PDEATHSIG = 1
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -39,7 +57,7 @@ def run(launcher: str, module: str) -> None:
         env = {"OMP_NUM_THREADS": "1"} | os.environ | {common.REASON: reason.name}
         try:
             command = [*shlex.split(os.path.expandvars(launcher)), "-m", module]
-            child = subprocess.Popen(command, env=env, preexec_fn=stop_with_parent)
+            child = subprocess.Popen(command, env=env, preexec_fn=_die_with_parent)
         except ValueError as error:
             raise ParamsError(f"machine.launcher is {launcher!r}, which is no command: {error}") from None
         except (FileNotFoundError, PermissionError):
