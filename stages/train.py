@@ -19,7 +19,7 @@ from tumorclip.clip import resuming
 from tumorclip.clip.encoder import Encoder, pick_device
 from tumorclip.clip.loading import Scans
 from tumorclip.clip.processes import Processes, peak_memory_mb
-from tumorclip.clip.training import History, Settings, fine_tune
+from tumorclip.clip.training import History, Settings, fine_tune, uses_bf16
 from tumorclip.files import read_csv, read_json, whole_folder, write_csv, write_json
 from tumorclip.params import Params
 
@@ -45,7 +45,8 @@ def main(params: Params) -> None:
     settings = Settings(**params.train.model_dump(exclude={"device"}))
 
     cache, data = common.repository_root() / ".cache", (scans.hash(), encoder.weights_hash())
-    augmentation = (settings.horizontal_flip, settings.rotation, settings.translation, settings.scale)
+    is_bf16 = uses_bf16(settings.precision, encoder.model, processes.device)
+    views = (settings.horizontal_flip, settings.rotation, settings.translation, settings.scale, is_bf16)
     whole = resuming.fingerprint(*data, params.train, params.classes, rows, processes.device.type)
     states = None
     if processes.rank == 0:
@@ -62,7 +63,7 @@ def main(params: Params) -> None:
         settings,
         processes,
         states,
-        cache / "features" / resuming.fingerprint(*data, augmentation, processes.device.type),
+        cache / "features" / resuming.fingerprint(*data, views, processes.device.type),
     )
     seconds = time.perf_counter() - start
     if processes.rank == 0:

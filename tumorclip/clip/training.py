@@ -174,7 +174,9 @@ def fine_tune(
     objective = OBJECTIVES[settings.objective]
 
     with _explaining_memory(settings):
-        inputs = _inputs(encoder, scans, settings, feature_folder)
+        precision = torch.autocast(device.type, torch.bfloat16, enabled=uses_bf16(settings.precision, model, device))
+        with precision:
+            inputs = _inputs(encoder, scans, settings, feature_folder)
         optimizer = torch.optim.AdamW(
             tuning.parameter_groups(model, settings.learning_rate, settings.weight_decay, settings.layer_decay),
             fused=True,
@@ -183,7 +185,6 @@ def fine_tune(
         dual = processes.prepare(DualEncoder(encoder, settings.tune, flat))
         weights = tuning.learning_weights(model)  # only now: preparing may move them
         forward = torch.compile(dual) if settings.compile else dual
-        precision = torch.autocast(device.type, torch.bfloat16, enabled=uses_bf16(settings.precision, model, device))
         highest_scale = _highest_logit_scale(model, settings.max_logit_scale)
 
         steps_per_epoch = math.ceil(len(train) / settings.batch_size)
