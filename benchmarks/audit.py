@@ -14,7 +14,7 @@ import time
 
 import numpy as np
 
-from tumorclip.scans import copies
+from tumorclip.data import copies
 
 SIZES = [1_000, 2_000, 5_000, 10_000, 20_000]
 

@@ -11,14 +11,14 @@ from collections import Counter
 
 import numpy as np
 
-from tumorclip.results.comparing import (
+from tumorclip.evaluate.compare import (
     bootstrap_difference,
     bootstrap_p_value,
     mcnemar_test,
     one_per_group,
     sign_flip_test,
 )
-from tumorclip.results.intervals import accuracy, percentile_interval, proportion_interval, resample_counts
+from tumorclip.evaluate.intervals import accuracy, percentile_interval, proportion_interval, resample_counts
 
 REPEATS = 2000
 RESAMPLES = 2000

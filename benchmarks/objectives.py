@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks import protocols
 from tumorclip import files
-from tumorclip.results import comparing
+from tumorclip.evaluate import compare as comparing
 
 WORK = protocols.ROOT / ".cache/objectives"
 PROTOCOL = "drop_train"

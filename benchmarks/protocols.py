@@ -18,8 +18,8 @@ import numpy as np
 from ruamel.yaml import YAML
 
 from tumorclip import files
-from tumorclip.results import comparing
-from tumorclip.results.intervals import MIN_DISTINCT, GroupBootstrap, percentile_interval
+from tumorclip.evaluate import compare as comparing
+from tumorclip.evaluate.intervals import MIN_DISTINCT, GroupBootstrap, percentile_interval
 
 ROOT = Path(__file__).parents[1]
 WORK = ROOT / ".cache/protocols"

@@ -22,14 +22,14 @@ import numpy as np
 import torch
 from PIL import Image
 
-from tumorclip.clip import tiny
-from tumorclip.clip.augmentation import apply_affine, draw_affine
-from tumorclip.clip.encoder import Encoder, pick_device
-from tumorclip.clip.loading import Scans
-from tumorclip.clip.processes import peak_memory_mb
-from tumorclip.clip.training import Settings, fine_tune, uses_bf16
+from tumorclip.data.sources import phantom
+from tumorclip.model import builtin as tiny
+from tumorclip.model.encoder import Encoder, pick_device
+from tumorclip.model.pixels import Scans
 from tumorclip.params import load
-from tumorclip.scans.sources import phantom
+from tumorclip.train.augmentation import apply_affine, draw_affine
+from tumorclip.train.distributed import peak_memory_mb
+from tumorclip.train.loop import Settings, fine_tune, uses_bf16
 
 ROOT = Path(__file__).parents[1]
 EPOCH = 5708  # scans in the Training folder of the Kaggle data set

@@ -3,16 +3,17 @@
 import numpy as np
 import torch
 
-from stages import common
-from tumorclip.clip.encoder import Encoder, pick_device
-from tumorclip.clip.loading import Scans
+import stages as common
+from tumorclip.device import pick_device
+from tumorclip.evaluate import baselines
 from tumorclip.files import read_csv, write_json
+from tumorclip.model.encoder import Encoder
+from tumorclip.model.pixels import Scans
 from tumorclip.params import Params
-from tumorclip.results import baselines
 
 
 def main(params: Params) -> None:
-    device, names = pick_device(params.train.device), params.class_names
+    device, names = torch.device(pick_device(params.train.device, "train.device")), params.class_names
     encoder = Encoder.load(common.PRETRAINED, device)
     rows = read_csv(common.SPLITS)
     every = np.load(common.SCANS / "pixels.npy", mmap_mode="r")

@@ -7,10 +7,11 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from stages import common
+import stages as common
 from tumorclip import files
-from tumorclip.clip import hub, tiny
-from tumorclip.clip.encoder import Encoder
+from tumorclip.model import builtin as tiny
+from tumorclip.model import hub
+from tumorclip.model.encoder import Encoder
 from tumorclip.params import Params
 
 

@@ -3,10 +3,11 @@
 import time
 from pathlib import Path
 
-from stages import common
+import stages as common
 from tumorclip import files
+from tumorclip.data.sources import folder as archive
+from tumorclip.data.sources import kaggle, phantom
 from tumorclip.params import Params
-from tumorclip.scans.sources import archive, kaggle, phantom
 
 
 def main(params: Params) -> None:

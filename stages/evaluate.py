@@ -6,17 +6,18 @@ data/scans, data/splits.csv, models/finetuned -> metrics/test.json, metrics/inte
 import numpy as np
 import torch
 
-from stages import common
-from tumorclip.clip.encoder import Encoder, pick_device
-from tumorclip.clip.loading import Scans
+import stages as common
+from tumorclip.data import copies
+from tumorclip.device import pick_device
+from tumorclip.evaluate import score as scoring
 from tumorclip.files import read_csv, read_json, write_csv, write_json
+from tumorclip.model.encoder import Encoder
+from tumorclip.model.pixels import Scans
 from tumorclip.params import Params
-from tumorclip.results import scoring
-from tumorclip.scans import copies
 
 
 def main(params: Params) -> None:
-    device = pick_device(params.train.device)
+    device = torch.device(pick_device(params.train.device, "train.device"))
     encoder = Encoder.load(common.FINETUNED, device)
     temperature = read_json(common.FINETUNED / "tumorclip.json")["temperature"]
     rows = read_csv(common.SPLITS)

@@ -8,12 +8,14 @@ from collections import Counter
 import numpy as np
 from matplotlib.figure import Figure
 
-from stages import common
+import stages as common
+from tumorclip.data import groups as audit
+from tumorclip.evaluate import calibration
+from tumorclip.evaluate.intervals import GroupBootstrap
 from tumorclip.files import read_csv, read_json, whole_file, whole_folder
 from tumorclip.params import Params
-from tumorclip.results import calibration, figures, report
-from tumorclip.results.intervals import GroupBootstrap
-from tumorclip.scans import audit
+from tumorclip.report import figures
+from tumorclip.report import page as report
 
 SHOWN_PAIRS = 8
 SETTINGS = {"data", "checkpoint", "verify", "split", "train", "evaluate"}

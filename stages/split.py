@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from stages import common
+import stages as common
 from tumorclip import files
+from tumorclip.data import decode as reading
+from tumorclip.data import split as splitting
 from tumorclip.params import Params
-from tumorclip.scans import reading, splitting
 
 COLUMNS = ["row", "path", "class", "group", "pixel_hash", "split", "leaked"]
 

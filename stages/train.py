@@ -14,24 +14,27 @@ from importlib.metadata import version
 import numpy as np
 import torch
 
-from stages import common, launching
-from tumorclip.clip import resuming
-from tumorclip.clip.encoder import Encoder, pick_device
-from tumorclip.clip.loading import Scans
-from tumorclip.clip.processes import Processes, peak_memory_mb
-from tumorclip.clip.training import History, Settings, fine_tune, uses_bf16
+import stages as common
+from tumorclip.device import pick_device
 from tumorclip.files import read_csv, read_json, whole_folder, write_csv, write_json
+from tumorclip.lifetime import stop_with_parent
+from tumorclip.model.encoder import Encoder
+from tumorclip.model.pixels import Scans
 from tumorclip.params import Params
+from tumorclip.train import launcher as launching
+from tumorclip.train import resume as resuming
+from tumorclip.train.distributed import Processes, peak_memory_mb
+from tumorclip.train.loop import History, Settings, fine_tune, uses_bf16
 
 LIBRARIES = ("torch", "transformers", "numpy")
 
 
 def main(params: Params) -> None:
-    launching.stop_with_parent()
+    stop_with_parent()
     if launching.needed(params.machine.launcher):
         launching.run(params.machine.launcher, "stages.train")
         return
-    processes = Processes(pick_device(params.train.device))
+    processes = Processes(torch.device(pick_device(params.train.device, "train.device")))
     torch.use_deterministic_algorithms(True, warn_only=True)
     encoder = Encoder.load(common.PRETRAINED, processes.device)
     # Test scans are not even loaded: nothing that is decided here may depend on them.

@@ -5,10 +5,13 @@ import time
 
 import numpy as np
 
-from stages import common
+import stages as common
 from tumorclip import files
+from tumorclip.data import copies
+from tumorclip.data import decode as reading
+from tumorclip.data import groups as audit
+from tumorclip.device import pick_device
 from tumorclip.params import Params
-from tumorclip.scans import audit, copies, reading
 
 SCAN_COLUMNS = ["path", "class", "official_split", "width", "height", "mode", "pixel_hash", "group", "best_match"]
 CONFLICT_COLUMNS = ["group", "path", "class", "official_split"]
@@ -17,7 +20,7 @@ GROUP_COLUMNS = ["group", "files", "a", "b", "kind", "lowest_correlation"]
 
 def main(params: Params) -> None:
     start = time.perf_counter()
-    device = copies.pick_device(params.verify.device)
+    device = pick_device(params.verify.device, "verify.device")
     found = reading.find(common.RAW)
     reading.check_classes([(file.official_split, file.class_name) for file in found], params.class_names)
     with files.whole_folder(common.SCANS) as folder:

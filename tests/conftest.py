@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[1]
 PARTS = (
-    *("stages", "commands", "tumorclip", "params.yaml", "dvc.yaml"),
+    *("stages", "tumorclip", "params.yaml", "dvc.yaml"),
     *(".dvc/config", ".dvc/.gitignore", ".dvc/plots", ".dvcignore", ".gitignore"),
 )
 # What a developer's own machine must not bring into a test: credentials, proxies, caches, an outer DVC or Git run.
@@ -104,3 +104,21 @@ def small_disk(tmp_path) -> Iterator[Path]:
         pytest.skip(f"no file system can be mounted here: {made.stderr.strip()}")
     yield disk
     subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory) -> Path:
+    """The checkpoint `tiny`."""
+    from tumorclip.model import builtin
+
+    folder = tmp_path_factory.mktemp("tiny")
+    builtin.build(folder, seed=0)
+    return folder
+
+
+@pytest.fixture
+def encoder(tiny_folder):
+    """The checkpoint `tiny`, loaded anew for each test."""
+    from tumorclip.model.encoder import Encoder
+
+    return Encoder.load(tiny_folder, "cpu")

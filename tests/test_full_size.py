@@ -10,8 +10,8 @@ from servers.hub import Hub
 from servers.loopback import Answer
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
-from tumorclip.clip import tiny
-from tumorclip.clip.encoder import Encoder
+from tumorclip.model import builtin as tiny
+from tumorclip.model.encoder import Encoder
 
 NAME = "openai/clip-vit-base-patch32"
 

@@ -14,8 +14,8 @@ import pytest
 import vl_convert
 from PIL import Image
 
+from tumorclip.evaluate.score import score
 from tumorclip.files import read_json, write_csv, write_json
-from tumorclip.results.scoring import score
 
 ROOT = Path(__file__).parents[1]
 CLASSES = ["glioma", "meningioma", "notumor", "pituitary"]

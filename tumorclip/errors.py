@@ -10,3 +10,7 @@ class UserError(Exception):
 
 class ParamsError(UserError):
     """params.yaml, or an override of it, holds something that is not allowed."""
+
+
+# The environment variable that names a file in which the first of several processes writes why it failed.
+REASON = "TUMORCLIP_REASON"

@@ -65,7 +65,7 @@ def runs(make_project):
 
 
 def compare(project, arguments: str, status: int = 0, **env) -> str:
-    done = project.run(f"python -m commands.compare {arguments}", env=env)
+    done = project.run(f"python -m tumorclip.commands.compare {arguments}", env=env)
     assert done.returncode == status, done.stdout
     assert "Traceback" not in done.stdout
     assert status or all(len(line) <= 100 for line in done.stdout.splitlines())
@@ -213,7 +213,7 @@ def test_without_git_there_is_only_the_workspace(make_project, runs):
 
 
 def test_outside_of_a_project_it_says_so(runs, tmp_path):
-    done = runs.run(f"cd {tmp_path} && PYTHONPATH={runs.root} python -m commands.compare HEAD skilled")
+    done = runs.run(f"cd {tmp_path} && PYTHONPATH={runs.root} python -m tumorclip.commands.compare HEAD skilled")
     assert done.returncode == 1
     assert done.stdout == "error: this folder belongs to no DVC repository; start the command in the project's folder\n"
 

@@ -54,7 +54,7 @@ def runs(make_project):
 
 
 def pool(project, arguments: str, status: int = 0) -> str:
-    done = project.run(f"python -m commands.pool {arguments}")
+    done = project.run(f"python -m tumorclip.commands.pool {arguments}")
     assert done.returncode == status, done.stdout
     assert "Traceback" not in done.stdout
     if status:

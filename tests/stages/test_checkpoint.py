@@ -10,7 +10,7 @@ from servers.hub import Hub
 from servers.loopback import Answer
 from transformers import CLIPModel
 
-from tumorclip.clip import tiny
+from tumorclip.model import builtin as tiny
 
 NAME = "somebody/small-clip"
 

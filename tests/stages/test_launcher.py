@@ -12,7 +12,7 @@ import psutil
 import pytest
 from trainings import digests, environment, finished, interrupted, set_params, started, states, steps_gone, wait_for
 
-from stages.common import METRICS
+from stages import METRICS
 
 TWO = "torchrun --standalone --nproc-per-node 2"
 

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tumorclip.data import groups as audit
+from tumorclip.data import split as splitting
+from tumorclip.evaluate import baselines
+from tumorclip.evaluate import score as scoring
 from tumorclip.files import read_json, write_csv, write_json
-from tumorclip.results import baselines, scoring
-from tumorclip.scans import audit, splitting
 
 ROOT = Path(__file__).parents[2]
 FIGURES = [

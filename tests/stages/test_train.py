@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.common import FINETUNED, METRICS, PLOTS, PRETRAINED, SCANS, SPLITS
-from tumorclip.clip import tiny
+from stages import FINETUNED, METRICS, PLOTS, PRETRAINED, SCANS, SPLITS
 from tumorclip.files import write_json
+from tumorclip.model import builtin as tiny
 
 ROOT = Path(__file__).parents[2]
 CLASSES = ("glioma", "meningioma", "notumor", "pituitary")

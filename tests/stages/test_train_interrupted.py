@@ -22,7 +22,7 @@ from trainings import (
     wait_for,
 )
 
-from stages.common import FINETUNED, SPLITS
+from stages import FINETUNED, SPLITS
 
 
 @pytest.mark.slow
@@ -82,7 +82,7 @@ def test_a_state_that_belongs_to_something_else_is_not_taken_up(training, change
     else:
         for name in ("stages", "tumorclip"):  # the working training comes before PYTHONPATH
             shutil.copytree(ROOT / name, training / name)
-        with (training / "tumorclip/clip/objectives.py").open("a") as file:
+        with (training / "tumorclip/train/losses.py").open("a") as file:
             file.write("\n# another version\n")
     done = finished(training)
     assert done.returncode == 0, done.stderr

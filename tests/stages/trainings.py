@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from ruamel.yaml import YAML
 
-from stages.common import FINETUNED, METRICS, PLOTS, PRETRAINED, SCANS, SPLITS
-from tumorclip.clip import tiny
+from stages import FINETUNED, METRICS, PLOTS, PRETRAINED, SCANS, SPLITS
 from tumorclip.files import write_csv, write_json
+from tumorclip.model import builtin as tiny
 
 ROOT = Path(__file__).parents[2]
 CLASSES = ("glioma", "meningioma", "notumor", "pituitary")

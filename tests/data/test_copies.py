@@ -1,0 +1,313 @@
+"""Copies planted with a stated strength are found; neighbours that look alike are left alone."""
+
+import io
+import tracemalloc
+from collections.abc import Callable
+from itertools import combinations
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter
+
+from tumorclip.data import copies
+from tumorclip.data import decode as reading
+from tumorclip.data import groups as audit
+from tumorclip.data.sources import phantom
+from tumorclip.errors import ParamsError
+
+THRESHOLD, LOCAL_THRESHOLD, MIN_OVERLAP = 0.98, 0.9, 0.5  # those of params.yaml
+Change = Callable[[Image.Image], Image.Image]
+
+
+def head(index: int, class_name: str = "glioma") -> Image.Image:
+    """A drawn head, 192 x 192."""
+    pixels, _ = phantom.render(phantom.Scan(7, "Training", class_name, index))
+    return Image.fromarray(np.rint(pixels * 255).astype(np.uint8))
+
+
+HEADS = [head(index, class_name) for class_name in phantom.CLASSES for index in range(6)]
+
+
+def search(images: list[Image.Image], local_threshold: float = LOCAL_THRESHOLD, device: str = "cpu") -> copies.Copies:
+    """What is found among pictures of any size, read as the pipeline reads them."""
+    pixels = np.stack([reading._fit(image, 224) for image in images])
+    hashes = [image.tobytes().hex() for image in images]
+    return copies.find(pixels, hashes, THRESHOLD, local_threshold, MIN_OVERLAP, device, workers=2)
+
+
+def found_among(images: list[Image.Image]) -> list[audit.Pair]:
+    return search(images).pairs
+
+
+def toned(change: Callable[[np.ndarray], np.ndarray]) -> Change:
+    """A change of grey values, which are from 0 to 1."""
+    return lambda image: Image.fromarray(np.rint(255 * np.clip(change(np.asarray(image) / 255), 0, 1)).astype(np.uint8))
+
+
+def jpeg(image: Image.Image, quality: int = 30) -> Image.Image:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=quality)
+    return Image.open(buffer)
+
+
+def turned(how: Image.Transpose) -> Change:
+    return lambda image: jpeg(image.transpose(how), 75)
+
+
+NEAR = {
+    "brightness + 10 % of white": toned(lambda grey: grey + 0.1),
+    "brightness × 0.6": toned(lambda grey: 0.6 * grey),
+    "contrast × 1.2": toned(lambda grey: 0.5 + 1.2 * (grey - 0.5)),
+    "gamma 0.8": toned(lambda grey: grey**0.8),
+    "gamma 1.25": toned(lambda grey: grey**1.25),
+    "sharpened": lambda image: image.filter(ImageFilter.UnsharpMask(1, 100, 0)),
+    "JPEG quality 30": jpeg,
+    "resized to 128 pixels": lambda image: image.resize((128, 128), Image.Resampling.LANCZOS),
+    "resized to 512 pixels": lambda image: image.resize((512, 512), Image.Resampling.BICUBIC),
+}
+TURNED = {
+    "mirrored": turned(Image.Transpose.FLIP_LEFT_RIGHT),
+    "upside_down": turned(Image.Transpose.FLIP_TOP_BOTTOM),
+    "half_turn": turned(Image.Transpose.ROTATE_180),
+    "transposed": turned(Image.Transpose.TRANSPOSE),
+    "transversed": turned(Image.Transpose.TRANSVERSE),
+    # Named after how the second scan is turned to lie like the first.
+    "quarter_turn_right": turned(Image.Transpose.ROTATE_90),
+    "quarter_turn_left": turned(Image.Transpose.ROTATE_270),
+}
+
+
+def laid(scale: tuple[float, float], shift: tuple[float, float] = (0, 0), degrees: float = 0) -> Change:
+    """Magnify about the centre (across, down), turn, then shift by pixels; what is uncovered is black."""
+
+    def change(image: Image.Image) -> Image.Image:
+        size, angle = image.width, np.radians(degrees)
+        turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+        back = turn / np.array(scale)
+        middle = np.array([size, size]) / 2
+        start = middle - back @ (middle + shift)
+        coefficients = (*back[0], start[0], *back[1], start[1])
+        return image.transform(image.size, Image.Transform.AFFINE, coefficients, Image.Resampling.BICUBIC)
+
+    return change
+
+
+def cropped(share: float) -> Change:
+    """Cut away `share` of the width and of the height, half at either end, and bring the rest to the old size."""
+
+    def change(image: Image.Image) -> Image.Image:
+        edge = round(share / 2 * image.width)
+        kept = image.crop((edge, edge, image.width - edge, image.height - edge))
+        return kept.resize(image.size, Image.Resampling.BICUBIC)
+
+    return change
+
+
+def after(first: Change, second: Change) -> Change:
+    return lambda image: second(first(image))
+
+
+MIRROR = TURNED["mirrored"]
+ALIGNED = {
+    "shifted by 8 pixels": laid((1, 1), (8, -8)),
+    "cropped by 5 %": cropped(0.05),
+    "cropped by 10 %": cropped(0.10),
+    "stretched by 1.2 across": laid((1.2, 1)),
+    "stretched by 1.2 down": laid((1, 1.2)),
+    "zoomed out by 0.95": laid((0.95, 0.95)),
+    "turned by 5 degrees": laid((1, 1), degrees=5),
+    "upside down, cropped by 10 %": after(TURNED["upside_down"], cropped(0.10)),
+    "mirrored, shifted by 6 pixels, darker": after(after(MIRROR, laid((1, 1), (6, 0))), toned(lambda grey: 0.7 * grey)),
+}
+
+
+@pytest.mark.parametrize("change", ALIGNED.values(), ids=ALIGNED)
+def test_a_copy_that_must_be_aligned_is_found_and_nothing_else(change: Change):
+    pairs = found_among([*HEADS, *map(change, HEADS)])
+    assert [(pair.a, pair.b) for pair in pairs] == [(row, row + len(HEADS)) for row in range(len(HEADS))]
+    assert sum(pair.kind == "aligned" for pair in pairs) > len(HEADS) / 2
+
+
+@pytest.mark.parametrize("pixels", [0.5, 1, 2])
+def test_a_mirror_image_off_by_a_pixel_is_found_and_nothing_else(pixels: float):
+    pairs = found_among([*HEADS, *(laid((1, 1), (pixels, 0))(MIRROR(image)) for image in HEADS)])
+    assert [(pair.a, pair.b) for pair in pairs] == [(row, row + len(HEADS)) for row in range(len(HEADS))]
+
+
+@pytest.mark.parametrize("class_name", phantom.CLASSES)
+def test_other_heads_of_one_class_are_no_copies(class_name: str):
+    scans = [phantom.Scan(seed, "Training", class_name, 0) for seed in range(100, 140)]
+    assert (
+        found_among([Image.fromarray(np.rint(255 * phantom.render(scan)[0]).astype(np.uint8)) for scan in scans]) == []
+    )
+
+
+def test_adjacent_slices_of_a_drawn_volume_are_no_copies():
+    """Ellipsoids in a bright shell, cut at every 8 % of its radius."""
+    rng = np.random.default_rng(1)
+    y, x = np.mgrid[-1:1:192j, -1:1:192j]
+    inside = [
+        (rng.uniform(-0.5, 0.5, 3), rng.uniform(0.06, 0.2, 3), rng.uniform(0, 0.9)) for _ in range(150)
+    ]  # centre, half-axes, grey
+    slices = []
+    for height in np.arange(-0.32, 0.33, 0.08):
+        radius = np.hypot(x / 0.75, y / 0.9) ** 2 + height**2
+        picture = 0.35 * (radius < 1)
+        for (cx, cy, cz), (rx, ry, rz), grey in inside:
+            picture[((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2 + ((height - cz) / rz) ** 2 < 1] = grey
+        picture[(radius > 0.85) & (radius < 1)] = 0.8
+        slices.append(Image.fromarray(np.rint(255 * picture).astype(np.uint8)))
+    assert found_among(slices) == []
+    plain = np.corrcoef(copies.thumbnails(np.stack(slices)).reshape(len(slices), -1))
+    assert np.median(np.diagonal(plain, 1)) > 0.85, "neighbours that are alike enough to be a test"
+
+
+def test_two_brains_in_one_bright_skull_are_no_copies_though_they_correlate_enough():
+    rng = np.random.default_rng(5)
+    y, x = np.mgrid[-1:1:192j, -1:1:192j]
+    radius = np.hypot(x / 0.7, y / 0.9)
+    brains = [np.kron(rng.random((16, 16)), np.ones((12, 12))) * (radius < 0.9) for _ in range(2)]
+
+    skull = 0.8 * ((radius > 0.9) & (radius < 1.05))
+    scans = [Image.fromarray(np.rint(255 * (skull + 0.203 * brain)).astype(np.uint8)) for brain in brains]
+    assert THRESHOLD < search(scans).best_matches[0] < copies.SURE
+    assert found_among(scans) == []
+    assert len(search(scans, local_threshold=0.1).pairs) == 1, "but for the windows"
+
+
+def test_best_matches_are_those_of_all_scans_in_all_orientations():
+    images = [*HEADS, NEAR["gamma 0.8"](HEADS[0]), MIRROR(HEADS[1]), HEADS[2]]
+    means = copies.thumbnails(np.stack([reading._fit(image, 224) for image in images]))
+    rows = np.arange(len(images))
+    expected = [copies.nearest_training(means[[row]], means[rows != row])[0] for row in rows]
+    assert np.allclose(search(images).best_matches, expected, atol=1e-5)
+    assert search(images).best_matches[[2, -1]].tolist() == [1, 1]
+    assert 0.98 < expected[0] == expected[-3] < 1
+
+
+def test_pytorch_finds_what_numpy_finds():
+    images = [change(image) for change in (jpeg, MIRROR, cropped(0.1)) for image in HEADS[::3]]
+    assert search(images, device="cpu:0").pairs == search(images).pairs
+
+
+def test_a_device_that_is_not_there_is_named():
+    assert copies.pick_device("cpu") == "cpu"
+    assert copies.pick_device("auto") in ("cpu", "cuda", "mps")
+    with pytest.raises(ParamsError, match="verify.device is 'cuda:99', but PyTorch finds no such device"):
+        copies.pick_device("cuda:99")
+
+
+def test_memory_grows_with_the_number_of_scans_and_not_with_its_square(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(copies, "BLOCK_BYTES", 2**22)
+    means = np.random.default_rng(0).random((4000, 64, 64), dtype=np.float32)
+    tracemalloc.start()
+    copies.candidates(means, THRESHOLD)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 * len(means) ** 2 / 2, "half of one number for each pair"
+
+
+@pytest.mark.parametrize(("kind", "change"), [*(("near", change) for change in NEAR.values()), *TURNED.items()])
+def test_a_changed_copy_is_found_and_nothing_else(kind: str, change: Change):
+    pairs = found_among([*HEADS, *map(change, HEADS)])
+    planted = [(row, row + len(HEADS), kind) for row in range(len(HEADS))]
+    assert [(pair.a, pair.b, pair.kind) for pair in pairs] == planted
+    assert all(THRESHOLD <= pair.correlation <= 1 for pair in pairs)
+
+
+def test_exact_copies_are_paired_with_the_first_and_compared_once():
+    pairs = found_among([HEADS[0], HEADS[1], HEADS[0], TURNED["mirrored"](HEADS[0]), HEADS[0]])
+    assert [(pair.a, pair.b, pair.kind) for pair in pairs] == [
+        (0, 2, "exact"), (0, 3, "mirrored"), (0, 4, "exact"),
+    ]  # fmt: skip
+
+
+def test_the_copies_planted_in_the_phantoms_are_found_and_nothing_else():
+    files = list(phantom.plan(5, 50, 20))
+    drawn = [phantom.render(file.drawing)[0] for file in files]
+    images = [Image.fromarray(np.rint(255 * pixels).astype(np.uint8)) for pixels in drawn]
+    row = {file.place: number for number, file in enumerate(files)}
+    for number, file in enumerate(files):
+        if file.copy in ("near", "mirrored"):
+            image = NEAR["gamma 1.25"](images[number])
+            images[number] = TURNED["mirrored"](image) if file.copy == "mirrored" else jpeg(image, 50)
+    planted = sorted(
+        (*sorted((row[file.drawing], number)), file.copy) for number, file in enumerate(files) if file.copy
+    )
+    assert [(pair.a, pair.b, pair.kind) for pair in found_among(images)] == planted
+
+
+def test_even_pictures_are_copies_of_nothing():
+    even = [Image.new("L", (40, 40), grey) for grey in (0, 1, 128, 255)]
+    assert found_among([*even, HEADS[0]]) == []
+    assert found_among(even[:1]) == []
+
+
+def test_every_pair_at_the_threshold_is_found_in_blocks_of_any_size(monkeypatch: pytest.MonkeyPatch):
+    rng = np.random.default_rng(0)
+    coarse = rng.random((30, 16, 16))
+    # Ten further versions of each, closer to and further from it than the threshold.
+    smooth = np.concatenate([coarse + rng.uniform(0, 0.1) * rng.random((30, 16, 16)) for _ in range(10)])
+    means = np.kron(smooth, np.ones((4, 4))).astype(np.float32)
+    flat = means.reshape(len(means), -1).astype(np.float64)
+    correlation = np.corrcoef(flat)
+    expected = [(a, b) for a, b in combinations(range(len(means)), 2) if correlation[a, b] >= THRESHOLD]
+    assert len(expected) > 1000
+    for size in (2**26, 2**17):
+        monkeypatch.setattr(copies, "BLOCK_BYTES", size)
+        a, b = copies.candidates(means, THRESHOLD - copies.COARSE_MARGIN)
+        _, correlations = copies.best_orientations(means, a, b)
+        found = correlations >= THRESHOLD
+        assert list(zip(a[found].tolist(), b[found].tolist(), strict=True)) == expected
+        assert np.allclose(correlations[found], [correlation[edge] for edge in expected], atol=1e-5)
+
+
+def test_the_nearest_training_scan_is_the_best_of_all_in_all_orientations(monkeypatch: pytest.MonkeyPatch):
+    rng = np.random.default_rng(3)
+    train, test = rng.random((2, 12, 64, 64)).astype(np.float32)
+    train[5] = 0.5 * np.rot90(test[0]) + 20  # other contrast and brightness, turned
+    train[7] = test[1].T + 0.5 * rng.random((64, 64))
+    test[2] = 7  # even: correlates with nothing
+    lying = [np.rot90(way, turn, (1, 2)) for way in (train, train.swapaxes(1, 2)) for turn in range(4)]
+    every = [[np.corrcoef(a.ravel(), b.ravel())[0, 1] for way in lying for b in way] for a in np.delete(test, 2, 0)]
+    expected = np.insert(np.max(every, axis=1), 2, 0)
+    for size in (2**26, 2**18):
+        monkeypatch.setattr(copies, "BLOCK_BYTES", size)
+        nearest = copies.nearest_training(test, train)
+        assert nearest.dtype == np.float32
+        assert np.allclose(nearest, expected, atol=1e-5)
+    assert expected[0] == pytest.approx(1) and 0.8 < expected[1] < 0.95
+
+
+@pytest.mark.parametrize("size", [16, 50, 64, 100])
+def test_thumbnails_are_block_means_of_any_size(size: int):
+    pixels = np.random.default_rng(size).integers(0, 256, (3, size, size), dtype=np.uint8)
+    # A size that both divide is reached by repeating pixels, which leaves block means as they are.
+    repeated = np.kron(pixels, np.ones((64, 64))).reshape(3, 64, size, 64, size).mean(axis=(2, 4))
+    assert np.allclose(copies.thumbnails(pixels), repeated, atol=1e-3)
+    coloured = np.stack([pixels] * 3, axis=-1)
+    assert np.allclose(copies.thumbnails(coloured), repeated, atol=1e-3)
+
+
+def test_the_two_scans_least_alike_of_every_group_are_paired_the_most_doubtful_group_first():
+    one, two, three = HEADS[0], HEADS[1], HEADS[6]
+    images = [one, toned(lambda grey: 0.9 * grey)(one), two, turned(Image.Transpose.ROTATE_180)(two), three, one, two]
+    means = copies.thumbnails(np.stack([reading._fit(image, 224) for image in images]))
+    # The third group was joined by mistake.
+    weakest = copies.weakest_pairs(means, np.array([0, 0, 2, 2, 4, 4, 2]))
+    assert [(pair.a, pair.b) for pair in weakest[:1]] == [(4, 5)]
+    assert {(pair.a, pair.b, pair.kind) for pair in weakest[1:]} == {(0, 1, "near"), (2, 3, "half_turn")}
+    _, expected = copies.best_orientations(means, np.array([4]), np.array([5]))
+    assert weakest[0].correlation == pytest.approx(expected[0], abs=1e-5)
+    assert weakest[0].correlation < 0.95 < weakest[1].correlation <= 1
+
+
+def test_the_least_alike_are_found_among_more_scans_than_fit_at_once(monkeypatch):
+    means = np.kron(np.random.default_rng(0).random((40, 8, 8), dtype=np.float32), np.ones((8, 8), np.float32))
+    whole = copies.weakest_pairs(means, np.zeros(40, int))
+    monkeypatch.setattr(copies, "BLOCK_BYTES", 100_000)
+    assert copies.weakest_pairs(means, np.zeros(40, int)) == whole
+    pairs = np.array(list(combinations(range(40), 2)))
+    kinds, correlations = copies.best_orientations(means, *pairs.T)
+    lowest = correlations.argmin()
+    assert whole == [(*pairs[lowest], kinds[lowest], pytest.approx(correlations[lowest], abs=1e-5))]

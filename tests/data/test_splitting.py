@@ -1,0 +1,316 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tumorclip.data import split as splitting
+from tumorclip.errors import UserError
+
+POLICIES = ("drop_train", "drop_test", "keep", "drop_random")
+DEFAULTS = {
+    "protocol": "official",
+    "leaks": "drop_train",
+    "conflicts": "drop",
+    "copies": "all",
+    "blocks": 8,
+    "folds": None,
+    "fold": 1,
+    "validation_share": 0.2,
+    "test_share": 0.2,
+    "seed": 0,
+}
+
+
+@st.composite
+def tables(draw, published: bool | None = None):
+    """Random scans: groups of uneven sizes, some over classes, some over Training and Testing."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    count, labels = draw(st.integers(40, 200)), draw(st.integers(2, 4))
+    groups = rng.integers(draw(st.integers(20, 150)), size=count)
+    class_of_group = rng.integers(labels, size=150)
+    classes = class_of_group[groups]
+    strays = rng.random(count) < draw(st.sampled_from([0, 0.03]))
+    classes[strays] = rng.integers(labels, size=strays.sum())
+    first = np.array([np.flatnonzero(groups == group)[0] for group in groups])
+    if published is None:
+        published = draw(st.booleans())
+    alone = draw(st.sampled_from(["", "train"]))
+    official = np.where(rng.random(count) < 0.25, "test", "train") if published else np.full(count, alone)
+    return official, np.array(list("abcd"))[classes], first
+
+
+@st.composite
+def choices(draw):
+    """Random options, with all folds or none."""
+    return {
+        "protocol": draw(st.sampled_from(["official", "grouped", "blocked"])),
+        "leaks": draw(st.sampled_from(POLICIES)),
+        "conflicts": draw(st.sampled_from(["drop", "keep"])),
+        "copies": draw(st.sampled_from(["all", "one"])),
+        "folds": draw(st.sampled_from([None, 2, 3])),
+        "seed": draw(st.integers(0, 5)),
+    }
+
+
+def split(table, **options) -> splitting.Split:
+    official, classes, groups = table
+    paths = [f"{official[row]}/{classes[row]}/{row}.png" for row in range(len(classes))]
+    return splitting.split(paths, official, classes, groups, **DEFAULTS | options)
+
+
+def groups_in(table, result: splitting.Split, part: str) -> set[int]:
+    return set(table[2][result.parts == part].tolist())
+
+
+@settings(deadline=None, max_examples=300)
+@given(tables(), choices())
+def test_every_scan_is_placed_and_no_group_straddles(table, options: dict):
+    official, classes, groups = table
+    try:
+        result = split(table, **options)
+    except UserError as error:
+        assert "\n" not in str(error)
+        return
+    assert set(result.parts.tolist()) <= {"train", "val", "test", "dropped"} and len(result.parts) == len(official)
+    assert np.array_equal(result.parts == "dropped", result.reasons != "")
+    for part in ("train", "val", "test"):
+        assert set(classes[result.parts == part]) == set(classes)
+    train, val, test = (groups_in(table, result, part) for part in ("train", "val", "test"))
+    published = options["protocol"] == "official" and "test" in official
+    assert (result.protocol == "official") == published
+    assert not train & val
+    if not published or options["leaks"] in ("drop_train", "drop_test"):
+        assert not test & (train | val)
+    if published:
+        assert not np.any((result.parts == "test") & (official == "train"))
+        assert not np.any(np.isin(result.parts, ["train", "val"]) & (official == "test"))
+        if options["leaks"] != "drop_test":
+            assert np.array_equal(result.parts == "test", official == "test")
+    if options["conflicts"] == "drop":
+        assert not np.any(result.conflicting & (result.parts == "train"))
+    else:
+        assert "conflicting" not in result.reasons
+    if options["copies"] == "one":
+        assert len(train) == (result.parts == "train").sum()
+    else:
+        assert "repeated" not in result.reasons
+    again = split(table, **options)
+    assert all(np.array_equal(mine, other) for mine, other in zip(result, again, strict=True))
+
+
+@settings(deadline=None, max_examples=100)
+@given(tables(), choices(), st.integers(2, 4))
+def test_the_folds_divide_what_is_held_out(table, options: dict, folds: int):
+    """Every scan that is not dropped before is held out in exactly one fold, and no group in two."""
+    try:
+        results = [split(table, **options | {"folds": folds, "fold": fold}) for fold in range(1, folds + 1)]
+    except UserError:
+        return
+    official, classes, groups = table
+    part = "val" if results[0].protocol == "official" else "test"
+    held_out = np.stack([result.parts == part for result in results])
+    apart = np.isin(results[0].reasons, ["conflicting", "leaked", "at random"])
+    divided = ~apart & ~((results[0].protocol == "official") & (official == "test"))
+    assert np.array_equal(held_out.sum(axis=0), divided.astype(int))
+    for group in np.unique(groups[divided]):
+        assert held_out[:, divided & (groups == group)].any(axis=1).sum() == 1
+    if options["conflicts"] == "drop" and results[0].protocol != "blocked":
+        for name in np.unique(classes):
+            sizes = held_out[:, classes == name].sum(axis=1)
+            assert (
+                sizes.max() - sizes.min() <= np.unique(groups[divided & (classes == name)], return_counts=True)[1].max()
+            )
+
+
+@settings(deadline=None, max_examples=100)
+@given(tables(published=True), choices())
+def test_dropping_at_random_drops_as_many_of_each_class_as_dropping_what_is_leaked(table, options: dict):
+    options |= {"protocol": "official"}
+    try:
+        leaked = splitting.count(split(table, **options | {"leaks": "drop_train"}), table[1])
+        random = splitting.count(split(table, **options | {"leaks": "drop_random"}), table[1])
+    except UserError:
+        return
+    assert random["dropped_at_random"] == leaked["dropped_as_leaked"]
+    assert random["dropped_as_conflicting"] == leaked["dropped_as_conflicting"]
+    assert random["dropped_as_leaked"]["total"] == leaked["dropped_at_random"]["total"] == 0
+    if options["copies"] == "all":
+        assert random["train"]["total"] + random["val"]["total"] == leaked["train"]["total"] + leaked["val"]["total"]
+
+
+def test_dropping_at_random_follows_the_seed_and_spares_no_copy_for_being_one():
+    official = np.array((["train"] * 40 + ["test"] * 20) * 2)
+    table = (
+        official,
+        np.repeat(["a", "b"], 60),
+        np.concatenate([np.arange(40), np.arange(20)] * 2) + np.repeat([0, 50], 60),
+    )
+    drawn = [split(table, leaks="drop_random", seed=seed).reasons == "at random" for seed in range(20)]
+    assert all(chosen.sum() == 40 for chosen in drawn)
+    often = np.sum(drawn, axis=0)[official == "train"]
+    assert often.min() >= 2 and often.max() <= 18
+
+
+@settings(deadline=None, max_examples=100)
+@given(tables(), st.sampled_from(["grouped", "blocked"]), st.floats(0.1, 0.5), st.floats(0.1, 0.5))
+def test_class_shares_are_kept_as_well_as_units_allow(table, protocol, validation_share: float, test_share: float):
+    try:
+        result = split(table, protocol=protocol, validation_share=validation_share, test_share=test_share)
+    except UserError:
+        return
+    official, classes, groups = table
+    for name in set(classes):
+        mine = (classes == name) & (result.parts != "dropped")
+        largest = np.unique(groups[mine], return_counts=True)[1].max()
+        if protocol == "blocked":
+            largest += (
+                -(-(classes == name).sum() // DEFAULTS["blocks"]) + np.unique(groups, return_counts=True)[1].max()
+            )
+        test, val = (int((mine & (result.parts == part)).sum()) for part in ("test", "val"))
+        assert abs(test - test_share * mine.sum()) <= largest
+        assert abs(val - validation_share * (mine.sum() - test)) <= largest
+
+
+def numbered(train: int, test: int):
+    """One class of files numbered from 1 in either folder, in a shuffled order, no copies."""
+    official = np.array(["train"] * train + ["test"] * test)
+    numbers = np.concatenate([np.arange(1, train + 1), np.arange(1, test + 1)])
+    shuffled = np.random.default_rng(0).permutation(train + test)
+    official, numbers = official[shuffled], numbers[shuffled]
+    paths = [f"{folder}/a/a_{number}.jpg" for folder, number in zip(official, numbers, strict=True)]
+    return paths, official, np.full(train + test, "a"), np.arange(train + test), numbers
+
+
+def test_blocks_are_runs_of_numbers_side_by_side_in_both_folders():
+    paths, official, classes, groups, numbers = numbered(100, 20)
+    blocks = splitting.name_blocks(paths, official, classes, groups, 10)
+    assert np.bincount(blocks).tolist() == [12] * 10
+    assert np.array_equal(blocks[official == "train"], (numbers[official == "train"] - 1) // 10)
+    assert np.array_equal(blocks[official == "test"], (numbers[official == "test"] - 1) // 2)
+
+
+def test_a_group_of_copies_stands_where_its_first_file_does():
+    paths, official, classes, groups, numbers = numbered(100, 0)
+    groups = np.minimum(numbers, 101 - numbers)
+    blocks = splitting.name_blocks(paths, official, classes, groups, 5)
+    assert np.array_equal(blocks, (groups - 1) // 10)
+
+
+def test_a_block_is_never_divided():
+    paths, official, classes, groups, _ = numbered(100, 20)
+    names = np.where(np.arange(120) % 2, "a", "b")
+    result = splitting.split(paths, official, names, groups, **DEFAULTS | {"protocol": "blocked", "folds": 3})
+    blocks = splitting.name_blocks(paths, official, names, groups, DEFAULTS["blocks"])
+    assert all(len(set(result.parts[blocks == block])) == 1 for block in range(16))
+    assert set(result.parts) == {"train", "val", "test"}
+
+
+def singles(**counts: int):
+    classes = np.repeat(list(counts), list(counts.values()))
+    return np.full(len(classes), "train"), classes, np.arange(len(classes))
+
+
+def test_shares_are_exact_where_no_scan_has_a_copy():
+    result = split(singles(a=100, b=50), validation_share=0.1, test_share=0.2)
+    counts = splitting.count(result, singles(a=100, b=50)[1])
+    assert counts["test"] == {"total": 30, "a": 20, "b": 10}
+    assert counts["val"] == {"total": 12, "a": 8, "b": 4}
+
+
+def test_another_seed_holds_out_other_scans_and_one_class_does_not_disturb_another():
+    table = singles(a=100, b=50)
+    first, other = split(table, seed=0).parts, split(table, seed=1).parts
+    assert not np.array_equal(first, other)
+    fewer = split(singles(a=100, b=30), seed=0).parts
+    assert np.array_equal(first[:100], fewer[:100])
+
+
+#          0: clean   1, 2: copies, one in each folder   3: a copy in Testing of 4 and 5, of which 5 has another class
+OFFICIAL = np.array(["train", "train", "test", "test", "train", "train", *["train"] * 12, "test", "test"])
+CLASSES = np.array(["a", "a", "a", "a", "a", "b", *["a"] * 6, *["b"] * 6, "a", "b"])
+GROUPS = np.array([0, 1, 1, 3, 3, 3, *range(6, 20)])
+TABLE = OFFICIAL, CLASSES, GROUPS
+
+
+@pytest.mark.parametrize(
+    ("leaks", "dropped", "as_leaked", "tested"),
+    [("drop_train", [1, 4, 5], 1, 4), ("drop_test", [2, 3, 4, 5], 2, 2), ("keep", [4, 5], 0, 4)],
+)
+def test_each_policy_drops_its_own_side(leaks: str, dropped: list[int], as_leaked: int, tested: int):
+    result = split(TABLE, leaks=leaks)
+    assert np.flatnonzero(result.parts == "dropped").tolist() == dropped
+    assert np.flatnonzero(result.leaked).tolist() == [2, 3]
+    counts = splitting.count(result, CLASSES)
+    assert counts["dropped_as_conflicting"] == {"total": 2, "a": 1, "b": 1}
+    assert (counts["dropped_as_leaked"]["total"], counts["test"]["total"]) == (as_leaked, tested)
+    assert counts["leaked_test_scans"]["total"] == (0 if leaks == "drop_test" else 2)
+    assert np.flatnonzero(result.conflicting).tolist() == [3, 4, 5]
+
+
+def test_conflicting_scans_train_if_they_are_kept():
+    result = split(TABLE, leaks="keep", conflicts="keep")
+    assert "dropped" not in result.parts and np.flatnonzero(result.conflicting).tolist() == [3, 4, 5]
+
+
+def test_one_file_of_a_scan_trains_while_val_keeps_all():
+    classes, groups = np.repeat(["a", "b"], 30), np.arange(60) // 3
+    official = np.where(np.isin(groups, [0, 10]), "test", "train")
+    result = split((official, classes, groups), copies="one", validation_share=0.33)
+    counts = splitting.count(result, classes)
+    assert counts["val"] == {"total": 18, "a": 9, "b": 9} and counts["test"]["total"] == 6
+    assert counts["train"] == {"total": 12, "a": 6, "b": 6}
+    assert counts["dropped_as_repeated"] == {"total": 24, "a": 12, "b": 12}
+    assert all(np.flatnonzero(result.parts == "train") % 3 == 0)
+
+
+def leaky(class_name: str):
+    """Class `class_name` has nothing but copies between the two folders."""
+    official = np.array(["train", "test"] * 2 + ["train"] * 10 + ["test"] * 2)
+    other = "b" if class_name == "a" else "a"
+    return official, np.array([class_name] * 4 + [other] * 12), np.array([0, 0, 1, 1, *range(4, 16)])
+
+
+@pytest.mark.parametrize(
+    ("table", "options", "words"),
+    [
+        (leaky("a"), {"leaks": "drop_train"}, ["split.leaks: drop_train", "no train scan of a"]),
+        (leaky("b"), {"leaks": "drop_test"}, ["split.leaks: drop_test", "no test scan of b"]),
+        (singles(a=30, b=1), {}, ["class b has 1 scan to divide between train and test"]),
+        (
+            singles(a=30, b=5),
+            {"test_share": 0.05},
+            ["split.test_share 0.05 leaves no test scan of b", "5 scans", "0.2"],
+        ),
+        (singles(a=30, b=5), {"validation_share": 0.1}, ["split.validation_share 0.1 leaves no val scan of b"]),
+        (singles(a=30, b=5), {"validation_share": 0.95}, ["split.validation_share 0.95 leaves no training scan of b"]),
+        (singles(a=30, b=5), {"folds": 6}, ["class b has 5 groups of copies to divide", "split.folds: 6; lower"]),
+        (
+            singles(a=30, b=30),
+            {"protocol": "blocked", "blocks": 3, "folds": 4},
+            ["class a has 3 blocks of file names to divide", "split.folds: 4; lower split.folds or raise split.blocks"],
+        ),
+        (
+            singles(a=30, b=30),
+            {"protocol": "blocked", "blocks": 2},
+            ["class a has 15 scans to divide between train and val", "raise split.blocks"],
+        ),
+    ],
+)
+def test_a_class_left_without_scans_is_named_in_one_line(table, options: dict, words: list[str]):
+    with pytest.raises(UserError) as error:
+        split(table, **options)
+    assert all(word in str(error.value) for word in words) and "\n" not in str(error.value)
+
+
+def test_a_class_of_copies_of_one_scan_cannot_be_divided():
+    official, classes, groups = singles(a=10, b=4)
+    groups[classes == "b"] = 10
+    with pytest.raises(UserError, match="class b has 4 scans .* not two groups of copies"):
+        split((official, classes, groups))
+
+
+def test_a_group_larger_than_the_share_is_taken_where_all_are():
+    classes, groups = np.repeat(["a", "b"], 11), np.repeat([0, 5, 10, 11, 16, 21], [5, 5, 1] * 2)
+    official = np.where(np.isin(groups, [10, 21]), "test", "train")
+    result = split((official, classes, groups), validation_share=0.2)
+    assert splitting.count(result, classes)["val"] == {"total": 10, "a": 5, "b": 5}

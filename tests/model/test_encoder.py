@@ -1,0 +1,143 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import AutoModel, AutoProcessor, CLIPModel, VisionTextDualEncoderModel, pipeline
+
+from tumorclip.errors import ParamsError, UserError
+from tumorclip.model import builtin as tiny
+from tumorclip.model.encoder import Encoder, pick_device
+
+CAPTIONS = ["a brain with a glioma", "a healthy brain", "ein Gehirn, größer"]
+
+
+@pytest.mark.parametrize("build", tiny.BUILDERS.values(), ids=tiny.BUILDERS)
+def test_what_is_built_here_has_the_same_bytes_for_the_same_seed_and_others_for_another(tmp_path, build):
+    for name, seed in [("a", 1), ("b", 1), ("c", 2)]:
+        build(tmp_path / name, seed)
+    a, b, c = ((tmp_path / name / "model.safetensors").read_bytes() for name in "abc")
+    assert a == b != c
+
+
+def test_tiny_is_a_plain_hugging_face_directory(tiny_folder):
+    assert type(AutoModel.from_pretrained(tiny_folder)) is CLIPModel
+    ids = AutoProcessor.from_pretrained(tiny_folder).tokenizer(CAPTIONS)["input_ids"]
+    model = CLIPModel.from_pretrained(tiny_folder)
+    assert len({tuple(caption) for caption in ids}) == 3
+    assert max(max(caption) for caption in ids) == model.config.text_config.eos_token_id
+
+
+def test_tiny_conv_is_a_plain_hugging_face_directory(tmp_path):
+    tiny.build_convolutional(tmp_path, seed=0)
+    model, processor = AutoModel.from_pretrained(tmp_path), AutoProcessor.from_pretrained(tmp_path)
+    assert type(model) is VisionTextDualEncoderModel
+    inputs = processor(text=CAPTIONS, images=Image.new("RGB", (96, 96)), return_tensors="pt", padding=True)
+    assert model(**inputs).logits_per_image.shape == (1, 3)
+    # Over several processes batch statistics would differ from those of one.
+    assert not [module for module in model.modules() if "BatchNorm" in type(module).__name__]
+
+
+def test_every_byte_has_a_token_of_its_own(tiny_folder):
+    tokenizer = AutoProcessor.from_pretrained(tiny_folder).tokenizer
+    text = "größe 100 % ²"
+    back = tokenizer.decode(tokenizer(text)["input_ids"], skip_special_tokens=True)
+    assert back.replace(" ", "") == text.replace(" ", "")
+
+
+def test_embeddings_have_unit_length_and_do_not_depend_on_the_batch(encoder):
+    pixels = torch.randint(0, 256, (5, 1, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        together = encoder.encode_images(pixels)
+        alone = torch.cat([encoder.encode_images(pixels[place : place + 1]) for place in range(5)])
+    assert together.shape == (5, 64)
+    torch.testing.assert_close(together.norm(dim=1), torch.ones(5))
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
+
+
+def test_grey_is_colour_with_three_equal_channels(encoder):
+    grey = torch.randint(0, 256, (2, 1, 64, 64), dtype=torch.uint8)
+    with torch.inference_mode():
+        torch.testing.assert_close(encoder.encode_images(grey), encoder.encode_images(grey.repeat(1, 3, 1, 1)))
+
+
+def test_a_class_is_the_mean_direction_of_its_captions(encoder):
+    with torch.inference_mode():
+        classes = encoder.encode_classes([CAPTIONS[:2], CAPTIONS[2:]])
+        # Alone a caption is not padded; the mask must make that no difference.
+        parts = [encoder.encode_tokens(encoder.tokenize([caption]))[0] for caption in CAPTIONS]
+    mean = (parts[0] + parts[1]) / 2
+    torch.testing.assert_close(classes, torch.stack([mean / mean.norm(), parts[2]]), atol=1e-5, rtol=0)
+
+
+def test_a_caption_longer_than_the_model_allows_is_cut_off(encoder):
+    assert encoder.tokenize(["glioma " * 100])["input_ids"].shape == (1, tiny.MAX_TOKENS)
+
+
+def test_scores_agree_with_the_zero_shot_pipeline_of_transformers(tiny_folder, encoder):
+    """Square grey scans of the checkpoint's own size and one caption per class: within 1e-5 of probability."""
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 64, 64), dtype=np.uint8)
+    theirs = pipeline("zero-shot-image-classification", model=str(tiny_folder))
+    with torch.inference_mode():
+        classes = encoder.encode_classes([[caption] for caption in CAPTIONS])
+        ours = encoder.logits([torch.from_numpy(pixels)[:, None]], classes).softmax(dim=1)
+    for scan, row in zip(pixels, ours, strict=True):
+        answers = theirs(Image.fromarray(scan), candidate_labels=CAPTIONS, hypothesis_template="{}")
+        scores = {answer["label"]: answer["score"] for answer in answers}
+        assert row.tolist() == pytest.approx([scores[caption] for caption in CAPTIONS], abs=1e-5)
+
+
+def test_saving_and_loading_changes_nothing(encoder, tmp_path):
+    encoder.save(tmp_path / "copy")
+    again = Encoder.load(tmp_path / "copy", "cpu")
+    assert all(torch.equal(a, b) for a, b in zip(encoder.model.parameters(), again.model.parameters(), strict=True))
+    assert torch.equal(encoder.tokenize(CAPTIONS)["input_ids"], again.tokenize(CAPTIONS)["input_ids"])
+
+
+def damaged(source, target, change):
+    shutil.copytree(source, target)
+    change(target)
+    return target
+
+
+def without_a_weight(folder):
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(folder / "model.safetensors")
+    del weights["visual_projection.weight"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def of_another_family(folder):
+    config = json.loads((folder / "config.json").read_text()) | {"model_type": "bert"}
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (without_a_weight, "lacks 1 of its weights, such as visual_projection.weight"),
+        (of_another_family, "of type 'bert'; supported are: clip, siglip, vision-text-dual-encoder"),
+        (lambda folder: (folder / "config.json").unlink(), "has no config.json"),
+        (lambda folder: (folder / "config.json").write_text("{"), "no valid Hugging Face configuration"),
+        (lambda folder: (folder / "tokenizer.json").unlink(), "has none of tokenizer.json, vocab.json"),
+        (lambda folder: (folder / "model.safetensors").unlink(), "cannot be loaded"),
+        (lambda folder: (folder / "model.safetensors").write_bytes(b"\0" * 100), "cannot be loaded"),
+    ],
+)
+def test_a_damaged_checkpoint_is_named_in_one_line(tiny_folder, tmp_path, change, said):
+    folder = damaged(tiny_folder, tmp_path / "damaged", change)
+    with pytest.raises(UserError) as error:
+        Encoder.load(folder, "cpu")
+    assert said in str(error.value) and str(folder) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_devices():
+    assert pick_device("cpu") == torch.device("cpu")
+    assert pick_device("auto").type in ("cpu", "cuda", "mps")
+    missing = f"cuda:{torch.cuda.device_count()}"
+    with pytest.raises(ParamsError, match=f"train.device is '{missing}', but PyTorch finds"):
+        pick_device(missing)

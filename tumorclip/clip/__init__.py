@@ -1,1 +1,0 @@
-"""The dual encoder and how it learns."""

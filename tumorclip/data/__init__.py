@@ -1,0 +1,1 @@
+"""What comes in: scans, their copies, and how they are divided."""

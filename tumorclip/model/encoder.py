@@ -1,0 +1,176 @@
+"""One interface over CLIP-like dual encoders: scans and captions into one space, where classes are told apart."""
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors import SafetensorError
+from torch.nn import functional
+
+from tumorclip.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, ProcessorMixin
+
+# The `model_type` of a checkpoint's config.json. SigLIP 2 of a fixed resolution calls itself siglip too.
+SUPPORTED = ("clip", "siglip", "vision-text-dual-encoder")
+TOKENIZERS = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "tokenizer.model")
+
+
+class Encoder:
+    """A dual encoder on one device. All embeddings have unit length, float32, and the same dimension D.
+
+    A tower pools what it sees into features, which a projection then takes into the common space. In SigLIP the
+    features are the embeddings already: it has no projections.
+
+    Attributes:
+        model: the Hugging Face model; its parameters are what training changes.
+        image_size: side, in pixels, of the scans that the image tower takes.
+        has_projections: whether features and embeddings differ.
+    """
+
+    def __init__(self, model: "PreTrainedModel", processor: "ProcessorMixin", device: torch.device):
+        self.model = model.to(device).eval()
+        self.processor = processor
+        self.device = device
+        self.image_size: int = model.config.vision_config.image_size
+        self.has_projections = hasattr(model, "visual_projection")
+        image_processor = processor.image_processor
+        # Scans are bytes from 0 to 255; the checkpoint's mean and deviation are for 0 to 1.
+        self._mean = 255 * torch.tensor(image_processor.image_mean, device=device).view(1, 3, 1, 1)
+        self._deviation = 255 * torch.tensor(image_processor.image_std, device=device).view(1, 3, 1, 1)
+
+    @classmethod
+    def load(cls, folder: Path, device: torch.device | str) -> "Encoder":
+        """Load a Hugging Face directory; nothing is looked up on the network.
+
+        Raises:
+            UserError: the directory is incomplete or damaged, or its model is of an unsupported family.
+        """
+        from transformers import AutoModel, AutoProcessor
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
+        kind = _model_type(folder)
+        if kind not in SUPPORTED:
+            raise UserError(f"{folder} holds a model of type {kind!r}; supported are: {', '.join(SUPPORTED)}")
+        if not any((folder / name).exists() for name in TOKENIZERS):
+            # transformers would make up a tokenizer of two tokens, in silence.
+            raise UserError(f"{folder} has none of {', '.join(TOKENIZERS)}; the checkpoint is incomplete")
+        try:
+            model, report = AutoModel.from_pretrained(
+                folder, dtype=torch.float32, local_files_only=True, output_loading_info=True
+            )
+            processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
+        except Exception as error:  # transformers, safetensors and torch raise many kinds for a damaged file
+            reason = " ".join(str(error).split())[:300]
+            raise UserError(f"the checkpoint in {folder} cannot be loaded: {reason}") from error
+        if missing := sorted(report["missing_keys"]):
+            # transformers would leave these at random values, in silence.
+            raise UserError(f"the checkpoint in {folder} lacks {len(missing)} of its weights, such as {missing[0]}")
+        return cls(model, processor, torch.device(device))
+
+    def save(self, folder: Path) -> None:
+        """Write a directory that `AutoModel` and `AutoProcessor` load as it is."""
+        try:
+            self.model.save_pretrained(folder)
+        except SafetensorError as error:
+            if os.strerror(errno.ENOSPC) not in str(error):
+                raise
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from error
+        self.processor.save_pretrained(folder)
+
+    def weights_hash(self) -> str:
+        """SHA-256 over names and values of all weights."""
+        digest = hashlib.sha256()
+        for name, value in sorted(self.model.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(value.cpu().contiguous().view(-1).view(torch.uint8).numpy())
+        return digest.hexdigest()
+
+    def image_features(self, pixels: torch.Tensor) -> torch.Tensor:
+        """What the image tower pools of scans.
+
+        Args:
+            pixels: grey values from 0 to 255, any dtype, [B, 1, S, S], or colour, [B, 3, S, S];
+                S is `image_size`.
+
+        Returns:
+            [B, F], before the projection.
+        """
+        normalised = (pixels.float().expand(-1, 3, -1, -1) - self._mean) / self._deviation
+        return self.model.vision_model(pixel_values=normalised).pooler_output
+
+    def project_images(self, features: torch.Tensor) -> torch.Tensor:
+        """Embed what `image_features` gave: float32 [B, D]."""
+        embeddings = self.model.visual_projection(features) if self.has_projections else features
+        return functional.normalize(embeddings.float(), dim=-1)
+
+    def encode_images(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Embed scans, given as `image_features` takes them: float32 [B, D]."""
+        return self.project_images(self.image_features(pixels))
+
+    def tokenize(self, captions: list[str]) -> dict[str, torch.Tensor]:
+        """What the text tower takes, int64 [C, L] each; what exceeds the model's length is cut off."""
+        length = self.model.config.text_config.max_position_embeddings
+        # SigLIP was trained with captions padded to their full length and reads the padding (Zhai et al. 2023).
+        whole = self.model.config.model_type == "siglip"
+        tokens = self.processor.tokenizer(
+            captions, padding="max_length" if whole else True, truncation=True, max_length=length, return_tensors="pt"
+        )
+        names = ("input_ids",) if whole else ("input_ids", "attention_mask")
+        return {name: tokens[name].to(self.device) for name in names}
+
+    def text_features(self, tokens: dict[str, torch.Tensor]) -> torch.Tensor:
+        """What the text tower pools of the C captions that `tokenize` gave: [C, F], before the projection."""
+        return self.model.text_model(**tokens).pooler_output
+
+    def project_texts(self, features: torch.Tensor) -> torch.Tensor:
+        """Embed what `text_features` gave: float32 [C, D]."""
+        embeddings = self.model.text_projection(features) if self.has_projections else features
+        return functional.normalize(embeddings.float(), dim=-1)
+
+    def encode_tokens(self, tokens: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Embed the C captions that `tokenize` gave: float32 [C, D]."""
+        return self.project_texts(self.text_features(tokens))
+
+    def encode_classes(self, captions: list[list[str]]) -> torch.Tensor:
+        """Embed each of K classes as the mean direction of its captions: float32 [K, D]."""
+        embeddings = self.encode_tokens(self.tokenize([caption for of_class in captions for caption in of_class]))
+        means = [part.mean(dim=0) for part in embeddings.split([len(of_class) for of_class in captions])]
+        return functional.normalize(torch.stack(means), dim=-1)
+
+    @property
+    def logit_scale(self) -> torch.Tensor:
+        """The learned factor from cosine similarities to logits: float32 scalar."""
+        return self.model.logit_scale.squeeze().exp()
+
+    @torch.inference_mode()
+    def logits(self, batches: Iterable[torch.Tensor], class_embeddings: torch.Tensor) -> torch.Tensor:
+        """Score scans against classes, as CLIP's zero-shot classification does.
+
+        SigLIP's bias is left out: it is the same for all classes, and softmax does not see it.
+
+        Args:
+            batches: N scans in all, as `image_features` takes them, on the encoder's device.
+            class_embeddings: float32 [K, D].
+
+        Returns:
+            float32 [N, K] on the CPU; softmax over K gives probabilities.
+        """
+        parts = [self.logit_scale * self.encode_images(batch) @ class_embeddings.T for batch in batches]
+        return torch.cat(parts).cpu()
+
+
+def _model_type(folder: Path) -> str:
+    try:
+        return json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
+    except FileNotFoundError:
+        raise UserError(f"{folder} has no config.json, so it is no Hugging Face checkpoint") from None
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{folder}/config.json is no valid Hugging Face configuration") from None

@@ -1,1 +1,0 @@
-"""Where scans come from and what is known about them."""

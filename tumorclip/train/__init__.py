@@ -1,0 +1,1 @@
+"""How the dual encoder learns."""

@@ -1,0 +1,52 @@
+"""A stage that several processes carry out."""
+
+import contextlib
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+
+from tumorclip.errors import REASON, ParamsError, UserError
+from tumorclip.lifetime import die_with_parent
+
+GRACE = 20  # seconds that the processes have to end when they are told to
+
+
+def needed(launcher: str) -> bool:
+    """Whether this process still has to start those that do the work."""
+    return bool(launcher.strip()) and REASON not in os.environ and "RANK" not in os.environ
+
+
+def run(launcher: str, module: str) -> None:
+    """Run `launcher -m module` to its end; environment variables in `launcher` are filled in.
+
+    Raises:
+        ParamsError: there is no such program.
+        UserError: a process failed.
+    """
+    with tempfile.NamedTemporaryFile("r", encoding="utf-8") as reason:
+        # One thread per process is also what torchrun sets, with a warning.
+        env = {"OMP_NUM_THREADS": "1"} | os.environ | {REASON: reason.name}
+        try:
+            command = [*shlex.split(os.path.expandvars(launcher)), "-m", module]
+            child = subprocess.Popen(command, env=env, preexec_fn=die_with_parent)
+        except ValueError as error:
+            raise ParamsError(f"machine.launcher is {launcher!r}, which is no command: {error}") from None
+        except (FileNotFoundError, PermissionError):
+            raise ParamsError(
+                f"machine.launcher starts {command[0]!r}, which is no program on the path; correct it, or empty it"
+            ) from None
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        try:
+            status = child.wait()
+        finally:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                if child.poll() is None:
+                    child.terminate()
+                    child.wait(GRACE)
+            if child.poll() is None:
+                child.kill()
+        if status:
+            raise UserError(reason.read() or f"what machine.launcher started ended with status {status}; see above")
