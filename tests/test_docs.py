@@ -20,6 +20,7 @@ from tumorclip.params import Params
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "benchmarks/README.md", *sorted((ROOT / "docs").glob("*.md"))]
+EXTENDING = ROOT / "docs/extending.md"
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 PARAMS = YAML(typ="safe").load(ROOT / "params.yaml")
 STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
@@ -85,7 +86,9 @@ def commands(text: str) -> list[list[str]]:
 
 
 def all_commands(program: str) -> list[list[str]]:
-    return [command for page in PAGES for command in commands(page.read_text("utf-8")) if command[0] == program]
+    """The commands of all pages but docs/extending.md, whose commands are run on what its diffs add."""
+    pages = [page for page in PAGES if page != EXTENDING]
+    return [command for page in pages for command in commands(page.read_text("utf-8")) if command[0] == program]
 
 
 def settings(words: list[str]) -> list[dict[str, str]]:
@@ -95,9 +98,8 @@ def settings(words: list[str]) -> list[dict[str, str]]:
 
 
 def diffs() -> list[Diff]:
-    page = (ROOT / "docs/extending.md").read_text("utf-8")
     found = []
-    for part in re.split(r"^## ", page, flags=re.MULTILINE)[1:]:
+    for part in re.split(r"^## ", EXTENDING.read_text("utf-8"), flags=re.MULTILINE)[1:]:
         blocks = FENCE.findall(part)
         for (kind, text), (_, below) in zip(blocks, [*blocks[1:], ("", "")], strict=True):
             if kind == "diff":
