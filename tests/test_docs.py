@@ -113,7 +113,7 @@ def test_the_readme_is_for_a_person_in_a_hurry():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_number_is_left_to_be_filled_in(name):
-    assert not re.findall("@@.*?@@", (ROOT / name).read_text("utf-8"))
+    assert not re.findall("@@[A-Z_]+@@", (ROOT / name).read_text("utf-8"))
 
 
 @pytest.mark.parametrize("name", NAMES)
