@@ -7,105 +7,78 @@ On several devices: machine.launcher: torchrun --standalone --nproc-per-node 2
 """
 
 import hashlib
-import json
 import time
 from importlib.metadata import version
 
 import numpy as np
 import torch
 
-import stages as common
+import stages
 from tumorclip.device import pick_device
-from tumorclip.files import read_csv, read_json, whole_folder, write_csv, write_json
+from tumorclip.files import read_json, whole_folder, write_json
 from tumorclip.lifetime import stop_with_parent
 from tumorclip.model.encoder import Encoder
-from tumorclip.model.pixels import Scans
 from tumorclip.params import Params
-from tumorclip.train import launcher as launching
-from tumorclip.train import resume as resuming
+from tumorclip.tables import Splits
+from tumorclip.train import launcher
 from tumorclip.train.distributed import Processes, peak_memory_mb
-from tumorclip.train.loop import History, Settings, fine_tune, uses_bf16
-
-LIBRARIES = ("torch", "transformers", "numpy")
+from tumorclip.train.inputs import TrainingData
+from tumorclip.train.loop import Trainer
+from tumorclip.train.resume import States
 
 
 def main(params: Params) -> None:
     stop_with_parent()
-    if launching.needed(params.machine.launcher):
-        launching.run(params.machine.launcher, "stages.train")
+    if launcher.needed(params.machine.launcher):
+        launcher.run(params.machine.launcher, "stages.train", output=stages.METRICS / "timing.json")
         return
     processes = Processes(torch.device(pick_device(params.train.device, "train.device")))
     torch.use_deterministic_algorithms(True, warn_only=True)
-    encoder = Encoder.load(common.PRETRAINED, processes.device)
-    # Test scans are not even loaded: nothing that is decided here may depend on them.
-    rows = [row for row in read_csv(common.SPLITS) if row["split"] in ("train", "val")]
-    pixels = np.load(common.SCANS / "pixels.npy", mmap_mode="r")
-    scans = Scans(pixels, [int(row["row"]) for row in rows], encoder.image_size, processes.device)
-    labels = torch.tensor([params.class_names.index(row["class"]) for row in rows])
-    train, validation = (
-        torch.tensor([place for place, row in enumerate(rows) if row["split"] == name]) for name in ("train", "val")
-    )
-    settings = Settings(**params.train.model_dump(exclude={"device"}))
-
-    cache, data = common.repository_root() / ".cache", (scans.hash(), encoder.weights_hash())
-    is_bf16 = uses_bf16(settings.precision, encoder.model, processes.device)
-    views = (settings.horizontal_flip, settings.rotation, settings.translation, settings.scale, is_bf16)
-    whole = resuming.fingerprint(*data, params.train, params.classes, rows, processes.device.type)
-    states = None
-    if processes.rank == 0:
-        states = resuming.States(cache / "training" / whole, params.machine.save_interval)
-
+    encoder = Encoder.load(stages.PRETRAINED, processes.device)
+    splits = Splits.read(stages.SPLITS)
+    pixels = np.load(stages.SCANS / "pixels.npy", mmap_mode="r")
+    data = TrainingData.select(splits, pixels, params.classes, encoder)
+    cache = stages.repository_root() / ".cache"
     start = time.perf_counter()
-    history = fine_tune(
-        encoder,
-        scans,
-        labels,
-        train,
-        validation,
-        list(params.classes.values()),
-        settings,
-        processes,
-        states,
-        cache / "features" / resuming.fingerprint(*data, views, processes.device.type),
-    )
-    seconds = time.perf_counter() - start
-    if processes.rank == 0:
-        _write(params, encoder, history, rows)
-        steps = len(history.steps) - states.resumed_after
-        images_per_second = steps / len(history.steps) * len(history.epochs) * len(train) / seconds
-        memory = peak_memory_mb(processes.device)
-        timing = {"seconds": seconds, "images_per_second": images_per_second, "peak_memory_mb": memory}
-        write_json(common.METRICS / "timing.json", {"train": timing})
+    trainer = Trainer(encoder, data, params.train, processes, cache / "features")
+    is_first = processes.rank == 0
+    states = States(cache / "training" / trainer.fingerprint, params.machine.save_interval) if is_first else None
+    history = trainer.fit(states)
+    if is_first:
+        seconds = time.perf_counter() - start
+        _write(trainer, params, splits, seconds)
         states.finish()
         best = history.summary()
         print(
-            f"train: {len(train)} scans, {len(history.epochs)} epochs on {processes.device} in {seconds:.0f} s "
-            f"({images_per_second:.0f} images/s, {memory:.0f} MB); best epoch {history.best_epoch}: "
-            f"validation accuracy {best['val_accuracy']:.4f}, loss {best['val_loss']:.4f}"
+            f"train: {len(data.train)} scans, {len(history.epochs)} epochs on {processes.device} in {seconds:.0f} s; "
+            f"best epoch {history.best_epoch}: validation accuracy {best['val_accuracy']:.4f}, "
+            f"loss {best['val_loss']:.4f}"
         )
     processes.end()
 
 
-def _write(params: Params, encoder: Encoder, history: History, rows: list[dict[str, str]]) -> None:
-    with whole_folder(common.FINETUNED) as folder:
-        encoder.save(folder)
-        write_json(folder / "tumorclip.json", _provenance(params, rows, history))
-    write_json(common.METRICS / "train.json", history.summary())
-    write_csv(common.PLOTS / "steps.csv", ["step", "loss", "learning_rate"], history.steps)
-
-
-def _provenance(params: Params, rows: list[dict[str, str]], history: History) -> dict:
-    """What a reader of the weights alone must know; without commit or time, which the run-cache would make stale."""
-    return {
-        "classes": params.classes,
-        "checkpoint": read_json(common.PRETRAINED / "checkpoint.json"),
-        "train": params.train.model_dump(),
-        "temperature": history.temperature,
-        "wise_ft_alpha": history.wise_ft_alpha,
-        "splits_sha256": hashlib.sha256(json.dumps(rows).encode()).hexdigest(),
-        "versions": {name: version(name) for name in LIBRARIES},
-    }
+def _write(trainer: Trainer, params: Params, splits: Splits, seconds: float) -> None:
+    trained_on = splits.take(np.isin(splits.split, ["train", "val"]))
+    history = trainer.history
+    with whole_folder(stages.FINETUNED) as folder:
+        trainer.encoder.save(folder)
+        # Without commit and time, which would go stale in DVC's run-cache.
+        provenance = {
+            "classes": params.classes,
+            "checkpoint": read_json(stages.PRETRAINED / "checkpoint.json"),
+            "train": params.train.model_dump(),
+            "temperature": history.temperature,
+            "wise_ft_alpha": history.wise_ft_alpha,
+            "splits_sha256": hashlib.sha256(trained_on.text().encode()).hexdigest(),
+            "versions": {name: version(name) for name in ("torch", "transformers", "numpy")},
+        }
+        write_json(folder / "tumorclip.json", provenance)
+    write_json(stages.METRICS / "train.json", history.summary())
+    history.step_table().write(stages.PLOTS / "steps.csv")
+    rate = trainer.images_trained / seconds
+    timing = {"seconds": seconds, "images_per_second": rate, "peak_memory_mb": peak_memory_mb(trainer.device)}
+    write_json(stages.METRICS / "timing.json", {"train": timing})
 
 
 if __name__ == "__main__":
-    common.run(main)
+    stages.run(main)

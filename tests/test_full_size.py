@@ -10,7 +10,7 @@ from servers.hub import Hub
 from servers.loopback import Answer
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
-from tumorclip.model import builtin as tiny
+from tumorclip.model import builtin
 from tumorclip.model.encoder import Encoder
 
 NAME = "openai/clip-vit-base-patch32"
@@ -19,7 +19,7 @@ NAME = "openai/clip-vit-base-patch32"
 @pytest.fixture
 def hub(tmp_path, project):
     """Random weights in half precision and a byte vocabulary; files, names and keys otherwise as in that repository."""
-    tiny.build(tmp_path / "tiny", seed=0)
+    builtin.build(tmp_path / "tiny", seed=0)
     vocabulary = CLIPTokenizer.from_pretrained(tmp_path / "tiny").get_vocab()
     config = CLIPConfig()
     # As that repository has it: the end of a caption is found as the highest token id.

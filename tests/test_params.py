@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -91,6 +93,10 @@ def test_the_last_fold_is_allowed_and_the_one_behind_it_is_not(tmp_path):
         ("copy_threshold: 0.98 ", "copy_threshold: 1.1 ", "verify.copy_threshold is 1.1; it must be less than"),
         ("local_threshold: 0.9 ", "local_threshold: 0 ", "verify.local_threshold is 0; it must be greater than 0"),
         ("min_overlap: 0.5 ", "min_overlap: 1.1 ", "verify.min_overlap is 1.1; it must be less than"),
+        ("device: auto ", "device: cuda:01 ", "train.device is 'cuda:01'; it must be auto, cpu, cuda, cuda:N or mps"),
+        ("device: auto ", "device: cuda:99999999999999999999 ", "train.device is 'cuda:99999999999999999999'; it must"),
+        ("device: auto ", "device: cuda:\u0663 ", "train.device is 'cuda:\u0663'; it must be auto, cpu, cuda, cuda:N or"),
+        ("device: cpu ", "device: cuda:01 ", "verify.device is 'cuda:01'; it must be auto, cpu, cuda, cuda:N or mps"),
         ("device: cpu ", "device: gpu ", "verify.device is 'gpu'; it must be auto, cpu, cuda, cuda:N or mps"),
         ("colour: false ", "colour: 1 ", "verify.colour is 1; it must be a valid boolean"),
         ("negative_class: notumor ", "negative_class: healthy ", "evaluate.negative_class is 'healthy', which is no"),
@@ -111,8 +117,8 @@ def test_a_wrong_value_ends_in_one_line_that_names_key_value_and_what_is_allowed
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"tune": "projection", "layer_decay": 0.7}, "layer_decay has no layers to act on where tune is projection"),
-        ({"tune": "lora", "layer_decay": 0.7}, "layer_decay does not act on lora's additions"),
+        ({"tune": "projection", "layer_decay": 0.7}, "layer_decay has no meaning for tune projection; set it to 1"),
+        ({"tune": "lora", "layer_decay": 0.7}, "layer_decay has no meaning for tune lora; set it to 1"),
         ({"objective": "sigmoid", "label_smoothing": 0.1}, "label_smoothing has no meaning for sigmoid"),
     ],
 )
@@ -124,6 +130,16 @@ def test_values_that_do_not_go_together_are_refused_in_one_line(tmp_path, change
         load(tmp_path / "params.yaml")
     assert f"train: {said}" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu", "mps", "cuda", "cuda:0", "cuda:10", "cuda:999"])
+def test_every_device_that_may_be_is_allowed(tmp_path, device):
+    assert load(changed(tmp_path, "device: auto ", f"device: {device} ")).train.device == device
+
+
+def test_parameters_are_checked_without_pytorch():
+    program = "import sys, tumorclip.params; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT).returncode == 0
 
 
 def test_a_missing_and_an_empty_file_are_named(tmp_path):

@@ -6,10 +6,10 @@ from tumorclip.errors import ParamsError
 def pick_device(name: str, key: str) -> str:
     """The device called `name`, as PyTorch writes it; `auto` is the first GPU, else the CPU.
 
-    Only for `cpu` does it work without importing PyTorch.
+    For `cpu` PyTorch is not imported.
 
     Args:
-        name: auto, cpu, cuda, cuda:N or mps.
+        name: auto, cpu, cuda, cuda:N or mps, as params.py has checked it.
         key: the parameter that it stands under, for the message.
 
     Raises:
@@ -19,12 +19,12 @@ def pick_device(name: str, key: str) -> str:
         return name
     import torch
 
-    mps = torch.backends.mps.is_available()
+    has_mps = torch.backends.mps.is_available()
     if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
+        return "cuda" if torch.cuda.is_available() else "mps" if has_mps else "cpu"
     kind, _, index = name.partition(":")
-    count = {"cuda": torch.cuda.device_count(), "mps": int(mps)}[kind]
+    count = int(has_mps) if kind == "mps" else torch.cuda.device_count()
     if int(index or 0) >= count:
         found = f"{count} of that kind" if count else "none of that kind"
         raise ParamsError(f"{key} is {name!r}, but PyTorch finds {found} on this machine; use auto or cpu")
-    return f"{kind}:{int(index)}" if index else kind
+    return name

@@ -8,12 +8,13 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from tumorclip.choices import LOSSES, TUNING
 from tumorclip.errors import ParamsError
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
-Device = Annotated[str, StringConstraints(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")]
+Device = Annotated[str, StringConstraints(pattern=r"^(auto|cpu|cuda(:(0|[1-9][0-9]{0,2}))?|mps)$")]
 
 
 class Section(BaseModel):
@@ -84,9 +85,9 @@ class Lora(Section):
 
 
 class Train(Section):
-    objective: Literal["caption", "multi_positive", "in_batch", "sigmoid"]
+    objective: Literal[tuple(LOSSES)]
     captions: Literal["random", "mean"]
-    tune: Literal["full", "vision", "projection", "lora"]
+    tune: Literal[tuple(TUNING)]
     lora: Lora
     views: Annotated[int, Field(ge=1, le=100)]
     epochs: Annotated[int, Field(ge=1)]
@@ -114,14 +115,12 @@ class Train(Section):
 
     @model_validator(mode="after")
     def _go_together(self) -> "Train":
-        if self.tune == "projection" and self.layer_decay < 1:
+        if self.layer_decay < 1 and not TUNING[self.tune].layer_decay:
+            raise ValueError(f"layer_decay has no meaning for tune {self.tune}; set it to 1, or take full or vision")
+        if self.label_smoothing and not LOSSES[self.objective].label_smoothing:
             raise ValueError(
-                "layer_decay has no layers to act on where tune is projection; set it to 1, or take full or vision"
+                f"label_smoothing has no meaning for {self.objective}; set it to 0, or take another objective"
             )
-        if self.tune == "lora" and self.layer_decay < 1:
-            raise ValueError("layer_decay does not act on lora's additions; set it to 1, or take full or vision")
-        if self.objective == "sigmoid" and self.label_smoothing:
-            raise ValueError("label_smoothing has no meaning for sigmoid; set it to 0, or take another objective")
         if self.accumulation > self.batch_size:
             raise ValueError(
                 f"accumulation is {self.accumulation}, but a batch has only {self.batch_size} scans to divide; lower it"

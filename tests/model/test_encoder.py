@@ -1,20 +1,27 @@
 import json
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from families import FAMILIES as BUILD
 from PIL import Image
 from transformers import AutoModel, AutoProcessor, CLIPModel, VisionTextDualEncoderModel, pipeline
 
+from tumorclip.device import pick_device
 from tumorclip.errors import ParamsError, UserError
-from tumorclip.model import builtin as tiny
-from tumorclip.model.encoder import Encoder, pick_device
+from tumorclip.model import builtin
+from tumorclip.model.encoder import Encoder
+from tumorclip.model.families import FAMILIES
 
+ROOT = Path(__file__).parents[2]
 CAPTIONS = ["a brain with a glioma", "a healthy brain", "ein Gehirn, größer"]
 
 
-@pytest.mark.parametrize("build", tiny.BUILDERS.values(), ids=tiny.BUILDERS)
+@pytest.mark.parametrize("build", builtin.BUILDERS.values(), ids=builtin.BUILDERS)
 def test_what_is_built_here_has_the_same_bytes_for_the_same_seed_and_others_for_another(tmp_path, build):
     for name, seed in [("a", 1), ("b", 1), ("c", 2)]:
         build(tmp_path / name, seed)
@@ -31,7 +38,7 @@ def test_tiny_is_a_plain_hugging_face_directory(tiny_folder):
 
 
 def test_tiny_conv_is_a_plain_hugging_face_directory(tmp_path):
-    tiny.build_convolutional(tmp_path, seed=0)
+    builtin.build_convolutional(tmp_path, seed=0)
     model, processor = AutoModel.from_pretrained(tmp_path), AutoProcessor.from_pretrained(tmp_path)
     assert type(model) is VisionTextDualEncoderModel
     inputs = processor(text=CAPTIONS, images=Image.new("RGB", (96, 96)), return_tensors="pt", padding=True)
@@ -73,7 +80,7 @@ def test_a_class_is_the_mean_direction_of_its_captions(encoder):
 
 
 def test_a_caption_longer_than_the_model_allows_is_cut_off(encoder):
-    assert encoder.tokenize(["glioma " * 100])["input_ids"].shape == (1, tiny.MAX_TOKENS)
+    assert encoder.tokenize(["glioma " * 100])["input_ids"].shape == (1, builtin.MAX_TOKENS)
 
 
 def test_scores_agree_with_the_zero_shot_pipeline_of_transformers(tiny_folder, encoder):
@@ -121,7 +128,7 @@ def of_another_family(folder):
         (without_a_weight, "lacks 1 of its weights, such as visual_projection.weight"),
         (of_another_family, "of type 'bert'; supported are: clip, siglip, vision-text-dual-encoder"),
         (lambda folder: (folder / "config.json").unlink(), "has no config.json"),
-        (lambda folder: (folder / "config.json").write_text("{"), "no valid Hugging Face configuration"),
+        (lambda folder: (folder / "config.json").write_text("{"), "not a valid Hugging Face configuration"),
         (lambda folder: (folder / "tokenizer.json").unlink(), "has none of tokenizer.json, vocab.json"),
         (lambda folder: (folder / "model.safetensors").unlink(), "cannot be loaded"),
         (lambda folder: (folder / "model.safetensors").write_bytes(b"\0" * 100), "cannot be loaded"),
@@ -135,9 +142,100 @@ def test_a_damaged_checkpoint_is_named_in_one_line(tiny_folder, tmp_path, change
     assert "\n" not in str(error.value)
 
 
+def with_auto_map(name, section=None):
+    def change(folder):
+        content = json.loads((folder / name).read_text())
+        (content[section] if section else content)["auto_map"] = {
+            "AutoConfig": "own_code.Own",
+            "AutoModel": "own_code.Own",
+            "AutoProcessor": "own_code.Own",
+            "AutoTokenizer": ["own_code.Own", None],
+        }
+        (folder / name).write_text(json.dumps(content))
+        (folder / "own_code.py").write_text("raise SystemExit('the code of a checkpoint was run')")
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("name", "section"),
+    [
+        ("config.json", None),
+        ("config.json", "vision_config"),
+        ("processor_config.json", None),
+        ("processor_config.json", "image_processor"),
+        ("tokenizer_config.json", None),
+    ],
+)
+def test_code_of_a_checkpoint_is_refused_in_one_line_and_never_asked_about(tiny_folder, tmp_path, name, section):
+    folder = damaged(tiny_folder, tmp_path / "own", with_auto_map(name, section))
+    program = f"""
+import sys
+from pathlib import Path
+from tumorclip.errors import UserError
+from tumorclip.model.encoder import Encoder
+try:
+    Encoder.load(Path({str(folder)!r}), "cpu")
+except UserError as error:
+    sys.exit(str(error))
+"""
+    done = subprocess.run([sys.executable, "-c", program], input="y\n", capture_output=True, text=True, cwd=ROOT)
+    line = f"{folder / name} asks to run code that comes with the checkpoint (auto_map), which is never done"
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr.splitlines() == [f"{line}; take a checkpoint without auto_map"]
+
+
+class Harmful:
+    def __init__(self, file):
+        self.file = file
+
+    def __reduce__(self):
+        return open, (str(self.file), "w")
+
+
+def test_a_pickle_with_more_than_weights_is_not_opened(tiny_folder, tmp_path):
+    folder = shutil.copytree(tiny_folder, tmp_path / "pickled")
+    (folder / "model.safetensors").unlink()
+    torch.save({"logit_scale": Harmful(tmp_path / "written")}, folder / "pytorch_model.bin")
+    with pytest.raises(UserError) as error:
+        Encoder.load(folder, "cpu")
+    assert not (tmp_path / "written").exists()
+    assert str(error.value) == (
+        f"the weights in {folder} are a pickle that is damaged or holds more than weights, so it is not opened; "
+        "take a checkpoint with model.safetensors"
+    )
+
+
+def test_the_hash_tells_weights_configuration_and_image_processor_apart(tiny_folder):
+    hashes = []
+    for change in (
+        lambda _: None,
+        lambda encoder: encoder.model.logit_scale.data.add_(1e-3),
+        lambda encoder: setattr(encoder.model.config.vision_config, "hidden_act", "relu"),
+        lambda encoder: setattr(encoder.processor.image_processor, "image_mean", [0.1, 0.2, 0.3]),
+    ):
+        encoder = Encoder.load(tiny_folder, "cpu")
+        change(encoder)
+        hashes.append(encoder.hash())
+    assert len(set(hashes)) == 4
+    assert Encoder.load(tiny_folder, "cpu").hash() == hashes[0]
+
+
+@pytest.mark.parametrize("name", BUILD)
+def test_a_family_has_what_its_row_says(tmp_path, name):
+    BUILD[name](tmp_path / name)
+    encoder = Encoder.load(tmp_path / name, "cpu")
+    assert encoder.family is FAMILIES[encoder.model.config.model_type]
+    assert hasattr(encoder.model, "visual_projection") == encoder.family.projections
+    assert hasattr(encoder.model, "text_projection") == encoder.family.projections
+    assert hasattr(encoder.model, "logit_bias") == encoder.family.logit_bias
+    lengths = {encoder.tokenize(captions)["input_ids"].shape[1] for captions in (CAPTIONS, CAPTIONS[1:2])}
+    assert len(lengths) == (1 if encoder.family.padding == "max_length" else 2)
+
+
 def test_devices():
-    assert pick_device("cpu") == torch.device("cpu")
-    assert pick_device("auto").type in ("cpu", "cuda", "mps")
+    assert pick_device("cpu", "train.device") == "cpu"
+    assert pick_device("auto", "train.device") in ("cpu", "cuda", "mps")
     missing = f"cuda:{torch.cuda.device_count()}"
-    with pytest.raises(ParamsError, match=f"train.device is '{missing}', but PyTorch finds"):
-        pick_device(missing)
+    with pytest.raises(ParamsError, match=f"verify.device is '{missing}', but PyTorch finds"):
+        pick_device(missing, "verify.device")

@@ -1,20 +1,20 @@
 """What training may look at: the training and validation scans, and nothing of the test."""
 
-import csv
 import hashlib
 import os
-import random
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from stages import FINETUNED, METRICS, PLOTS, PRETRAINED, SCANS, SPLITS
-from tumorclip.files import write_json
-from tumorclip.model import builtin as tiny
+from tumorclip.files import read_json, write_json
+from tumorclip.model import builtin
+from tumorclip.tables import Splits, Steps
 
 ROOT = Path(__file__).parents[2]
 CLASSES = ("glioma", "meningioma", "notumor", "pituitary")
@@ -33,38 +33,35 @@ def folder(tmp_path_factory) -> Path:
     pixels = np.random.default_rng(0).integers(0, 100, (48, 64, 64))
     (folder / SCANS).mkdir(parents=True)
     np.save(folder / SCANS / "pixels.npy", (pixels + 40 * np.repeat(range(4), 12)[:, None, None]).astype(np.uint8))
-    rows = [
-        {"row": row, "path": f"{row}.png", "class": CLASSES[row // 12], "group": row, "pixel_hash": f"{row:032x}"}
-        | {"split": SPLIT_OF[row % 12], "leaked": 0}
-        for row in range(48)
-    ]
-    write(folder, rows)
-    tiny.build(folder / PRETRAINED, seed=0)
+    rows = np.arange(48)
+    splits = Splits(
+        path=np.array([f"{row}.png" for row in rows]),
+        class_name=np.array(CLASSES)[rows // 12],
+        pixel_hash=np.array([f"{row:032x}" for row in rows]),
+        group=rows,
+        split=np.array(SPLIT_OF)[rows % 12],
+        reason=np.full(48, ""),
+        leaked=rows < 0,
+    )
+    splits.write(folder / SPLITS)
+    builtin.build(folder / PRETRAINED, seed=0)
     write_json(folder / PRETRAINED / "checkpoint.json", {"name": "tiny", "revision": None})
     train(folder)
     return folder
 
 
-def write(folder: Path, rows: list[dict]) -> None:
-    with (folder / SPLITS).open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def read(folder: Path) -> list[dict]:
-    with (folder / SPLITS).open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def train(folder: Path) -> None:
-    done = subprocess.run(
+def run(folder: Path) -> subprocess.CompletedProcess:
+    return subprocess.run(
         [sys.executable, "-m", "stages.train"],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
     )
+
+
+def train(folder: Path) -> None:
+    done = run(folder)
     assert done.returncode == 0, done.stderr
 
 
@@ -79,22 +76,58 @@ def again(folder: Path, tmp_path: Path) -> Path:
 
 
 def test_shuffled_test_labels_change_no_byte_of_the_model_or_its_metrics(folder: Path, again: Path):
-    rows = read(again)
-    test = [row for row in rows if row["split"] == "test"]
-    labels = [row["class"] for row in test]
-    random.Random(0).shuffle(labels)
-    assert labels != [row["class"] for row in test]
-    for row, label in zip(test, labels, strict=True):
-        row |= {"class": label, "leaked": "1", "group": "0"}
-    write(again, rows)
+    splits = Splits.read(again / SPLITS)
+    test = splits.split == "test"
+    labels = splits.class_name.copy()
+    labels[test] = np.random.default_rng(0).permutation(labels[test])
+    assert (labels != splits.class_name).any()
+    replace(splits, class_name=labels, group=np.where(test, 0, splits.group), leaked=test).write(again / SPLITS)
     train(again)
     assert len(digests(folder)) > 5
     assert digests(again) == digests(folder)
 
 
 def test_one_changed_training_label_changes_the_model(folder: Path, again: Path):
-    rows = read(again)
-    next(row for row in rows if row["split"] == "train")["class"] = "pituitary"
-    write(again, rows)
+    splits = Splits.read(again / SPLITS)
+    labels = splits.class_name.copy()
+    labels[np.flatnonzero(splits.split == "train")[0]] = "pituitary"
+    replace(splits, class_name=labels).write(again / SPLITS)
     train(again)
     assert digests(again)["model.safetensors"] != digests(folder)["model.safetensors"]
+    assert described(again)["splits_sha256"] != described(folder)["splits_sha256"]
+
+
+def described(folder: Path) -> dict:
+    return read_json(folder / FINETUNED / "tumorclip.json")
+
+
+def test_the_tuned_folder_says_what_it_is_made_of(folder: Path):
+    told = described(folder)
+    assert told["checkpoint"] == {"name": "tiny", "revision": None}
+    assert list(told["classes"]) == list(CLASSES) and told["train"]["epochs"] == 2
+    assert told["temperature"] == read_json(folder / METRICS / "train.json")["temperature"]
+    splits = Splits.read(folder / SPLITS)
+    rows = splits.take(splits.split != "test").text()
+    assert told["splits_sha256"] == hashlib.sha256(rows.encode()).hexdigest()
+    assert set(told["versions"]) == {"torch", "transformers", "numpy"}
+
+
+def test_the_loss_of_every_step_is_written_with_its_running_mean(folder: Path):
+    steps = Steps.read(folder / PLOTS / "steps.csv")
+    train = read_json(folder / METRICS / "train.json")
+    assert steps.step.tolist() == list(range(1, train["steps"] + 1))
+    assert (steps.loss > 0).all() and (steps.learning_rate <= 1e-3).all()
+    np.testing.assert_allclose(steps.mean_loss, steps.loss)  # of so few steps each is its own mean
+    assert read_json(folder / METRICS / "timing.json")["train"]["images_per_second"] > 0
+
+
+@pytest.mark.parametrize("device", ["cuda:01", "cuda:99999999999999999999", "cuda:\u0663", "cuda:-1"])
+def test_a_device_that_cannot_be_is_one_line_and_status_2(again: Path, device: str):
+    text = (again / "params.yaml").read_text()
+    section, rest = text.split("\ntrain:", 1)
+    (again / "params.yaml").write_text(f"{section}\ntrain:{rest.replace('device: cpu', f'device: {device!r}', 1)}")
+    done = run(again)
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        f"error: params.yaml: train.device is {device!r}; it must be auto, cpu, cuda, cuda:N or mps"
+    ]

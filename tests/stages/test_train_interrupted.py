@@ -77,7 +77,7 @@ def test_a_state_that_belongs_to_something_else_is_not_taken_up(training, change
         set_params(training, "train", learning_rate=2e-3)
     elif change == "labels":
         text = (training / SPLITS).read_text()
-        (training / SPLITS).write_text(text.replace("\n0,glioma,", "\n0,notumor,"))
+        (training / SPLITS).write_text(text.replace("\n0.png,glioma,", "\n0.png,notumor,"))
         assert (training / SPLITS).read_text() != text
     else:
         for name in ("stages", "tumorclip"):  # the working training comes before PYTHONPATH

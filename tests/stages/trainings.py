@@ -14,8 +14,9 @@ import numpy as np
 from ruamel.yaml import YAML
 
 from stages import FINETUNED, METRICS, PLOTS, PRETRAINED, SCANS, SPLITS
-from tumorclip.files import write_csv, write_json
-from tumorclip.model import builtin as tiny
+from tumorclip.files import write_json
+from tumorclip.model import builtin
+from tumorclip.tables import Splits
 
 ROOT = Path(__file__).parents[2]
 CLASSES = ("glioma", "meningioma", "notumor", "pituitary")
@@ -32,12 +33,19 @@ def prepare(folder: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 100, (160, 64, 64))
     (folder / SCANS).mkdir(parents=True)
     np.save(folder / SCANS / "pixels.npy", (pixels + 40 * (np.arange(160) % 4)[:, None, None]).astype(np.uint8))
-    rows = [
-        {"row": row, "class": CLASSES[row % 4], "group": row, "split": "val" if row >= 128 else "train"}
-        for row in range(160)
-    ]
-    write_csv(folder / SPLITS, list(rows[0]), rows)
-    tiny.build(folder / PRETRAINED, seed=0)
+    names = np.array(CLASSES)[np.arange(160) % 4]
+    rows = np.arange(160)
+    splits = Splits(
+        path=np.array([f"{row}.png" for row in rows]),
+        class_name=names,
+        pixel_hash=np.array([f"{row:032x}" for row in rows]),
+        group=rows,
+        split=np.where(rows >= 128, "val", "train"),
+        reason=np.full(160, ""),
+        leaked=rows < 0,
+    )
+    splits.write(folder / SPLITS)
+    builtin.build(folder / PRETRAINED, seed=0)
     write_json(folder / PRETRAINED / "checkpoint.json", {"name": "tiny", "revision": None})
 
 

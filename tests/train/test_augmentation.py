@@ -2,7 +2,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from tumorclip.train.augmentation import apply_affine, draw_affine
+from tumorclip.train.augmentation import Augmentation
 
 NOTHING = {"horizontal_flip": 0.0, "rotation": 0.0, "translation": 0.0, "scale": 0.0}
 
@@ -12,7 +12,8 @@ def scans(count: int = 64, side: int = 32) -> torch.Tensor:
 
 
 def moved(pixels: torch.Tensor, seed: int = 0, **settings) -> torch.Tensor:
-    return apply_affine(pixels, draw_affine(len(pixels), torch.Generator().manual_seed(seed), **(NOTHING | settings)))
+    augmentation = Augmentation(**(NOTHING | settings))
+    return augmentation.apply(pixels, augmentation.draw(len(pixels), torch.Generator().manual_seed(seed)))
 
 
 def spot(row: int, column: int, side: int = 33) -> torch.Tensor:

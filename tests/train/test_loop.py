@@ -1,46 +1,48 @@
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
 from families import FAMILIES
 
+from tumorclip.choices import TUNING
 from tumorclip.errors import UserError
 from tumorclip.model.encoder import Encoder
-from tumorclip.model.pixels import Scans
-from tumorclip.train import loop as training
-from tumorclip.train import trainable as tuning
-from tumorclip.train.loop import Settings, fine_tune, learning_rate_factor, uses_bf16
-from tumorclip.train.losses import OBJECTIVES
+from tumorclip.model.pixels import Pixels
+from tumorclip.params import Train
+from tumorclip.train import loop
+from tumorclip.train.captions import Captions
+from tumorclip.train.inputs import TrainingData
+from tumorclip.train.loop import Trainer, learning_rate_factor
+from tumorclip.train.weights import interpolate
 
-SETTINGS = Settings(
-    objective="caption",
-    captions="random",
-    tune="full",
-    lora={"rank": 4, "alpha": 8, "targets": ["q_proj", "k_proj", "v_proj"]},
-    views=2,
-    epochs=3,
-    patience=None,
-    batch_size=16,
-    accumulation=1,
-    learning_rate=1e-3,
-    layer_decay=1.0,
-    weight_decay=0.05,
-    warmup_ratio=0.1,
-    max_gradient_norm=None,
-    max_logit_scale=100.0,
-    label_smoothing=0.0,
-    balance="none",
-    ema=None,
-    wise_ft=False,
-    horizontal_flip=0.0,
-    rotation=5.0,
-    translation=0.05,
-    scale=0.05,
-    precision="auto",
-    compile=False,
-    seed=0,
-)
+CONFIG = {
+    "objective": "caption",
+    "captions": "random",
+    "tune": "full",
+    "lora": {"rank": 4, "alpha": 8, "targets": ["q_proj", "k_proj", "v_proj"]},
+    "views": 2,
+    "epochs": 3,
+    "patience": None,
+    "batch_size": 16,
+    "accumulation": 1,
+    "learning_rate": 1e-3,
+    "layer_decay": 1.0,
+    "weight_decay": 0.05,
+    "warmup_ratio": 0.1,
+    "max_gradient_norm": None,
+    "max_logit_scale": 100.0,
+    "label_smoothing": 0.0,
+    "balance": "none",
+    "ema": None,
+    "wise_ft": False,
+    "horizontal_flip": 0.0,
+    "rotation": 5.0,
+    "translation": 0.05,
+    "scale": 0.05,
+    "precision": "auto",
+    "compile": False,
+    "device": "cpu",
+    "seed": 0,
+}
 CAPTIONS = [["a bright scan", "bright"], ["a dark scan"]]
 TRAIN, VALIDATION = torch.arange(60), torch.arange(60, 80)
 
@@ -52,19 +54,22 @@ def scans(count: int = 80):
     return (noise + 150 * (1 - labels).view(-1, 1, 1)).to(torch.uint8).numpy(), labels
 
 
-def tuned(encoder, pixels=None, labels=None, features=None, resident=True, **changes):
+def trainer(encoder, pixels=None, labels=None, resident=True, processes=None, cache=None, **changes) -> Trainer:
     drawn = scans()
-    pixels, labels = drawn[0] if pixels is None else pixels, drawn[1] if labels is None else labels
-    return fine_tune(
-        encoder,
-        Scans(pixels, np.arange(80), encoder.image_size, encoder.device, resident),
-        labels,
+    data = TrainingData(
+        Pixels(
+            drawn[0] if pixels is None else pixels, np.arange(80), encoder.image_size, encoder.device, resident=resident
+        ),
+        drawn[1] if labels is None else labels,
         TRAIN,
         VALIDATION,
-        CAPTIONS,
-        dataclasses.replace(SETTINGS, **changes),
-        feature_folder=features,
+        Captions(CAPTIONS),
     )
+    return Trainer(encoder, data, Train(**(CONFIG | changes)), processes, cache)
+
+
+def tuned(encoder, *args, **changes):
+    return trainer(encoder, *args, **changes).fit()
 
 
 def weights(encoder) -> dict[str, torch.Tensor]:
@@ -73,20 +78,6 @@ def weights(encoder) -> dict[str, torch.Tensor]:
 
 def changed(before: dict, after: dict) -> set[str]:
     return {name for name in before if not torch.equal(before[name], after[name])}
-
-
-@pytest.fixture(scope="session")
-def family(tmp_path_factory):
-    """Gives a fresh encoder of a family by its name."""
-    folders = {}
-
-    def load(name: str) -> Encoder:
-        if name not in folders:
-            folders[name] = tmp_path_factory.mktemp(name)
-            FAMILIES[name](folders[name])
-        return Encoder.load(folders[name], "cpu")
-
-    return load
 
 
 @pytest.mark.parametrize("objective", ["caption", "multi_positive", "in_batch"])
@@ -105,14 +96,6 @@ def test_bf16_learns_and_leaves_fp32_weights(encoder):
     }
 
 
-def test_auto_takes_bf16_on_a_cpu_only_if_that_pays(encoder):
-    fast = torch.cpu.get_capabilities().get("avx512_bf16", False)
-    cpu = torch.device("cpu")
-    assert not uses_bf16("auto", encoder.model, cpu)
-    assert uses_bf16("auto", torch.nn.Linear(1000, 1000), cpu) == fast
-    assert uses_bf16("bf16", encoder.model, cpu) and not uses_bf16("fp32", torch.nn.Linear(1000, 1000), cpu)
-
-
 def test_sigmoid_learns_with_its_bias(family):
     encoder = family("siglip")
     before = weights(encoder)
@@ -121,19 +104,19 @@ def test_sigmoid_learns_with_its_bias(family):
     assert "logit_bias" in changed(before, weights(encoder))
 
 
-@pytest.mark.parametrize("tune", ["full", "vision", "projection", "lora"])
+@pytest.mark.parametrize("tune", TUNING)
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_family_is_tuned_in_every_way_and_saved_as_a_plain_checkpoint(family, tmp_path, name, tune):
     encoder = family(name)
     others = {"dual": ["query", "value"], "tiny_conv": ["pwconv1"]}
     targets = ["q_proj", "v_proj", *others.get(name, [])]
-    changes = {"lora": SETTINGS.lora | {"targets": targets}}
+    changes = {"lora": CONFIG["lora"] | {"targets": targets}}
     if name == "siglip" and tune == "projection":
         with pytest.raises(UserError, match="this checkpoint has no projections; take vision, lora or full"):
             tuned(encoder, tune=tune)
         return
     before, kind = weights(encoder), type(encoder.model)
-    history = tuned(encoder, features=tmp_path / "features/a", tune=tune, epochs=6, **changes)
+    history = tuned(encoder, cache=tmp_path, tune=tune, epochs=6, **changes)
     assert history.epochs[-1]["val_loss"] < history.epochs[0]["train_loss"]
     assert weights(encoder).keys() == before.keys()
     moved = changed(before, weights(encoder))
@@ -148,7 +131,7 @@ def test_every_family_is_tuned_in_every_way_and_saved_as_a_plain_checkpoint(fami
     assert type(again.model) is kind
     assert not changed(weights(encoder), weights(again))
     pixels = scans()[0]
-    batch = Scans(pixels, range(4), encoder.image_size, encoder.device).take(torch.arange(4))
+    batch = Pixels(pixels, range(4), encoder.image_size, encoder.device).take(torch.arange(4))
     with torch.inference_mode():
         torch.testing.assert_close(encoder.encode_images(batch), again.encode_images(batch), atol=1e-6, rtol=0)
 
@@ -204,8 +187,9 @@ def test_no_other_scan_is_looked_at(tiny_folder):
             labels[60:] = 1 - labels[60:]
         encoder = Encoder.load(tiny_folder, "cpu")
         rows = torch.arange(40)
-        drawn = Scans(pixels, np.arange(80), 64, encoder.device)
-        histories.append(fine_tune(encoder, drawn, labels, rows, rows + 20, CAPTIONS, SETTINGS))
+        drawn = Pixels(pixels, np.arange(80), 64, encoder.device)
+        data = TrainingData(drawn, labels, rows, rows + 20, Captions(CAPTIONS))
+        histories.append(Trainer(encoder, data, Train(**CONFIG)).fit())
     assert histories[0] == histories[1]
 
 
@@ -220,13 +204,12 @@ def test_parts_of_a_batch_add_up_to_the_batch(tiny_folder):
 def test_weights_and_sampler_balance_the_classes(encoder):
     labels = torch.tensor([0] * 54 + [1] * 6 + [0, 1] * 10)
     pixels = scans()[0]
-    order = training._order(TRAIN, torch.tensor([1.0] * 54 + [9.0] * 6), SETTINGS_SAMPLER, 1)
-    assert 0.3 < labels[order].float().mean() < 0.7
+    sampled = torch.cat(trainer(encoder, pixels, labels, balance="sampler")._batches(1))
+    assert len(sampled) == 60 and 0.3 < labels[sampled].float().mean() < 0.7
+    weights = trainer(encoder, pixels, labels).data.weights
+    assert weights[TRAIN].mean() == pytest.approx(1) and weights[:54].sum() == pytest.approx(weights[54:60].sum())
     histories = [tuned(encoder, pixels, labels, balance=balance, epochs=1) for balance in ("none", "weights")]
     assert histories[0].steps[0] != histories[1].steps[0]
-
-
-SETTINGS_SAMPLER = dataclasses.replace(SETTINGS, balance="sampler")
 
 
 def test_patience_ends_early(encoder):
@@ -250,39 +233,6 @@ def test_gradients_are_shortened(encoder):
     assert max((after[name] - before[name]).abs().max().item() for name in before) < 1e-4
 
 
-def test_lower_layers_learn_slower(encoder):
-    tuning.choose(encoder, "full", "caption", {})
-    names = {id(parameter): name for name, parameter in encoder.model.named_parameters()}
-    peaks = {
-        names[id(parameter)]: group["peak"]
-        for group in tuning.parameter_groups(encoder.model, 1.0, 0.1, 0.5)
-        for parameter in group["params"]
-    }
-    assert len(peaks) == len(names)
-    assert peaks["visual_projection.weight"] == peaks["logit_scale"] == 1
-    assert peaks["vision_model.post_layernorm.weight"] == 1
-    assert peaks["vision_model.encoder.layers.3.mlp.fc1.weight"] == 0.5
-    assert peaks["vision_model.encoder.layers.0.mlp.fc1.weight"] == 0.5**4
-    assert peaks["vision_model.embeddings.patch_embedding.weight"] == 0.5**5
-    assert peaks["text_model.encoder.layers.0.mlp.fc1.weight"] == 0.5
-    assert peaks["text_model.embeddings.token_embedding.weight"] == 0.5**2
-
-
-def test_only_matrices_decay(encoder):
-    for group in tuning.parameter_groups(encoder.model, 1.0, 0.1, 1.0):
-        assert all((parameter.ndim >= 2) == (group["weight_decay"] > 0) for parameter in group["params"])
-
-
-def test_the_moving_average_is_that_of_the_formula():
-    mean, now = {"a": torch.zeros(1)}, {"a": torch.ones(1)}
-    expected = 0.0
-    for step in range(50):
-        tuning.average(mean, now, 0.9, step)
-        decay = min(0.9, (1 + step) / (10 + step))
-        expected = decay * expected + (1 - decay)
-        assert mean["a"].item() == pytest.approx(expected, rel=1e-5)
-
-
 def test_ema_validates_and_keeps_the_average(tiny_folder):
     plain, averaged = (Encoder.load(tiny_folder, "cpu") for _ in range(2))
     one, other = tuned(plain, epochs=2), tuned(averaged, epochs=2, ema=0.99)
@@ -299,45 +249,16 @@ def test_wise_ft_leaves_a_point_between_before_and_after(tiny_folder, tune):
     tuned(plain, tune=tune)
     history = tuned(mixed, tune=tune, wise_ft=True)
     alpha, after, between = history.wise_ft_alpha, weights(plain), weights(mixed)
-    assert alpha in training.ALPHAS
+    assert alpha in loop.ALPHAS
     for name in before:
         torch.testing.assert_close(between[name], before[name] + alpha * (after[name] - before[name]))
     # No other share validates better.
     losses = {}
-    for share in training.ALPHAS:
-        tuning.interpolate(before, after, share, mixed.model.state_dict())
+    for share in loop.ALPHAS:
+        interpolate(before, after, share, mixed.model.state_dict())
         losses[share] = validation_loss(mixed)
-    tuning.interpolate(before, after, alpha, mixed.model.state_dict())
+    interpolate(before, after, alpha, mixed.model.state_dict())
     assert validation_loss(mixed) <= min(losses.values()) + 1e-6 or alpha == 1
-
-
-def test_features_are_computed_once_and_a_lost_view_again(tiny_folder, tmp_path):
-    folder = tmp_path / "features/key"
-    one = tuned(Encoder.load(tiny_folder, "cpu"), features=folder, tune="projection", views=3)
-    files = sorted(folder.iterdir())
-    assert [path.name for path in files] == ["view-0.npy", "view-1.npy", "view-2.npy"]
-    written = [path.stat().st_mtime_ns for path in files]
-    files[1].unlink()
-    other = tuned(Encoder.load(tiny_folder, "cpu"), features=folder, tune="projection", views=3, seed=0)
-    assert one == other
-    assert [path.stat().st_mtime_ns == time for path, time in zip(files, written, strict=True)] == [True, False, True]
-
-
-def test_only_the_newest_features_stay(tiny_folder, tmp_path):
-    for number in range(6):
-        tuned(Encoder.load(tiny_folder, "cpu"), features=tmp_path / f"features/{number}", tune="projection", epochs=1)
-    assert {path.name for path in (tmp_path / "features").iterdir() if path.is_dir()} == {"2", "3", "4", "5"}
-
-
-def test_the_first_view_is_the_scan_itself_and_validation_sees_no_other(tiny_folder, tmp_path):
-    encoder = Encoder.load(tiny_folder, "cpu")
-    tuned(encoder, features=tmp_path / "features/a", tune="projection", epochs=1)
-    untouched = Encoder.load(tiny_folder, "cpu")
-    with torch.inference_mode():
-        expected = untouched.image_features(torch.from_numpy(scans()[0])[:, None])
-    first, second = (np.load(tmp_path / f"features/a/view-{view}.npy") for view in (0, 1))
-    torch.testing.assert_close(torch.from_numpy(first), expected, atol=1e-5, rtol=0)
-    assert not np.allclose(first, second, atol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -347,8 +268,13 @@ def test_the_first_view_is_the_scan_itself_and_validation_sees_no_other(tiny_fol
         ("tiny", {"objective": "sigmoid"}, "this checkpoint has no logit bias; only SigLIP ones have"),
         (
             "dual",
-            {"tune": "lora", "lora": SETTINGS.lora | {"targets": ["query"]}},
+            {"tune": "lora", "lora": CONFIG["lora"] | {"targets": ["query"]}},
             "train.lora.targets is query, but in this checkpoint the linear layers of the image tower",
+        ),
+        (
+            "tiny",
+            {"tune": "lora", "lora": CONFIG["lora"] | {"rank": 10_000_000_000}},
+            "train.lora.rank is 10000000000, but no layer of train.lora.targets has a rank above 128; lower it",
         ),
         ("tiny_conv", {"tune": "lora"}, "the image tower are called pwconv1, pwconv2, those of the text tower fc1"),
     ],
@@ -364,7 +290,19 @@ def test_a_loss_that_is_no_number_stops_training_at_once_and_names_the_step(enco
     with torch.no_grad():
         encoder.model.visual_projection.weight.fill_(float("nan"))
     with pytest.raises(UserError, match="loss is nan at step 1; lower train.learning_rate"):
-        tuned(encoder, tune=tune, features=tmp_path / "features/a")
+        tuned(encoder, tune=tune, cache=tmp_path)
+
+
+def test_a_model_that_cannot_be_compiled_is_not_reported_as_too_large(encoder, monkeypatch):
+    import torch._inductor.config as inductor
+
+    # Where no C++ compiler is installed. Nothing is taken from the cache of what was compiled before.
+    monkeypatch.setattr(inductor.cpp, "cxx", ("no-such-compiler",))
+    monkeypatch.setattr(inductor, "force_disable_caches", True)
+    with pytest.raises(UserError, match="train.compile is true, but PyTorch cannot compile the model here") as error:
+        tuned(encoder, compile=True)
+    assert "install a C++ compiler such as g++, or set train.compile to false" in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_too_little_memory_names_the_ways_out(encoder):
@@ -385,25 +323,3 @@ def test_the_learning_rate_rises_and_falls():
     assert factors[10] == 1 and factors[55] == pytest.approx(0.5) and factors[100] == pytest.approx(0)
     assert all(a > b for a, b in zip(factors[10:], factors[11:], strict=False))
     assert learning_rate_factor(1, 1, 0.9) >= 0
-
-
-@pytest.mark.parametrize("objective", OBJECTIVES)
-def test_each_needed_caption_is_encoded_once(objective):
-    labels, counts = torch.tensor([0, 0, 1, 2, 2, 2]), torch.tensor([3, 1, 2])
-    first = counts.cumsum(0) - counts
-    settings = dataclasses.replace(SETTINGS, objective=objective)
-    seen = set()
-    for seed in range(30):
-        captions, of_class, of_scan = training._draw_captions(
-            labels, first, counts, settings, torch.Generator().manual_seed(seed)
-        )
-        assert len(set(captions.tolist())) == len(captions)
-        owner = torch.tensor([0, 0, 0, 1, 2, 2])[captions]
-        assert (owner[of_class.argmax(dim=1)] == torch.arange(3)).all()
-        if of_scan is not None:
-            assert (owner[of_scan] == labels).all()
-        seen |= set(captions.tolist())
-    assert seen == set(range(6))
-    mean = dataclasses.replace(settings, captions="mean")
-    captions, of_class, of_scan = training._draw_captions(labels, first, counts, mean, torch.Generator())
-    assert of_scan is None and of_class.sum(dim=1).tolist() == counts.tolist() and len(captions) == 6

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import pickle
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,33 +14,32 @@ from safetensors import SafetensorError
 from torch.nn import functional
 
 from tumorclip.errors import UserError
+from tumorclip.model.families import FAMILIES, Family
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, ProcessorMixin
 
-# The `model_type` of a checkpoint's config.json. SigLIP 2 of a fixed resolution calls itself siglip too.
-SUPPORTED = ("clip", "siglip", "vision-text-dual-encoder")
 TOKENIZERS = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "tokenizer.model")
 
 
 class Encoder:
     """A dual encoder on one device. All embeddings have unit length, float32, and the same dimension D.
 
-    A tower pools what it sees into features, which a projection then takes into the common space. In SigLIP the
-    features are the embeddings already: it has no projections.
+    A tower pools what it sees into features, which a projection then takes into the common space. Where a family has
+    no projections, the features are the embeddings.
 
     Attributes:
         model: the Hugging Face model; its parameters are what training changes.
+        family: what sets its family apart.
         image_size: side, in pixels, of the scans that the image tower takes.
-        has_projections: whether features and embeddings differ.
     """
 
     def __init__(self, model: "PreTrainedModel", processor: "ProcessorMixin", device: torch.device):
         self.model = model.to(device).eval()
         self.processor = processor
         self.device = device
+        self.family: Family = FAMILIES[model.config.model_type]
         self.image_size: int = model.config.vision_config.image_size
-        self.has_projections = hasattr(model, "visual_projection")
         image_processor = processor.image_processor
         # Scans are bytes from 0 to 255; the checkpoint's mean and deviation are for 0 to 1.
         self._mean = 255 * torch.tensor(image_processor.image_mean, device=device).view(1, 3, 1, 1)
@@ -47,26 +47,25 @@ class Encoder:
 
     @classmethod
     def load(cls, folder: Path, device: torch.device | str) -> "Encoder":
-        """Load a Hugging Face directory; nothing is looked up on the network.
+        """Load a Hugging Face directory. Nothing is looked up on the network, and no code of the directory is run.
 
         Raises:
-            UserError: the directory is incomplete or damaged, or its model is of an unsupported family.
+            UserError: the directory is incomplete or damaged, needs code of its own, or holds an unsupported family.
         """
         from transformers import AutoModel, AutoProcessor
         from transformers.utils import logging
 
         logging.disable_progress_bar()
-        kind = _model_type(folder)
-        if kind not in SUPPORTED:
-            raise UserError(f"{folder} holds a model of type {kind!r}; supported are: {', '.join(SUPPORTED)}")
-        if not any((folder / name).exists() for name in TOKENIZERS):
-            # transformers would make up a tokenizer of two tokens, in silence.
-            raise UserError(f"{folder} has none of {', '.join(TOKENIZERS)}; the checkpoint is incomplete")
+        _check(folder)
+        safely = {"local_files_only": True, "trust_remote_code": False}
         try:
-            model, report = AutoModel.from_pretrained(
-                folder, dtype=torch.float32, local_files_only=True, output_loading_info=True
-            )
-            processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
+            model, report = AutoModel.from_pretrained(folder, dtype=torch.float32, output_loading_info=True, **safely)
+            processor = AutoProcessor.from_pretrained(folder, **safely)
+        except pickle.UnpicklingError as error:
+            raise UserError(
+                f"the weights in {folder} are a pickle that is damaged or holds more than weights, so it is not opened; "
+                "take a checkpoint with model.safetensors"
+            ) from error
         except Exception as error:  # transformers, safetensors and torch raise many kinds for a damaged file
             reason = " ".join(str(error).split())[:300]
             raise UserError(f"the checkpoint in {folder} cannot be loaded: {reason}") from error
@@ -85,9 +84,10 @@ class Encoder:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from error
         self.processor.save_pretrained(folder)
 
-    def weights_hash(self) -> str:
-        """SHA-256 over names and values of all weights."""
-        digest = hashlib.sha256()
+    def hash(self) -> str:
+        """SHA-256 over configuration, image processor, and names and values of all weights."""
+        digest = hashlib.sha256(self.model.config.to_json_string().encode())
+        digest.update(self.processor.image_processor.to_json_string().encode())
         for name, value in sorted(self.model.state_dict().items()):
             digest.update(name.encode())
             digest.update(value.cpu().contiguous().view(-1).view(torch.uint8).numpy())
@@ -108,7 +108,7 @@ class Encoder:
 
     def project_images(self, features: torch.Tensor) -> torch.Tensor:
         """Embed what `image_features` gave: float32 [B, D]."""
-        embeddings = self.model.visual_projection(features) if self.has_projections else features
+        embeddings = self.model.visual_projection(features) if self.family.projections else features
         return functional.normalize(embeddings.float(), dim=-1)
 
     def encode_images(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -118,12 +118,10 @@ class Encoder:
     def tokenize(self, captions: list[str]) -> dict[str, torch.Tensor]:
         """What the text tower takes, int64 [C, L] each; what exceeds the model's length is cut off."""
         length = self.model.config.text_config.max_position_embeddings
-        # SigLIP was trained with captions padded to their full length and reads the padding (Zhai et al. 2023).
-        whole = self.model.config.model_type == "siglip"
         tokens = self.processor.tokenizer(
-            captions, padding="max_length" if whole else True, truncation=True, max_length=length, return_tensors="pt"
+            captions, padding=self.family.padding, truncation=True, max_length=length, return_tensors="pt"
         )
-        names = ("input_ids",) if whole else ("input_ids", "attention_mask")
+        names = ("input_ids", "attention_mask") if self.family.attention_mask else ("input_ids",)
         return {name: tokens[name].to(self.device) for name in names}
 
     def text_features(self, tokens: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -132,7 +130,7 @@ class Encoder:
 
     def project_texts(self, features: torch.Tensor) -> torch.Tensor:
         """Embed what `text_features` gave: float32 [C, D]."""
-        embeddings = self.model.text_projection(features) if self.has_projections else features
+        embeddings = self.model.text_projection(features) if self.family.projections else features
         return functional.normalize(embeddings.float(), dim=-1)
 
     def encode_tokens(self, tokens: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -149,6 +147,13 @@ class Encoder:
     def logit_scale(self) -> torch.Tensor:
         """The learned factor from cosine similarities to logits: float32 scalar."""
         return self.model.logit_scale.squeeze().exp()
+
+    @property
+    def logit_bias(self) -> torch.Tensor:
+        """What the sigmoid loss adds to logits: float32 scalar; 0 where the family has none."""
+        if self.family.logit_bias:
+            return self.model.logit_bias.squeeze()
+        return torch.zeros((), device=self.device)
 
     @torch.inference_mode()
     def logits(self, batches: Iterable[torch.Tensor], class_embeddings: torch.Tensor) -> torch.Tensor:
@@ -167,10 +172,26 @@ class Encoder:
         return torch.cat(parts).cpu()
 
 
+def _check(folder: Path) -> None:
+    """Refuse what transformers would ask about on the terminal, or replace by something made up."""
+    kind = _model_type(folder)
+    for path in sorted(folder.glob("*config.json")):
+        if '"auto_map"' in path.read_text(encoding="utf-8"):
+            raise UserError(
+                f"{path} asks to run code that comes with the checkpoint (auto_map), which is never done; "
+                "take a checkpoint without auto_map"
+            )
+    if kind not in FAMILIES:
+        raise UserError(f"{folder} holds a model of type {kind!r}; supported are: {', '.join(FAMILIES)}")
+    if not any((folder / name).exists() for name in TOKENIZERS):
+        # transformers would make up a tokenizer of two tokens without a word.
+        raise UserError(f"{folder} has none of {', '.join(TOKENIZERS)}; the checkpoint is incomplete")
+
+
 def _model_type(folder: Path) -> str:
     try:
         return json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
     except FileNotFoundError:
-        raise UserError(f"{folder} has no config.json, so it is no Hugging Face checkpoint") from None
+        raise UserError(f"{folder} has no config.json, so it is not a Hugging Face checkpoint") from None
     except (ValueError, KeyError, TypeError):
-        raise UserError(f"{folder}/config.json is no valid Hugging Face configuration") from None
+        raise UserError(f"{folder}/config.json is not a valid Hugging Face configuration") from None

@@ -14,7 +14,7 @@ BATCH = 256  # scans at once where nothing is learned; it changes memory, not re
 AHEAD = 3  # batches that are read while the device works
 
 
-class Scans:
+class Pixels:
     """Scans of a memory-mapped array, as uint8 tensors on a device.
 
     Args:
@@ -27,7 +27,10 @@ class Scans:
     def __init__(
         self, pixels: np.ndarray, rows: np.ndarray, size: int, device: torch.device, resident: bool | None = None
     ):
-        self._pixels, self._rows, self._size, self.device = pixels, np.asarray(rows), size, device
+        self._pixels = pixels
+        self._rows = np.asarray(rows)
+        self._size = size
+        self.device = device
         channels = pixels.shape[3] if pixels.ndim == 4 else 1
         if resident is None:
             resident = len(rows) * channels * size * size < _free_memory(device) / 2

@@ -1,45 +1,67 @@
 """Random flips, turns, shifts and zooms, for a whole batch at once, on the device."""
 
 import math
+from dataclasses import dataclass, fields
+from typing import Self
 
 import torch
 from torch.nn import functional
 
+from tumorclip.params import Train
 
-def draw_affine(
-    count: int, generator: torch.Generator, horizontal_flip: float, rotation: float, translation: float, scale: float
-) -> torch.Tensor:
-    """Draw affine maps, one per scan.
 
-    Args:
-        count: B.
-        generator: on the CPU, so that the same seed draws the same maps for every device.
+@dataclass(frozen=True)
+class Augmentation:
+    """How scans are changed at random. All that decides it is a field here: cached features are found by it.
+
+    Attributes:
         horizontal_flip: probability of a left-right flip, 0 to 1.
         rotation: largest turn either way, degrees.
         translation: largest shift either way along each axis, as a share of the side.
         scale: zoom factors lie between 1 - scale and 1 + scale.
-
-    Returns:
-        float32 [B, 2, 3] on the CPU, from a result's pixel back to its source, in units of half the side.
     """
-    chance, turn, zoom, right, down = torch.rand((5, count), generator=generator)
-    flip = torch.where(chance < horizontal_flip, -1.0, 1.0)
-    angle = (2 * turn - 1) * math.radians(rotation)
-    zoom = 1 + (2 * zoom - 1) * scale
-    cosine, sine = torch.cos(angle) / zoom, torch.sin(angle) / zoom
-    shift_x, shift_y = (2 * translation * (2 * share - 1) for share in (right, down))
-    return torch.stack([flip * cosine, flip * sine, shift_x, -sine, cosine, shift_y], dim=1).view(count, 2, 3)
 
+    horizontal_flip: float
+    rotation: float
+    translation: float
+    scale: float
 
-def apply_affine(pixels: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
-    """Move every scan by its own map; what comes in from outside is black.
+    @classmethod
+    def of(cls, config: Train) -> Self:
+        """The augmentation that the parameters of the same names describe."""
+        return cls(**{field.name: getattr(config, field.name) for field in fields(cls)})
 
-    Args:
-        pixels: any dtype, [B, C, S, S].
-        maps: as `draw_affine` gives them, on any device.
+    def draw(self, count: int, generator: torch.Generator) -> torch.Tensor:
+        """Draw one affine map per scan.
 
-    Returns:
-        float32 [B, C, S, S], bilinear between pixels.
-    """
-    grid = functional.affine_grid(maps.to(pixels.device), list(pixels.shape), align_corners=False)
-    return functional.grid_sample(pixels.float(), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+        Args:
+            count: B.
+            generator: on the CPU, so that the same seed draws the same maps for every device.
+
+        Returns:
+            float32 [B, 2, 3] on the CPU, from a pixel of the result back to its source, in units of half the side.
+        """
+        chance, turn, zoom, right, down = torch.rand((5, count), generator=generator)
+        flip = torch.where(chance < self.horizontal_flip, -1.0, 1.0)
+        angle = (2 * turn - 1) * math.radians(self.rotation)
+        zoom = 1 + (2 * zoom - 1) * self.scale
+        cosine = torch.cos(angle) / zoom
+        sine = torch.sin(angle) / zoom
+        shift_x = 2 * self.translation * (2 * right - 1)
+        shift_y = 2 * self.translation * (2 * down - 1)
+        return torch.stack([flip * cosine, flip * sine, shift_x, -sine, cosine, shift_y], dim=1).view(count, 2, 3)
+
+    def apply(self, pixels: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
+        """Move every scan by its own map; what comes in from outside is black.
+
+        Args:
+            pixels: any dtype, [B, C, S, S].
+            maps: as `draw` gives them, on any device.
+
+        Returns:
+            float32 [B, C, S, S], bilinear between pixels.
+        """
+        grid = functional.affine_grid(maps.to(pixels.device), list(pixels.shape), align_corners=False)
+        return functional.grid_sample(
+            pixels.float(), grid, mode="bilinear", padding_mode="zeros", align_corners=False
+        )

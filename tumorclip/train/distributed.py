@@ -5,6 +5,7 @@ computes the loss of the whole batch; DistributedDataParallel then averages the 
 augmentation are drawn from generators with the same seed everywhere, so nothing else is exchanged.
 """
 
+import contextlib
 import os
 import resource
 import sys
@@ -42,6 +43,10 @@ class Processes:
     def prepare(self, model: nn.Module) -> nn.Module:
         """Have the gradients of `model` averaged over the processes."""
         return self._accelerator.prepare_model(model) if self._accelerator else model
+
+    def gradients(self, model: nn.Module, complete: bool) -> contextlib.AbstractContextManager:
+        """A context for one backward pass of several: gradients are averaged only once they are `complete`."""
+        return contextlib.nullcontext() if complete or self.count == 1 else model.no_sync()
 
     def share(self, values: torch.Tensor) -> torch.Tensor:
         """This process's part of `values`, [N, ...]; all parts are equally long, the last values being repeated."""

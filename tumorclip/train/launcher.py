@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 
 from tumorclip.errors import REASON, ParamsError, UserError
 from tumorclip.lifetime import die_with_parent
@@ -19,13 +20,17 @@ def needed(launcher: str) -> bool:
     return bool(launcher.strip()) and REASON not in os.environ and "RANK" not in os.environ
 
 
-def run(launcher: str, module: str) -> None:
+def run(launcher: str, module: str, output: Path) -> None:
     """Run `launcher -m module` to its end; environment variables in `launcher` are filled in.
 
+    Args:
+        output: a file that the first of the processes writes anew.
+
     Raises:
-        ParamsError: there is no such program.
+        ParamsError: there is no such program, or it did not run `module`.
         UserError: a process failed.
     """
+    before = _version(output)
     with tempfile.NamedTemporaryFile("r", encoding="utf-8") as reason:
         # One thread per process is also what torchrun sets, with a warning.
         env = {"OMP_NUM_THREADS": "1"} | os.environ | {REASON: reason.name}
@@ -33,10 +38,10 @@ def run(launcher: str, module: str) -> None:
             command = [*shlex.split(os.path.expandvars(launcher)), "-m", module]
             child = subprocess.Popen(command, env=env, preexec_fn=die_with_parent)
         except ValueError as error:
-            raise ParamsError(f"machine.launcher is {launcher!r}, which is no command: {error}") from None
+            raise ParamsError(f"machine.launcher is {launcher!r}, which is not a command: {error}") from None
         except (FileNotFoundError, PermissionError):
             raise ParamsError(
-                f"machine.launcher starts {command[0]!r}, which is no program on the path; correct it, or empty it"
+                f"machine.launcher starts {command[0]!r}, which is not a program on the path; correct it, or empty it"
             ) from None
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         try:
@@ -50,3 +55,16 @@ def run(launcher: str, module: str) -> None:
                 child.kill()
         if status:
             raise UserError(reason.read() or f"what machine.launcher started ended with status {status}; see above")
+    if _version(output) == before:
+        raise ParamsError(
+            f"machine.launcher is {launcher!r}, which ended well but did not run {module}: no process wrote {output}; "
+            "correct it, or empty it"
+        )
+
+
+def _version(path: Path) -> tuple[int, int] | None:
+    """What changes whenever a file is replaced; None where there is none."""
+    # Opened, so that a network file system asks its server.
+    with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+        status = os.fstat(file.fileno())
+        return status.st_ino, status.st_mtime_ns

@@ -1,347 +1,338 @@
-"""The training loop: read it top to bottom."""
+"""The training loop: read it from top to bottom."""
 
 import contextlib
-import hashlib
-import itertools
 import math
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import nn
 from torch.nn import functional
 from tqdm import tqdm
 
+from tumorclip.choices import LOSSES
 from tumorclip.errors import UserError
 from tumorclip.model.encoder import Encoder
-from tumorclip.model.pixels import BATCH, Scans
-from tumorclip.train import features, temperature
-from tumorclip.train import trainable as tuning
-from tumorclip.train.augmentation import apply_affine, draw_affine
+from tumorclip.params import Train
+from tumorclip.train import losses, temperature
+from tumorclip.train.captions import Drawn, class_embeddings
 from tumorclip.train.distributed import Processes
-from tumorclip.train.losses import OBJECTIVES, Batch
-from tumorclip.train.resume import States
+from tumorclip.train.history import History
+from tumorclip.train.inputs import TrainingData, make_inputs
+from tumorclip.train.precision import precision, uses_bf16
+from tumorclip.train.resume import States, fingerprint, generator, seed_of
+from tumorclip.train.trainable import DualEncoder, make_trainable, parameter_groups
+from tumorclip.train.weights import average, copied, interpolate, learning_weights, put, replaced
 
 CHECK_EVERY = 10  # steps between looks at the loss on a GPU, which has to be waited for
-LARGE = 1_000_000  # parameters of a model that gains from bf16 on a CPU
 ALPHAS = [tenth / 10 for tenth in range(10, -1, -1)]
 
 
-@dataclass(frozen=True)
-class Settings:
-    """How to fine-tune; the fields are those of the same name in params.yaml."""
+class Validation(NamedTuple):
+    """How the validation scans are classified: mean cross-entropy, accuracy, and logits, float32 [n, K]."""
 
-    objective: str
-    captions: str
-    tune: str
-    lora: dict
-    views: int
-    epochs: int
-    patience: int | None
-    batch_size: int
-    accumulation: int
-    learning_rate: float
-    layer_decay: float
-    weight_decay: float
-    warmup_ratio: float
-    max_gradient_norm: float | None
-    max_logit_scale: float | None
-    label_smoothing: float
-    balance: str
-    ema: float | None
-    wise_ft: bool
-    horizontal_flip: float
-    rotation: float
-    translation: float
-    scale: float
-    precision: str
-    compile: bool
-    seed: int
+    loss: float
+    accuracy: float
+    logits: torch.Tensor
 
 
-@dataclass
-class History:
-    """What happened: one dict per step and per epoch, the epoch whose weights were kept, and their temperature.
+class Trainer:
+    """Fine-tunes an encoder.
 
-    Attributes:
-        wise_ft_alpha: the share of the tuned weights in those that were kept; None where it was not asked for.
-    """
-
-    steps: list[dict] = field(default_factory=list)
-    epochs: list[dict] = field(default_factory=list)
-    best_epoch: int = 0
-    temperature: float = 1.0
-    wise_ft_alpha: float | None = None
-
-    def summary(self) -> dict:
-        """What metrics/train.json holds: the best epoch's figures as scalars, then those of every epoch."""
-        best = self.epochs[self.best_epoch - 1]
-        return {
-            "best_epoch": self.best_epoch,
-            **{name: value for name, value in best.items() if name not in ("epoch", "learning_rate")},
-            "temperature": self.temperature,
-            "wise_ft_alpha": self.wise_ft_alpha,
-            "steps": len(self.steps),
-            "epochs": self.epochs,
-        }
-
-
-class DualEncoder(nn.Module):
-    """The part of a step that learns, as one module: several devices and the compiler wrap it whole.
-
-    Inputs are scans, or their features where the towers are frozen; texts are worked out once per run as far as they
-    are frozen.
-    """
-
-    def __init__(self, encoder: Encoder, tune: str, captions: list[str]):
-        super().__init__()
-        self.model = encoder.model
-        self._encoder, self._tune = encoder, tune
-        tokens = encoder.tokenize(captions)
-        with torch.no_grad():
-            self._texts = {
-                "vision": lambda: encoder.encode_tokens(tokens),
-                "projection": lambda: encoder.text_features(tokens),
-            }.get(tune, lambda: tokens)()
-
-    def forward(self, inputs: torch.Tensor, captions: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Embed a batch.
-
-        Args:
-            inputs: scans, [B, C, S, S], from 0 to 255, or features, [B, F].
-            captions: which of the captions, int64 [C].
-
-        Returns:
-            Unit embeddings of the inputs, [B, D], and of the captions, [C, D]; the logit scale and bias, scalars.
-        """
-        encoder = self._encoder
-        if self._tune == "projection":
-            images, texts = encoder.project_images(inputs), encoder.project_texts(self._texts[captions])
-        else:
-            images = encoder.encode_images(inputs)
-            if self._tune == "vision":
-                texts = self._texts[captions]
-            else:
-                texts = encoder.encode_tokens({name: values[captions] for name, values in self._texts.items()})
-        bias = self.model.logit_bias.squeeze() if hasattr(self.model, "logit_bias") else images.new_zeros(())
-        return images, texts, encoder.logit_scale, bias
-
-
-def fine_tune(
-    encoder: Encoder,
-    scans: Scans,
-    labels: torch.Tensor,
-    train: torch.Tensor,
-    validation: torch.Tensor,
-    captions: list[list[str]],
-    settings: Settings,
-    processes: Processes | None = None,
-    states: States | None = None,
-    feature_folder: Path | None = None,
-) -> History:
-    """Fine-tune `encoder`, which ends with the weights of the best epoch.
-
-    The best epoch is the one of the highest validation accuracy, among equals of the lowest
-    validation loss; WiSE-FT's alpha is chosen in the same way, and the temperature is fitted on
-    validation. No other scan than those of `train` and `validation` is looked at.
-
-    Every epoch and every step draws from generators of its own, seeded by their number, so that a
-    training which goes on from a saved state does what the uninterrupted one would have done.
+    Every epoch and every step draws from generators of its own, seeded by their number, so that a training that goes
+    on from a saved state does what the uninterrupted one would have done.
 
     Args:
-        labels: class indices, int64 [N], on the CPU.
-        train, validation: places in `scans`, int64 [n], on the CPU.
-        captions: the captions of each class, in the order of the class indices.
+        config: how to train: section `train` of params.yaml.
         processes: those that share the work; None for this one alone.
-        states: where the state of an interrupted training is kept; None keeps none.
-        feature_folder: where `tune: projection` keeps the features of frozen towers; named after
-            what they depend on.
+        cache: folder in which features of frozen towers are kept; only where `config.tune` needs them.
+
+    Attributes:
+        fingerprint: a name for all that the training depends on.
+        images_trained: how many scans this process has seen its steps through, since it was started.
 
     Raises:
-        UserError: settings do not fit the checkpoint or the data, the loss is no number any more,
-            or the device has too little memory.
+        UserError: the configuration does not fit the checkpoint, the data or the processes, or memory is too small.
     """
-    processes = processes or Processes(encoder.device)
-    _check(settings, len(train), processes)
-    device, model = encoder.device, encoder.model
-    torch.manual_seed(settings.seed)
-    untuned = tuning.copied(model.state_dict()) if settings.wise_ft else None
-    tuning.choose(encoder, settings.tune, settings.objective, settings.lora)
-    flat = [caption for of_class in captions for caption in of_class]
-    counts = torch.tensor([len(of_class) for of_class in captions])
-    first_caption = counts.cumsum(0) - counts
-    class_weights = len(train) / (len(captions) * torch.bincount(labels[train], minlength=len(captions)).clamp(min=1))
-    objective = OBJECTIVES[settings.objective]
 
-    with _explaining_memory(settings):
-        precision = torch.autocast(device.type, torch.bfloat16, enabled=uses_bf16(settings.precision, model, device))
-        with precision:
-            inputs = _inputs(encoder, scans, settings, feature_folder)
-        optimizer = torch.optim.AdamW(
-            tuning.parameter_groups(model, settings.learning_rate, settings.weight_decay, settings.layer_decay),
-            fused=True,
-        )
-        learning = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        dual = processes.prepare(DualEncoder(encoder, settings.tune, flat))
-        weights = tuning.learning_weights(model)  # only now: preparing may move them
-        forward = torch.compile(dual) if settings.compile else dual
-        highest_scale = _highest_logit_scale(model, settings.max_logit_scale)
+    def __init__(
+        self,
+        encoder: Encoder,
+        data: TrainingData,
+        config: Train,
+        processes: Processes | None = None,
+        cache: Path | None = None,
+    ):
+        self.encoder = encoder
+        self.model = encoder.model
+        self.device = encoder.device
+        self.data = data
+        self.config = config
+        self.processes = processes or Processes(encoder.device)
+        _check_sizes(config, len(data.train), self.processes)
+        tokens = encoder.tokenize(data.captions.texts)
+        self.fingerprint = fingerprint(encoder.hash(), data.hash(), {name: ids.tolist() for name, ids in tokens.items()}, config, self.device.type)
+        torch.manual_seed(config.seed)
+        self.untuned = copied(self.model.state_dict()) if config.wise_ft else None
+        self.precision = precision(self.device, uses_bf16(config.precision, self.model, self.device))
+        self.highest_logit_scale = _highest_logit_scale(self.model, config.max_logit_scale)
+        with _explained(config):
+            self.lora = make_trainable(encoder, config)
+            self.inputs = make_inputs(encoder, data.pixels, config, cache)
+            self.optimizer = torch.optim.AdamW(parameter_groups(self.model, config), fused=True)
+            self.dual = self.processes.prepare(DualEncoder(encoder, config.tune, data.captions.texts))
+            self.forward = torch.compile(self.dual) if config.compile else self.dual
+            self.weights = learning_weights(self.model)  # only now: `prepare` may move them
+            self.best = copied(self.weights)
+            self.mean = copied(self.weights) if config.ema else None
+        self.steps_per_epoch = math.ceil(len(data.train) / config.batch_size)
+        self.total_steps = config.epochs * self.steps_per_epoch
+        self.step_number = 0  # steps taken
+        self.correct = torch.zeros((), dtype=torch.int64, device=self.device)  # training scans of this epoch
+        self.losses: list[torch.Tensor] = []  # of the last steps, still on the device
+        self.history = History()
+        self.images_trained = 0
 
-        steps_per_epoch = math.ceil(len(train) / settings.batch_size)
-        total_steps = settings.epochs * steps_per_epoch
-        history, step, right = History(), 0, torch.zeros((), dtype=torch.int64, device=device)
-        mean = tuning.copied(weights) if settings.ema else None
-        best, best_score, losses = tuning.copied(weights), (-1.0, 0.0), []
-        if state := processes.from_first(states.load() if states else None):
-            history, step = History(**state["history"]), state["step"]
-            right += state["right"]
-            best_score = tuple(state["best_score"])
-            tuning.put(state["weights"], weights)
-            tuning.put(state["best"], best)
-            if mean:
-                tuning.put(state["mean"], mean)
-            optimizer.load_state_dict(state["optimizer"])
-            if processes.rank == 0:
-                print(f"train: goes on after step {step} of {total_steps}")
+    def fit(self, states: States | None = None) -> History:
+        """Train to the end, and leave the encoder with the weights of the best epoch.
 
-        def look_at_losses() -> None:
-            """Bring the losses of the last steps from the device into the history."""
-            for number, loss in enumerate(torch.stack(losses).tolist() if losses else [], len(history.steps) + 1):
-                if not math.isfinite(loss):
-                    raise UserError(
-                        f"the training loss is {loss} at step {number}; lower train.learning_rate "
-                        f"(now {settings.learning_rate:g}) or raise train.warmup_ratio"
-                    )
-                rate = settings.learning_rate * learning_rate_factor(number - 1, total_steps, settings.warmup_ratio)
-                history.steps.append({"step": number, "loss": loss, "learning_rate": rate})
-            losses.clear()
+        The best epoch, WiSE-FT's alpha and the temperature are chosen on the validation scans.
 
-        def save() -> None:
-            look_at_losses()
-            states.save(
-                {
-                    "step": step,
-                    "right": right.item(),
-                    "history": asdict(history),
-                    "best_score": list(best_score),
-                    "weights": weights,
-                    "best": best,
-                    "mean": mean,
-                    "optimizer": optimizer.state_dict(),
-                }
-            )
+        Args:
+            states: where the state of an interrupted training is kept; None keeps none.
 
-        bar = tqdm(
-            total=settings.epochs * len(train),
-            initial=min(step * settings.batch_size, settings.epochs * len(train)),
-            unit=" images",
-            desc="train",
-            disable=None if processes.rank == 0 else True,
-        )
-        for epoch in range(len(history.epochs) + 1, settings.epochs + 1):
-            if settings.patience and len(history.epochs) - history.best_epoch >= settings.patience:
-                break
-            model.train()
-            batches = _order(train, class_weights[labels[train]], settings, epoch).split(settings.batch_size)
-            todo = batches[step - (epoch - 1) * steps_per_epoch :]
-            # A batch is worked off in parts, each of which the processes share.
-            parts = [[part for part in rows.tensor_split(settings.accumulation) if len(part)] for rows in todo]
-            draws = [_generator(settings.seed, "step", step + place) for place in range(len(todo))]
-            plan = (
-                (processes.share(part), processes.share(inputs.draw(len(part), draw)))
-                for of_batch, draw in zip(parts, draws, strict=True)
-                for part in of_batch
-            )
-            stream = inputs.batches(plan)
-            for rows, of_batch, draw in zip(todo, parts, draws, strict=True):
-                factor = learning_rate_factor(step, total_steps, settings.warmup_ratio)
-                for group in optimizer.param_groups:
-                    group["lr"] = group["peak"] * factor
-                # Dropout, where a checkpoint has it, must not depend on what was drawn before an interruption.
-                torch.manual_seed(draw.initial_seed() + processes.rank)
-                caption_draw = _generator(settings.seed, "captions", step)
-                batch_loss = torch.zeros((), device=device)
-                for number, (part, values) in enumerate(zip(of_batch, stream, strict=False)):
-                    targets = labels[part]
-                    chosen, of_class, of_scan = _draw_captions(targets, first_caption, counts, settings, caption_draw)
-                    last = number == len(of_batch) - 1
-                    with contextlib.nullcontext() if last or processes.count == 1 else dual.no_sync():
-                        with precision:
-                            images, texts, logit_scale, logit_bias = forward(values, chosen.to(device))
-                        images = processes.gather(images, len(part))
-                        classes = _means(texts, of_class.to(device))
-                        targets = targets.to(device)
-                        loss = objective(
-                            Batch(
-                                images=images,
-                                captions=classes[targets] if of_scan is None else texts[of_scan.to(device)],
-                                classes=classes,
-                                labels=targets,
-                                weights=_weights(class_weights, labels[part], settings).to(device),
-                                logit_scale=logit_scale,
-                                logit_bias=logit_bias,
-                                label_smoothing=settings.label_smoothing,
-                            )
-                        )
-                        share = len(part) / len(rows)
-                        (share * loss).backward()
-                    batch_loss += share * loss.detach()
-                    right += ((images.detach() @ classes.detach().T).argmax(dim=1) == targets).sum()
-                if settings.max_gradient_norm:
-                    nn.utils.clip_grad_norm_(learning, settings.max_gradient_norm)
-                optimizer.step()
-                optimizer.zero_grad()
-                with torch.no_grad():
-                    model.logit_scale.clamp_(max=highest_scale)
-                if mean:
-                    tuning.average(mean, weights, settings.ema, step)
-                step += 1
+        Raises:
+            UserError: the loss is not a finite number any more, memory is too small, or the model cannot be compiled.
+        """
+        with _explained(self.config):
+            if state := self.processes.from_first(states.load() if states else None):
+                self.load_state_dict(state)
+                if self.processes.rank == 0:
+                    print(f"train: goes on after step {self.step_number} of {self.total_steps}")
+            with self._progress() as progress:
+                for epoch in range(len(self.history.epochs) + 1, self.config.epochs + 1):
+                    if self.history.stalled(self.config.patience):
+                        break
+                    self.run_epoch(epoch, states, progress)
+                    self.end_epoch(epoch, progress)
+            self.finish()
+        return self.history
 
-                # Kept on the device: reading a value at every step would stall a GPU.
-                losses.append(batch_loss)
-                if device.type == "cpu" or step % CHECK_EVERY == 0:
-                    look_at_losses()
-                bar.update(len(rows))
-                if states and states.due():
-                    save()
-            look_at_losses()
+    def run_epoch(self, epoch: int, states: States | None, progress: tqdm) -> None:
+        """Train on all scans once, or on those that an interruption has left."""
+        self.model.train()
+        done = self.step_number - (epoch - 1) * self.steps_per_epoch
+        batches = self._batches(epoch)[done:]
+        inputs = self.inputs.stream(self._plan(batches))
+        for rows in batches:
+            self.losses.append(self.step(rows, inputs))
+            # Kept on the device: reading a value at every step would stall a GPU.
+            if self.device.type == "cpu" or self.step_number % CHECK_EVERY == 0:
+                self._read_losses()
+            self.images_trained += len(rows)
+            progress.update(len(rows))
+            if states and states.due():
+                states.save(self.state_dict())
+        self._read_losses()
 
-            trained = tuning.copied(weights) if mean else None
-            if mean:
-                tuning.put(mean, weights)
-            model.eval()
-            val_loss, val_accuracy = _validate(encoder, inputs, labels, validation, captions, processes)[:2]
-            last_steps = history.steps[(epoch - 1) * steps_per_epoch :]
-            sizes = [len(rows) for rows in batches]
-            train_loss = sum(s["loss"] * size for s, size in zip(last_steps, sizes, strict=True)) / len(train)
-            history.epochs.append(
+    def end_epoch(self, epoch: int, progress: tqdm) -> None:
+        """Validate, and keep the weights if they are the best so far."""
+        self.model.eval()
+        steps = self.history.steps[(epoch - 1) * self.steps_per_epoch :]
+        sizes = map(len, self._batches(epoch))
+        scans = len(self.data.train)
+        train_loss = sum(step["loss"] * size for step, size in zip(steps, sizes, strict=True)) / scans
+        with replaced(self.weights, by=self.mean):
+            validation = self.validate()
+            is_best = self.history.add_epoch(
                 {
                     "epoch": epoch,
                     "train_loss": train_loss,
-                    "train_accuracy": right.item() / len(train),
-                    "val_loss": val_loss,
-                    "val_accuracy": val_accuracy,
-                    "learning_rate": last_steps[-1]["learning_rate"],
+                    "train_accuracy": self.correct.item() / scans,
+                    "val_loss": validation.loss,
+                    "val_accuracy": validation.accuracy,
+                    "learning_rate": steps[-1]["learning_rate"],
                 }
             )
-            bar.set_postfix(epoch=epoch, loss=f"{train_loss:.3f}", val_accuracy=f"{val_accuracy:.3f}")
-            if (val_accuracy, -val_loss) > best_score:
-                best_score, history.best_epoch = (val_accuracy, -val_loss), epoch
-                tuning.put(weights, best)
-            if mean:
-                tuning.put(trained, weights)
-            right.zero_()
-        bar.close()
+            if is_best:
+                put(self.weights, into=self.best)
+        self.correct.zero_()
+        progress.set_postfix(epoch=epoch, loss=f"{train_loss:.3f}", val_accuracy=f"{validation.accuracy:.3f}")
 
-        tuning.put(best, weights)
-        tuning.merge(model)
-        model.eval()
-        if untuned:
-            history.wise_ft_alpha = _choose_alpha(untuned, encoder, inputs, labels, validation, captions, processes)
-        logits = _validate(encoder, inputs, labels, validation, captions, processes)[2]
-    history.temperature = temperature.fit(logits.numpy(), labels[validation].numpy())
-    return history
+    def step(self, rows: torch.Tensor, inputs: Iterator[torch.Tensor]) -> torch.Tensor:
+        """Change the weights once.
+
+        Args:
+            rows: scans of the batch, int64 [B], on the CPU.
+            inputs: of each part of the batch.
+
+        Returns:
+            The loss, float32 scalar on the device.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak"] * self._learning_rate_factor(self.step_number)
+        # Dropout, where a checkpoint has it, must not depend on what was drawn before an interruption.
+        torch.manual_seed(seed_of(self.config.seed, "step", self.step_number) + self.processes.rank)
+        drawing = generator(self.config.seed, "captions", self.step_number)
+        total = torch.zeros((), device=self.device)
+        parts = self._parts(rows)
+        for number, part in enumerate(parts, start=1):
+            with self.processes.gradients(self.dual, complete=number == len(parts)):
+                share = len(part) / len(rows)
+                loss = share * self.loss(part, next(inputs), self._draw_captions(part, drawing))
+                loss.backward()
+            total += loss.detach()
+        if self.config.max_gradient_norm:
+            learning = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+            nn.utils.clip_grad_norm_(learning, self.config.max_gradient_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        with torch.no_grad():
+            self.model.logit_scale.clamp_(max=self.highest_logit_scale)
+        if self.mean:
+            average(self.mean, self.weights, self.config.ema, self.step_number)
+        self.step_number += 1
+        return total
+
+    def loss(self, rows: torch.Tensor, inputs: torch.Tensor, drawn: Drawn) -> torch.Tensor:
+        """Loss of the scans in `rows`, of which `inputs` holds this process's share: a scalar."""
+        with self.precision:
+            images, texts, logit_scale, logit_bias = self.forward(inputs, drawn.captions.to(self.device))
+        images = self.processes.gather(images, len(rows))
+        classes = class_embeddings(texts, drawn.of_class.to(self.device))
+        labels = self.data.labels[rows].to(self.device)
+        self.correct += ((images.detach() @ classes.detach().T).argmax(dim=1) == labels).sum()
+        batch = losses.Batch(
+            images=images,
+            captions=classes[labels] if drawn.of_scan is None else texts[drawn.of_scan.to(self.device)],
+            classes=classes,
+            labels=labels,
+            weights=self._scan_weights(rows).to(self.device),
+            logit_scale=logit_scale,
+            logit_bias=logit_bias,
+            label_smoothing=self.config.label_smoothing,
+        )
+        return getattr(losses, self.config.objective)(batch)
+
+    @torch.no_grad()
+    def validate(self) -> Validation:
+        """Classify the validation scans as they are, without augmentation."""
+        rows = self.data.val
+        images = self.processes.gather(self.inputs.embed(self.processes.share(rows)), len(rows))
+        classes = self.encoder.encode_classes(self.data.captions.per_class)
+        logits = (self.encoder.logit_scale * images @ classes.T).cpu()
+        labels = self.data.labels[rows]
+        accuracy = (logits.argmax(dim=1) == labels).float().mean().item()
+        return Validation(functional.cross_entropy(logits, labels).item(), accuracy, logits)
+
+    def finish(self) -> None:
+        """Put the best weights into the model, choose WiSE-FT's alpha, and fit the temperature."""
+        put(self.best, into=self.weights)
+        if self.lora:
+            self.lora.merge_and_unload()
+        self.model.requires_grad_(False)
+        self.model.eval()
+        if self.untuned:
+            self.history.wise_ft_alpha = self._mix_with_untuned()
+        labels = self.data.labels[self.data.val]
+        self.history.temperature = temperature.fit(self.validate().logits.numpy(), labels.numpy())
+
+    def state_dict(self) -> dict:
+        """All that a training needs to go on after this step."""
+        self._read_losses()
+        return {
+            "step": self.step_number,
+            "correct": self.correct.item(),
+            "history": asdict(self.history),
+            "weights": self.weights,
+            "best": self.best,
+            "mean": self.mean,
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        """Go on where `state_dict` was called."""
+        self.step_number = state["step"]
+        self.correct.fill_(state["correct"])
+        self.history = History(**state["history"])
+        put(state["weights"], into=self.weights)
+        put(state["best"], into=self.best)
+        if self.mean:
+            put(state["mean"], into=self.mean)
+        self.optimizer.load_state_dict(state["optimizer"])
+
+    def _batches(self, epoch: int) -> tuple[torch.Tensor, ...]:
+        """The scans of an epoch: each once, or drawn so that classes come equally often."""
+        train = self.data.train
+        drawing = generator(self.config.seed, "epoch", epoch)
+        if self.config.balance == "sampler":
+            order = torch.multinomial(self.data.weights[train], len(train), replacement=True, generator=drawing)
+        else:
+            order = torch.randperm(len(train), generator=drawing)
+        return train[order].split(self.config.batch_size)
+
+    def _parts(self, rows: torch.Tensor) -> list[torch.Tensor]:
+        """The parts of a batch, which come one after another; the processes share each of them."""
+        return [part for part in rows.tensor_split(self.config.accumulation) if len(part)]
+
+    def _plan(self, batches: Sequence[torch.Tensor]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """This process's share of each part, and what is drawn for it, from the current step on."""
+        for step, rows in enumerate(batches, start=self.step_number):
+            drawing = generator(self.config.seed, "step", step)
+            for part in self._parts(rows):
+                drawn = self.inputs.draw(len(part), drawing)
+                yield self.processes.share(part), self.processes.share(drawn)
+
+    def _draw_captions(self, rows: torch.Tensor, drawing: torch.Generator) -> Drawn:
+        if self.config.captions == "mean":
+            return self.data.captions.all()
+        if LOSSES[self.config.objective].caption_per_scan:
+            return self.data.captions.draw_per_scan(self.data.labels[rows], drawing)
+        return self.data.captions.draw_per_class(drawing)
+
+    def _scan_weights(self, rows: torch.Tensor) -> torch.Tensor:
+        return self.data.weights[rows] if self.config.balance == "weights" else torch.ones(len(rows))
+
+    def _learning_rate_factor(self, step: int) -> float:
+        return learning_rate_factor(step, self.total_steps, self.config.warmup_ratio)
+
+    def _read_losses(self) -> None:
+        """Bring the losses of the last steps from the device into the history."""
+        values = torch.stack(self.losses).tolist() if self.losses else []
+        self.losses.clear()
+        for number, loss in enumerate(values, start=len(self.history.steps) + 1):
+            if not math.isfinite(loss):
+                raise UserError(
+                    f"the training loss is {loss} at step {number}; lower train.learning_rate "
+                    f"(now {self.config.learning_rate:g}) or raise train.warmup_ratio"
+                )
+            rate = self.config.learning_rate * self._learning_rate_factor(number - 1)
+            self.history.steps.append({"step": number, "loss": loss, "learning_rate": rate})
+
+    def _mix_with_untuned(self) -> float:
+        """Leave the model with the mixture of tuned and untuned weights that validates best: WiSE-FT.
+
+        Returns:
+            The share of the tuned weights.
+        """
+        weights = self.model.state_dict()
+        tuned = copied(weights)
+        scores = {}
+        for alpha in ALPHAS:
+            interpolate(self.untuned, tuned, alpha, into=weights)
+            validation = self.validate()
+            scores[alpha] = (validation.accuracy, -validation.loss)
+        best = max(ALPHAS, key=scores.__getitem__)
+        interpolate(self.untuned, tuned, best, into=weights)
+        return best
+
+    def _progress(self) -> tqdm:
+        scans = self.config.epochs * len(self.data.train)
+        done = min(self.step_number * self.config.batch_size, scans)
+        is_first = self.processes.rank == 0
+        return tqdm(total=scans, initial=done, unit=" images", desc="train", disable=None if is_first else True)
 
 
 def learning_rate_factor(step: int, total_steps: int, warmup_ratio: float) -> float:
@@ -359,59 +350,18 @@ def learning_rate_factor(step: int, total_steps: int, warmup_ratio: float) -> fl
     return (1 + math.cos(math.pi * (step - warmup_steps) / max(1, total_steps - warmup_steps))) / 2
 
 
-class _Pixels:
-    """What the image tower gets: augmented scans."""
-
-    def __init__(self, encoder: Encoder, scans: Scans, settings: Settings):
-        self._encoder, self._scans = encoder, scans
-        self._augmentation = (settings.horizontal_flip, settings.rotation, settings.translation, settings.scale)
-
-    def draw(self, count: int, generator: torch.Generator) -> torch.Tensor:
-        return draw_affine(count, generator, *self._augmentation)
-
-    def batches(self, plan: Iterator[tuple[torch.Tensor, torch.Tensor]]) -> Iterator[torch.Tensor]:
-        rows, maps = itertools.tee(plan)
-        for pixels, (_, changes) in zip(self._scans.batches(row for row, _ in rows), maps, strict=True):
-            yield apply_affine(pixels, changes)
-
-    def embed(self, rows: torch.Tensor) -> torch.Tensor:
-        """Unit embeddings of scans as they are, [n, D]."""
-        return torch.cat([self._encoder.encode_images(batch) for batch in self._scans.batches(rows.split(BATCH))])
+def _highest_logit_scale(model: nn.Module, limit: float | None) -> float:
+    """The limit on the logarithm of the scale."""
+    # A checkpoint that starts above the limit, as SigLIP does, may stay where it is.
+    return max(math.log(limit), model.logit_scale.max().item()) if limit else math.inf
 
 
-class _Features:
-    """What the projection gets: features of a view drawn for each scan; the first view is the scan as it is."""
-
-    def __init__(self, encoder: Encoder, values: torch.Tensor):
-        self._encoder, self._values = encoder, values.to(encoder.device)
-
-    def draw(self, count: int, generator: torch.Generator) -> torch.Tensor:
-        return torch.randint(len(self._values), (count,), generator=generator)
-
-    def batches(self, plan: Iterator[tuple[torch.Tensor, torch.Tensor]]) -> Iterator[torch.Tensor]:
-        for rows, views in plan:
-            yield self._values[views.to(self._values.device), rows.to(self._values.device)]
-
-    def embed(self, rows: torch.Tensor) -> torch.Tensor:
-        """Unit embeddings of scans as they are, [n, D]."""
-        return self._encoder.project_images(self._values[0, rows.to(self._values.device)])
-
-
-def _inputs(encoder: Encoder, scans: Scans, settings: Settings, folder: Path | None) -> "_Pixels | _Features":
-    if settings.tune != "projection":
-        return _Pixels(encoder, scans, settings)
-    pixels = _Pixels(encoder, scans, settings)
-    # The same views for every seed of the training, so that all of them share the features.
-    maps = [None] + [pixels.draw(len(scans), _generator(0, "view", view)) for view in range(1, settings.views)]
-    return _Features(encoder, features.views(encoder, scans, maps, apply_affine, folder))
-
-
-def _check(settings: Settings, scans: int, processes: Processes) -> None:
-    if settings.batch_size > scans:
+def _check_sizes(config: Train, scans: int, processes: Processes) -> None:
+    if config.batch_size > scans:
         raise UserError(
-            f"train.batch_size is {settings.batch_size}, but there are only {scans} training scans; lower it"
+            f"train.batch_size is {config.batch_size}, but there are only {scans} training scans; lower it"
         )
-    part = settings.batch_size // settings.accumulation
+    part = config.batch_size // config.accumulation
     if processes.count > part:
         raise UserError(
             f"machine.launcher starts {processes.count} processes, but train.batch_size and train.accumulation leave "
@@ -420,116 +370,22 @@ def _check(settings: Settings, scans: int, processes: Processes) -> None:
 
 
 @contextlib.contextmanager
-def _explaining_memory(settings: Settings) -> Iterator[None]:
+def _explained(config: Train) -> Iterator[None]:
+    """Say what to do where memory is too small or the model cannot be compiled."""
     try:
         yield
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+    except (MemoryError, RuntimeError) as error:
         # On the CPU PyTorch raises a plain RuntimeError.
-        if type(error) is RuntimeError and "allocate memory" not in str(error):
-            raise
-        raise UserError(
-            f"out of memory on the device; lower train.batch_size (now {settings.batch_size}), raise "
-            f"train.accumulation (now {settings.accumulation}), or set train.tune (now {settings.tune}) "
-            "to vision, lora or projection"
-        ) from error
-
-
-def _generator(seed: int, purpose: str, number: int) -> torch.Generator:
-    digest = hashlib.sha256(f"{seed} {purpose} {number}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
-
-
-def _order(train: torch.Tensor, weights: torch.Tensor, settings: Settings, epoch: int) -> torch.Tensor:
-    """The scans of one epoch: each once, or drawn so that classes come equally often."""
-    generator = _generator(settings.seed, "epoch", epoch)
-    if settings.balance == "sampler":
-        return train[torch.multinomial(weights, len(train), replacement=True, generator=generator)]
-    return train[torch.randperm(len(train), generator=generator)]
-
-
-def _weights(class_weights: torch.Tensor, labels: torch.Tensor, settings: Settings) -> torch.Tensor:
-    return class_weights[labels] if settings.balance == "weights" else torch.ones(len(labels))
-
-
-def _draw_captions(
-    labels: torch.Tensor,
-    first: torch.Tensor,
-    counts: torch.Tensor,
-    settings: Settings,
-    generator: torch.Generator,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-    """Which captions a step needs, each of them once.
-
-    Returns:
-        The captions, int64 [C]; a matrix that takes their embeddings to one per class, [K, C]; for each scan the
-        place of its own caption among them, int64 [B], or None where that is its class's.
-    """
-    if settings.captions == "mean":
-        owner = torch.repeat_interleave(torch.arange(len(counts)), counts)
-        return torch.arange(int(counts.sum())), functional.one_hot(owner).T.float(), None
-    of_class = first + (torch.rand(len(counts), generator=generator) * counts).long()
-    if settings.objective == "caption":
-        return of_class, torch.eye(len(counts)), None
-    of_scan = first[labels] + (torch.rand(len(labels), generator=generator) * counts[labels]).long()
-    captions, places = torch.unique(torch.cat([of_class, of_scan]), return_inverse=True)
-    matrix = functional.one_hot(places[: len(counts)], len(captions)).float()
-    return captions, matrix, places[len(counts) :]
-
-
-def _means(texts: torch.Tensor, of_class: torch.Tensor) -> torch.Tensor:
-    """One unit embedding per class, [K, D], from those of captions, [C, D]."""
-    return functional.normalize(of_class @ texts, dim=-1)
-
-
-def uses_bf16(precision: str, model: nn.Module, device: torch.device) -> bool:
-    """Whether `precision`, as in params.yaml, means bf16 for this model on this device."""
-    if precision != "auto":
-        return precision == "bf16"
-    if device.type == "cpu":
-        # Without the instructions bf16 is slower than fp32; in a small model it gains nothing: benchmarks/README.md.
-        large = sum(parameter.numel() for parameter in model.parameters()) >= LARGE
-        return large and torch.cpu.get_capabilities().get("avx512_bf16", False)
-    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-
-
-def _highest_logit_scale(model: nn.Module, limit: float | None) -> float:
-    # A checkpoint that starts above the limit, as SigLIP does, may stay where it is.
-    return max(math.log(limit), model.logit_scale.max().item()) if limit else math.inf
-
-
-@torch.no_grad()
-def _validate(
-    encoder: Encoder,
-    inputs: "_Pixels | _Features",
-    labels: torch.Tensor,
-    validation: torch.Tensor,
-    captions: list[list[str]],
-    processes: Processes,
-) -> tuple[float, float, torch.Tensor]:
-    """Loss, accuracy and logits, float32 [n, K] on the CPU, of the scans at `validation`."""
-    images = processes.gather(inputs.embed(processes.share(validation)), len(validation))
-    logits = (encoder.logit_scale * images @ encoder.encode_classes(captions).T).cpu()
-    own = labels[validation]
-    loss = functional.cross_entropy(logits, own).item()
-    return loss, (logits.argmax(dim=1) == own).float().mean().item(), logits
-
-
-def _choose_alpha(
-    untuned: tuning.Weights,
-    encoder: Encoder,
-    inputs: "_Pixels | _Features",
-    labels: torch.Tensor,
-    validation: torch.Tensor,
-    captions: list[list[str]],
-    processes: Processes,
-) -> float:
-    """Leave the encoder with the interpolation that validates best."""
-    weights = encoder.model.state_dict()
-    tuned, scores = tuning.copied(weights), {}
-    for alpha in ALPHAS:
-        tuning.interpolate(untuned, tuned, alpha, weights)
-        loss, accuracy, _ = _validate(encoder, inputs, labels, validation, captions, processes)
-        scores[alpha] = (accuracy, -loss)
-    best = max(ALPHAS, key=scores.__getitem__)
-    tuning.interpolate(untuned, tuned, best, weights)
-    return best
+        if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate memory" in str(error):
+            raise UserError(
+                f"out of memory on the device; lower train.batch_size (now {config.batch_size}), raise "
+                f"train.accumulation (now {config.accumulation}), or set train.tune (now {config.tune}) "
+                "to vision, lora or projection"
+            ) from error
+        if config.compile and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            reason = str(error).strip().splitlines()[0]
+            raise UserError(
+                f"train.compile is true, but PyTorch cannot compile the model here ({reason}); install a C++ compiler "
+                "such as g++, or set train.compile to false"
+            ) from error
+        raise

@@ -1,4 +1,7 @@
-"""The losses. Each takes a batch of unit embeddings and gives a scalar, the mean over its scans."""
+"""The losses. Each takes a batch of unit embeddings and gives a scalar, the mean over its scans.
+
+A loss is found by its name; the entry of that name in LOSSES, in choices.py, says what it needs.
+"""
 
 from dataclasses import dataclass
 
@@ -90,6 +93,3 @@ def sigmoid(batch: Batch) -> torch.Tensor:
 def _cross_entropy(logits: torch.Tensor, targets: torch.Tensor, batch: Batch) -> torch.Tensor:
     smoothed = (1 - batch.label_smoothing) * targets + batch.label_smoothing / targets.shape[1]
     return -(batch.weights * (smoothed * functional.log_softmax(logits, dim=1)).sum(dim=1)).mean()
-
-
-OBJECTIVES = {"caption": caption, "multi_positive": multi_positive, "in_batch": in_batch, "sigmoid": sigmoid}

@@ -17,13 +17,25 @@ KEPT_RUNS = 8  # unfinished trainings whose states stay; older ones have surely 
 
 
 def fingerprint(*parts: object) -> str:
-    """A name for what a training depends on: SHA-256 over the `repr` of `parts` and this package's source code."""
+    """A name for what a result depends on: SHA-256 over the `repr` of `parts` and the code that models and trains."""
+    package = Path(__file__).parents[1]
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in [package / "choices.py", *sorted(package.glob("model/*.py")), *sorted(package.glob("train/*.py"))]:
         digest.update(path.read_bytes())
     for part in parts:
-        digest.update(hashlib.sha256(part if isinstance(part, bytes) else repr(part).encode()).digest())
+        digest.update(hashlib.sha256(repr(part).encode()).digest())
     return digest.hexdigest()[:32]
+
+
+def generator(seed: int, purpose: str, number: int) -> torch.Generator:
+    """A generator on the CPU that no other purpose and number share."""
+    return torch.Generator().manual_seed(seed_of(seed, purpose, number))
+
+
+def seed_of(seed: int, purpose: str, number: int) -> int:
+    """The seed of `generator`, 0 to 2**56 - 1."""
+    digest = hashlib.sha256(f"{seed} {purpose} {number}".encode()).digest()
+    return int.from_bytes(digest[:7], "big")
 
 
 class States:

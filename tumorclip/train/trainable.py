@@ -1,89 +1,145 @@
-"""What of the model is tuned, and how its weights are averaged and interpolated."""
+"""What of the model learns."""
 
 import re
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
+from tumorclip.choices import LOSSES, TUNING
 from tumorclip.errors import UserError
 from tumorclip.model.encoder import Encoder
+from tumorclip.params import Lora, Train
 
-Weights = dict[str, torch.Tensor]
+if TYPE_CHECKING:
+    from peft import PeftModel
+
 TOWERS = ("vision_model", "text_model")
 
 
-def choose(encoder: Encoder, tune: str, objective: str, lora: dict) -> None:
-    """Let exactly those parameters of the encoder's model learn that `tune` names.
+def make_trainable(encoder: Encoder, config: Train) -> "PeftModel | None":
+    """Let exactly those parameters learn that `config.tune` names.
 
-    Args:
-        tune: `full`, both towers; `vision`, the image tower with its projection; `projection`, both
-            projections; `lora`, low-rank additions to linear layers (Hu et al. 2021), put in here.
-            The logit scale learns in all but `lora`; the logit bias only where the loss sees it.
-        lora: rank, alpha and targets, the names of the layers that get an addition.
+    The logit bias learns only where the loss uses it.
+
+    Returns:
+        What merges low-rank additions into the model at the end; None where there are none.
 
     Raises:
-        UserError: this model has no such parts.
+        UserError: this checkpoint has no such parts.
     """
-    model = encoder.model
-    if objective == "sigmoid" and not hasattr(model, "logit_bias"):
-        raise UserError("train.objective is sigmoid, but this checkpoint has no logit bias; only SigLIP ones have")
-    if tune == "projection" and not encoder.has_projections:
-        raise UserError("train.tune is projection, but this checkpoint has no projections; take vision, lora or full")
-    if tune == "lora":
-        _add_lora(model, lora)
-        return
-    learning = {
-        "full": ("",),
-        "vision": ("vision_model.", "visual_projection.", "logit_"),
-        "projection": ("visual_projection.", "text_projection.", "logit_"),
-    }[tune]
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name.startswith(learning) and (name != "logit_bias" or objective == "sigmoid"))
+    loss = LOSSES[config.objective]
+    tuning = TUNING[config.tune]
+    if loss.logit_bias and not encoder.family.logit_bias:
+        raise UserError(
+            f"train.objective is {config.objective}, but this checkpoint has no logit bias; only SigLIP ones have"
+        )
+    if tuning.images == "features" and not encoder.family.projections:
+        raise UserError(
+            f"train.tune is {config.tune}, but this checkpoint has no projections; take vision, lora or full"
+        )
+    additions = _add_lora(encoder.model, config.lora) if tuning.lora else None
+    for name, parameter in encoder.model.named_parameters():
+        learns = re.match(tuning.learns, name) and (loss.logit_bias or name != "logit_bias")
+        parameter.requires_grad_(bool(learns))
+    return additions
 
 
-def _add_lora(model: nn.Module, lora: dict) -> None:
+def _add_lora(model: nn.Module, lora: Lora) -> "PeftModel":
     from peft import LoraConfig, get_peft_model
 
-    linear = {
-        tower: {name.rsplit(".", 1)[-1] for name, module in part.named_modules() if isinstance(module, nn.Linear)}
-        for tower, part in ((tower, model.get_submodule(tower)) for tower in TOWERS)
-    }
-    unknown = sorted(set(lora["targets"]) - linear["vision_model"] - linear["text_model"])
-    if unknown or not linear["vision_model"] & set(lora["targets"]):
-        image_layers, text_layers = (", ".join(sorted(linear[tower])) for tower in TOWERS)
+    layers = {tower: _linear_layers(model.get_submodule(tower)) for tower in TOWERS}
+    names = {tower: sorted(of_tower) for tower, of_tower in layers.items()}
+    unknown = set(lora.targets).difference(*names.values())
+    if unknown or not set(lora.targets) & set(names["vision_model"]):
         raise UserError(
-            f"train.lora.targets is {', '.join(lora['targets'])}, but in this checkpoint the linear layers of the "
-            f"image tower are called {image_layers}, those of the text tower {text_layers}"
+            f"train.lora.targets is {', '.join(lora.targets)}, but in this checkpoint the linear layers of the "
+            f"image tower are called {', '.join(names['vision_model'])}, "
+            f"those of the text tower {', '.join(names['text_model'])}"
         )
-    # In place: the wrapper that this returns is needed again only to merge.
-    get_peft_model(model, LoraConfig(r=lora["rank"], lora_alpha=lora["alpha"], target_modules=sorted(lora["targets"])))
+    highest = max(of_tower[name] for of_tower in layers.values() for name in lora.targets if name in of_tower)
+    if lora.rank > highest:
+        raise UserError(
+            f"train.lora.rank is {lora.rank}, but no layer of train.lora.targets has a rank above {highest}; lower it"
+        )
+    config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=sorted(lora.targets))
+    return get_peft_model(model, config)
 
 
-def merge(model: nn.Module) -> None:
-    """Work LoRA's additions into the layers that they were put into; without any, nothing happens."""
-    for name, module in list(model.named_modules()):
-        if hasattr(module, "lora_A") and hasattr(module, "merge"):
-            module.merge()
-            model.set_submodule(name, module.get_base_layer())
-    model.requires_grad_(False)
+def _linear_layers(tower: nn.Module) -> dict[str, int]:
+    """The names of the linear layers, each with the highest rank that its weights can have."""
+    ranks: dict[str, int] = {}
+    for name, module in tower.named_modules():
+        if isinstance(module, nn.Linear):
+            last = name.rsplit(".", 1)[-1]
+            ranks[last] = max(ranks.get(last, 0), min(module.weight.shape))
+    return ranks
 
 
-def parameter_groups(model: nn.Module, learning_rate: float, weight_decay: float, layer_decay: float) -> list[dict]:
-    """The learning parameters, as AdamW takes them; `peak` is the highest learning rate of a group.
+class DualEncoder(nn.Module):
+    """The part of a step that learns, as one module: several devices and the compiler wrap it whole.
 
-    A layer that is d layers below the top of its tower learns at layer_decay ** d of `learning_rate` (Clark et al.
-    2020, ELECTRA; Dong et al. 2022 for CLIP); projections, final norms and the logit scale are the top. Weight decay
-    is for matrices: biases, norms and the logit scale have no direction to shrink.
+    What `tune` leaves frozen is computed here once: the embeddings of captions, or their features.
+
+    Args:
+        tune: a name in TUNING.
+        captions: C captions.
     """
-    tops = {tower: 1 + max((layer_of(name) for name, _ in _of(model, tower)), default=0) for tower in TOWERS}
+
+    def __init__(self, encoder: Encoder, tune: str, captions: list[str]):
+        super().__init__()
+        self.model = encoder.model
+        self._encoder = encoder
+        self._tuning = TUNING[tune]
+        tokens = encoder.tokenize(captions)
+        with torch.no_grad():
+            if self._tuning.texts == "embeddings":
+                self._texts = encoder.encode_tokens(tokens)
+            elif self._tuning.texts == "features":
+                self._texts = encoder.text_features(tokens)
+            else:
+                self._texts = tokens
+
+    def forward(self, inputs: torch.Tensor, captions: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Embed a batch.
+
+        Args:
+            inputs: scans, [B, 1 or 3, S, S], from 0 to 255, or features, [B, F].
+            captions: which of the captions, int64 [c].
+
+        Returns:
+            Unit embeddings of the inputs, [B, D], and of the captions, [c, D]; the logit scale and bias, scalars.
+        """
+        encoder = self._encoder
+        from_features = self._tuning.images == "features"
+        images = encoder.project_images(inputs) if from_features else encoder.encode_images(inputs)
+        return images, self._embed_texts(captions), encoder.logit_scale, encoder.logit_bias
+
+    def _embed_texts(self, captions: torch.Tensor) -> torch.Tensor:
+        if self._tuning.texts == "embeddings":
+            return self._texts[captions]
+        if self._tuning.texts == "features":
+            return self._encoder.project_texts(self._texts[captions])
+        return self._encoder.encode_tokens({name: values[captions] for name, values in self._texts.items()})
+
+
+def parameter_groups(model: nn.Module, config: Train) -> list[dict]:
+    """The parameters that learn, as AdamW takes them; `peak` is the highest learning rate of a group.
+
+    A layer that is d layers below the top of its tower learns at layer_decay ** d of the learning rate (Clark et al.
+    2020, ELECTRA; Dong et al. 2022 for CLIP). Projections, final norms and the logit scale are the top.
+    Weight decay is for matrices: biases, norms and the logit scale have no direction to shrink.
+    """
+    tops = {tower: 1 + _highest_layer(model, tower) for tower in TOWERS}
     groups: dict[tuple, dict] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
         tower = name.split(".", 1)[0]
-        below = tops[tower] - layer_of(name) if tower in TOWERS and layer_of(name) >= 0 else 0
-        decay = weight_decay if parameter.ndim >= 2 else 0.0
-        peak = learning_rate * layer_decay**below
+        layer = layer_of(name)
+        below = tops[tower] - layer if tower in TOWERS and layer >= 0 else 0
+        decay = config.weight_decay if parameter.ndim >= 2 else 0.0
+        peak = config.learning_rate * config.layer_decay**below
         group = groups.setdefault((below, decay), {"params": [], "weight_decay": decay, "lr": peak, "peak": peak})
         group["params"].append(parameter)
     return list(groups.values())
@@ -96,35 +152,6 @@ def layer_of(name: str) -> int:
     return 0 if "embeddings." in name else -1
 
 
-def _of(model: nn.Module, tower: str):
-    return [(name, parameter) for name, parameter in model.named_parameters() if name.startswith(f"{tower}.")]
-
-
-def learning_weights(model: nn.Module) -> Weights:
-    """The parameters that learn, by name: the model's own tensors, not copies."""
-    return {name: parameter.data for name, parameter in model.named_parameters() if parameter.requires_grad}
-
-
-def copied(weights: Weights) -> Weights:
-    return {name: value.clone() for name, value in weights.items()}
-
-
-@torch.no_grad()
-def put(weights: Weights, into: Weights) -> None:
-    """Overwrite the tensors of `into` with those of `weights`."""
-    for name, value in into.items():
-        value.copy_(weights[name])
-
-
-def average(mean: Weights, weights: Weights, decay: float, step: int) -> None:
-    """Move `mean` towards `weights`: mean = d mean + (1 - d) weights, with d = min(decay, (1 + step) / (10 + step)).
-
-    The exponential moving average of Polyak & Juditsky 1992; d starts low, so that the first steps are forgotten.
-    """
-    share = 1 - min(decay, (1 + step) / (10 + step))
-    torch._foreach_lerp_(list(mean.values()), [weights[name] for name in mean], share)
-
-
-def interpolate(before: Weights, after: Weights, alpha: float, into: Weights) -> None:
-    """into = (1 - alpha) before + alpha after: WiSE-FT (Wortsman et al. 2022, equation 1)."""
-    put({name: torch.lerp(before[name], after[name], alpha) for name in into}, into)
+def _highest_layer(model: nn.Module, tower: str) -> int:
+    names = [name for name, _ in model.named_parameters() if name.startswith(f"{tower}.")]
+    return max(map(layer_of, names), default=0)

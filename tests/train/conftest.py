@@ -1,0 +1,26 @@
+from pathlib import Path
+
+import pytest
+from families import FAMILIES
+
+from tumorclip.model.encoder import Encoder
+
+
+@pytest.fixture(scope="session")
+def family_folder(tmp_path_factory):
+    """Gives the folder of a small checkpoint of a family by its name."""
+    folders: dict[str, Path] = {}
+
+    def build(name: str) -> Path:
+        if name not in folders:
+            folders[name] = tmp_path_factory.mktemp(name)
+            FAMILIES[name](folders[name])
+        return folders[name]
+
+    return build
+
+
+@pytest.fixture
+def family(family_folder):
+    """Gives a fresh encoder of a family by its name."""
+    return lambda name: Encoder.load(family_folder(name), "cpu")

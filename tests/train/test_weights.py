@@ -1,0 +1,39 @@
+import pytest
+import torch
+
+from tumorclip.train.weights import average, copied, interpolate, put, replaced
+
+
+def test_the_moving_average_is_that_of_the_formula():
+    mean, now = {"a": torch.zeros(1)}, {"a": torch.ones(1)}
+    expected = 0.0
+    for step in range(50):
+        average(mean, now, 0.9, step)
+        decay = min(0.9, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay)
+        assert mean["a"].item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_copy_does_not_follow_and_can_be_put_back():
+    weights = {"a": torch.zeros(2)}
+    before = copied(weights)
+    weights["a"] += 1
+    assert before["a"].tolist() == [0, 0]
+    put(before, into=weights)
+    assert weights["a"].tolist() == [0, 0]
+
+
+def test_weights_are_replaced_within_the_block_only():
+    weights = {"a": torch.zeros(2)}
+    with replaced(weights, by={"a": torch.ones(2)}):
+        assert weights["a"].tolist() == [1, 1]
+    assert weights["a"].tolist() == [0, 0]
+    with replaced(weights, by=None):
+        assert weights["a"].tolist() == [0, 0]
+
+
+def test_interpolation_goes_from_one_end_to_the_other():
+    before, after, into = ({"a": torch.tensor([value])} for value in (1.0, 5.0, 0.0))
+    for alpha, expected in [(0, 1), (0.25, 2), (1, 5)]:
+        interpolate(before, after, alpha, into)
+        assert into["a"].item() == expected

@@ -1,0 +1,62 @@
+"""Which captions a step learns from."""
+
+from typing import NamedTuple
+
+import torch
+from torch.nn import functional
+
+
+class Drawn(NamedTuple):
+    """Captions of one step, each of them once.
+
+    Attributes:
+        captions: which ones, int64 [C].
+        of_class: matrix that takes their embeddings to one per class, float32 [K, C].
+        of_scan: for each scan the place of its caption among the C, int64 [B]; None where it gets that of its class.
+    """
+
+    captions: torch.Tensor
+    of_class: torch.Tensor
+    of_scan: torch.Tensor | None
+
+
+class Captions:
+    """The captions of K classes.
+
+    Attributes:
+        per_class: those of each class, in the order of the class indices.
+        texts: all of them, class after class.
+    """
+
+    def __init__(self, per_class: list[list[str]]):
+        self.per_class = per_class
+        self.texts = [caption for of_class in per_class for caption in of_class]
+        self._counts = torch.tensor([len(of_class) for of_class in per_class])
+        self._first = self._counts.cumsum(0) - self._counts
+
+    def all(self) -> Drawn:
+        """Every caption; a class is the mean of its own."""
+        owner = torch.repeat_interleave(torch.arange(len(self._counts)), self._counts)
+        return Drawn(torch.arange(len(self.texts)), functional.one_hot(owner).T.float(), None)
+
+    def draw_per_class(self, generator: torch.Generator) -> Drawn:
+        """Draw a caption for each class."""
+        return Drawn(self._draw_per_class(generator), torch.eye(len(self._counts)), None)
+
+    def draw_per_scan(self, labels: torch.Tensor, generator: torch.Generator) -> Drawn:
+        """Draw a caption for each class and one for each scan, whose class indices are `labels`, int64 [B]."""
+        of_class = self._draw_per_class(generator)
+        counts = self._counts[labels]
+        of_scan = self._first[labels] + (torch.rand(len(labels), generator=generator) * counts).long()
+        captions, places = torch.unique(torch.cat([of_class, of_scan]), return_inverse=True)
+        classes = len(self._counts)
+        matrix = functional.one_hot(places[:classes], len(captions)).float()
+        return Drawn(captions, matrix, places[classes:])
+
+    def _draw_per_class(self, generator: torch.Generator) -> torch.Tensor:
+        return self._first + (torch.rand(len(self._counts), generator=generator) * self._counts).long()
+
+
+def class_embeddings(texts: torch.Tensor, of_class: torch.Tensor) -> torch.Tensor:
+    """One unit embedding per class, [K, D], from those of captions, [C, D], and the matrix `of_class`, [K, C]."""
+    return functional.normalize(of_class @ texts, dim=-1)

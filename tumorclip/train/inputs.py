@@ -1,0 +1,180 @@
+"""What a step starts from: augmented scans, or cached features of the image tower where it is frozen.
+
+A set of features is found by a key made of all that it depends on. An epoch on features needs the projections alone.
+"""
+
+import contextlib
+import functools
+import hashlib
+import itertools
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import filelock
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from tumorclip.choices import TUNING
+from tumorclip.files import whole_file
+from tumorclip.model.encoder import Encoder
+from tumorclip.model.pixels import BATCH, Pixels
+from tumorclip.params import Train
+from tumorclip.tables import Splits
+from tumorclip.train.augmentation import Augmentation
+from tumorclip.train.captions import Captions
+from tumorclip.train.precision import precision, uses_bf16
+from tumorclip.train.resume import fingerprint, generator
+
+KEPT = 4  # sets of features that stay; one of 5,708 scans and 4 views at ViT-B/32 has 70 MB
+FEATURE_BATCH = 64
+
+# Rows of the scans, int64 [B], and what was drawn for each of them.
+Plan = Iterable[tuple[torch.Tensor, torch.Tensor]]
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Scans to train on and to validate on. Test scans are not among them.
+
+    Attributes:
+        pixels: N scans.
+        labels: class indices, int64 [N], on the CPU.
+        train, val: places among the N, int64 [n], on the CPU.
+        captions: those of K classes.
+    """
+
+    pixels: Pixels
+    labels: torch.Tensor
+    train: torch.Tensor
+    val: torch.Tensor
+    captions: Captions
+
+    @classmethod
+    def select(cls, splits: Splits, pixels: np.ndarray, classes: dict[str, list[str]], encoder: Encoder) -> Self:
+        """Take the scans of splits train and val out of `pixels`, uint8 [rows of `splits`, S, S] or [.., S, S, 3]."""
+        rows = np.flatnonzero(np.isin(splits.split, ["train", "val"]))
+        splits = splits.take(rows)
+        names = list(classes)
+        return cls(
+            pixels=Pixels(pixels, rows, encoder.image_size, encoder.device),
+            labels=torch.tensor([names.index(name) for name in splits.class_name]),
+            train=torch.from_numpy(np.flatnonzero(splits.split == "train")),
+            val=torch.from_numpy(np.flatnonzero(splits.split == "val")),
+            captions=Captions(list(classes.values())),
+        )
+
+    @functools.cached_property
+    def weights(self) -> torch.Tensor:
+        """How much each scan counts so that classes count equally, 1 on average over training, float32 [N]."""
+        classes = len(self.captions.per_class)
+        counts = torch.bincount(self.labels[self.train], minlength=classes).clamp(min=1)
+        return (len(self.train) / (classes * counts))[self.labels]
+
+    def hash(self) -> str:
+        """SHA-256 over all of it."""
+        lists = [self.labels.tolist(), self.train.tolist(), self.val.tolist(), self.captions.per_class]
+        return hashlib.sha256(repr([self.pixels.hash(), *lists]).encode()).hexdigest()
+
+
+class AugmentedPixels:
+    """Scans, changed anew whenever they come."""
+
+    def __init__(self, encoder: Encoder, pixels: Pixels, augmentation: Augmentation):
+        self._encoder = encoder
+        self._pixels = pixels
+        self._augmentation = augmentation
+
+    def draw(self, count: int, generator: torch.Generator) -> torch.Tensor:
+        """Draw a change for each of `count` scans."""
+        return self._augmentation.draw(count, generator)
+
+    def stream(self, plan: Plan) -> Iterator[torch.Tensor]:
+        """Changed scans of each item of `plan`: float32 [B, C, S, S]."""
+        rows, maps = itertools.tee(plan)
+        for pixels, (_, of_batch) in zip(self._pixels.batches(row for row, _ in rows), maps, strict=True):
+            yield self._augmentation.apply(pixels, of_batch)
+
+    def embed(self, rows: torch.Tensor) -> torch.Tensor:
+        """Unit embeddings of scans as they are: float32 [n, D]."""
+        return torch.cat([self._encoder.encode_images(batch) for batch in self._pixels.batches(rows.split(BATCH))])
+
+
+class CachedFeatures:
+    """Features of several views of each scan, of which one is drawn whenever the scan comes.
+
+    Args:
+        features: float32 [V, N, F]; the first view is the scan as it is.
+    """
+
+    def __init__(self, encoder: Encoder, features: torch.Tensor):
+        self._encoder = encoder
+        self._features = features.to(encoder.device)
+
+    def draw(self, count: int, generator: torch.Generator) -> torch.Tensor:
+        """Draw a view for each of `count` scans."""
+        return torch.randint(len(self._features), (count,), generator=generator)
+
+    def stream(self, plan: Plan) -> Iterator[torch.Tensor]:
+        """Features for each item of `plan`: float32 [B, F]."""
+        for rows, views in plan:
+            yield self._features[views.to(self._features.device), rows.to(self._features.device)]
+
+    def embed(self, rows: torch.Tensor) -> torch.Tensor:
+        """Unit embeddings of scans as they are: float32 [n, D]."""
+        return self._encoder.project_images(self._features[0, rows.to(self._features.device)])
+
+
+def make_inputs(encoder: Encoder, pixels: Pixels, config: Train, cache: Path | None) -> AugmentedPixels | CachedFeatures:
+    """What `config.tune` starts from; features are looked for in the folder `cache`, and kept there."""
+    augmentation = Augmentation.of(config)
+    if TUNING[config.tune].images == "pixels":
+        return AugmentedPixels(encoder, pixels, augmentation)
+    is_bf16 = uses_bf16(config.precision, encoder.model, encoder.device)
+    # The same views for every seed of the training, so that all of them share the features.
+    maps = [augmentation.draw(len(pixels), generator(0, "view", view)) for view in range(1, config.views)]
+    with _locked(cache / features_key(encoder, pixels, augmentation, is_bf16)) as folder:
+        views = []
+        for number, of_view in enumerate([None, *maps]):
+            path = folder / f"view-{number}.npy"
+            if not path.exists():
+                with whole_file(path) as beside, beside.open("wb") as file, precision(encoder.device, is_bf16):
+                    np.save(file, _features(encoder, pixels, augmentation, of_view))
+            views.append(torch.from_numpy(np.load(path)))
+    return CachedFeatures(encoder, torch.stack(views))
+
+
+def features_key(encoder: Encoder, pixels: Pixels, augmentation: Augmentation, is_bf16: bool) -> str:
+    """A name for all that features depend on."""
+    return fingerprint(encoder.hash(), pixels.hash(), augmentation, is_bf16, encoder.device.type)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[Path]:
+    """Make `folder`, for one process at a time, and delete the oldest of its neighbours."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(folder.with_suffix(".lock")):
+        os.utime(folder)
+        sets = [path for path in folder.parent.iterdir() if path.is_dir()]
+        for old in sorted(sets, key=lambda path: path.stat().st_mtime)[:-KEPT]:
+            shutil.rmtree(old, ignore_errors=True)
+        yield folder
+
+
+@torch.inference_mode()
+def _features(
+    encoder: Encoder, pixels: Pixels, augmentation: Augmentation, maps: torch.Tensor | None
+) -> np.ndarray:
+    """Features of every scan, float32 [N, F], changed by its map in `maps`, [N, ...]; None leaves scans as they are."""
+    plan = torch.arange(len(pixels)).split(FEATURE_BATCH)
+    parts = []
+    with tqdm(total=len(pixels), unit=" images", desc="features of a view", disable=None) as bar:
+        for rows, batch in zip(plan, pixels.batches(plan), strict=True):
+            changed = batch if maps is None else augmentation.apply(batch, maps[rows])
+            parts.append(encoder.image_features(changed).float().cpu())
+            bar.update(len(rows))
+    return torch.cat(parts).numpy()

@@ -1,0 +1,22 @@
+"""In which precision a step computes. Weights stay float32."""
+
+import torch
+from torch import nn
+
+LARGE = 1_000_000  # parameters of a model that gains from bf16 on a CPU
+
+
+def uses_bf16(precision: str, model: nn.Module, device: torch.device) -> bool:
+    """Whether `precision`, as in params.yaml, means bf16 for this model on this device."""
+    if precision != "auto":
+        return precision == "bf16"
+    if device.type == "cpu":
+        # Without the instructions bf16 is slower than fp32. A small model gains nothing from it.
+        large = sum(parameter.numel() for parameter in model.parameters()) >= LARGE
+        return large and torch.cpu.get_capabilities().get("avx512_bf16", False)
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def precision(device: torch.device, is_bf16: bool) -> torch.autocast:
+    """A context in which matrix products are computed in bf16, if asked for."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=is_bf16)
