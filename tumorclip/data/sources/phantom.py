@@ -243,7 +243,7 @@ def _enlarged(values: np.ndarray) -> np.ndarray:
 
 @cache
 def _cubic_convolution(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where each of `SIZE` places lies among `count` values: four rows, int64, and their weights, float64, [4, SIZE]."""
+    """Where `SIZE` places lie among `count` values: four rows each, int64, and their weights, float64, [4, SIZE]."""
     places = (np.arange(SIZE) + 0.5) * count / SIZE - 0.5
     neighbours = np.floor(places).astype(np.int64) + np.arange(-1, 3)[:, None]
     distance = np.abs(places - neighbours)
