@@ -169,8 +169,8 @@ def candidates(means: np.ndarray, floor: float, device: str = "cpu") -> tuple[np
         Rows a < b of each pair, int [P], sorted.
     """
     count, neighbours = len(means), min(NEIGHBOURS, len(means) - 1)
-    plain = _products_on(device, whole_units(shrunk(means, COARSE)))
-    moved = _products_on(device, whole_units(_framed(means)))
+    plain = _products_on(device, _coarse_units(means, shrunk))
+    moved = _products_on(device, _coarse_units(means, framed))
     found = [np.empty(0, np.int64)]
     for block in blocks(count, 5 * 4 * count):
         rows = np.arange(block.start, block.stop)
@@ -186,7 +186,7 @@ def candidates(means: np.ndarray, floor: float, device: str = "cpu") -> tuple[np
 def best_orientations(means: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """How the rows `b` lie to correlate most with the rows `a`, and how much: kinds, str [P], and float64 [P]."""
     pictures = Pictures(means)
-    possible = _possible(_products_by_kind(whole_units(shrunk(means, COARSE)), a, b))
+    possible = _possible(_products_by_kind(_coarse_units(means, shrunk), a, b))
     by_kind = np.full(possible.shape, -1.0)
     for column, kind in enumerate(KINDS):
         at = np.flatnonzero(possible[:, column])
@@ -209,7 +209,7 @@ def _aligned(
         pairs: their places among `rows`, int [P] each.
     """
     a, b = pairs
-    by_kind = _products_by_kind(whole_units(_framed(means)), a, b)
+    by_kind = _products_by_kind(_coarse_units(means, framed), a, b)
     possible = _possible(by_kind) & _among_nearest(a, b, by_kind.max(axis=1))[:, None]
 
     def aligned(kind: str, at: np.ndarray) -> np.ndarray:
@@ -311,8 +311,9 @@ def _keys(a: np.ndarray, b: np.ndarray, count: int) -> np.ndarray:
     return np.unique(np.minimum(a, b) * count + np.maximum(a, b))
 
 
-def _framed(means: np.ndarray) -> np.ndarray:
-    result = np.empty((len(means), COARSE, COARSE))
+def _coarse_units(means: np.ndarray, bring: Callable[[np.ndarray, int], np.ndarray]) -> np.ndarray:
+    """Whole units of thumbnails that `bring`, `shrunk` or `framed`, makes coarse: float32 [N, 256]."""
+    result = np.empty((len(means), COARSE * COARSE), np.float32)
     for block in blocks(len(means), ALIGNMENT_BYTES):
-        result[block] = framed(means[block], COARSE)
+        result[block] = whole_units(bring(means[block], COARSE))
     return result
