@@ -4,18 +4,19 @@ import io
 import tracemalloc
 from collections.abc import Callable
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
+from scan_tables import rows
 
-from tumorclip.data import copies
-from tumorclip.data import decode as reading
-from tumorclip.data import groups as audit
+from tumorclip import params
+from tumorclip.data import copies, decode, thumbnails
 from tumorclip.data.sources import phantom
-from tumorclip.errors import ParamsError
 
-THRESHOLD, LOCAL_THRESHOLD, MIN_OVERLAP = 0.98, 0.9, 0.5  # those of params.yaml
+VERIFY = params.load(Path(__file__).parents[2] / "params.yaml").verify
+THRESHOLD = VERIFY.copy_threshold
 Change = Callable[[Image.Image], Image.Image]
 
 
@@ -28,15 +29,17 @@ def head(index: int, class_name: str = "glioma") -> Image.Image:
 HEADS = [head(index, class_name) for class_name in phantom.CLASSES for index in range(6)]
 
 
-def search(images: list[Image.Image], local_threshold: float = LOCAL_THRESHOLD, device: str = "cpu") -> copies.Copies:
+def search(images: list[Image.Image], local_threshold: float = 0.9, device: str = "cpu") -> copies.Copies:
     """What is found among pictures of any size, read as the pipeline reads them."""
-    pixels = np.stack([reading._fit(image, 224) for image in images])
-    hashes = [image.tobytes().hex() for image in images]
-    return copies.find(pixels, hashes, THRESHOLD, local_threshold, MIN_OVERLAP, device, workers=2)
+    pixels = np.stack([decode._fit(image, 224) for image in images])
+    hashes = np.array([image.tobytes().hex() for image in images])
+    verify = VERIFY.model_copy(update={"local_threshold": local_threshold})
+    return copies.find(pixels, hashes, verify, device, workers=2)
 
 
-def found_among(images: list[Image.Image]) -> list[audit.Pair]:
-    return search(images).pairs
+def found_among(images: list[Image.Image]) -> list[tuple[int, int, str, float]]:
+    """The pairs among them: a, b, kind, correlation."""
+    return rows(search(images).pairs)
 
 
 def toned(change: Callable[[np.ndarray], np.ndarray]) -> Change:
@@ -124,25 +127,25 @@ ALIGNED = {
 @pytest.mark.parametrize("change", ALIGNED.values(), ids=ALIGNED)
 def test_a_copy_that_must_be_aligned_is_found_and_nothing_else(change: Change):
     pairs = found_among([*HEADS, *map(change, HEADS)])
-    assert [(pair.a, pair.b) for pair in pairs] == [(row, row + len(HEADS)) for row in range(len(HEADS))]
-    assert sum(pair.kind == "aligned" for pair in pairs) > len(HEADS) / 2
+    assert [(a, b) for a, b, _, _ in pairs] == [(row, row + len(HEADS)) for row in range(len(HEADS))]
+    assert sum(kind == "aligned" for _, _, kind, _ in pairs) > len(HEADS) / 2
 
 
 @pytest.mark.parametrize("pixels", [0.5, 1, 2])
 def test_a_mirror_image_off_by_a_pixel_is_found_and_nothing_else(pixels: float):
     pairs = found_among([*HEADS, *(laid((1, 1), (pixels, 0))(MIRROR(image)) for image in HEADS)])
-    assert [(pair.a, pair.b) for pair in pairs] == [(row, row + len(HEADS)) for row in range(len(HEADS))]
+    assert [(a, b) for a, b, _, _ in pairs] == [(row, row + len(HEADS)) for row in range(len(HEADS))]
 
 
 @pytest.mark.parametrize("class_name", phantom.CLASSES)
-def test_other_heads_of_one_class_are_no_copies(class_name: str):
+def test_other_heads_of_one_class_are_not_copies(class_name: str):
     scans = [phantom.Scan(seed, "Training", class_name, 0) for seed in range(100, 140)]
     assert (
         found_among([Image.fromarray(np.rint(255 * phantom.render(scan)[0]).astype(np.uint8)) for scan in scans]) == []
     )
 
 
-def test_adjacent_slices_of_a_drawn_volume_are_no_copies():
+def test_adjacent_slices_of_a_drawn_volume_are_not_copies():
     """Ellipsoids in a bright shell, cut at every 8 % of its radius."""
     rng = np.random.default_rng(1)
     y, x = np.mgrid[-1:1:192j, -1:1:192j]
@@ -158,11 +161,11 @@ def test_adjacent_slices_of_a_drawn_volume_are_no_copies():
         picture[(radius > 0.85) & (radius < 1)] = 0.8
         slices.append(Image.fromarray(np.rint(255 * picture).astype(np.uint8)))
     assert found_among(slices) == []
-    plain = np.corrcoef(copies.thumbnails(np.stack(slices)).reshape(len(slices), -1))
+    plain = np.corrcoef(thumbnails.thumbnails(np.stack(slices)).reshape(len(slices), -1))
     assert np.median(np.diagonal(plain, 1)) > 0.85, "neighbours that are alike enough to be a test"
 
 
-def test_two_brains_in_one_bright_skull_are_no_copies_though_they_correlate_enough():
+def test_two_brains_in_one_bright_skull_are_not_copies_though_they_correlate_enough():
     rng = np.random.default_rng(5)
     y, x = np.mgrid[-1:1:192j, -1:1:192j]
     radius = np.hypot(x / 0.7, y / 0.9)
@@ -177,28 +180,21 @@ def test_two_brains_in_one_bright_skull_are_no_copies_though_they_correlate_enou
 
 def test_best_matches_are_those_of_all_scans_in_all_orientations():
     images = [*HEADS, NEAR["gamma 0.8"](HEADS[0]), MIRROR(HEADS[1]), HEADS[2]]
-    means = copies.thumbnails(np.stack([reading._fit(image, 224) for image in images]))
-    rows = np.arange(len(images))
-    expected = [copies.nearest_training(means[[row]], means[rows != row])[0] for row in rows]
-    assert np.allclose(search(images).best_matches, expected, atol=1e-5)
+    means = thumbnails.thumbnails(np.stack([decode._fit(image, 224) for image in images]))
+    others = ~np.eye(len(images), dtype=bool)
+    expected = [copies.nearest_training(means[[row]], means[others[row]])[0] for row in range(len(images))]
+    assert search(images).best_matches.tolist() == expected
     assert search(images).best_matches[[2, -1]].tolist() == [1, 1]
     assert 0.98 < expected[0] == expected[-3] < 1
 
 
 def test_pytorch_finds_what_numpy_finds():
     images = [change(image) for change in (jpeg, MIRROR, cropped(0.1)) for image in HEADS[::3]]
-    assert search(images, device="cpu:0").pairs == search(images).pairs
-
-
-def test_a_device_that_is_not_there_is_named():
-    assert copies.pick_device("cpu") == "cpu"
-    assert copies.pick_device("auto") in ("cpu", "cuda", "mps")
-    with pytest.raises(ParamsError, match="verify.device is 'cuda:99', but PyTorch finds no such device"):
-        copies.pick_device("cuda:99")
+    assert rows(search(images, device="cpu:0").pairs) == found_among(images)
 
 
 def test_memory_grows_with_the_number_of_scans_and_not_with_its_square(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(copies, "BLOCK_BYTES", 2**22)
+    monkeypatch.setattr(thumbnails, "BLOCK_BYTES", 2**22)
     means = np.random.default_rng(0).random((4000, 64, 64), dtype=np.float32)
     tracemalloc.start()
     copies.candidates(means, THRESHOLD)
@@ -211,13 +207,13 @@ def test_memory_grows_with_the_number_of_scans_and_not_with_its_square(monkeypat
 def test_a_changed_copy_is_found_and_nothing_else(kind: str, change: Change):
     pairs = found_among([*HEADS, *map(change, HEADS)])
     planted = [(row, row + len(HEADS), kind) for row in range(len(HEADS))]
-    assert [(pair.a, pair.b, pair.kind) for pair in pairs] == planted
-    assert all(THRESHOLD <= pair.correlation <= 1 for pair in pairs)
+    assert [pair[:3] for pair in pairs] == planted
+    assert all(THRESHOLD <= correlation <= 1 for *_, correlation in pairs)
 
 
 def test_exact_copies_are_paired_with_the_first_and_compared_once():
     pairs = found_among([HEADS[0], HEADS[1], HEADS[0], TURNED["mirrored"](HEADS[0]), HEADS[0]])
-    assert [(pair.a, pair.b, pair.kind) for pair in pairs] == [
+    assert [pair[:3] for pair in pairs] == [
         (0, 2, "exact"), (0, 3, "mirrored"), (0, 4, "exact"),
     ]  # fmt: skip
 
@@ -226,15 +222,15 @@ def test_the_copies_planted_in_the_phantoms_are_found_and_nothing_else():
     files = list(phantom.plan(5, 50, 20))
     drawn = [phantom.render(file.drawing)[0] for file in files]
     images = [Image.fromarray(np.rint(255 * pixels).astype(np.uint8)) for pixels in drawn]
-    row = {file.place: number for number, file in enumerate(files)}
+    row_of = {file.place: number for number, file in enumerate(files)}
     for number, file in enumerate(files):
         if file.copy in ("near", "mirrored"):
             image = NEAR["gamma 1.25"](images[number])
             images[number] = TURNED["mirrored"](image) if file.copy == "mirrored" else jpeg(image, 50)
     planted = sorted(
-        (*sorted((row[file.drawing], number)), file.copy) for number, file in enumerate(files) if file.copy
+        (*sorted((row_of[file.drawing], number)), file.copy) for number, file in enumerate(files) if file.copy
     )
-    assert [(pair.a, pair.b, pair.kind) for pair in found_among(images)] == planted
+    assert [pair[:3] for pair in found_among(images)] == planted
 
 
 def test_even_pictures_are_copies_of_nothing():
@@ -254,7 +250,7 @@ def test_every_pair_at_the_threshold_is_found_in_blocks_of_any_size(monkeypatch:
     expected = [(a, b) for a, b in combinations(range(len(means)), 2) if correlation[a, b] >= THRESHOLD]
     assert len(expected) > 1000
     for size in (2**26, 2**17):
-        monkeypatch.setattr(copies, "BLOCK_BYTES", size)
+        monkeypatch.setattr(thumbnails, "BLOCK_BYTES", size)
         a, b = copies.candidates(means, THRESHOLD - copies.COARSE_MARGIN)
         _, correlations = copies.best_orientations(means, a, b)
         found = correlations >= THRESHOLD
@@ -272,42 +268,49 @@ def test_the_nearest_training_scan_is_the_best_of_all_in_all_orientations(monkey
     every = [[np.corrcoef(a.ravel(), b.ravel())[0, 1] for way in lying for b in way] for a in np.delete(test, 2, 0)]
     expected = np.insert(np.max(every, axis=1), 2, 0)
     for size in (2**26, 2**18):
-        monkeypatch.setattr(copies, "BLOCK_BYTES", size)
+        monkeypatch.setattr(thumbnails, "BLOCK_BYTES", size)
         nearest = copies.nearest_training(test, train)
-        assert nearest.dtype == np.float32
+        assert nearest.dtype == np.float64
         assert np.allclose(nearest, expected, atol=1e-5)
     assert expected[0] == pytest.approx(1) and 0.8 < expected[1] < 0.95
-
-
-@pytest.mark.parametrize("size", [16, 50, 64, 100])
-def test_thumbnails_are_block_means_of_any_size(size: int):
-    pixels = np.random.default_rng(size).integers(0, 256, (3, size, size), dtype=np.uint8)
-    # A size that both divide is reached by repeating pixels, which leaves block means as they are.
-    repeated = np.kron(pixels, np.ones((64, 64))).reshape(3, 64, size, 64, size).mean(axis=(2, 4))
-    assert np.allclose(copies.thumbnails(pixels), repeated, atol=1e-3)
-    coloured = np.stack([pixels] * 3, axis=-1)
-    assert np.allclose(copies.thumbnails(coloured), repeated, atol=1e-3)
 
 
 def test_the_two_scans_least_alike_of_every_group_are_paired_the_most_doubtful_group_first():
     one, two, three = HEADS[0], HEADS[1], HEADS[6]
     images = [one, toned(lambda grey: 0.9 * grey)(one), two, turned(Image.Transpose.ROTATE_180)(two), three, one, two]
-    means = copies.thumbnails(np.stack([reading._fit(image, 224) for image in images]))
+    means = thumbnails.thumbnails(np.stack([decode._fit(image, 224) for image in images]))
     # The third group was joined by mistake.
     weakest = copies.weakest_pairs(means, np.array([0, 0, 2, 2, 4, 4, 2]))
-    assert [(pair.a, pair.b) for pair in weakest[:1]] == [(4, 5)]
-    assert {(pair.a, pair.b, pair.kind) for pair in weakest[1:]} == {(0, 1, "near"), (2, 3, "half_turn")}
-    _, expected = copies.best_orientations(means, np.array([4]), np.array([5]))
-    assert weakest[0].correlation == pytest.approx(expected[0], abs=1e-5)
-    assert weakest[0].correlation < 0.95 < weakest[1].correlation <= 1
+    found = list(zip(weakest.group, weakest.files, weakest.a, weakest.b, weakest.kind, strict=True))
+    assert [row[:4] for row in found[:1]] == [(4, 2, 4, 5)]
+    assert {(files, a, b, kind) for _, files, a, b, kind in found[1:]} == {(2, 0, 1, "near"), (3, 2, 3, "half_turn")}
+    correlations = weakest.lowest_correlation
+    assert correlations[0] == copies.best_orientations(means, np.array([4]), np.array([5]))[1][0]
+    assert correlations[0] < 0.95 < correlations[1] <= 1
+
+
+def test_the_weakest_pair_of_even_pictures_is_not_a_picture_beside_itself():
+    weakest = copies.weakest_pairs(np.zeros((3, 64, 64), np.float32), np.array([0, 1, 1]))
+    assert (weakest.a.tolist(), weakest.b.tolist(), weakest.lowest_correlation.tolist()) == ([1], [2], [0])
 
 
 def test_the_least_alike_are_found_among_more_scans_than_fit_at_once(monkeypatch):
-    means = np.kron(np.random.default_rng(0).random((40, 8, 8), dtype=np.float32), np.ones((8, 8), np.float32))
+    coarse = np.random.default_rng(0).integers(0, 256, (40, 8, 8))
+    means = np.kron(coarse, np.ones((8, 8))).astype(np.float32)
     whole = copies.weakest_pairs(means, np.zeros(40, int))
-    monkeypatch.setattr(copies, "BLOCK_BYTES", 100_000)
-    assert copies.weakest_pairs(means, np.zeros(40, int)) == whole
+    monkeypatch.setattr(thumbnails, "BLOCK_BYTES", 100_000)
+    assert copies.weakest_pairs(means, np.zeros(40, int)).text() == whole.text()
     pairs = np.array(list(combinations(range(40), 2)))
     kinds, correlations = copies.best_orientations(means, *pairs.T)
     lowest = correlations.argmin()
-    assert whole == [(*pairs[lowest], kinds[lowest], pytest.approx(correlations[lowest], abs=1e-5))]
+    assert [whole.a[0], whole.b[0], whole.kind[0]] == [*pairs[lowest], kinds[lowest]]
+    assert whole.lowest_correlation[0] == correlations[lowest]
+
+
+def test_of_equally_near_scans_the_first_are_the_neighbours():
+    products = np.zeros((2, 9), np.float32)
+    products[0, 0] = products[1, 1] = -np.inf
+    products[0, 7] = 5
+    of, nearest = copies._nearest(np.array([0, 1]), products, 3)
+    chosen = sorted(zip(of.tolist(), nearest.tolist(), strict=True))
+    assert chosen == [(0, 1), (0, 2), (0, 7), (1, 0), (1, 2), (1, 3)]

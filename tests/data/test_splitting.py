@@ -1,10 +1,15 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scan_tables import scan_table
 
+from tumorclip import params
 from tumorclip.data import split as splitting
 from tumorclip.errors import UserError
+from tumorclip.tables import Scans
 
 POLICIES = ("drop_train", "drop_test", "keep", "drop_random")
 DEFAULTS = {
@@ -52,14 +57,20 @@ def choices(draw):
     }
 
 
-def split(table, **options) -> splitting.Split:
-    official, classes, groups = table
-    paths = [f"{official[row]}/{classes[row]}/{row}.png" for row in range(len(classes))]
-    return splitting.split(paths, official, classes, groups, **DEFAULTS | options)
+def split(table, **options) -> splitting.Result:
+    scans = table if isinstance(table, Scans) else scan_table(*table)
+    return splitting.split(scans, params.Split(**DEFAULTS | options))
 
 
-def groups_in(table, result: splitting.Split, part: str) -> set[int]:
-    return set(table[2][result.parts == part].tolist())
+def groups_in(table, result: splitting.Result, part: str) -> set[int]:
+    return set(table[2][result.splits.split == part].tolist())
+
+
+def count(result: splitting.Result) -> dict[str, dict[str, int]]:
+    """Every count in total and by class."""
+    counts = splitting.count(result)
+    keys = [key for key in counts["classes"][0] if key != "class"]
+    return {key: {"total": counts[key]} | {row["class"]: row[key] for row in counts["classes"]} for key in keys}
 
 
 @settings(deadline=None, max_examples=300)
@@ -71,10 +82,12 @@ def test_every_scan_is_placed_and_no_group_straddles(table, options: dict):
     except UserError as error:
         assert "\n" not in str(error)
         return
-    assert set(result.parts.tolist()) <= {"train", "val", "test", "dropped"} and len(result.parts) == len(official)
-    assert np.array_equal(result.parts == "dropped", result.reasons != "")
+    assert set(result.splits.split.tolist()) <= {"train", "val", "test", "dropped"} and len(result.splits.split) == len(
+        official
+    )
+    assert np.array_equal(result.splits.split == "dropped", result.splits.reason != "")
     for part in ("train", "val", "test"):
-        assert set(classes[result.parts == part]) == set(classes)
+        assert set(classes[result.splits.split == part]) == set(classes)
     train, val, test = (groups_in(table, result, part) for part in ("train", "val", "test"))
     published = options["protocol"] == "official" and "test" in official
     assert (result.protocol == "official") == published
@@ -82,20 +95,19 @@ def test_every_scan_is_placed_and_no_group_straddles(table, options: dict):
     if not published or options["leaks"] in ("drop_train", "drop_test"):
         assert not test & (train | val)
     if published:
-        assert not np.any((result.parts == "test") & (official == "train"))
-        assert not np.any(np.isin(result.parts, ["train", "val"]) & (official == "test"))
+        assert not np.any((result.splits.split == "test") & (official == "train"))
+        assert not np.any(np.isin(result.splits.split, ["train", "val"]) & (official == "test"))
         if options["leaks"] != "drop_test":
-            assert np.array_equal(result.parts == "test", official == "test")
+            assert np.array_equal(result.splits.split == "test", official == "test")
     if options["conflicts"] == "drop":
-        assert not np.any(result.conflicting & (result.parts == "train"))
+        assert not np.any(result.conflicting & (result.splits.split == "train"))
     else:
-        assert "conflicting" not in result.reasons
+        assert "conflicting" not in result.splits.reason
     if options["copies"] == "one":
-        assert len(train) == (result.parts == "train").sum()
+        assert len(train) == (result.splits.split == "train").sum()
     else:
-        assert "repeated" not in result.reasons
-    again = split(table, **options)
-    assert all(np.array_equal(mine, other) for mine, other in zip(result, again, strict=True))
+        assert "repeated" not in result.splits.reason
+    assert split(table, **options).splits.text() == result.splits.text()
 
 
 @settings(deadline=None, max_examples=100)
@@ -108,8 +120,8 @@ def test_the_folds_divide_what_is_held_out(table, options: dict, folds: int):
         return
     official, classes, groups = table
     part = "val" if results[0].protocol == "official" else "test"
-    held_out = np.stack([result.parts == part for result in results])
-    apart = np.isin(results[0].reasons, ["conflicting", "leaked", "at random"])
+    held_out = np.stack([result.splits.split == part for result in results])
+    apart = np.isin(results[0].splits.reason, ["conflicting", "leaked", "at random"])
     divided = ~apart & ~((results[0].protocol == "official") & (official == "test"))
     assert np.array_equal(held_out.sum(axis=0), divided.astype(int))
     for group in np.unique(groups[divided]):
@@ -127,8 +139,8 @@ def test_the_folds_divide_what_is_held_out(table, options: dict, folds: int):
 def test_dropping_at_random_drops_as_many_of_each_class_as_dropping_what_is_leaked(table, options: dict):
     options |= {"protocol": "official"}
     try:
-        leaked = splitting.count(split(table, **options | {"leaks": "drop_train"}), table[1])
-        random = splitting.count(split(table, **options | {"leaks": "drop_random"}), table[1])
+        leaked = count(split(table, **options | {"leaks": "drop_train"}))
+        random = count(split(table, **options | {"leaks": "drop_random"}))
     except UserError:
         return
     assert random["dropped_at_random"] == leaked["dropped_as_leaked"]
@@ -145,7 +157,7 @@ def test_dropping_at_random_follows_the_seed_and_spares_no_copy_for_being_one():
         np.repeat(["a", "b"], 60),
         np.concatenate([np.arange(40), np.arange(20)] * 2) + np.repeat([0, 50], 60),
     )
-    drawn = [split(table, leaks="drop_random", seed=seed).reasons == "at random" for seed in range(20)]
+    drawn = [split(table, leaks="drop_random", seed=seed).splits.reason == "at random" for seed in range(20)]
     assert all(chosen.sum() == 40 for chosen in drawn)
     often = np.sum(drawn, axis=0)[official == "train"]
     assert often.min() >= 2 and often.max() <= 18
@@ -160,13 +172,13 @@ def test_class_shares_are_kept_as_well_as_units_allow(table, protocol, validatio
         return
     official, classes, groups = table
     for name in set(classes):
-        mine = (classes == name) & (result.parts != "dropped")
+        mine = (classes == name) & (result.splits.split != "dropped")
         largest = np.unique(groups[mine], return_counts=True)[1].max()
         if protocol == "blocked":
             largest += (
                 -(-(classes == name).sum() // DEFAULTS["blocks"]) + np.unique(groups, return_counts=True)[1].max()
             )
-        test, val = (int((mine & (result.parts == part)).sum()) for part in ("test", "val"))
+        test, val = (int((mine & (result.splits.split == part)).sum()) for part in ("test", "val"))
         assert abs(test - test_share * mine.sum()) <= largest
         assert abs(val - validation_share * (mine.sum() - test)) <= largest
 
@@ -178,31 +190,33 @@ def numbered(train: int, test: int):
     shuffled = np.random.default_rng(0).permutation(train + test)
     official, numbers = official[shuffled], numbers[shuffled]
     paths = [f"{folder}/a/a_{number}.jpg" for folder, number in zip(official, numbers, strict=True)]
-    return paths, official, np.full(train + test, "a"), np.arange(train + test), numbers
+    scans = scan_table(official, np.full(train + test, "a"), np.arange(train + test), path=np.array(paths))
+    return scans, numbers
 
 
 def test_blocks_are_runs_of_numbers_side_by_side_in_both_folders():
-    paths, official, classes, groups, numbers = numbered(100, 20)
-    blocks = splitting.name_blocks(paths, official, classes, groups, 10)
+    scans, numbers = numbered(100, 20)
+    blocks = splitting.name_blocks(scans, scans.class_name, 10)
     assert np.bincount(blocks).tolist() == [12] * 10
-    assert np.array_equal(blocks[official == "train"], (numbers[official == "train"] - 1) // 10)
-    assert np.array_equal(blocks[official == "test"], (numbers[official == "test"] - 1) // 2)
+    for folder, length in (("train", 10), ("test", 2)):
+        own = scans.official_split == folder
+        assert np.array_equal(blocks[own], (numbers[own] - 1) // length)
 
 
 def test_a_group_of_copies_stands_where_its_first_file_does():
-    paths, official, classes, groups, numbers = numbered(100, 0)
+    scans, numbers = numbered(100, 0)
     groups = np.minimum(numbers, 101 - numbers)
-    blocks = splitting.name_blocks(paths, official, classes, groups, 5)
+    blocks = splitting.name_blocks(replace(scans, group=groups), scans.class_name, 5)
     assert np.array_equal(blocks, (groups - 1) // 10)
 
 
 def test_a_block_is_never_divided():
-    paths, official, classes, groups, _ = numbered(100, 20)
-    names = np.where(np.arange(120) % 2, "a", "b")
-    result = splitting.split(paths, official, names, groups, **DEFAULTS | {"protocol": "blocked", "folds": 3})
-    blocks = splitting.name_blocks(paths, official, names, groups, DEFAULTS["blocks"])
-    assert all(len(set(result.parts[blocks == block])) == 1 for block in range(16))
-    assert set(result.parts) == {"train", "val", "test"}
+    scans, _ = numbered(100, 20)
+    scans = replace(scans, class_name=np.where(np.arange(120) % 2, "a", "b"))
+    parts = split(scans, protocol="blocked", folds=3).splits.split
+    blocks = splitting.name_blocks(scans, scans.class_name, DEFAULTS["blocks"])
+    assert all(len(set(parts[blocks == block])) == 1 for block in range(16))
+    assert set(parts) == {"train", "val", "test"}
 
 
 def singles(**counts: int):
@@ -212,16 +226,17 @@ def singles(**counts: int):
 
 def test_shares_are_exact_where_no_scan_has_a_copy():
     result = split(singles(a=100, b=50), validation_share=0.1, test_share=0.2)
-    counts = splitting.count(result, singles(a=100, b=50)[1])
+    counts = count(result)
     assert counts["test"] == {"total": 30, "a": 20, "b": 10}
     assert counts["val"] == {"total": 12, "a": 8, "b": 4}
 
 
 def test_another_seed_holds_out_other_scans_and_one_class_does_not_disturb_another():
     table = singles(a=100, b=50)
-    first, other = split(table, seed=0).parts, split(table, seed=1).parts
+    first = split(table, seed=0).splits.split
+    other = split(table, seed=1).splits.split
     assert not np.array_equal(first, other)
-    fewer = split(singles(a=100, b=30), seed=0).parts
+    fewer = split(singles(a=100, b=30), seed=0).splits.split
     assert np.array_equal(first[:100], fewer[:100])
 
 
@@ -238,9 +253,9 @@ TABLE = OFFICIAL, CLASSES, GROUPS
 )
 def test_each_policy_drops_its_own_side(leaks: str, dropped: list[int], as_leaked: int, tested: int):
     result = split(TABLE, leaks=leaks)
-    assert np.flatnonzero(result.parts == "dropped").tolist() == dropped
-    assert np.flatnonzero(result.leaked).tolist() == [2, 3]
-    counts = splitting.count(result, CLASSES)
+    assert np.flatnonzero(result.splits.split == "dropped").tolist() == dropped
+    assert np.flatnonzero(result.splits.leaked).tolist() == [2, 3]
+    counts = count(result)
     assert counts["dropped_as_conflicting"] == {"total": 2, "a": 1, "b": 1}
     assert (counts["dropped_as_leaked"]["total"], counts["test"]["total"]) == (as_leaked, tested)
     assert counts["leaked_test_scans"]["total"] == (0 if leaks == "drop_test" else 2)
@@ -249,18 +264,18 @@ def test_each_policy_drops_its_own_side(leaks: str, dropped: list[int], as_leake
 
 def test_conflicting_scans_train_if_they_are_kept():
     result = split(TABLE, leaks="keep", conflicts="keep")
-    assert "dropped" not in result.parts and np.flatnonzero(result.conflicting).tolist() == [3, 4, 5]
+    assert "dropped" not in result.splits.split and np.flatnonzero(result.conflicting).tolist() == [3, 4, 5]
 
 
 def test_one_file_of_a_scan_trains_while_val_keeps_all():
     classes, groups = np.repeat(["a", "b"], 30), np.arange(60) // 3
     official = np.where(np.isin(groups, [0, 10]), "test", "train")
     result = split((official, classes, groups), copies="one", validation_share=0.33)
-    counts = splitting.count(result, classes)
+    counts = count(result)
     assert counts["val"] == {"total": 18, "a": 9, "b": 9} and counts["test"]["total"] == 6
     assert counts["train"] == {"total": 12, "a": 6, "b": 6}
     assert counts["dropped_as_repeated"] == {"total": 24, "a": 12, "b": 12}
-    assert all(np.flatnonzero(result.parts == "train") % 3 == 0)
+    assert all(np.flatnonzero(result.splits.split == "train") % 3 == 0)
 
 
 def leaky(class_name: str):
@@ -313,4 +328,4 @@ def test_a_group_larger_than_the_share_is_taken_where_all_are():
     classes, groups = np.repeat(["a", "b"], 11), np.repeat([0, 5, 10, 11, 16, 21], [5, 5, 1] * 2)
     official = np.where(np.isin(groups, [10, 21]), "test", "train")
     result = split((official, classes, groups), validation_share=0.2)
-    assert splitting.count(result, classes)["val"] == {"total": 10, "a": 5, "b": 5}
+    assert count(result)["val"] == {"total": 10, "a": 5, "b": 5}

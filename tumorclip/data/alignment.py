@@ -5,11 +5,16 @@ to large ones. Each step is one least-squares fit of the resampled picture by th
 pictures by which the first changes when the map does (the inverse compositional algorithm of Baker and Matthews,
 Lucas-Kanade 20 years on, IJCV 2004, with brightness and contrast free as in Bartoli, PAMI 2008). All pairs of a block
 take their steps together.
+
+All is computed in float64, and what is compared with a threshold is rounded to six decimals, far above the last bit in
+which CPUs differ.
 """
 
 from typing import NamedTuple
 
 import numpy as np
+
+from tumorclip.data.thumbnails import DECIMALS, shrunk
 
 # Blocks per side, steps, and by how much pictures may fall short of copies afterwards, for what resampling blurs.
 LEVELS = ((16, 6, 0.04), (32, 5, 0.03), (64, 4, 0.04))
@@ -19,7 +24,7 @@ RIDGE = 1e-4  # per pixel of unit variance, for pictures in which some change of
 
 
 class Alignment(NamedTuple):
-    """How well pairs fit, arrays [P].
+    """How well pairs fit: float64 [P], rounded to six decimals.
 
     correlation: over the overlap.
     local: mean correlation within windows of 9 x 9 blocks: all parts of the picture count alike, also those inside
@@ -35,8 +40,9 @@ class Alignment(NamedTuple):
 def framed(means: np.ndarray, side: int) -> np.ndarray:
     """Bring pictures to one place, width and height: those of their brightness, by mean and standard deviation.
 
-    From float32 [N, 64, 64] to float32 [N, side, side]; black where there is no picture.
+    From [N, 64, 64] to float64 [N, side, side]; black where there is no picture.
     """
+    means = means.astype(np.float64)
     moved, inside = _resample(means, _frames(means), side)
     return (moved * inside).reshape(-1, side, side)
 
@@ -45,14 +51,15 @@ def align(first: np.ndarray, second: np.ndarray, threshold: float, min_overlap: 
     """Find the affine map from each first picture to its second.
 
     Args:
-        first, second: float32 [P, 64, 64].
+        first, second: [P, 64, 64].
         threshold: where pictures correlate much less at the end of a level, the search is given up; in (0, 1].
         min_overlap: the same where they overlap less; in (0, 1].
 
     Returns:
-        The maps, float32 [P, 2, 3], between coordinates that run from -1 to 1 over a picture; and bool [P], False
+        The maps, float64 [P, 2, 3], between coordinates that run from -1 to 1 over a picture; and bool [P], False
         where the search was given up.
     """
+    first, second = first.astype(np.float64), second.astype(np.float64)
     maps = _between(_frames(first), _frames(second))
     searching = np.arange(len(first))
     for side, steps, shortfall in LEVELS:
@@ -70,11 +77,11 @@ def compare(first: np.ndarray, second: np.ndarray, maps: np.ndarray) -> Alignmen
     """How well pictures fit under their maps, in the better of both directions.
 
     Args:
-        first, second: float32 [P, 128, 128]: resampled at this size and averaged to 64 blocks per side, so that the
+        first, second: [P, 128, 128]: resampled at this size and averaged to 64 blocks per side, so that the
             blur of resampling counts for little.
-        maps: float32 [P, 2, 3].
+        maps: float64 [P, 2, 3].
     """
-    whole = np.tile(np.eye(3, dtype=np.float32), (len(maps), 1, 1))
+    whole = np.tile(np.eye(3), (len(maps), 1, 1))
     whole[:, :2] = maps
     ways = [(first, second, maps), (second, first, np.linalg.inv(whole)[:, :2])]
     fits = [_compare(_standard(one, 64), _resample(other, found, 64), found) for one, other, found in ways]
@@ -83,12 +90,12 @@ def compare(first: np.ndarray, second: np.ndarray, maps: np.ndarray) -> Alignmen
 
 
 def _frames(means: np.ndarray) -> np.ndarray:
-    """Maps float32 [P, 2, 3] from coordinates of +-1 to two standard deviations either way of where brightness lies."""
+    """Maps float64 [P, 2, 3] from coordinates of +-1 to two standard deviations either way of where brightness lies."""
     x, y = _coordinates(means.shape[1])
     dark = np.quantile(means.reshape(len(means), -1), 0.1, axis=1)[:, None, None]
     weight = np.clip(means - dark, 1e-3, None)
     weight = weight / weight.sum(axis=(1, 2), keepdims=True)
-    maps = np.zeros((len(means), 2, 3), np.float32)
+    maps = np.zeros((len(means), 2, 3))
     for axis, place in enumerate((x, y)):
         centre = (weight * place).sum(axis=(1, 2))
         spread = np.sqrt((weight * (place - centre[:, None, None]) ** 2).sum(axis=(1, 2)))
@@ -106,13 +113,13 @@ def _between(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def _fit(first: np.ndarray, second: np.ndarray, warp: np.ndarray, steps: int) -> np.ndarray:
-    """Improve maps float32 [P, 2, 3] from coordinates in `first` to those in `second`, both float32 [P, side, side]."""
+    """Improve maps float64 [P, 2, 3] from coordinates in `first` to those in `second`, both float64 [P, side, side]."""
     count, side, _ = first.shape
     x, y = _coordinates(side)
     down, across = np.gradient(first, 2 / side, axis=(1, 2))
     columns = [first, np.ones_like(first), across * x, across * y, across, down * x, down * y, down]
     columns = np.stack(columns, axis=1).reshape(count, 8, side * side)
-    ridge = np.eye(8, dtype=np.float32) * (RIDGE * side * side)
+    ridge = np.eye(8) * (RIDGE * side * side)
     for _ in range(steps):
         seen, inside = _resample(second, warp, side)
         covered = columns * inside[:, None]
@@ -120,7 +127,7 @@ def _fit(first: np.ndarray, second: np.ndarray, warp: np.ndarray, steps: int) ->
         contrast = found[:, :1]
         change = found[:, 2:] / np.where(np.abs(contrast) < 0.1, 0.1, contrast)
         change[np.abs(change).max(axis=1) > LARGEST_STEP] = 0
-        step = np.tile(np.eye(3, dtype=np.float32), (count, 1, 1))
+        step = np.tile(np.eye(3), (count, 1, 1))
         step[:, :2] += change.reshape(-1, 2, 3)
         # second(warp) looks like first(step), so first looks like second(warp after the inverse of step).
         warp = warp @ np.linalg.inv(step)
@@ -135,11 +142,13 @@ def _compare(first: np.ndarray, resampled: tuple[np.ndarray, np.ndarray], maps: 
 
     correlation, _ = _correlation(both.mean(axis=(2, 3)))
     near = np.abs(np.subtract.outer(np.arange(side), np.arange(side))) <= WINDOW // 2 * side / 64
-    local, spread = _correlation(near.astype(np.float32) @ both @ near.astype(np.float32))
+    near = near.astype(np.float64)
+    local, spread = _correlation(near @ both @ near)
     # Where either picture is even there is nothing to compare.
     counts = inside * (spread > 0.01)
     local = (local * counts).sum(axis=(1, 2)) / np.maximum(counts.sum(axis=(1, 2)), 1)
-    return Alignment(correlation, local, inside.mean(axis=(1, 2)) * np.minimum(size, 1))
+    overlap = inside.mean(axis=(1, 2)) * np.minimum(size, 1)
+    return Alignment(*(measure.round(DECIMALS) for measure in (np.minimum(correlation, 1), local, overlap)))
 
 
 def _correlation(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -152,13 +161,13 @@ def _correlation(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _resample(pictures: np.ndarray, maps: np.ndarray, to: int) -> tuple[np.ndarray, np.ndarray]:
     """Pictures [P, side, side] at mapped places, bilinear, averaged to `to` blocks per side; and 1 where inside.
 
-    Both results are float32 [P, to * to].
+    Both results are float64 [P, to * to].
     """
     count, side, _ = pictures.shape
     x, y = _coordinates(side)
-    grid = np.stack([x.ravel(), y.ravel(), np.ones(side * side, np.float32)])
+    grid = np.stack([x.ravel(), y.ravel(), np.ones(side * side)])
     places = (maps @ grid + 1) * (side / 2) - 0.5
-    inside = ((places >= -0.5) & (places <= side - 0.5)).all(axis=1).astype(np.float32)
+    inside = ((places >= -0.5) & (places <= side - 0.5)).all(axis=1).astype(np.float64)
     places = np.clip(places, 0, side - 1.001)
     corner = places.astype(np.int32)
     right, down = (places - corner).swapaxes(0, 1)
@@ -169,23 +178,18 @@ def _resample(pictures: np.ndarray, maps: np.ndarray, to: int) -> tuple[np.ndarr
     seen = upper * (1 - down) + lower * down
     if to == side:
         return seen, inside
-    seen, inside = (_shrunk(picture.reshape(pictures.shape), to).reshape(count, to * to) for picture in (seen, inside))
-    return seen, (inside > 0.99).astype(np.float32)
-
-
-def _shrunk(pictures: np.ndarray, side: int) -> np.ndarray:
-    step = pictures.shape[1] // side
-    return pictures.reshape(len(pictures), side, step, side, step).mean(axis=(2, 4))
+    seen, inside = (shrunk(picture.reshape(pictures.shape), to).reshape(count, to * to) for picture in (seen, inside))
+    return seen, (inside > 0.99).astype(np.float64)
 
 
 def _standard(means: np.ndarray, side: int) -> np.ndarray:
     """Block means [P, side, side] of thumbnails, with mean 0 and variance 1."""
-    smaller = _shrunk(means, side)
+    smaller = shrunk(means, side)
     smaller = smaller - smaller.mean(axis=(1, 2), keepdims=True)
     return smaller / np.maximum(smaller.std(axis=(1, 2), keepdims=True), 1e-3)
 
 
 def _coordinates(side: int) -> tuple[np.ndarray, np.ndarray]:
-    """x to the right and y down, of the centres of the blocks, from -1 to 1 over the picture: float32 [side, side]."""
-    centres = ((np.arange(side) + 0.5) * 2 / side - 1).astype(np.float32)
+    """x to the right and y down, of the centres of the blocks, from -1 to 1 over the picture: float64 [side, side]."""
+    centres = (np.arange(side) + 0.5) * 2 / side - 1
     return np.meshgrid(centres, centres)

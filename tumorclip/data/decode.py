@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import signal
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -17,6 +16,8 @@ from tqdm import tqdm
 
 from tumorclip.errors import UserError
 from tumorclip.files import is_litter
+from tumorclip.lifetime import start_worker
+from tumorclip.params import Verify
 
 OFFICIAL_SPLITS = {"Training": "train", "Testing": "test"}
 # Named, so that Pillow never hands a file to an outside program (it would run Ghostscript on EPS).
@@ -117,28 +118,20 @@ def check_classes(found: Iterable[tuple[str, str]], class_names: list[str]) -> N
             )
 
 
-def read(
-    raw: Path,
-    files: list[ScanFile],
-    into: Path,
-    image_size: int,
-    colour: bool,
-    max_unreadable: int,
-    max_pixels: int,
-    workers: int,
-) -> Reading:
-    """Decode `files` and write them to `into`/pixels.npy, in their order, those that cannot be read left out.
+def read(raw: Path, files: list[ScanFile], into: Path, params: Verify, workers: int) -> Reading:
+    """Decode `files` and write them to `into`/pixels.npy, in their order; those that cannot be read are left out.
 
-    pixels.npy is uint8 [N, image_size, image_size], or [N, image_size, image_size, 3] with `colour`: each scan fitted
-    into the square (bicubic, antialiased, sides kept in proportion) and centred on black. `workers` is the number of
-    processes; 0 takes one per CPU core.
+    pixels.npy is uint8 [N, S, S], or [N, S, S, 3] with `params.colour`, where S is `params.image_size`: each scan is
+    fitted into the square (bicubic, antialiased, sides kept in proportion) and centred on black. `workers` is the
+    number of processes; 0 takes one per CPU core.
 
     Raises:
-        UserError: more than `max_unreadable` files cannot be read.
+        UserError: more than `params.max_unreadable` files cannot be read.
     """
-    scans, unreadable = [], []
-    shape = (image_size, image_size, 3) if colour else (image_size, image_size)
-    decode = partial(_decode, raw=raw, image_size=image_size, colour=colour, max_pixels=max_pixels)
+    scans: list[Scan] = []
+    unreadable: list[Unreadable] = []
+    shape = (params.image_size, params.image_size, *([3] if params.colour else []))
+    decode = partial(_decode, raw=raw, params=params)
     with (
         (into / "pixels.npy").open("wb") as pixels,
         ProcessPoolExecutor(workers or os.cpu_count(), initializer=_start_worker) as pool,
@@ -160,12 +153,12 @@ def read(
             ) from None
         pixels.seek(0)
         _write_header(pixels, (len(scans), *shape))
-    if len(unreadable) > max_unreadable:
+    if len(unreadable) > params.max_unreadable:
         first = "; ".join(f"{path} ({reason})" for path, reason in unreadable[:3])
         more = f"; and {len(unreadable) - 3} more" if len(unreadable) > 3 else ""
         raise UserError(
             f"{len(unreadable)} of {len(files)} files cannot be read: {first}{more}; remove or replace them, "
-            f"or raise verify.max_unreadable (now {max_unreadable})"
+            f"or raise verify.max_unreadable (now {params.max_unreadable})"
         )
     return Reading(scans, unreadable)
 
@@ -190,23 +183,22 @@ def _write_header(file, shape: tuple[int, ...]) -> None:
 
 
 def _start_worker() -> None:
-    # The parent process alone answers to Ctrl-C; `max_pixels` takes the place of Pillow's own limit.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    start_worker()
+    # `max_pixels` takes the place of Pillow's own limit.
     Image.MAX_IMAGE_PIXELS = None
 
 
-def _decode(
-    file: ScanFile, raw: Path, image_size: int, colour: bool, max_pixels: int
-) -> tuple[Scan, bytes] | Unreadable:
+def _decode(file: ScanFile, raw: Path, params: Verify) -> tuple[Scan, bytes] | Unreadable:
     path = raw / file.path
     try:
         file.path.encode("utf-8")
         if path.stat().st_size == 0:
             raise _Refused("the file is empty")
         with Image.open(path, formats=FORMATS) as image:
-            width, height, mode = *image.size, image.mode
-            if width * height > max_pixels:
-                raise _Refused(f"{width} x {height} pixels are more than verify.max_pixels ({max_pixels})")
+            width, height = image.size
+            mode = image.mode
+            if width * height > params.max_pixels:
+                raise _Refused(f"{width} x {height} pixels are more than verify.max_pixels ({params.max_pixels})")
             # A JPEG with a preview (MPO) is one picture; anything else may be a volume, and which slice is meant?
             if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
                 raise _Refused(f"it holds {image.n_frames} frames; save one slice per file")
@@ -214,22 +206,22 @@ def _decode(
     except UnicodeEncodeError:
         return Unreadable(file.path.encode("utf-8", "backslashreplace").decode(), "its name is not valid UTF-8")
     except UnidentifiedImageError:
-        return Unreadable(file.path, f"no image in a format that is read here ({', '.join(FORMATS)})")
+        return Unreadable(file.path, f"it is not an image in a format that is read here ({', '.join(FORMATS)})")
     except MemoryError:
         raise
     except Exception as error:  # Pillow's decoders raise nearly every exception there is on a broken file
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         return Unreadable(file.path, reason or type(error).__name__)
     has_colour = picture.mode == "RGB" and _has_colour(np.asarray(picture))
-    picture = picture.convert("RGB" if colour else "L")
+    picture = picture.convert("RGB" if params.colour else "L")
     pixels = np.asarray(picture)
     pixel_hash = hashlib.sha256(f"{pixels.shape}".encode() + pixels.tobytes()).hexdigest()[:32]
     scan = Scan(*file, picture.width, picture.height, mode, pixel_hash, has_colour)
-    return scan, _fit(picture, image_size).tobytes()
+    return scan, _fit(picture, params.image_size).tobytes()
 
 
 class _Refused(Exception):
-    """A file that Pillow could read but that is no usable scan; the message is the reason."""
+    """A file that Pillow could read but that is not a usable scan; the message is the reason."""
 
 
 def _to_eight_bit(image: Image.Image) -> Image.Image:

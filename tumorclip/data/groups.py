@@ -1,118 +1,144 @@
-"""Which scans are copies of each other, what that means for the test set, and what else is wrong with the data.
+"""Groups of copies, and what they mean for the published test set and for the labels.
 
 Copies are pairs, which copies.py finds; groups are the connected components of the pairs.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from tumorclip.tables import Conflicts, Pairs, Scans
+
+SHOWN_PAIRS = 8
+# The correlation with the scan most like it, in steps from where it begins to say something.
+BEST_MATCH_EDGES = [-1.0, *(step / 200 for step in range(160, 201))]
 
 
-class Pair(NamedTuple):
-    """Two scans, by row number with a < b, that show the same picture; `correlation` of their pixels is at most 1."""
-
-    a: int
-    b: int
-    kind: str
-    correlation: float
-
-
-def exact_copies(pixel_hashes: Sequence[str]) -> list[Pair]:
+def exact_copies(pixel_hashes: Sequence[str]) -> Pairs:
     """Pair every scan with the first one before it that has the same pixels."""
     first: dict[str, int] = {}
-    pairs = []
-    for row, pixel_hash in enumerate(pixel_hashes):
-        if first.setdefault(pixel_hash, row) != row:
-            pairs.append(Pair(first[pixel_hash], row, "exact", 1.0))
-    return pairs
+    earliest = np.array([first.setdefault(pixel_hash, row) for row, pixel_hash in enumerate(pixel_hashes)], np.int64)
+    rows = np.flatnonzero(earliest != np.arange(len(earliest)))
+    return Pairs(earliest[rows], rows, np.full(len(rows), "exact"), np.ones(len(rows)))
 
 
-def group(count: int, pairs: Iterable[Pair]) -> np.ndarray:
-    """Join `count` scans into the connected components of `pairs`: int [count], the first row of each one's group."""
-    parent = list(range(count))
-
-    def root(row: int) -> int:
-        while parent[row] != row:
-            parent[row] = parent[parent[row]]
-            row = parent[row]
-        return row
-
-    for pair in pairs:
-        low, high = sorted((root(pair.a), root(pair.b)))
-        parent[high] = low
-    return np.array([root(row) for row in range(count)], dtype=np.int64)
+def group(count: int, pairs: Pairs) -> np.ndarray:
+    """Join `count` scans into the connected components of `pairs`: int64 [count], the first row of each one's group."""
+    graph = coo_array((np.ones(len(pairs), bool), (pairs.a, pairs.b)), shape=(count, count))
+    _, labels = connected_components(graph, directed=False)
+    _, first, members = np.unique(labels, return_index=True, return_inverse=True)
+    return first[members]
 
 
-def leaked(official_splits: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Tell which test scans have a copy in the published Training folder: bool [N].
+def leaked(scans: Scans) -> np.ndarray:
+    """Tell which test scans have a copy in the published Training folder: bool [N]."""
+    return (scans.official_split == "test") & np.isin(scans.group, scans.group[scans.official_split == "train"])
 
-    Args:
-        official_splits: str [N], `train`, `test` or empty.
-        groups: int [N].
+
+def conflicting(scans: Scans) -> np.ndarray:
+    """Tell which scans have a copy under another class: bool [N]."""
+    _, classes = np.unique(scans.class_name, return_inverse=True)
+    members = np.unique(np.stack([scans.group, classes], axis=1), axis=0)[:, 0]
+    groups, labels = np.unique(members, return_counts=True)
+    return np.isin(scans.group, groups[labels > 1])
+
+
+def conflicts(scans: Scans) -> Conflicts:
+    """List the scans that `conflicting` tells, group by group."""
+    rows = np.flatnonzero(conflicting(scans))
+    found = scans.take(rows[np.argsort(scans.group[rows], kind="stable")])
+    return Conflicts(found.group, found.path, found.class_name, found.official_split)
+
+
+def examples(pairs: Pairs, scans: Scans, count: int = SHOWN_PAIRS) -> Pairs:
+    """Choose at most `count` pairs to show: all kinds in turn, all classes in turn, one pair of a group.
+
+    Of the pairs that fit, the one with the median correlation is taken. Where a test set is published, only pairs
+    between it and Training count, with the test scan as `a`. Equal kinds stand side by side, the most frequent first.
     """
-    return (official_splits == "test") & np.isin(groups, groups[official_splits == "train"])
-
-
-def conflicting(classes: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Tell which scans have a copy under another class: bool [N], from classes (any type) and groups, both [N]."""
-    _, classes = np.unique(classes, return_inverse=True)
-    members = np.unique(np.stack([groups, classes], axis=1), axis=0)[:, 0]
-    names, labels = np.unique(members, return_counts=True)
-    return np.isin(groups, names[labels > 1])
-
-
-def examples(
-    pairs: Sequence[Pair], official_splits: np.ndarray, classes: np.ndarray, groups: np.ndarray, count: int
-) -> list[Pair]:
-    """Choose `count` pairs to show: all kinds in turn, classes in turn, one of a group, of middling correlation.
-
-    Where a test set is published, only pairs between it and Training, with the test scan as `a`; an empty list if
-    there are none. Equal kinds stand side by side.
-    """
-    if "test" in official_splits:
-        across = [pair for pair in pairs if official_splits[pair.a] != official_splits[pair.b]]
-        pairs = [p._replace(a=p.b, b=p.a) if official_splits[p.b] == "test" else p for p in across]
-    kinds = Counter(pair.kind for pair in pairs)
-    waiting = {kind: [pair for pair in pairs if pair.kind == kind] for kind, _ in kinds.most_common()}
+    is_test = scans.official_split == "test"
+    if is_test.any():
+        pairs = pairs.take(is_test[pairs.a] != is_test[pairs.b])
+        a, b, is_turned = pairs.a, pairs.b, is_test[pairs.b]
+        pairs = replace(pairs, a=np.where(is_turned, b, a), b=np.where(is_turned, a, b))
+    kinds = [kind for kind, _ in Counter(pairs.kind.tolist()).most_common()]
+    classes, groups = scans.class_name[pairs.a], scans.group[pairs.a]
+    waiting = np.ones(len(pairs), bool)
     shown: Counter[str] = Counter()
-    chosen: list[Pair] = []
-    while len(chosen) < count and any(waiting.values()):
-        for kind in waiting:
-            if waiting[kind] and len(chosen) < count:
-                fewest = min(shown[classes[pair.a]] for pair in waiting[kind])
-                fit = [pair for pair in waiting[kind] if shown[classes[pair.a]] == fewest]
-                best = sorted(fit, key=lambda pair: pair.correlation)[len(fit) // 2]
-                chosen.append(best)
-                shown[classes[best.a]] += 1
-                for other in waiting:
-                    waiting[other] = [pair for pair in waiting[other] if groups[pair.a] != groups[best.a]]
-    return sorted(chosen, key=lambda pair: list(waiting).index(pair.kind))
+    chosen: list[int] = []
+    while len(chosen) < count and waiting.any():
+        for kind in kinds:
+            rows = np.flatnonzero(waiting & (pairs.kind == kind))
+            if len(rows) and len(chosen) < count:
+                times = np.array([shown[name] for name in classes[rows]])
+                fit = rows[times == times.min()]
+                best = fit[np.argsort(pairs.correlation[fit], kind="stable")[len(fit) // 2]]
+                chosen.append(int(best))
+                shown[classes[best]] += 1
+                waiting &= groups != groups[best]
+    return pairs.take(np.array(sorted(chosen, key=lambda row: kinds.index(pairs.kind[row])), np.int64))
 
 
-def summarise(official_splits: np.ndarray, classes: np.ndarray, groups: np.ndarray, pairs: Sequence[Pair]) -> dict:
-    """Count scans, copies, groups and leaks, as nested scalars."""
-    class_names = np.unique(classes).tolist()
-    is_leaked = leaked(official_splits, groups)
-    names, sizes = np.unique(groups, return_counts=True)
-    kinds = [pair.kind for pair in pairs]
+def summarise(scans: Scans, pairs: Pairs) -> dict:
+    """Count scans, copies, groups and leaks, in total, per class and per kind, and choose example pairs."""
+    is_leaked = leaked(scans)
+    sizes = np.bincount(scans.group)
     return {
-        "scans": {
-            split or "all": _per_class(classes[official_splits == split], class_names)
-            for split in np.unique(official_splits)[::-1].tolist()
-        },
-        "distinct_scans": {
-            "total": len(names),
-            **{name: len(np.unique(groups[classes == name])) for name in class_names},
-        },
-        "copy_pairs": {"total": len(pairs), **{kind: kinds.count(kind) for kind in sorted({"exact", *kinds})}},
+        "distinct_scans": len(np.unique(scans.group)),
+        "copy_pairs": len(pairs),
         "copy_groups": int((sizes > 1).sum()),
         "largest_copy_group": int(sizes.max()),
-        "label_conflicts": len(np.unique(groups[conflicting(classes, groups)])),
-        "leaked_test_scans": _per_class(classes[is_leaked], class_names),
+        "label_conflicts": len(np.unique(scans.group[conflicting(scans)])),
+        "test_scans": int((scans.official_split == "test").sum()),
+        "leaked_test_scans": int(is_leaked.sum()),
+        "classes": [_of_class(scans, is_leaked, name) for name in np.unique(scans.class_name).tolist()],
+        "copy_kinds": [
+            {"kind": kind, "pairs": int((pairs.kind == kind).sum())}
+            for kind in ["exact", *np.unique(pairs.kind[pairs.kind != "exact"]).tolist()]
+        ],
+        "best_matches": _best_matches(scans),
+        "examples": _shown(examples(pairs, scans), scans),
     }
 
 
-def _per_class(classes: np.ndarray, class_names: list[str]) -> dict[str, int]:
-    return {"total": len(classes), **{name: int((classes == name).sum()) for name in class_names}}
+def _of_class(scans: Scans, is_leaked: np.ndarray, name: str) -> dict:
+    own = scans.class_name == name
+    return {
+        "class": name,
+        "scans": int(own.sum()),
+        "train": int((own & (scans.official_split == "train")).sum()),
+        "test": int((own & (scans.official_split == "test")).sum()),
+        "distinct": len(np.unique(scans.group[own])),
+        "leaked": int((own & is_leaked).sum()),
+    }
+
+
+def _best_matches(scans: Scans) -> list[dict]:
+    """Histogram of the highest correlation of each scan, with and without a copy."""
+    has_copy = np.bincount(scans.group)[scans.group] > 1
+    copies, _ = np.histogram(scans.best_match[has_copy], BEST_MATCH_EDGES)
+    others, _ = np.histogram(scans.best_match[~has_copy], BEST_MATCH_EDGES)
+    return [
+        {"from": low, "to": high, "copies": with_copy, "others": without}
+        for low, high, with_copy, without in zip(
+            BEST_MATCH_EDGES[:-1], BEST_MATCH_EDGES[1:], copies.tolist(), others.tolist(), strict=True
+        )
+    ]
+
+
+def _shown(pairs: Pairs, scans: Scans) -> list[dict]:
+    columns = pairs.a.tolist(), pairs.b.tolist(), pairs.kind.tolist(), pairs.correlation.tolist()
+    return [
+        {
+            "a": a,
+            "b": b,
+            "kind": kind,
+            "correlation": correlation,
+            "class": " / ".join(dict.fromkeys(scans.class_name[[a, b]].tolist())),
+        }
+        for a, b, kind, correlation in zip(*columns, strict=True)
+    ]

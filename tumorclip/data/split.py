@@ -9,164 +9,165 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tumorclip.data import groups as audit
+from tumorclip import params as parameters
+from tumorclip.data import groups
 from tumorclip.errors import UserError
+from tumorclip.tables import Scans, Splits
 
 # A generator for each purpose and class: more scans of one class change nothing for the others.
 PURPOSES = ("val", "test", "random", "folds")
 REASONS = ("conflicting", "leaked", "at random", "repeated")
 
 
-class Split(NamedTuple):
+class Result(NamedTuple):
     """Where each scan stands.
 
-    `protocol`: the one that was followed, `grouped` where `official` was asked for and no test set is published.
-    `parts`: str [N], `train`, `val`, `test` or `dropped`.
-    `reasons`: str [N], why a dropped scan was dropped, one of `REASONS`; empty for the others.
-    `leaked`: bool [N], the published test scans that have a copy in the published Training folder, whatever was asked.
-    `conflicting`: bool [N], the scans a copy of which stands under another class, dropped or not.
+    Attributes:
+        protocol: the one that was followed; `grouped` where `official` was asked for and no test set is published.
+        splits: one row for each scan; `reason` is one of REASONS or empty.
+        conflicting: bool [N], the scans with a copy under another class, dropped or not.
     """
 
     protocol: str
-    parts: np.ndarray
-    reasons: np.ndarray
-    leaked: np.ndarray
+    splits: Splits
     conflicting: np.ndarray
 
 
-def split(
-    paths: Sequence[str],
-    official_splits: np.ndarray,
-    classes: np.ndarray,
-    groups: np.ndarray,
-    *,
-    protocol: str,
-    leaks: str,
-    conflicts: str,
-    copies: str,
-    blocks: int,
-    folds: int | None,
-    fold: int,
-    validation_share: float,
-    test_share: float,
-    seed: int,
-) -> Split:
+class _Units(NamedTuple):
+    """What is placed as a whole: the unit and the class of every scan, arrays [N], and what a unit is called."""
+
+    of: np.ndarray
+    classes: np.ndarray
+    name: str
+
+
+def split(scans: Scans, params: parameters.Split) -> Result:
     """Place every scan.
 
-    Groups never straddle train and val, nor either of them and test, except test under `keep` and `drop_random`.
-    Class by class, shares and folds are kept as well as whole units allow.
+    Groups of copies never straddle train and val, nor either of them and test, except test under `keep` and
+    `drop_random`. Class by class, shares and folds are kept as well as whole units allow.
 
-    Args:
-        paths: N file paths; only `blocked` reads them, through `name_blocks`.
-        official_splits: str [N], `train`, `test` or empty.
-        classes: str [N].
-        groups: int [N], the same number for copies of each other.
-        protocol: `official` takes the published test set and makes val from Training; `grouped` makes test and val
-            from all scans in whole groups of copies; `blocked` does so in whole blocks of consecutive file names.
-        leaks: what `official` does about copies between the two folders. `drop_train` drops the training scans,
-            `drop_test` the test scans, `keep` neither; `drop_random` drops as many training scans of each class as
-            `drop_train` would, drawn from all of them.
-        conflicts: `drop` leaves out scans whose copies stand under several classes, but for those of a published test
-            set; `keep` takes them as they are.
-        copies: `one` leaves the first scan of every group in train; `all` leaves them all. Val and test stay whole.
-        blocks: how many blocks each class has under `blocked`.
-        folds: into how many folds the scans are divided, and which `fold` of them, from 1 on, is held out: as val
-            under `official`, as test otherwise. None holds out the shares below instead.
-        validation_share: share of each class's training scans that become val.
-        test_share: share of each class's scans that become test where the published test set is not taken.
-        seed: decides which units are held out, and what `drop_random` drops.
+    `params.protocol`: `official` takes the published test set and makes val from Training. `grouped` makes test and
+    val from all scans in whole groups of copies, `blocked` in whole blocks of consecutive file names.
+
+    `params.leaks` is what `official` does about copies between the two folders. `drop_train` drops the training scans,
+    `drop_test` the test scans, `keep` neither; `drop_random` drops as many training scans of each class as
+    `drop_train` would, drawn from all of them.
+
+    `params.conflicts`: `drop` leaves out scans whose copies stand under several classes, but for those of a published
+    test set. `params.copies`: `one` leaves the first scan of every group in train; val and test stay whole.
+
+    `params.folds`: into how many folds the scans are divided. Fold number `params.fold` is held out, as val under
+    `official`, as test otherwise. None holds out `validation_share` and `test_share` instead.
 
     Raises:
         UserError: a class has fewer units than there are folds, or is left without scans in train, val or test.
     """
-    published = official_splits == "test"
-    if protocol == "official" and not published.any():
-        protocol = "grouped"
+    published = scans.official_split == "test"
+    protocol = params.protocol if params.protocol != "official" or published.any() else "grouped"
     official = protocol == "official"
-    leaked, conflicting = audit.leaked(official_splits, groups), audit.conflicting(classes, groups)
+    conflicting = groups.conflicting(scans)
     parts = np.where(published & official, "test", "train").astype("<U7")
-    reasons = np.full(len(parts), "", dtype="<U11")
+    reasons = np.full(len(scans), "", dtype="<U11")
+    for chosen, reason in _dropped_at_first(scans, params, official, conflicting):
+        parts[chosen] = "dropped"
+        reasons[chosen] = reason
+    leaks = f"split.leaks: {params.leaks} and " if official else ""
+    wanted = ("train", "test") if official else ("train",)
+    _require(parts, scans.class_name, wanted, f"{leaks}split.conflicts: {params.conflicts}")
 
-    def drop(chosen: np.ndarray, reason: str) -> None:
-        parts[chosen], reasons[chosen] = "dropped", reason
-
-    if conflicts == "drop":
-        drop(conflicting & (parts == "train"), "conflicting")
-    if official:
-        copies_of_test = (parts == "train") & np.isin(groups, groups[published])
-        if leaks == "drop_train":
-            drop(copies_of_test, "leaked")
-        elif leaks == "drop_test":
-            drop(leaked, "leaked")
-        elif leaks == "drop_random":
-            drop(_as_many(copies_of_test, parts == "train", classes, seed), "at random")
-    blame = f"split.leaks: {leaks} and split.conflicts: {conflicts}" if official else f"split.conflicts: {conflicts}"
-    _require(parts, classes, ("train", "test") if official else ("train",), blame)
-
-    homes = _home_classes(classes, groups)
-    units = groups if protocol != "blocked" else name_blocks(paths, official_splits, homes, groups, blocks)
-    unit = "groups of copies" if protocol != "blocked" else "blocks of file names"
+    units = _units(scans, params, protocol)
     first = "val" if official else "test"
-    if folds is not None:
-        _hold_out_fold(parts, first, homes, units, unit, folds, fold, seed)
+    if params.folds is not None:
+        _hold_out_fold(parts, first, units, params)
     elif not official:
-        _hold_out(parts, "test", homes, units, unit, test_share, "split.test_share", seed)
-    if folds is None or not official:
-        _hold_out(parts, "val", homes, units, unit, validation_share, "split.validation_share", seed)
-    if copies == "one":
-        drop((parts == "train") & ~_first_of_each(groups, parts == "train"), "repeated")
-    _require(parts, classes, ("train", "val", "test"), f"split.conflicts: {conflicts} and split.copies: {copies}")
-    return Split(protocol, parts, reasons, leaked, conflicting)
+        _hold_out(parts, "test", units, params)
+    if params.folds is None or not official:
+        _hold_out(parts, "val", units, params)
+    if params.copies == "one":
+        repeated = (parts == "train") & ~_first_of_each(scans.group, parts == "train")
+        parts[repeated] = "dropped"
+        reasons[repeated] = "repeated"
+    blame = f"split.conflicts: {params.conflicts} and split.copies: {params.copies}"
+    _require(parts, scans.class_name, ("train", "val", "test"), blame)
+    splits = Splits(scans.path, scans.class_name, scans.pixel_hash, scans.group, parts, reasons, groups.leaked(scans))
+    return Result(protocol, splits, conflicting)
 
 
-def count(result: Split, classes: np.ndarray) -> dict:
-    """Count what was placed where and what was dropped why, in total and per class, as nested scalars.
+def _dropped_at_first(
+    scans: Scans, params: parameters.Split, official: bool, conflicting: np.ndarray
+) -> list[tuple[np.ndarray, str]]:
+    """What is dropped before anything is held out: scans, bool [N], and the reason, in order."""
+    published = scans.official_split == "test"
+    dropped = []
+    train = ~(published & official)
+    if params.conflicts == "drop":
+        dropped.append((conflicting & train, "conflicting"))
+        train &= ~conflicting
+    if official:
+        copies_of_test = train & np.isin(scans.group, scans.group[published])
+        if params.leaks == "drop_train":
+            dropped.append((copies_of_test, "leaked"))
+        elif params.leaks == "drop_test":
+            dropped.append((groups.leaked(scans), "leaked"))
+        elif params.leaks == "drop_random":
+            dropped.append((_as_many(copies_of_test, train, scans.class_name, params.seed), "at random"))
+    return dropped
+
+
+def _units(scans: Scans, params: parameters.Split, protocol: str) -> _Units:
+    homes = _home_classes(scans.class_name, scans.group)
+    if protocol == "blocked":
+        return _Units(name_blocks(scans, homes, params.blocks), homes, "blocks of file names")
+    return _Units(scans.group, homes, "groups of copies")
+
+
+def count(result: Result) -> dict:
+    """Count what was placed where and what was dropped why, in total and per class; list scans with conflicts.
 
     `leaked_test_scans` are the test scans with a copy in the published Training folder; only `official` has any.
     """
-    names = np.unique(classes).tolist()
+    splits = result.splits
+    chosen = {part: splits.split == part for part in ("train", "val", "test", "dropped")}
+    chosen |= {f"dropped_{_phrase(reason)}": splits.reason == reason for reason in REASONS}
+    chosen["leaked_test_scans"] = splits.leaked & chosen["test"] & (result.protocol == "official")
+    classes = [
+        {"class": name} | {key: int((rows & (splits.class_name == name)).sum()) for key, rows in chosen.items()}
+        for name in np.unique(splits.class_name).tolist()
+    ]
+    conflicts = splits.take(result.conflicting)
+    columns = conflicts.path.tolist(), conflicts.class_name.tolist(), conflicts.group.tolist()
+    conflicting = [{"path": path, "class": name, "group": group} for path, name, group in zip(*columns, strict=True)]
+    totals = {key: int(rows.sum()) for key, rows in chosen.items()}
+    return {"protocol": result.protocol, **totals, "classes": classes, "conflicting": conflicting}
 
-    def per_class(chosen: np.ndarray) -> dict[str, int]:
-        return {"total": int(chosen.sum()), **{name: int((classes[chosen] == name).sum()) for name in names}}
 
-    return {
-        "protocol": result.protocol,
-        **{part: per_class(result.parts == part) for part in ("train", "val", "test", "dropped")},
-        "dropped_as_conflicting": per_class(result.reasons == "conflicting"),
-        "dropped_as_leaked": per_class(result.reasons == "leaked"),
-        "dropped_at_random": per_class(result.reasons == "at random"),
-        "dropped_as_repeated": per_class(result.reasons == "repeated"),
-        "leaked_test_scans": per_class(result.leaked & (result.parts == "test") & (result.protocol == "official")),
-    }
+def _phrase(reason: str) -> str:
+    return "at_random" if reason == "at random" else f"as_{reason}"
 
 
-def name_blocks(
-    paths: Sequence[str], official_splits: np.ndarray, classes: np.ndarray, groups: np.ndarray, blocks: int
-) -> np.ndarray:
+def name_blocks(scans: Scans, classes: np.ndarray, blocks: int) -> np.ndarray:
     """Cut every class into `blocks` runs of consecutive file names, each of about as many scans: int [N].
 
     Public collections lost their patient identifiers but kept the order of their source, in Training and Testing
-    apart, so a run of names approximates some patients; it is no proof that two runs share none. A file's place is
+    apart. So a run of names approximates some patients; it does not prove that two runs share none. A file's place is
     its rank among the names of its class and folder, divided by their number, which lays the two folders side by
     side. A group of copies stands as a whole where the first of its files does: joining every block that a group
     touches would join nearly all blocks of a class, since copies were appended far behind their originals.
 
-    Args:
-        paths: N file paths.
-        official_splits: str [N].
-        classes: str [N], the same within a group.
-        groups: int [N].
-        blocks: how many, at least 2.
+    `classes` is str [N], the same within a group.
     """
-    places, natural = np.zeros(len(groups)), [_natural(path) for path in paths]
-    for folder in np.unique(official_splits):
+    places = np.zeros(len(scans))
+    natural = [_natural(path) for path in scans.path.tolist()]
+    for folder in np.unique(scans.official_split):
         for name in np.unique(classes):
-            rows = sorted(np.flatnonzero((official_splits == folder) & (classes == name)), key=natural.__getitem__)
+            members = np.flatnonzero((scans.official_split == folder) & (classes == name))
+            rows = sorted(members, key=natural.__getitem__)
             places[rows] = np.arange(len(rows)) / max(len(rows), 1)
-    result = np.zeros(len(groups), dtype=np.int64)
+    result = np.zeros(len(scans), dtype=np.int64)
     for index, name in enumerate(np.unique(classes)):
         rows = np.flatnonzero(classes == name)
-        _, members, sizes = np.unique(groups[rows], return_inverse=True, return_counts=True)
+        _, members, sizes = np.unique(scans.group[rows], return_inverse=True, return_counts=True)
         first = np.full(len(sizes), np.inf)
         np.minimum.at(first, members, places[rows])
         order = np.argsort(first, kind="stable")
@@ -182,20 +183,20 @@ def _natural(path: str) -> list[tuple[bool, int, str]]:
     return [(False, int(piece), piece) if piece.isdigit() else (True, 0, piece) for piece in pieces if piece]
 
 
-def _home_classes(classes: np.ndarray, groups: np.ndarray) -> np.ndarray:
+def _home_classes(classes: np.ndarray, group: np.ndarray) -> np.ndarray:
     """The class under which most scans of each scan's group stand, the first by name where there are several."""
     names, labels = np.unique(classes, return_inverse=True)
-    _, members = np.unique(groups, return_inverse=True)
+    _, members = np.unique(group, return_inverse=True)
     votes = np.zeros((members.max() + 1, len(names)), dtype=np.int64)
     np.add.at(votes, (members, labels), 1)
     return names[votes.argmax(axis=1)][members]
 
 
-def _first_of_each(groups: np.ndarray, among: np.ndarray) -> np.ndarray:
+def _first_of_each(group: np.ndarray, among: np.ndarray) -> np.ndarray:
     """The first scan of every group `among` those chosen: bool [N]."""
     rows = np.flatnonzero(among)
-    result = np.zeros(len(groups), dtype=bool)
-    result[rows[np.unique(groups[rows], return_index=True)[1]]] = True
+    result = np.zeros(len(group), dtype=bool)
+    result[rows[np.unique(group[rows], return_index=True)[1]]] = True
     return result
 
 
@@ -224,66 +225,64 @@ def _require(parts: np.ndarray, classes: np.ndarray, wanted: Sequence[str], blam
                 )
 
 
-def _hold_out_fold(
-    parts: np.ndarray, into: str, classes: np.ndarray, units: np.ndarray, unit: str, folds: int, fold: int, seed: int
-) -> None:
+def _hold_out_fold(parts: np.ndarray, into: str, units: _Units, params: parameters.Split) -> None:
     """Divide each class's train scans into folds of about equal size, and move one fold to the part `into`.
 
     The largest unit goes first, equal ones in random order, each to the fold with the fewest scans so far.
     """
-    for index, name in enumerate(np.unique(classes)):
-        pool = (classes == name) & (parts == "train")
-        members, sizes = np.unique(units[pool], return_counts=True)
-        if len(members) < folds:
+    for index, name in enumerate(np.unique(units.classes)):
+        pool = (units.classes == name) & (parts == "train")
+        members, sizes = np.unique(units.of[pool], return_counts=True)
+        if len(members) < params.folds:
+            remedy = " or raise split.blocks" if "blocks" in units.name else ""
             raise UserError(
-                f"class {name} has {len(members)} {unit} to divide, fewer than split.folds: {folds}; "
-                f"lower split.folds{' or raise split.blocks' if 'blocks' in unit else ''}"
+                f"class {name} has {len(members)} {units.name} to divide, fewer than split.folds: {params.folds}; "
+                f"lower split.folds{remedy}"
             )
-        order = _generator(seed, index, "folds").permutation(len(members))
-        fold_of, filled = np.empty(len(members), dtype=np.int64), np.zeros(folds, dtype=np.int64)
+        order = _generator(params.seed, index, "folds").permutation(len(members))
+        fold_of = np.empty(len(members), dtype=np.int64)
+        filled = np.zeros(params.folds, dtype=np.int64)
         for place in order[np.argsort(-sizes[order], kind="stable")]:
             fold_of[place] = filled.argmin()
             filled[fold_of[place]] += sizes[place]
-        parts[pool & np.isin(units, members[fold_of == fold - 1])] = into
+        parts[pool & np.isin(units.of, members[fold_of == params.fold - 1])] = into
 
 
-def _hold_out(
-    parts: np.ndarray,
-    into: str,
-    classes: np.ndarray,
-    units: np.ndarray,
-    unit: str,
-    share: float,
-    key: str,
-    seed: int,
-) -> None:
-    """Move about `share` of each class's train scans to the part `into`, in whole units.
+def _hold_out(parts: np.ndarray, into: str, units: _Units, params: parameters.Split) -> None:
+    """Move about the asked share of each class's train scans to the part `into`, `val` or `test`, in whole units.
 
     Units are visited in random order, and one is taken if that comes closer to the share; where none does, the
     smallest is.
     """
-    for index, name in enumerate(np.unique(classes)):
-        pool = (classes == name) & (parts == "train")
-        members, sizes = np.unique(units[pool], return_counts=True)
-        total, target = int(pool.sum()), round(share * int(pool.sum()))
+    key = {"val": "validation_share", "test": "test_share"}[into]
+    share = getattr(params, key)
+    for index, name in enumerate(np.unique(units.classes)):
+        pool = (units.classes == name) & (parts == "train")
+        members, sizes = np.unique(units.of[pool], return_counts=True)
+        total = int(pool.sum())
+        target = round(share * total)
         scans = f"{total} scan{'' if total == 1 else 's'}"
         if len(members) < 2:
+            remedy = "raise split.blocks or bring more scans" if "blocks" in units.name else "bring two different scans"
             raise UserError(
-                f"class {name} has {scans} to divide between train and {into}, and not two {unit} among them; "
-                f"{'raise split.blocks or bring more scans' if 'blocks' in unit else 'bring two different scans'}"
+                f"class {name} has {scans} to divide between train and {into}, and not two {units.name} among them; "
+                f"{remedy}"
             )
         if target == 0:
             raise UserError(
-                f"{key} {share} leaves no {into} scan of {name}, which has {scans} to divide; "
+                f"split.{key} {share} leaves no {into} scan of {name}, which has {scans} to divide; "
                 f"raise it to {1 / total:.2g} or more"
             )
-        order = _generator(seed, index, into).permutation(len(members))
-        taken, room = [], target
+        order = _generator(params.seed, index, into).permutation(len(members))
+        taken = []
+        room = target
         for place in order:
             if sizes[place] < 2 * room:
                 taken.append(place)
                 room -= sizes[place]
         taken = taken or [order[np.argmin(sizes[order])]]
         if len(taken) == len(members):
-            raise UserError(f"{key} {share} leaves no training scan of {name}, which has {scans} to divide; lower it")
-        parts[pool & np.isin(units, members[taken])] = into
+            raise UserError(
+                f"split.{key} {share} leaves no training scan of {name}, which has {scans} to divide; lower it"
+            )
+        parts[pool & np.isin(units.of, members[taken])] = into

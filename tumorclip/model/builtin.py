@@ -1,53 +1,69 @@
-"""Complete small dual encoders built on the spot, so that the whole pipeline runs without any download."""
+"""Complete small dual encoders built on the spot, so that the whole pipeline runs without any download.
+
+Weights are drawn by NumPy in float64 and rounded to float32 at the end. PyTorch's generator gives other bytes on other
+CPUs.
+"""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
+
+import numpy as np
 
 IMAGE_SIZE = 64
 PATCH_SIZE = 8
 CONVOLUTIONAL_IMAGE_SIZE = 96
 MAX_TOKENS = 128
+VISION = {"hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4}
+TEXT = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 1, "num_attention_heads": 2}
+# As CLIP draws its weights, a small tower gives all scans practically the same embedding, and all captions too: the
+# class token and the end token outweigh what they look at. The losses would first pull the classes together, and some
+# thousand steps would pass before they part. So what attention brings in weighs more, by these factors, and so do
+# tokens; places in a scan are told apart by sines and cosines, as in Beyer et al. 2022 ("Better plain ViT baselines
+# for ImageNet-1k"); and the logit scale starts higher.
+VISION_ATTENTION = 5.0
+TEXT_ATTENTION = 3.0
+TOKENS = 3.0
+POSITIONS = 0.25
+LOGIT_SCALE = 30.0
 
 
 def build(into: Path, seed: int) -> None:
     """Write a CLIP with seeded random weights into the folder `into`, as a Hugging Face directory.
 
-    The vision tower is a ViT of 0.6 M parameters on 64 x 64 pixels in patches of 8; the text tower
-    has 0.1 M and reads bytes. It knows nothing yet: unlike a pretrained checkpoint it learns
-    images and captions from the training scans alone.
-
-    Weights are drawn as CLIP draws them, and then changed so that a few hundred steps are enough
-    to learn something: see `_spread`.
+    The vision tower is a ViT of 0.6 M parameters on 64 x 64 pixels in patches of 8; the text tower has 0.1 M and reads
+    bytes. It knows nothing yet: unlike a pretrained checkpoint it learns images and captions from the training scans
+    alone. Weights are drawn as CLIP draws them, and then changed so that a few hundred steps are enough to learn
+    something.
     """
     import torch
     from transformers import CLIPConfig, CLIPModel, CLIPProcessor
 
-    vision = {
-        "image_size": IMAGE_SIZE,
-        "patch_size": PATCH_SIZE,
-        "hidden_size": 128,
-        "intermediate_size": 256,
-        "num_hidden_layers": 4,
-        "num_attention_heads": 4,
-    }
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = CLIPModel(CLIPConfig(projection_dim=64, vision_config=vision, text_config=_text_config()))
-    _spread(model)
+    vision = VISION | {"image_size": IMAGE_SIZE, "patch_size": PATCH_SIZE}
+    model = CLIPModel(CLIPConfig(projection_dim=64, vision_config=vision, text_config=_text_config()))
+
+    def deviation(name: str, shape: tuple[int, ...]) -> float:
+        if name.startswith("vision_model."):
+            return _clip_deviation(name, VISION, VISION_ATTENTION)
+        return _text_deviation(name) if name.startswith("text_model.") else shape[1] ** -0.5
+
+    _draw(model, seed, deviation)
+    positions = POSITIONS * _sines_and_cosines(IMAGE_SIZE // PATCH_SIZE, VISION["hidden_size"])
+    # The first place is the class token's.
+    model.vision_model.embeddings.position_embedding.weight.data[1:] = torch.from_numpy(positions.astype(np.float32))
     _write(model, CLIPProcessor(image_processor=_image_processor(IMAGE_SIZE), tokenizer=_tokenizer()), into)
 
 
 def build_convolutional(into: Path, seed: int) -> None:
     """Write a dual encoder with a convolutional image tower and seeded random weights into the folder `into`.
 
-    The image tower is a ConvNeXt (Liu et al. 2022, "A ConvNet for the 2020s") of 1.0 M parameters on
-    96 x 96 pixels; the text tower is that of `build`. It has no batch normalisation, so that it trains
-    alike on one device and on several.
+    The image tower is a ConvNeXt (Liu et al. 2022, "A ConvNet for the 2020s") of 1.0 M parameters on 96 x 96 pixels;
+    the text tower is that of `build`. It has no batch normalisation, so that it trains alike on one device and on
+    several.
 
-    Weights start with the variance 1 / fan-in (LeCun et al. 1998, "Efficient BackProp") instead of one
-    that is the same for all layers, which a few thousand steps do not get over at this size.
+    Weights start with the variance 1 / fan-in (LeCun et al. 1998, "Efficient BackProp") instead of one that is the
+    same for all layers, which a few thousand steps do not get over at this size.
     """
-    import torch
     from transformers import (
         CLIPTextConfig,
         ConvNextConfig,
@@ -66,19 +82,57 @@ def build_convolutional(into: Path, seed: int) -> None:
     config = VisionTextDualEncoderConfig.from_vision_text_configs(
         vision, CLIPTextConfig(**_text_config()), projection_dim=64
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = VisionTextDualEncoderModel(config)
-    _spread_text(model)
-    with torch.no_grad():
-        for weight in model.vision_model.parameters():
-            if weight.ndim > 1:
-                weight.mul_(weight[0].numel() ** -0.5 / weight.std())
+    model = VisionTextDualEncoderModel(config)
+
+    def deviation(name: str, shape: tuple[int, ...]) -> float:
+        if name.startswith("vision_model."):
+            return math.prod(shape[1:]) ** -0.5
+        return _text_deviation(name) if name.startswith("text_model.") else 0.02
+
+    _draw(model, seed, deviation)
     images = _image_processor(CONVOLUTIONAL_IMAGE_SIZE)
     _write(model, VisionTextDualEncoderProcessor(image_processor=images, tokenizer=_tokenizer()), into)
 
 
 BUILDERS = {"tiny": build, "tiny_conv": build_convolutional}
+
+
+def _draw(model, seed: int, deviation: Callable[[str, tuple[int, ...]], float]) -> None:
+    """Draw all weights of a model from normal distributions, whose standard deviation depends on name and shape.
+
+    Biases, normalisations and layer scales stay at the constants that they start with.
+    """
+    import torch
+
+    rng = np.random.default_rng(seed)
+    for name, weight in model.named_parameters():
+        if weight.ndim > 1 or name.endswith("class_embedding"):
+            drawn = deviation(name, tuple(weight.shape)) * rng.standard_normal(tuple(weight.shape))
+            weight.data = torch.from_numpy(drawn.astype(np.float32))
+    model.logit_scale.data.fill_(math.log(LOGIT_SCALE))
+
+
+def _text_deviation(name: str) -> float:
+    if "token_embedding" in name:
+        return TOKENS * 0.02
+    return _clip_deviation(name, TEXT, TEXT_ATTENTION)
+
+
+def _clip_deviation(name: str, tower: dict[str, int], attention: float) -> float:
+    """Standard deviation of a weight of CLIP's towers, as transformers draws it, but for what attention brings in."""
+    outward = tower["hidden_size"] ** -0.5
+    inward = outward * (2 * tower["num_hidden_layers"]) ** -0.5
+    return {
+        "class_embedding": outward,
+        "patch_embedding": 0.02,
+        "position_embedding": 0.02,
+        "q_proj": inward,
+        "k_proj": inward,
+        "v_proj": attention * inward,
+        "out_proj": attention * outward,
+        "fc1": (2 * tower["hidden_size"]) ** -0.5,
+        "fc2": inward,
+    }[name.removesuffix(".weight").rsplit(".", 1)[-1]]
 
 
 def _write(model, processor, into: Path) -> None:
@@ -103,62 +157,21 @@ def _image_processor(side: int):
 
 def _text_config() -> dict:
     vocabulary = _byte_vocabulary()
-    return {
+    return TEXT | {
         "vocab_size": len(vocabulary),
         "max_position_embeddings": MAX_TOKENS,
-        "hidden_size": 64,
-        "intermediate_size": 128,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
         "bos_token_id": vocabulary["<|startoftext|>"],
         "eos_token_id": vocabulary["<|endoftext|>"],
         "pad_token_id": vocabulary["<|endoftext|>"],
     }
 
 
-def _spread(model) -> None:
-    """Let scans and captions lie apart from the start.
-
-    As CLIP draws its weights, a small tower gives all scans practically the same embedding, and all
-    captions too: the end token and the class token outweigh what they look at. Then the losses first
-    pull the classes together, and some thousand steps pass before they part. So what attention brings
-    in weighs more, places are told apart by sines and cosines, as in Beyer et al. 2022 ("Better plain
-    ViT baselines for ImageNet-1k"), and the logit scale starts higher.
-    """
-    import torch
-
-    _spread_text(model)
-    with torch.no_grad():
-        _strengthen(model.vision_model, 5.0)
-        places = model.vision_model.embeddings.position_embedding.weight
-        places[1:] = 0.25 * _sines_and_cosines(IMAGE_SIZE // PATCH_SIZE, places.shape[1])
-
-
-def _spread_text(model) -> None:
-    """The captions' part of `_spread`."""
-    import torch
-
-    with torch.no_grad():
-        _strengthen(model.text_model, 3.0)
-        model.text_model.embeddings.token_embedding.weight.mul_(3.0)
-        model.logit_scale.fill_(math.log(30.0))
-
-
-def _strengthen(tower, factor: float) -> None:
-    """Have attention bring in more."""
-    for layer in tower.encoder.layers:
-        layer.self_attn.v_proj.weight.mul_(factor)
-        layer.self_attn.out_proj.weight.mul_(factor)
-
-
-def _sines_and_cosines(side: int, width: int):
-    """Positions in a grid of `side` x `side` patches, row by row: float32 [side * side, width], in [-1, 1]."""
-    import torch
-
-    rows, columns = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
-    frequencies = 100.0 ** -(torch.arange(width // 4) / (width // 4))
-    angles = [place.flatten()[:, None] * frequencies for place in (columns, rows)]
-    return torch.cat([wave(angle) for angle in angles for wave in (torch.sin, torch.cos)], dim=1)
+def _sines_and_cosines(side: int, width: int) -> np.ndarray:
+    """Positions in a grid of `side` x `side` patches, row by row: float64 [side * side, width], in [-1, 1]."""
+    rows, columns = np.mgrid[:side, :side]
+    frequencies = 100.0 ** -(np.arange(width // 4) / (width // 4))
+    angles = [place.reshape(-1, 1) * frequencies for place in (columns, rows)]
+    return np.concatenate([wave(angle) for angle in angles for wave in (np.sin, np.cos)], axis=1)
 
 
 def _byte_vocabulary() -> dict[str, int]:

@@ -1,24 +1,25 @@
 """Head phantoms: drawings that look like brain MRI slices, made on the spot and offline.
 
-Each scan shows one head in an axial, low axial, coronal or sagittal view and in one of three
-contrasts, with a tumour of its class: gliomas lie inside the brain, irregular, with an enhancing rim,
-a dead core and oedema; meningiomas are round, bright and sit on the dura; pituitary tumours are small
-and at the midline below; `notumor` has none. Every scan has its own random numbers, seeded with
-(seed, split, class, index), so the same seed gives the same bytes however many processes draw.
+Each scan shows one head in an axial, low axial, coronal or sagittal view and in one of three contrasts, with a tumour
+of its class. Gliomas lie inside the brain: irregular, with a bright rim, a dead core and oedema. Meningiomas are round
+and bright and sit on the dura. Pituitary tumours are small and lie at the midline below. `notumor` has none.
 
-Copies are planted, so that the checks downstream have something to find. In each class the last three
-of every 50 training scans and the last three of every 20 test scans are copies of training scans of the
-same class: one exact (the same bytes), one near (another contrast, brightness and JPEG quality), one
-mirrored left to right (and near as well). With 400 and 100 scans per class these are 24 + 15 copies per
-class, 52 of each kind in all.
+Every scan has its own random numbers, seeded with (seed, split, class, index), so the same seed gives the same bytes
+however many processes draw. Everything is computed in float64 and rounded to grey values at the end: CPUs differ in
+the last bit of an exponential or a power, and that must not reach a pixel.
+
+Copies are planted, so that the checks downstream have something to find. In each class the last three of every 50
+training scans and of every 20 test scans are copies of training scans of the same class: one exact (the same bytes),
+one near (another contrast, brightness and JPEG quality), one mirrored left to right (and near as well). With 400 and
+100 scans per class these are 24 + 15 copies per class, 52 of each kind in all.
 """
 
 import math
 import os
-import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -26,6 +27,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
+
+from tumorclip.lifetime import start_worker
 
 CLASSES = ("glioma", "meningioma", "notumor", "pituitary")
 SIZE = 192  # pixels per side
@@ -104,12 +107,16 @@ def draw(into: Path, seed: int, train_per_class: int, test_per_class: int, worke
     for split, class_name in product(COPY_EVERY, CLASSES):
         (into / split / class_name).mkdir(parents=True)
     files = list(plan(seed, train_per_class, test_per_class))
-    with ProcessPoolExecutor(
-        workers or os.cpu_count(), initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)
-    ) as pool:
+    with ProcessPoolExecutor(workers or os.cpu_count(), initializer=_start_worker) as pool:
         written = pool.map(_write, [into] * len(files), files, chunksize=8)
         for _ in tqdm(written, total=len(files), desc="drawing", unit="scan", disable=None):
             pass
+
+
+def _start_worker() -> None:
+    start_worker()
+    # Until an array of this size is freed, glibc returns the memory of every picture to the system: a third more time.
+    np.empty(2**21)
 
 
 def _write(into: Path, file: File) -> None:
@@ -178,26 +185,26 @@ class _Tumour:
 class _Pen:
     """An image with the coordinates of a randomly turned, sized, shifted and gently warped head.
 
-    `x` (to the right) and `y` (down) are float32 [SIZE, SIZE]; the head reaches to about 0.85 either way.
+    `x` (to the right) and `y` (down) are float64 [SIZE, SIZE]; the head reaches to about 0.85 either way.
     """
 
     def __init__(self, rng: np.random.Generator):
         self.rng = rng
-        side = np.linspace(-1, 1, SIZE, dtype=np.float32)
-        x, y = np.meshgrid(side, side)
-        x, y = x - rng.uniform(-0.03, 0.03), y - rng.uniform(-0.03, 0.03)
+        x, y = _coordinates()
+        x = x - rng.uniform(-0.03, 0.03)
+        y = y - rng.uniform(-0.03, 0.03)
         angle = math.radians(rng.normal(0, 4))
         zoom = rng.uniform(0.98, 1.10)
         self.x = (math.cos(angle) * x + math.sin(angle) * y) / (zoom * rng.uniform(0.95, 1.05))
         self.y = (math.cos(angle) * y - math.sin(angle) * x) / (zoom * rng.uniform(0.95, 1.05))
         self.x = self.x + 0.020 * self.noise(2) + 0.006 * self.noise(7)
         self.y = self.y + 0.020 * self.noise(2) + 0.006 * self.noise(7)
-        self.image = np.zeros((SIZE, SIZE), np.float32)
+        self.image = np.zeros((SIZE, SIZE))
 
     def noise(self, cells: int) -> np.ndarray:
-        """Smooth noise, float32 [SIZE, SIZE], with about `cells` bumps per side; standard deviation about 1."""
-        coarse = self.rng.standard_normal((cells + 2, cells + 2), dtype=np.float32)
-        return np.asarray(Image.fromarray(coarse).resize((SIZE, SIZE), Image.Resampling.BICUBIC)) * 1.3
+        """Smooth noise, float64 [SIZE, SIZE], with about `cells` bumps per side; standard deviation about 1."""
+        coarse = self.rng.standard_normal((cells + 2, cells + 2))
+        return 1.3 * _enlarged(_enlarged(coarse).T)
 
     def push_away_from(self, tumour: _Tumour) -> None:
         """Displace what is drawn later, as a growing mass does."""
@@ -209,11 +216,15 @@ class _Pen:
 
     def ellipse(self, x: float, y: float, a: float, b: float, turn: float = 0) -> np.ndarray:
         """Approximate distance to an ellipse with half-axes `a`, `b`, turned by `turn` degrees; negative inside."""
+        c, s = math.cos(math.radians(turn)), math.sin(math.radians(turn))
         dx, dy = self.x - x, self.y - y
-        if turn:
-            c, s = math.cos(math.radians(turn)), math.sin(math.radians(turn))
-            dx, dy = c * dx + s * dy, c * dy - s * dx
-        return (np.sqrt((dx / a) ** 2 + (dy / b) ** 2) - 1) * min(a, b)
+        along, across = (c / a) * dx, (-s / b) * dx
+        along += (s / a) * dy
+        across += (c / b) * dy
+        along *= along
+        across *= across
+        along += across
+        return (np.sqrt(along) - 1) * min(a, b)
 
     def paint(self, cover: np.ndarray, value: float | np.ndarray) -> None:
         """Lay `value` over the image where `cover` is 1, mixing where it is between 0 and 1."""
@@ -221,6 +232,31 @@ class _Pen:
 
     def fill(self, distance: np.ndarray, value: float | np.ndarray, soft: float = 0.022) -> None:
         self.paint(_inside(distance, soft), value)
+
+
+def _enlarged(values: np.ndarray) -> np.ndarray:
+    """Interpolate float64 [n, M] to float64 [SIZE, M], by Keys' cubic convolution (1981, a = -1/2)."""
+    neighbours, weights = _cubic_convolution(len(values))
+    # A product of matrices would take threads from the other workers.
+    return sum(weight[:, None] * values[neighbour] for neighbour, weight in zip(neighbours, weights, strict=True))
+
+
+@cache
+def _cubic_convolution(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where `SIZE` places lie among `count` values: four rows each, int64, and their weights, float64, [4, SIZE]."""
+    places = (np.arange(SIZE) + 0.5) * count / SIZE - 0.5
+    neighbours = np.floor(places).astype(np.int64) + np.arange(-1, 3)[:, None]
+    distance = np.abs(places - neighbours)
+    near = (1.5 * distance - 2.5) * distance**2 + 1
+    far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
+    weights = np.where(distance < 1, near, far)
+    return np.clip(neighbours, 0, count - 1), weights
+
+
+def _coordinates() -> tuple[np.ndarray, np.ndarray]:
+    """x to the right and y down, from -1 to 1: float64 [SIZE, SIZE]."""
+    side = np.linspace(-1, 1, SIZE)
+    return np.meshgrid(side, side)
 
 
 def _inside(distance: np.ndarray, soft: float = 0.022) -> np.ndarray:
@@ -455,11 +491,15 @@ def _place_tumour(class_name: str, view: _View, rng: np.random.Generator) -> _Tu
 def _lobes(pen: _Pen, tumour: _Tumour, roughness: float) -> np.ndarray:
     """Distance to a closed outline around the tumour's centre, irregular by `roughness`; negative inside."""
     dx, dy = pen.x - tumour.x, pen.y - tumour.y
-    angle = np.arctan2(dy, dx)
-    outline = 1 + sum(
-        roughness / k * pen.rng.normal() * np.cos(k * angle + pen.rng.uniform(0, 2 * math.pi)) for k in range(2, 7)
-    )
-    return np.hypot(dx, dy) - tumour.radius * np.clip(outline, 0.5, 1.6)
+    distance = np.hypot(dx, dy)
+    direction = (dx + 1j * dy) / np.maximum(distance, 1e-9)
+    outline = np.ones_like(distance)
+    turned = direction
+    for k in range(2, 7):
+        turned = turned * direction
+        wave = roughness / k * pen.rng.normal() * np.exp(1j * pen.rng.uniform(0, 2 * math.pi))
+        outline += (wave * turned).real
+    return distance - tumour.radius * np.clip(outline, 0.5, 1.6)
 
 
 def _draw_glioma(pen: _Pen, tissue: _Tissue, tumour: _Tumour, brain: np.ndarray) -> None:
@@ -522,11 +562,10 @@ def _draw_distractor(pen: _Pen, tissue: _Tissue, view: _View) -> None:
 
 def _scan(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Add what a scanner adds: uneven coils, noise (Rician, as in magnitude images), window and gamma."""
-    side = np.linspace(-1, 1, SIZE, dtype=np.float32)
-    x, y = np.meshgrid(side, side)
+    x, y = _coordinates()
     slope, bend = rng.normal(0, BIAS, 2).tolist(), rng.normal(0, BIAS, 3).tolist()
     coils = np.exp(slope[0] * x + slope[1] * y + bend[0] * x * y + bend[1] * x**2 + bend[2] * y**2)
     deviation = rng.uniform(*NOISE)
-    real, imaginary = deviation * rng.standard_normal((2, SIZE, SIZE), dtype=np.float32)
+    real, imaginary = deviation * rng.standard_normal((2, SIZE, SIZE))
     magnitude = np.hypot(image * coils + real, imaginary)
     return np.clip(magnitude * rng.uniform(0.92, 1.08), 0, 1) ** rng.uniform(0.9, 1.15)

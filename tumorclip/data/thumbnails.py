@@ -1,0 +1,140 @@
+"""Block means of scans, and how much they correlate: the same to the last bit on every machine.
+
+Block means are rounded to 64ths of a grey value. Sums of them and of their products are then exact in float64, in
+whatever order a CPU adds them up, and what follows (a difference, a square root, a quotient) is rounded correctly
+everywhere.
+"""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+FINEST, FINE, COARSE = 128, 64, 16  # blocks per side
+# Parts of a grey value. All sums over 64 x 64 blocks are then whole multiples of 1 / PARTS**2, fewer than 2**53.
+PARTS = 64
+DECIMALS = 6
+# Two vectors of this length have products and partial sums below 2**24, which float32 adds up exactly in any order.
+RESOLUTION = 4000
+BLOCK_BYTES = 2**26  # size of the largest intermediate array, whatever the number of scans
+# How b is turned to lie like a: swap rows and columns, then reverse rows, then columns.
+ORIENTATIONS = {
+    "near": (False, False, False),
+    "mirrored": (False, False, True),
+    "upside_down": (False, True, False),
+    "half_turn": (False, True, True),
+    "transposed": (True, False, False),
+    "quarter_turn_right": (True, False, True),
+    "quarter_turn_left": (True, True, False),
+    "transversed": (True, True, True),
+}
+KINDS = list(ORIENTATIONS)
+
+
+def thumbnails(pixels: np.ndarray, side: int = FINE) -> np.ndarray:
+    """Block means of uint8 [N, S, S] or [N, S, S, 3], rounded to 1 / 64: float32 [N, side, side].
+
+    Where `side` does not divide S, blocks end inside a pixel.
+    """
+    size = pixels.shape[1]
+    overlaps = _overlaps(size, side)
+    weight = int(overlaps[:, 0].sum()) ** 2 * (1 if pixels.ndim == 3 else pixels.shape[3])
+    # Both hold whole numbers exactly, float32 up to 2**24; its products are twice as fast.
+    dtype = np.dtype(np.float32 if 255 * weight < 2**24 else np.float64)
+    overlaps = overlaps.astype(dtype)
+    means = np.empty((len(pixels), side, side), np.float32)
+    for block in blocks(len(pixels), pixels[0].size * dtype.itemsize):
+        scans = pixels[block].astype(dtype)
+        grey = scans if scans.ndim == 3 else scans.sum(axis=-1)
+        # One large matrix product is many times faster than one per scan.
+        across = (grey.reshape(-1, size) @ overlaps).reshape(-1, size, side).swapaxes(1, 2)
+        sums = (across.reshape(-1, size) @ overlaps).reshape(-1, side, side).swapaxes(1, 2)
+        means[block] = np.rint(sums.astype(np.float64) * PARTS / weight) / PARTS
+    return means
+
+
+def _overlaps(size: int, count: int) -> np.ndarray:
+    """How far each of `size` pixels reaches into each of `count` blocks, in the largest unit that divides both."""
+    unit = math.gcd(size, count)
+    block, pixel = size // unit, count // unit  # their lengths
+    ends = np.minimum.outer(np.arange(1, size + 1) * pixel, np.arange(1, count + 1) * block)
+    starts = np.maximum.outer(np.arange(size) * pixel, np.arange(count) * block)
+    return np.clip(ends - starts, 0, None)
+
+
+def shrunk(means: np.ndarray, side: int) -> np.ndarray:
+    """Block means of pictures [N, S, S] whose side is a multiple of `side`: float64 [N, side, side]."""
+    step = means.shape[1] // side
+    return means.reshape(len(means), side, step, side, step).mean(axis=(2, 4), dtype=np.float64)
+
+
+def turned(side: int, kind: str) -> np.ndarray:
+    """Where each pixel of a flattened square comes from when the square is turned by `kind`: int [side * side]."""
+    swap, rows, columns = ORIENTATIONS[kind]
+    square = np.arange(side * side).reshape(side, side)
+    square = square.T if swap else square
+    square = square[::-1] if rows else square
+    return (square[:, ::-1] if columns else square).ravel()
+
+
+class Pictures:
+    """N thumbnails of 64 x 64 blocks or fewer, ready to be correlated with each other and with others.
+
+    Correlations are float64, rounded to six decimals; those of an even picture are 0.
+
+    Attributes:
+        flat: float32 [N, side * side], as `thumbnails` gives them.
+    """
+
+    def __init__(self, means: np.ndarray):
+        self.flat = means.reshape(len(means), -1)
+        self.side = means.shape[1]
+        self._sums = self.flat.sum(axis=1, dtype=np.float64)
+        rows = np.arange(len(means))
+        squares = self._products_of_pairs(rows, rows, "near")
+        self._norms = np.sqrt(self.side**2 * squares - self._sums**2)
+
+    def correlate_pairs(self, a: np.ndarray, b: np.ndarray, kind: str) -> np.ndarray:
+        """Correlate the rows `a` with the rows `b` turned by `kind`: [P]."""
+        products = self._products_of_pairs(a, b, kind)
+        return self._correlations(products, self._sums[a] * self._sums[b], self._norms[a] * self._norms[b])
+
+    def correlate_all(self, others: "Pictures", kind: str) -> np.ndarray:
+        """Correlate every picture with all M `others` as these are turned by `kind`: [N, M]."""
+        turned_others = others.flat[:, turned(self.side, kind)].astype(np.float64)
+        products = self.flat.astype(np.float64) @ turned_others.T
+        sums = np.multiply.outer(self._sums, others._sums)
+        return self._correlations(products, sums, np.multiply.outer(self._norms, others._norms))
+
+    def _products_of_pairs(self, a: np.ndarray, b: np.ndarray, kind: str) -> np.ndarray:
+        order = turned(self.side, kind)
+        result = np.empty(len(a))
+        for block in blocks(len(a), 3 * 8 * len(order)):
+            first = self.flat[a[block]].astype(np.float64)
+            second = self.flat[b[block]][:, order].astype(np.float64)
+            result[block] = np.einsum("ij,ij->i", first, second)
+        return result
+
+    def _correlations(self, products: np.ndarray, sums: np.ndarray, norms: np.ndarray) -> np.ndarray:
+        covariances = self.side**2 * products - sums
+        return np.divide(covariances, norms, out=np.zeros_like(norms), where=norms > 0).round(DECIMALS)
+
+
+def whole_units(means: np.ndarray) -> np.ndarray:
+    """Flatten, remove the mean, bring to length RESOLUTION, and round to whole numbers: float32 [N, side * side].
+
+    A product of two rows is their correlation times RESOLUTION squared, to some 1e-4. An even picture becomes zero and
+    correlates with nothing.
+    """
+    flat = means.reshape(len(means), -1).astype(np.float64)
+    flat -= flat.mean(axis=1, keepdims=True)
+    norm = np.sqrt(np.einsum("ij,ij->i", flat, flat))[:, None]
+    flat[norm[:, 0] <= 1e-3] = 0
+    return np.rint(flat * (RESOLUTION / np.maximum(norm, 1e-3))).astype(np.float32)
+
+
+def blocks(count: int, bytes_each: int, share: int = 1) -> Iterator[slice]:
+    """Slices of `count` rows that take no more than BLOCK_BYTES / `share` each."""
+    step = max(1, BLOCK_BYTES // share // bytes_each)
+    for start in range(0, count, step):
+        yield slice(start, min(start + step, count))
