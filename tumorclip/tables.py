@@ -10,7 +10,7 @@ and `parse` bring it back:
 
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -135,6 +135,14 @@ class Table:
         return replace(self, **{each.name: getattr(self, each.name)[rows] for each in self._columns()})
 
     @classmethod
+    def concatenate(cls, tables: Sequence[Self]) -> Self:
+        """The rows of tables one after another; their classes are those of the first."""
+        names = [each.name for each in cls._columns()]
+        return replace(
+            tables[0], **{name: np.concatenate([getattr(table, name) for table in tables]) for name in names}
+        )
+
+    @classmethod
     def _columns(cls, in_file_order: bool = False) -> list:
         columns = [each for each in fields(cls) if "kind" in each.metadata]
         # Columns of class names can only be read once the classes are known.
@@ -232,6 +240,24 @@ class Splits(Table):
     split: np.ndarray = column(TEXT)
     reason: np.ndarray = column(TEXT)
     leaked: np.ndarray = column(FLAG)
+
+    def test_columns(self, class_names: Sequence[str]) -> dict[str, Any]:
+        """What `Predictions` holds of the test scans before anything is predicted, by field.
+
+        Raises:
+            ValueError: a test scan is of a class that is not among `class_names`.
+        """
+        test = self.take(self.split == "test")
+        fitted = np.isin(self.split, ["train", "val"])
+        return {
+            "class_names": tuple(class_names),
+            "path": test.path,
+            "pixel_hash": test.pixel_hash,
+            "group": test.group,
+            "leaked": test.leaked,
+            "exposed": np.isin(test.group, self.group[fitted]),
+            "y_true": np.array([class_names.index(name) for name in test.class_name], dtype=int),
+        }
 
 
 @dataclass(frozen=True)
