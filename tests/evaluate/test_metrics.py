@@ -46,9 +46,7 @@ def test_random_predictions_score_as_scikit_learn_has_it(seed):
         assert metrics.specificity(counts)[index] == pytest.approx(
             sklearn_metrics.recall_score(others, elsewhere), abs=1e-9
         )
-        assert metrics.npv(counts)[index] == pytest.approx(
-            sklearn_metrics.precision_score(others, elsewhere), abs=1e-9
-        )
+        assert metrics.npv(counts)[index] == pytest.approx(sklearn_metrics.precision_score(others, elsewhere), abs=1e-9)
     assert metrics.missed_tumours(counts, 1) == pytest.approx(np.mean(y_pred[y_true != 1] == 1), abs=1e-9)
     assert metrics.false_alarms(counts, 1) == pytest.approx(np.mean(y_pred[y_true == 1] != 1), abs=1e-9)
 

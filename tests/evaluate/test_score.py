@@ -15,7 +15,7 @@ from tumorclip.evaluate.intervals import MIN_DISTINCT, GroupBootstrap
 from tumorclip.evaluate.score import distinct, evaluate, score_baselines, summarise
 from tumorclip.tables import BaselinePredictions, ModelPredictions
 
-# The original project's test predictions (rows: true class), counted from its evaluation_metrics.json; what it published.
+# The original project's test predictions (rows: true class), from its evaluation_metrics.json, and what it published.
 ORIGINAL = np.array([[99, 96, 0, 105], [9, 171, 52, 74], [2, 50, 313, 40], [3, 12, 5, 280]])
 ORIGINAL_ACCURACY = 0.6583
 ORIGINAL_TABLE = {
@@ -126,7 +126,9 @@ def test_without_a_negative_class_nothing_is_missed_or_alarmed():
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("confusion", [ORIGINAL, [[5, 0], [1, 0]], [[5, 1], [0, 0]], [[1, 0], [0, 0]], [[1, 0], [0, 1]]])
+@pytest.mark.parametrize(
+    "confusion", [ORIGINAL, [[5, 0], [1, 0]], [[5, 1], [0, 0]], [[1, 0], [0, 0]], [[1, 0], [0, 1]]]
+)
 def test_the_result_is_plain_json_without_a_warning(confusion):
     found = of_confusion(confusion, negative="glioma")
     assert json.loads(json.dumps(found, allow_nan=False)) == list(found)
@@ -278,14 +280,16 @@ def test_reliability_compares_confidence_with_accuracy_and_leaves_empty_bins_wit
     # Logits that are all alike put every scan at one half.
     assert [row["scans_before"] for row in rows] == [0] * 7 + [5] + [0] * 7
     assert (rows[7]["confidence_before"], rows[7]["accuracy_before"]) == (0.5, 0.6)
-    assert [rows[0][key] for key in ("confidence", "accuracy", "low", "confidence_before", "accuracy_before")] == [None] * 5
+    keys = ("confidence", "accuracy", "low", "high", "confidence_before", "accuracy_before")
+    assert [rows[0][key] for key in keys] == [None] * 6
     gaps = sum(row["scans"] * abs(row["confidence"] - row["accuracy"]) for row in rows if row["scans"])
     assert test["calibration"]["ece"] == pytest.approx(gaps / 5, abs=1e-9)
 
 
 def test_accuracy_by_similarity_has_bins_that_hold_their_lower_edge():
     similarity = np.array([-0.3, 0.69, 0.7, 0.97, 0.98, 1.0])
-    test, _ = evaluate(certain([0, 0, 0, 1, 1, 1], [0, 1, 0, 1, 0, 0], group=[0, 0, 1, 2, 3, 3], similarity=similarity), None)
+    predictions = certain([0, 0, 0, 1, 1, 1], [0, 1, 0, 1, 0, 0], group=[0, 0, 1, 2, 3, 3], similarity=similarity)
+    test, _ = evaluate(predictions, None)
     rows = test["similarity"]
     assert [(row["from"], row["to"]) for row in rows] == [
         (-1, 0.7), (0.7, 0.8), (0.8, 0.9), (0.9, 0.95), (0.95, 0.98), (0.98, 1),
@@ -318,12 +322,11 @@ def test_keys_are_never_a_classs_name():
 
 
 def baselines_of(**predicted) -> BaselinePredictions:
-    return BaselinePredictions.concatenate(
-        [
-            table(y_true, one_hot(y_pred, 3), group, "abc", kind=BaselinePredictions, baseline=np.full(len(y_true), name))
-            for name, (y_true, y_pred, group) in predicted.items()
-        ]
-    )
+    tables = []
+    for name, (y_true, y_pred, group) in predicted.items():
+        columns = {"kind": BaselinePredictions, "baseline": np.full(len(y_true), name)}
+        tables.append(table(y_true, one_hot(y_pred, 3), group, "abc", **columns))
+    return BaselinePredictions.concatenate(tables)
 
 
 def test_baselines_are_scored_as_the_model_is():
