@@ -22,9 +22,9 @@ def main(params: Params) -> None:
     write_json(stages.METRICS / "test.json", test)
     write_json(stages.METRICS / "intervals.json", {"intervals": intervals})
     write_json(stages.METRICS / "baselines.json", {"baselines": baselines})
-    low, high = summary["low"], summary["high"]
+    low, high = intervals[0]["low"], intervals[0]["high"]
     interval = f", 95 % interval {low:.4f} to {high:.4f}" if low is not None else ""
-    print(f"evaluate: {len(predictions)} test scans, accuracy {summary['accuracy']:.4f}{interval}")
+    print(f"evaluate: {len(predictions)} test scans, accuracy {test['accuracy']:.4f}{interval}")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from tumorclip.errors import UserError
 from tumorclip.files import whole_file
 
 
@@ -70,9 +71,12 @@ class Table:
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: as `parse` raises it.
+            UserError: it is damaged, as `parse` finds it.
         """
-        return cls.parse(path.read_text(encoding="utf-8"))
+        try:
+            return cls.parse(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise UserError(f"{path} is damaged: {error}; `dvc repro` writes it again") from None
 
     @classmethod
     def parse(cls, text: str) -> Self:

@@ -350,17 +350,23 @@ def test_baselines_are_scored_as_the_model_is():
     assert double["missed_tumours"] is None
 
 
+def test_the_summary_holds_none_where_there_is_no_value():
+    test, records = of_confusion([[0, 1], [0, 0]], negative=None)
+    summary = summarise(test, records, [{"accuracy": 0.0}], exposed=0, best_epoch=1)
+    assert (summary["accuracy"], summary["macro_f1"]) == (0, None)
+
+
 def test_the_summary_has_what_a_person_compares_first():
     test, records = of_confusion(ORIGINAL)
-    baselines = [{"accuracy": 0.4}, {"accuracy": 0.6}]
+    baselines = [{"accuracy": 0.4}, {"accuracy": 0.61234}]
     summary = summarise(test, records, baselines, exposed=7, best_epoch=3)
     interval = record(records, "accuracy")
     assert summary == {
-        "accuracy": test["accuracy"],
-        "low": interval["low"],
-        "high": interval["high"],
-        "macro_f1": test["macro_f1"],
-        "best_baseline": 0.6,
+        "accuracy": ORIGINAL_ACCURACY,
+        "low": round(interval["low"], 4),
+        "high": round(interval["high"], 4),
+        "macro_f1": round(test["macro_f1"], 4),
+        "best_baseline": 0.6123,
         "leaked": 7,
         "best_epoch": 3,
     }

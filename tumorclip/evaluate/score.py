@@ -131,22 +131,23 @@ def score_baselines(predictions: BaselinePredictions, negative_class: str | None
 def summarise(test: dict, records: Sequence[Record], baselines: Sequence[dict], exposed: int, best_epoch: int) -> dict:
     """What a person compares first: the content of metrics/summary.json.
 
+    Shares have four decimals, so that `dvc metrics show` fits on a terminal; the other files have them all.
+
     Args:
         test, records: as `evaluate` returns them.
         baselines: as `score_baselines` returns them.
         exposed: number of test scans of which a copy was trained on or validated on.
         best_epoch: the epoch whose weights were kept.
     """
-    accuracy = records[0]
-    return {
-        "accuracy": accuracy["value"],
-        "low": accuracy["low"],
-        "high": accuracy["high"],
+    shares = {
+        "accuracy": records[0]["value"],
+        "low": records[0]["low"],
+        "high": records[0]["high"],
         "macro_f1": test["macro_f1"],
         "best_baseline": max(row["accuracy"] for row in baselines),
-        "leaked": exposed,
-        "best_epoch": best_epoch,
     }
+    rounded = {name: None if value is None else round(value, 4) for name, value in shares.items()}
+    return rounded | {"leaked": exposed, "best_epoch": best_epoch}
 
 
 def score_classes(confusions: ConfusionBootstrap, class_names: Sequence[str], healthy: int | None) -> list[Record]:
