@@ -18,7 +18,8 @@ from tumorclip.evaluate.compare import (
     one_per_group,
     sign_flip_test,
 )
-from tumorclip.evaluate.intervals import accuracy, percentile_interval, proportion_interval, resample_counts
+from tumorclip.evaluate.intervals import percentile_interval, resample_counts, share_interval
+from tumorclip.evaluate.metrics import accuracy
 
 REPEATS = 2000
 RESAMPLES = 2000
@@ -65,7 +66,7 @@ def interval_coverage(sizes: np.ndarray, level: float, sharing: float, seed: int
         of_files = random.binomial(total, rows.sum(axis=1, keepdims=True) / total, (len(rows), RESAMPLES)) / total
         for successes, over_groups, over_files in zip(rows, resampled, of_files, strict=True):
             intervals = {
-                "ours": proportion_interval(successes, sizes, over_groups),
+                "ours": share_interval(successes, sizes, over_groups),
                 "groups": percentile_interval(over_groups),
                 "files": percentile_interval(over_files),
             }

@@ -1,35 +1,43 @@
-"""Score what needs no fine-tuning on the same test scans: data/scans, data/splits.csv -> metrics/baselines.json."""
+"""Classify the test scans without any fine-tuning.
+
+data/scans, data/splits.csv, models/pretrained -> data/baselines.csv
+"""
 
 import numpy as np
-import torch
 
-import stages as common
+import stages
 from tumorclip.device import pick_device
-from tumorclip.evaluate import baselines
-from tumorclip.files import read_csv, write_json
+from tumorclip.evaluate.baselines import BASELINES, Task
+from tumorclip.lifetime import stop_with_parent
 from tumorclip.model.encoder import Encoder
-from tumorclip.model.pixels import Scans
 from tumorclip.params import Params
+from tumorclip.tables import BaselinePredictions, Splits
 
 
 def main(params: Params) -> None:
-    device, names = torch.device(pick_device(params.train.device, "train.device")), params.class_names
-    encoder = Encoder.load(common.PRETRAINED, device)
-    rows = read_csv(common.SPLITS)
-    every = np.load(common.SCANS / "pixels.npy", mmap_mode="r")
-    train, test = ([row for row in rows if row["split"] == part] for part in ("train", "test"))
-    trained, scans = (every[[int(row["row"]) for row in part]] for part in (train, test))
-    learnt, actual = (np.array([names.index(row["class"]) for row in part]) for part in (train, test))
-    predicted = baselines.predict(trained, learnt, scans)
-    with torch.inference_mode():
-        loaded = Scans(scans, np.arange(len(scans)), encoder.image_size, device)
-        logits = encoder.logits(loaded.all(), encoder.encode_classes(list(params.classes.values())))
-    predicted["zero_shot"] = logits.argmax(dim=1).numpy()
-    groups = np.array([int(row["group"]) for row in test])
-    result = baselines.evaluate(actual, groups, predicted, names, params.evaluate.negative_class)
-    write_json(common.METRICS / "baselines.json", result)
-    print("baselines: " + ", ".join(f"{row['baseline']} {row['accuracy']:.4f}" for row in result["baselines"]))
+    stop_with_parent()
+    encoder = Encoder.load(stages.PRETRAINED, pick_device(params.train.device, "train.device"))
+    splits = Splits.read(stages.SPLITS)
+    pixels = np.load(stages.SCANS / "pixels.npy", mmap_mode="r")
+    train, test = splits.split == "train", splits.split == "test"
+    y_train = np.array([params.class_names.index(name) for name in splits.class_name[train]])
+    task = Task(pixels[train], y_train, pixels[test], list(params.classes.values()), encoder)
+    known = splits.test_columns(params.class_names)
+    predictions = []
+    for name, baseline in BASELINES.items():
+        probabilities = baseline(task)
+        predictions.append(
+            BaselinePredictions(
+                **known,
+                y_pred=probabilities.argmax(axis=1),
+                probabilities=probabilities,
+                baseline=np.full(len(probabilities), name),
+            )
+        )
+    BaselinePredictions.concatenate(predictions).write(stages.BASELINES)
+    right = [f"{each.baseline[0]} {np.mean(each.y_pred == each.y_true):.4f}" for each in predictions]
+    print(f"baselines: {len(task.test)} test scans, accuracy of {', '.join(right)}")
 
 
 if __name__ == "__main__":
-    common.run(main)
+    stages.run(main)

@@ -14,12 +14,33 @@ import pytest
 import vl_convert
 from PIL import Image
 
-from tumorclip.evaluate.score import score
-from tumorclip.files import read_json, write_csv, write_json
+from tumorclip.evaluate.score import evaluate
+from tumorclip.files import read_json, write_json
+from tumorclip.tables import ModelPredictions
 
 ROOT = Path(__file__).parents[1]
 CLASSES = ["glioma", "meningioma", "notumor", "pituitary"]
 CONFUSION = np.array([[20, 3, 0, 1], [2, 21, 0, 4], [5, 0, 25, 0], [0, 6, 0, 22]])
+
+
+def made_predictions() -> ModelPredictions:
+    """Predictions of this confusion matrix."""
+    y_true, y_pred = (np.repeat(index.ravel(), CONFUSION.ravel()) for index in np.indices(CONFUSION.shape))
+    numbers = np.arange(len(y_true))
+    return ModelPredictions(
+        class_names=tuple(CLASSES),
+        path=numbers.astype(str),
+        pixel_hash=numbers.astype(str),
+        group=numbers,
+        leaked=numbers < 0,
+        exposed=numbers < 0,
+        y_true=y_true,
+        y_pred=y_pred,
+        probabilities=np.eye(4)[y_pred],
+        logits=np.eye(4)[y_pred],
+        upside_down=y_pred,
+        similarity=np.zeros(len(numbers)),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -38,12 +59,13 @@ def repository(tmp_path_factory):
         dict(zip(columns, row, strict=True)) for row in ((1, 1.2, 0.4, 1.3, 0.3, 0.1), (2, 0.8, 0.7, 0.9, 0.6, 0))
     ]
     write_json(folder / "metrics/train.json", {"best_epoch": 2, "epochs": epochs})
-    steps = [{"step": step, "loss": 1.4 / step, "learning_rate": 0.1} for step in range(1, 9)]
-    write_csv(folder / "plots/steps.csv", ["step", "loss", "learning_rate"], steps)
-    actual, predicted = (np.repeat(index.ravel(), CONFUSION.ravel()) for index in np.indices(CONFUSION.shape))
-    write_json(folder / "metrics/test.json", score(actual, predicted, CLASSES, "notumor"))
-    rows = [{"actual": CLASSES[a], "predicted": CLASSES[p]} for a, p in zip(actual, predicted, strict=True)]
-    write_csv(folder / "plots/predictions.csv", ["actual", "predicted"], rows)
+    predictions = made_predictions()
+    predictions.write(folder / "plots/predictions.csv")
+    test, intervals = evaluate(predictions, "notumor")
+    write_json(folder / "metrics/test.json", test)
+    write_json(folder / "metrics/intervals.json", {"intervals": intervals})
+    steps = [f"{step},{1.4 / step},{1.5 / step},0.1" for step in range(1, 9)]
+    (folder / "plots/steps.csv").write_text("\n".join(["step,loss,mean_loss,learning_rate", *steps]) + "\n")
     (folder / "plots/figures").mkdir()
     Image.new("L", (4, 4)).save(folder / "plots/figures/training_loss.png")
     return folder
@@ -92,13 +114,13 @@ def test_the_confusion_matrix_shows_every_count_also_the_zeros(charts):
     assert drawn == Counter(map(str, CONFUSION.ravel()))
 
 
-def test_the_bars_show_accuracy_precision_and_f1_of_every_class(charts, repository):
+def test_the_bars_show_recall_precision_and_f1_of_every_class(charts, repository):
     chart = charts["Test scores per class"]
     rows = read_json(repository / "metrics/test.json")["classes"]
-    scores = [f"{row[key]:.1%}" for key in ("accuracy", "precision", "f1") for row in rows]
+    scores = [f"{row[key]:.1%}" for key in ("recall", "precision", "f1") for row in rows]
     drawn = texts(chart)
     assert Counter(text for text in drawn if re.fullmatch(r"\d+\.\d%", text)) == Counter(scores)
-    assert {"0%", "100%", *CLASSES, "accuracy", "precision", "f1"} <= set(drawn), "the bars start at 0 and end at 1"
+    assert {"0%", "100%", *CLASSES, "recall", "precision", "f1"} <= set(drawn), "the bars start at 0 and end at 1"
 
 
 @pytest.mark.parametrize("kind", ["Loss", "Accuracy"])

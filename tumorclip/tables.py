@@ -10,13 +10,14 @@ and `parse` bring it back:
 
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from tumorclip.errors import UserError
 from tumorclip.files import whole_file
 
 
@@ -70,9 +71,12 @@ class Table:
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: as `parse` raises it.
+            UserError: it is damaged, as `parse` finds it.
         """
-        return cls.parse(path.read_text(encoding="utf-8"))
+        try:
+            return cls.parse(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise UserError(f"{path} is damaged: {error}; `dvc repro` writes it again") from None
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -133,6 +137,14 @@ class Table:
     def take(self, rows: np.ndarray) -> Self:
         """The table of some rows: bool [N], or int [n] in their order."""
         return replace(self, **{each.name: getattr(self, each.name)[rows] for each in self._columns()})
+
+    @classmethod
+    def concatenate(cls, tables: Sequence[Self]) -> Self:
+        """The rows of tables one after another; their classes are those of the first."""
+        names = [each.name for each in cls._columns()]
+        return replace(
+            tables[0], **{name: np.concatenate([getattr(table, name) for table in tables]) for name in names}
+        )
 
     @classmethod
     def _columns(cls, in_file_order: bool = False) -> list:
@@ -232,6 +244,24 @@ class Splits(Table):
     split: np.ndarray = column(TEXT)
     reason: np.ndarray = column(TEXT)
     leaked: np.ndarray = column(FLAG)
+
+    def test_columns(self, class_names: Sequence[str]) -> dict[str, Any]:
+        """What `Predictions` holds of the test scans before anything is predicted, by field.
+
+        Raises:
+            ValueError: a test scan is of a class that is not among `class_names`.
+        """
+        test = self.take(self.split == "test")
+        fitted = np.isin(self.split, ["train", "val"])
+        return {
+            "class_names": tuple(class_names),
+            "path": test.path,
+            "pixel_hash": test.pixel_hash,
+            "group": test.group,
+            "leaked": test.leaked,
+            "exposed": np.isin(test.group, self.group[fitted]),
+            "y_true": np.array([class_names.index(name) for name in test.class_name], dtype=int),
+        }
 
 
 @dataclass(frozen=True)

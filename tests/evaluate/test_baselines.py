@@ -2,20 +2,28 @@
 
 import numpy as np
 import pytest
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
+import torch
+from torch.nn import functional
 
 from tumorclip.evaluate import baselines
+from tumorclip.evaluate.baselines import BASELINES, Task
 
 SIDE = 64
+CAPTIONS = [["one class"], ["another", "class"], ["a third one"]]
 
 
 def scans(count: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(100, 150, (count, SIDE, SIDE), dtype=np.uint8)
 
 
-def shares_right(train, train_classes, test, actual) -> dict[str, float]:
-    predicted = baselines.predict(train, train_classes, test)
-    return {name: float((each == actual).mean()) for name, each in predicted.items()}
+def predicted(train, y_train, test, encoder=None) -> dict[str, np.ndarray]:
+    """Probabilities by baseline; without an encoder, of those that need none."""
+    task = Task(train, y_train, test, CAPTIONS, encoder)
+    return {name: baseline(task) for name, baseline in BASELINES.items() if encoder or name != "zero_shot"}
+
+
+def shares_right(train, y_train, test, y_test) -> dict[str, float]:
+    return {name: np.mean(each.argmax(axis=1) == y_test) for name, each in predicted(train, y_train, test).items()}
 
 
 @pytest.fixture
@@ -32,14 +40,14 @@ def test_the_nearest_neighbour_finds_the_copy(classes):
 
 
 def test_only_border_strips_see_a_mark_in_the_corner_that_keeps_the_histogram(classes):
-    train, test, (trained, actual) = scans(120, 0), scans(60, 1), classes
-    for pixels, labels in ((train, trained), (test, actual)):
+    train, test, (trained, y_test) = scans(120, 0), scans(60, 1), classes
+    for pixels, labels in ((train, trained), (test, y_test)):
         for scan, label in zip(pixels, labels, strict=True):
             # The same values in another corner: the histogram stays as it is.
             corner = np.s_[:8, :8] if label else np.s_[-8:, -8:]
             other = np.s_[-8:, -8:] if label else np.s_[:8, :8]
             scan[corner], scan[other] = 120, 130
-    right = shares_right(train, trained, test, actual)
+    right = shares_right(train, trained, test, y_test)
     assert right["border_strips"] == 1
     assert right["grey_histogram"] < 0.75
 
@@ -54,13 +62,13 @@ def test_border_strips_do_not_see_the_middle():
 
 
 def test_only_the_grey_histogram_sees_brightness_in_places_that_vary(classes):
-    train, test, (trained, actual) = scans(120, 0), scans(60, 1), classes
+    train, test, (trained, y_test) = scans(120, 0), scans(60, 1), classes
     random = np.random.default_rng(3)
-    for pixels, labels in ((train, trained), (test, actual)):
+    for pixels, labels in ((train, trained), (test, y_test)):
         for scan, label in zip(pixels, labels, strict=True):
             places = random.permutation(SIDE * SIDE)[:40]
             scan.ravel()[places] = 250 if label else 5
-    right = shares_right(train, trained, test, actual)
+    right = shares_right(train, trained, test, y_test)
     assert right["grey_histogram"] == 1
 
 
@@ -71,32 +79,28 @@ def test_colour_scans_are_classified_too(classes):
     assert baselines.histogram(train).sum(axis=1) == pytest.approx(1)
 
 
-def test_the_same_scans_give_the_same_predictions(classes):
-    first, second = (baselines.predict(scans(120, 0), classes[0], scans(60, 1)) for _ in range(2))
+def test_the_same_scans_give_the_same_probabilities(classes):
+    first, second = (predicted(scans(120, 0), classes[0], scans(60, 1)) for _ in range(2))
     assert all(np.array_equal(first[name], second[name]) for name in first)
 
 
-def test_a_class_without_training_scans_is_never_predicted():
-    predicted = baselines.predict(scans(20, 0), np.arange(20) % 2 * 2, scans(10, 1))
-    assert all(set(each.tolist()) <= {0, 2} for each in predicted.values())
+def test_probabilities_sum_to_one_and_a_class_without_training_scans_has_none(encoder):
+    found = predicted(scans(20, 0), np.arange(20) % 2 * 2, scans(10, 1), encoder)
+    assert list(found) == ["nearest_neighbour", "border_strips", "grey_histogram", "zero_shot"]
+    for name, probabilities in found.items():
+        assert probabilities.shape == (10, 3) and probabilities.dtype == np.float64
+        assert probabilities.sum(axis=1) == pytest.approx(1, abs=1e-8)
+        assert name == "zero_shot" or (probabilities[:, 1] == 0).all()
+    assert set(found["nearest_neighbour"].ravel()) == {0, 1}
 
 
-def test_scores_are_those_of_scikit_learn_with_intervals_over_groups():
-    random = np.random.default_rng(0)
-    actual, groups = random.integers(0, 3, 600), np.arange(600) // 2
-    actual = actual[groups * 2]
-    predicted = np.where(random.random(600) < 0.8, actual, random.integers(0, 3, 600))
-    names = ["a", "b", "c"]
-    result = baselines.evaluate(actual, groups, {"one": predicted, "all_right": actual}, names, "b")
-    assert result["one"]["accuracy"] == pytest.approx(accuracy_score(actual, predicted), abs=1e-9)
-    assert result["one"]["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(actual, predicted), abs=1e-9)
-    assert result["one"]["macro_f1"] == pytest.approx(f1_score(actual, predicted, average="macro"), abs=1e-9)
-    assert result["one"]["missed_tumours"] == pytest.approx((predicted[actual != 1] == 1).mean(), abs=1e-9)
-    one, right = result["baselines"]
-    assert one["low"] < result["one"]["accuracy"] == one["accuracy"] < one["high"]
-    assert (one["method"], right["method"]) == ("bootstrap", "exact")
-    single = baselines.evaluate(actual, np.arange(600), {"one": np.repeat(predicted[::2], 2)}, names, None)
-    double = baselines.evaluate(actual, groups, {"one": np.repeat(predicted[::2], 2)}, names, None)
-    widths = [each["baselines"][0]["high"] - each["baselines"][0]["low"] for each in (single, double)]
-    assert widths[1] > 1.25 * widths[0]
-    assert double["one"]["missed_tumours"] is None
+def test_zero_shot_is_the_encoder_asked_with_the_captions(encoder):
+    test = scans(10, 1)
+    found = predicted(scans(20, 0), np.arange(20) % 2, test, encoder)["zero_shot"]
+    with torch.inference_mode():
+        resized = functional.interpolate(
+            torch.from_numpy(test)[:, None].float(), (encoder.image_size,) * 2, mode="bicubic", antialias=True
+        )
+        images = encoder.encode_images(resized.round().clamp(0, 255))
+        logits = encoder.logit_scale * images @ encoder.encode_classes(CAPTIONS).T
+    assert found == pytest.approx(logits.softmax(dim=1).numpy(), abs=1e-5)

@@ -1,14 +1,21 @@
 """Say whether experiments really differ, from their predictions on the same test scans.
 
-python -m tumorclip.commands.compare A B                 two runs: DVC revisions or names of experiments, or `workspace`
-python -m tumorclip.commands.compare A1,A2,A3 B1,B2,B3   two methods, each with several runs that differ in their seed
-python -m tumorclip.commands.compare A B C               B and C, each against A, with p-values adjusted for their number
+  tumorclip compare A B                 two runs
+  tumorclip compare A1,A2,A3 B1,B2,B3   two methods, each with several runs that differ in their seed
+  tumorclip compare A B C               B and C, each against A, with p-values adjusted for their number
+
+The interval of the difference comes from resamples of whole groups of copies, since copies of one scan succeed or fail
+together. The p-value counts what would happen if both had changed places in some groups; with several runs on a side
+it covers their seeds too.
 """
 
 import argparse
 import string
+from collections.abc import Sequence
 
-from tumorclip.commands.runs import class_names, finish, read_predictions
+import numpy as np
+
+from tumorclip.commands.runs import read_predictions
 from tumorclip.errors import UserError
 from tumorclip.evaluate.compare import SIGNIFICANT, Comparison, Paired, compare, holm, pair
 from tumorclip.evaluate.intervals import FEW_GROUPS, Interval
@@ -16,36 +23,33 @@ from tumorclip.evaluate.intervals import FEW_GROUPS, Interval
 LISTED = 10
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m tumorclip.commands.compare",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("a", metavar="A", help="a run, or several with commas between them, one per seed")
     parser.add_argument("b", metavar="B", nargs="+", help="the same; each is compared with A")
     parser.add_argument("--all", action="store_true", help=f"list every scan they disagree on, not the first {LISTED}")
-    options = parser.parse_args()
 
+
+def run(options: argparse.Namespace) -> None:
     sides = [side.split(",") for side in (options.a, *options.b)]
     if len(sides) > len(string.ascii_uppercase):
         raise UserError(f"at most {len(string.ascii_uppercase)} sides can be compared at once")
     paired = _read(sides)
     comparisons = [compare(paired, sides[0], side) for side in sides[1:]]
     adjusted = holm([comparison.p_value for comparison in comparisons])
+    groups = paired.groups.max() + 1
 
     for letter, side in zip(string.ascii_uppercase, sides, strict=False):
         print(f"{letter}  {', '.join(side)}")
-    print(f"{len(paired.actual):,} test scans in {paired.groups.max() + 1:,} groups of copies")
+    print(f"{len(paired.y_true):,} test scans in {groups:,} groups of copies")
     for letter, comparison, p_value in zip(string.ascii_uppercase[1:], comparisons, adjusted, strict=False):
         print()
         _print_scores(comparison, letter)
         if len(comparisons) > 1:
             _print_p_value(f"Adjusted for {len(comparisons)} comparisons (Holm)", p_value)
         print(f"\n{_verdict(comparison, letter, p_value)}")
-        if paired.groups.max() + 1 < FEW_GROUPS:
+        if groups < FEW_GROUPS:
             print(f"With fewer than {FEW_GROUPS} groups the interval tends to be too narrow; the tests hold.")
-        _print_disagreements(paired, comparison, letter, len(paired.actual) if options.all else LISTED)
+        _print_disagreements(paired, comparison, letter, len(paired.y_true) if options.all else LISTED)
 
 
 def _read(sides: list[list[str]]) -> Paired:
@@ -53,21 +57,16 @@ def _read(sides: list[list[str]]) -> Paired:
     if not all(names):
         raise UserError("a name of a run is empty; write the runs of one side as A1,A2,A3 without spaces")
     if twice := [name for name in names if names.count(name) > 1]:
-        raise UserError(f"{twice[0]} is named twice; every run may stand on one side once")
+        raise UserError(f"{twice[0]} is named twice; name every run once")
     runs = {name: read_predictions(name) for name in names}
-    first = names[0]
-    for name in names[1:]:
-        if class_names(runs[name]) != class_names(runs[first]):
-            raise UserError(
-                f"{first} and {name} know different classes: {', '.join(class_names(runs[first]))}; "
-                f"{', '.join(class_names(runs[name]))}"
-            )
+    paired = pair(runs)
+    contents = {name: predictions.text() for name, predictions in runs.items()}
     for side in sides:
         for number, name in enumerate(side):
             for other in side[:number]:
-                if runs[name] == runs[other]:
+                if contents[name] == contents[other]:
                     raise UserError(f"{other} and {name} are the same run; runs on one side must differ in their seed")
-    return pair(runs, class_names(runs[first]))
+    return paired
 
 
 def _print_scores(comparison: Comparison, letter: str) -> None:
@@ -112,8 +111,8 @@ def _verdict(comparison: Comparison, letter: str, p_value: float) -> str:
     if min(comparison.runs) > 1:
         return f"{found}\nThis concerns two methods, with {' and '.join(map(str, comparison.runs))} seeds."
     return (
-        f"{found}\nThis concerns trained models and not the methods behind them: what one training reaches\n"
-        "varies with its seed. Give several runs per side, one per seed, to compare methods."
+        f"{found}\nThis concerns trained models and not the methods behind them, because what one training\n"
+        "reaches varies with its seed. To compare methods, give several runs per side, one per seed."
     )
 
 
@@ -123,9 +122,9 @@ def _print_disagreements(paired: Paired, comparison: Comparison, letter: str, li
         print("\nThey disagree on no scan.")
         return
     print(f"\nThey disagree on {len(disagree):,} scans" + (f"; the first {listed}:" if len(disagree) > listed else ":"))
-    rows = [("actual", "A", letter, "scan")] + [
+    rows = [("class", "A", letter, "scan")] + [
         (
-            paired.class_names[paired.actual[scan]],
+            paired.class_names[paired.y_true[scan]],
             *(_votes(side[scan], paired.class_names) for side in comparison.votes),
             paired.paths[scan],
         )
@@ -136,22 +135,18 @@ def _print_disagreements(paired: Paired, comparison: Comparison, letter: str, li
         print("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]))
 
 
-def _votes(votes, names: list[str]) -> str:
+def _votes(votes: np.ndarray, names: Sequence[str]) -> str:
     winner = votes.argmax()
     return names[winner] + (f" {votes[winner]}/{votes.sum()}" if votes.sum() > 1 else "")
 
 
 def _share(value: float) -> str:
-    return "-" if value != value else f"{value:.4f}"
+    return "-" if np.isnan(value) else f"{value:.4f}"
 
 
 def _points(value: float) -> str:
-    return "-" if value != value else f"{100 * value:+.1f}"
+    return "-" if np.isnan(value) else f"{100 * value:+.1f}"
 
 
 def _interval(interval: Interval) -> str:
     return interval.reason or f"{100 * interval.low:+.1f} to {100 * interval.high:+.1f}"
-
-
-if __name__ == "__main__":
-    finish(main)

@@ -1,39 +1,31 @@
 """One score from several runs: all folds of a cross-validation, or trainings that differ in their seed.
 
-dvc exp run --queue -S split.protocol=grouped -S split.folds=5 -S 'split.fold=1,2,3,4,5'
-dvc queue start
-python -m tumorclip.commands.pool RUN RUN ...
+  dvc exp run --queue -S split.protocol=grouped -S split.folds=5 -S 'split.fold=1,2,3,4,5'
+  dvc queue start
+  tumorclip pool RUN RUN ...
 
-A run is a DVC revision, the name of an experiment, or `workspace`.
+Every fold must be there, with every seed. The interval comes from resamples of whole groups of copies.
 """
 
 import argparse
 
 import numpy as np
 
-from tumorclip.commands.runs import class_names, finish, read_params, read_predictions
+from tumorclip.commands.runs import read_params, read_predictions
 from tumorclip.errors import UserError
 from tumorclip.evaluate.intervals import Interval
 from tumorclip.evaluate.pool import Pooled, Run, pool
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m tumorclip.commands.pool",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("runs", metavar="RUN", nargs="+")
-    names = parser.parse_args().runs
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("runs", metavar="RUN", nargs="+", help="one run for every fold and seed, in any order")
+
+
+def run(options: argparse.Namespace) -> None:
+    names = options.runs
     if twice := [name for name in names if names.count(name) > 1]:
-        raise UserError(f"{twice[0]} is named twice")
-    runs = [Run(name, read_params(name), read_predictions(name)) for name in names]
-    classes = class_names(runs[0].rows)
-    for run in runs[1:]:
-        if class_names(run.rows) != classes:
-            known = f"{', '.join(classes)}; {', '.join(class_names(run.rows))}"
-            raise UserError(f"{names[0]} and {run.name} know different classes: {known}")
-    _print(pool(runs, classes), len(runs))
+        raise UserError(f"{twice[0]} is named twice; name every run once")
+    _print(pool([Run(name, read_params(name), read_predictions(name)) for name in names]), len(names))
 
 
 def _print(pooled: Pooled, runs: int) -> None:
@@ -42,15 +34,15 @@ def _print(pooled: Pooled, runs: int) -> None:
     print(f"{what}: {pooled.scans:,} test scans in {pooled.groups:,} groups of copies")
     if folds > 1 and not pooled.out_of_fold:
         print(
-            "Every fold was tested on the same, published test set: what follows is the mean over the trained models."
+            "Every fold was tested on the same, published test set: these are means over the trained models."
         )
-    width = max(len(score.name) for score in pooled.scores) + 2
+    width = max(map(len, pooled.scores)) + 2
     print(f"\n{'':<{width}}   value   95 % interval over groups of copies")
-    for score in pooled.scores:
-        print(f"{score.name:<{width}}{_number(score.value):>8}   {_interval(score.interval)}")
+    for name, score in pooled.scores.items():
+        print(f"{name:<{width}}{_number(score.value):>8}   {_interval(score.interval)}")
     print()
     if folds > 1:
-        remark = "folds share training scans, so this is no confidence interval"
+        remark = "folds share training scans, so this is not a confidence interval"
         print(f"Accuracy of single folds:  {_spread(pooled.by_fold)} ({remark})")
     if seeds > 1:
         deviation = np.std(list(pooled.by_seed.values()), ddof=1)
@@ -59,7 +51,7 @@ def _print(pooled: Pooled, runs: int) -> None:
 
 
 def _sentence(pooled: Pooled, runs: int) -> str:
-    accuracy = pooled.scores[0]
+    accuracy = pooled.scores["accuracy"]
     low, high = accuracy.interval.low, accuracy.interval.high
     between = f", 95 % interval {100 * low:.1f} to {100 * high:.1f}" if low is not None else ""
     model = "The trained model is" if runs == 1 else f"The {runs} trained models are"
@@ -79,7 +71,3 @@ def _interval(interval: Interval) -> str:
 
 def _spread(accuracies: dict[int, float]) -> str:
     return f"{min(accuracies.values()):.4f} to {max(accuracies.values()):.4f}"
-
-
-if __name__ == "__main__":
-    finish(main)

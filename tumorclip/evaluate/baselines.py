@@ -1,49 +1,78 @@
-"""What classifies scans without learning what a tumour looks like: the yardsticks of a fine-tuned encoder.
+"""What classifies scans without any fine-tuning: the yardsticks of a fine-tuned encoder.
 
 A nearest neighbour shows how far mere likeness goes, copies and slices of one head included. The border and the grey
 histogram show hardly anything of a tumour, so what they reach is what a shortcut is worth: sources, scanners and export
-settings that differ from class to class. Nothing here is tuned.
+settings that differ from class to class. Nothing here is tuned. Another baseline is one function and one line in
+`BASELINES`.
 """
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import numpy as np
+import torch
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.neighbors import KNeighborsClassifier
 
 from tumorclip.data.copies import thumbnails
-from tumorclip.evaluate.intervals import GroupBootstrap
-from tumorclip.evaluate.score import score
+from tumorclip.model.encoder import Encoder
+from tumorclip.model.pixels import Scans
 
 SIDE = 32  # block means per side of which the border is made
-BORDER = 4  # of them, on each side: an eighth of the picture
-BINS = 32  # of the grey histogram, 8 grey values each
+BORDER = 4  # of them, on each side: an eighth of the side
+GREY_BINS = 32  # of the histogram, 8 grey values each
 TREES = 300
-SCORES = ("accuracy", "balanced_accuracy", "macro_f1", "missed_tumours", "false_alarms")
 
 
-def predict(train: np.ndarray, train_classes: np.ndarray, test: np.ndarray) -> dict[str, np.ndarray]:
-    """Classify test scans by each baseline that needs no encoder.
+class Task(NamedTuple):
+    """What a baseline may use.
 
-    `nearest_neighbour` takes the class of the training scan at the smallest Euclidean distance, as the files lie,
-    among 64 x 64 block means; `border_strips` and `grey_histogram` are random forests (Breiman 2001).
-
-    Args:
-        train, test: pixels, uint8 [N, S, S] or [N, S, S, 3] and [T, ...].
-        train_classes: class indices, int [N].
-
-    Returns:
-        Class indices, int [T], by baseline.
+    Attributes:
+        train: pixels of the training scans, uint8 [N, S, S] or [N, S, S, 3].
+        y_train: their class indices, int [N].
+        test: pixels of the test scans, uint8 [T, ...].
+        captions: of each of the K classes.
+        encoder: the pretrained one.
     """
-    nearest = KNeighborsClassifier(1, algorithm="brute")
-    forest = RandomForestClassifier(TREES, random_state=0, n_jobs=-1)
-    kinds = {
-        "nearest_neighbour": (nearest, lambda pixels: _flat(thumbnails(pixels))),
-        "border_strips": (forest, border),
-        "grey_histogram": (forest, histogram),
-    }
-    return {
-        name: model.fit(features(train), train_classes).predict(features(test))
-        for name, (model, features) in kinds.items()
-    }
+
+    train: np.ndarray
+    y_train: np.ndarray
+    test: np.ndarray
+    captions: list[list[str]]
+    encoder: Encoder
+
+
+def nearest_neighbour(task: Task) -> np.ndarray:
+    """The class of the nearest training scan, by Euclidean distance of 64 x 64 block means, as the files lie."""
+    return _classified(KNeighborsClassifier(1, algorithm="brute"), task, lambda pixels: _flat(thumbnails(pixels)))
+
+
+def border_strips(task: Task) -> np.ndarray:
+    """A random forest (Breiman 2001) that sees the border alone."""
+    return _classified(_forest(), task, border)
+
+
+def grey_histogram(task: Task) -> np.ndarray:
+    """A random forest that sees how often each grey value occurs, and not where."""
+    return _classified(_forest(), task, histogram)
+
+
+def zero_shot(task: Task) -> np.ndarray:
+    """The pretrained encoder, by its similarities to the captions."""
+    encoder = task.encoder
+    with torch.inference_mode():
+        scans = Scans(task.test, np.arange(len(task.test)), encoder.image_size, encoder.device)
+        logits = encoder.logits(scans.all(), encoder.encode_classes(task.captions))
+    return logits.double().softmax(dim=1).numpy()
+
+
+# Each takes a `Task` and gives probabilities, float64 [T, K].
+BASELINES: dict[str, Callable[[Task], np.ndarray]] = {
+    "nearest_neighbour": nearest_neighbour,
+    "border_strips": border_strips,
+    "grey_histogram": grey_histogram,
+    "zero_shot": zero_shot,
+}
 
 
 def border(pixels: np.ndarray) -> np.ndarray:
@@ -51,40 +80,26 @@ def border(pixels: np.ndarray) -> np.ndarray:
     inner = slice(BORDER, SIDE - BORDER)
     outside = np.ones((SIDE, SIDE), dtype=bool)
     outside[inner, inner] = False
-    return thumbnails(pixels, SIDE)[:, outside]
+    # Other threads add up in another order: the last digits must not decide how a tree splits.
+    return thumbnails(pixels, SIDE)[:, outside].round(2)
 
 
 def histogram(pixels: np.ndarray) -> np.ndarray:
     """Share of grey values in each of 32 equal bins: float64 [N, 32]."""
-    counts = [np.bincount(scan.ravel() // (256 // BINS), minlength=BINS) for scan in pixels]
+    counts = [np.bincount(scan.ravel() // (256 // GREY_BINS), minlength=GREY_BINS) for scan in pixels]
     return np.array(counts) / pixels[0].size
 
 
-def evaluate(
-    actual: np.ndarray,
-    groups: np.ndarray,
-    predicted: dict[str, np.ndarray],
-    class_names: list[str],
-    negative_class: str | None,
-) -> dict:
-    """Score baselines on the test scans: the content of metrics/baselines.json.
+def _classified(model, task: Task, features: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    model.fit(features(task.train), task.y_train)
+    probabilities = np.zeros((len(task.test), len(task.captions)))
+    # The threads of a forest add up its trees in any order: the last digits must not decide between equal classes.
+    probabilities[:, model.classes_] = model.predict_proba(features(task.test)).round(9)
+    return probabilities
 
-    Args:
-        actual: class indices, int [N].
-        groups: the same for copies of each other, any type, [N].
-        predicted: class indices, int [N], by baseline.
-        class_names, negative_class: as for `scoring.score`, whose scores these are.
 
-    Returns:
-        Scores of each baseline, and the list `baselines` of the same accuracies with their 95 % intervals over groups.
-    """
-    resamples = GroupBootstrap(groups)
-    scores = {name: score(actual, each, class_names, negative_class) for name, each in predicted.items()}
-    rows = [
-        {"baseline": name, "accuracy": scores[name]["accuracy"]} | resamples.proportion(each == actual)._asdict()
-        for name, each in predicted.items()
-    ]
-    return {name: {key: each[key] for key in SCORES} for name, each in scores.items()} | {"baselines": rows}
+def _forest() -> RandomForestClassifier:
+    return RandomForestClassifier(TREES, random_state=0, n_jobs=-1)
 
 
 def _flat(values: np.ndarray) -> np.ndarray:

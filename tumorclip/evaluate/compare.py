@@ -1,10 +1,10 @@
 """Whether two experiments that were tested on the same scans really differ.
 
-Copies of one scan succeed or fail together, so nothing here counts a file as independent of its copies: the bootstrap
-draws whole groups of copies, the sign-flip test flips whole groups, and McNemar's test sees one file of each.
+Copies of one scan succeed or fail together, so no file counts as independent of its copies: the bootstrap draws whole
+groups of copies, the sign-flip test flips whole groups, and McNemar's test sees one file of each group.
 
 A side of a comparison is one run, or several that differ in their seed. One run per side says something about two
-trained models; only several say something about two methods, because what one training reaches varies with its seed.
+trained models. Only several say something about two methods, because what one training reaches varies with its seed.
 """
 
 from collections import Counter
@@ -17,38 +17,38 @@ from scipy.stats import binomtest
 from tumorclip.errors import UserError
 from tumorclip.evaluate.intervals import (
     Interval,
-    accuracy,
     group_confusions,
-    macro_f1,
     percentile_interval,
     resample_confusions,
     resample_counts,
 )
+from tumorclip.evaluate.metrics import accuracy, macro_f1
+from tumorclip.tables import Predictions
 
 SIGNIFICANT = 0.05  # a p-value below it says that there is a difference
-METRICS = {"accuracy": accuracy, "macro F1": macro_f1}
+SCORES = {"accuracy": accuracy, "macro F1": macro_f1}
 
 
 class Paired(NamedTuple):
     """Several runs over the same N test scans, in one order.
 
     Attributes:
-        paths: path of every scan in the first run.
-        actual: int [N], class index.
+        paths: path of every scan in the first run, str [N].
+        y_true: class indices, int [N].
         groups: int [N], 0..G-1 by first appearance; copies of one scan share a number.
-        predicted: int [N] of every run by its name, class index.
+        y_pred: class indices, int [N], of every run by its name.
         class_names: name of every class index.
     """
 
-    paths: list[str]
-    actual: np.ndarray
+    paths: np.ndarray
+    y_true: np.ndarray
     groups: np.ndarray
-    predicted: dict[str, np.ndarray]
-    class_names: list[str]
+    y_pred: dict[str, np.ndarray]
+    class_names: Sequence[str]
 
 
 class Difference(NamedTuple):
-    """One score of both sides and B minus A, NaN where undefined, with the 95 % interval of that difference."""
+    """One score of both sides, and B minus A with its 95 % interval; NaN where it is not defined."""
 
     a: float
     b: float
@@ -64,10 +64,10 @@ class Comparison(NamedTuple):
         scores: by the name of the score.
         sign_flip: p-value of `sign_flip_test`, which takes the trained models as given.
         mcnemar: what `mcnemar_test` says of one scan per group; None with several runs on a side.
-        p_value: the one that decides: of the sign-flip test, or with several runs on a side, whose seeds it must
-            cover, of the bootstrap.
+        p_value: the one that decides: of the sign-flip test. With several runs on a side it must cover their seeds,
+            so it is that of the bootstrap.
         votes: int [N, K] of A and of B, how many of its runs predict each class.
-        disagree: int [D], indices of the scans for which most runs of A and most runs of B predict another class.
+        disagree: int [D], the scans for which most runs of A predict another class than most runs of B.
     """
 
     runs: tuple[int, int]
@@ -80,94 +80,96 @@ class Comparison(NamedTuple):
 
 
 def compare(paired: Paired, a: Sequence[str], b: Sequence[str], resamples: int = 2000, seed: int = 0) -> Comparison:
-    """Compare the runs named in `b` with those named in `a`; see the functions below for every part."""
-    actual, groups, classes = paired.actual, paired.groups, len(paired.class_names)
-    sides = [[paired.predicted[name] for name in names] for names in (a, b)]
-    confusions = [run_confusions(actual, side, groups, classes) for side in sides]
-    resampled = bootstrap_difference(*confusions, list(METRICS.values()), resamples, seed)
+    """Compare the runs named in `b` with those named in `a`; the functions below say how."""
+    y_true, groups, classes = paired.y_true, paired.groups, len(paired.class_names)
+    sides = [[paired.y_pred[name] for name in names] for names in (a, b)]
+    confusions = [run_confusions(y_true, side, groups, classes) for side in sides]
+    resampled = bootstrap_difference(*confusions, list(SCORES.values()), resamples, seed)
     scores = {}
-    for (name, metric), differences in zip(METRICS.items(), resampled, strict=True):
-        score_a, score_b = (float(metric(side.sum(axis=1)).mean()) for side in confusions)
+    for (name, score), differences in zip(SCORES.items(), resampled, strict=True):
+        score_a, score_b = (float(score(side.sum(axis=1)).mean()) for side in confusions)
         scores[name] = Difference(score_a, score_b, score_b - score_a, percentile_interval(differences))
     several = len(a) > 1 or len(b) > 1
-    sign_flip = sign_flip_test(group_differences(actual, *sides, groups))
+    sign_flip = sign_flip_test(group_differences(y_true, *sides, groups))
     one = one_per_group(groups, seed)
-    right_a, right_b = ((side[0] == actual)[one] for side in sides)
-    both_votes = tuple(votes(side, classes) for side in sides)
+    right_a, right_b = ((side[0] == y_true)[one] for side in sides)
+    votes_a, votes_b = (votes(side, classes) for side in sides)
     return Comparison(
         runs=(len(a), len(b)),
         scores=scores,
         sign_flip=sign_flip,
         mcnemar=None if several else mcnemar_test(right_a, right_b),
         p_value=bootstrap_p_value(resampled[0]) if several else sign_flip,
-        votes=both_votes,
-        disagree=np.flatnonzero(both_votes[0].argmax(axis=1) != both_votes[1].argmax(axis=1)),
+        votes=(votes_a, votes_b),
+        disagree=np.flatnonzero(votes_a.argmax(axis=1) != votes_b.argmax(axis=1)),
     )
 
 
-def pair(runs: Mapping[str, Sequence[Mapping[str, str]]], class_names: list[str]) -> Paired:
-    """Bring the predictions of several runs into one order, by the hash of each scan's pixels.
+def pair(runs: Mapping[str, Predictions]) -> Paired:
+    """Bring the predictions of several runs, by name, into one order, by the hash of each scan's pixels.
 
     Files with the same pixels are told apart by their class and then by their path, so a run over a renamed folder
     still fits.
 
-    Args:
-        runs: the rows of plots/predictions.csv of every run, by its name; the keys `path`, `pixel_hash`, `group`,
-            `actual` and `predicted` are read.
-        class_names: name of every class index.
-
     Raises:
-        UserError: a run was tested on other scans than the first one, or on other labels or groups of copies (groups
-            are equal if they hold the same scans, whatever their numbers). It says how many the two have in common.
+        UserError: a run knows other classes than the first one, or was tested on other scans, or on other labels or
+            groups of copies. Groups are equal if they hold the same scans, whatever their numbers. The message says
+            how many scans the two have in common.
     """
-    ordered = {
-        name: sorted(rows, key=lambda row: (row["pixel_hash"], row["actual"], row["path"]))
-        for name, rows in runs.items()
-    }
-    (first, rows), *others = ordered.items()
-    hashes = [row["pixel_hash"] for row in rows]
-    actual = [row["actual"] for row in rows]
-    groups = _by_first_appearance([row["group"] for row in rows])
+    require_same_classes(runs)
+    ordered = {name: predictions.take(pairing_order(predictions)) for name, predictions in runs.items()}
+    (first_name, first), *others = ordered.items()
+    groups = _by_first_appearance(first.group)
     for name, other in others:
-        between = f"{first} and {name}"
-        other_hashes = [row["pixel_hash"] for row in other]
-        if other_hashes != hashes:
-            common = (Counter(hashes) & Counter(other_hashes)).total()
+        between = f"{first_name} and {name}"
+        if not np.array_equal(first.pixel_hash, other.pixel_hash):
+            common = (Counter(first.pixel_hash.tolist()) & Counter(other.pixel_hash.tolist())).total()
             raise UserError(
-                f"{between} were tested on other scans: {len(rows)} and {len(other)}, {common} of them in common; "
+                f"{between} were tested on other scans: {len(first)} and {len(other)}, {common} of them in common; "
                 "compare runs with the same data and split"
             )
-        agree = sum(label == row["actual"] for label, row in zip(actual, other, strict=True))
-        if agree < len(rows):
+        agree = int((first.y_true == other.y_true).sum())
+        if agree < len(first):
             raise UserError(
-                f"{between} give other classes to the same scans: {agree} of {len(rows)} agree; "
+                f"{between} give other classes to the same scans: {agree} of {len(first)} agree; "
                 "compare runs with the same labels"
             )
-        alike = _alike(groups, _by_first_appearance([row["group"] for row in other]))
-        if alike < len(rows):
+        alike = _alike(groups, _by_first_appearance(other.group))
+        if alike < len(first):
             raise UserError(
-                f"{between} group other scans as copies: {alike} of {len(rows)} scans have the same copies in both; "
+                f"{between} group other scans as copies: {alike} of {len(first)} scans have the same copies in both; "
                 "compare runs with the same verify parameters"
             )
-    index = {name: number for number, name in enumerate(class_names)}
-    return Paired(
-        paths=[row["path"] for row in rows],
-        actual=np.array([index[label] for label in actual]),
-        groups=groups,
-        predicted={name: np.array([index[row["predicted"]] for row in rows]) for name, rows in ordered.items()},
-        class_names=class_names,
-    )
+    y_pred = {name: predictions.y_pred for name, predictions in ordered.items()}
+    return Paired(first.path, first.y_true, groups, y_pred, first.class_names)
 
 
-def run_confusions(actual: np.ndarray, predicted: Sequence[np.ndarray], groups: np.ndarray, classes: int) -> np.ndarray:
-    """Confusion counts of every run and group, float64 [S, G, K, K], from int [N] arrays, S of them in `predicted`."""
-    return np.stack([group_confusions(actual, each, groups, classes) for each in predicted])
+def pairing_order(predictions: Predictions) -> np.ndarray:
+    """The rows by pixel hash, then class, then path: int [N]."""
+    return np.lexsort((predictions.path, predictions.y_true, predictions.pixel_hash))
+
+
+def require_same_classes(runs: Mapping[str, Predictions]) -> None:
+    """Check that runs, by name, know the same classes in the same order.
+
+    Raises:
+        UserError: they don't.
+    """
+    (first, known), *others = ((name, predictions.class_names) for name, predictions in runs.items())
+    for name, given in others:
+        if given != known:
+            raise UserError(f"{first} and {name} know different classes: {', '.join(known)}; {', '.join(given)}")
+
+
+def run_confusions(y_true: np.ndarray, runs: Sequence[np.ndarray], groups: np.ndarray, class_count: int) -> np.ndarray:
+    """Confusion counts of every run and group, float64 [S, G, K, K]; `runs` are the predictions of each, int [N]."""
+    return np.stack([group_confusions(y_true, y_pred, groups, class_count) for y_pred in runs])
 
 
 def bootstrap_difference(
-    confusions_a: np.ndarray, confusions_b: np.ndarray, metrics: Sequence, resamples: int = 2000, seed: int = 0
+    confusions_a: np.ndarray, confusions_b: np.ndarray, scores: Sequence, resamples: int = 2000, seed: int = 0
 ) -> np.ndarray:
-    """Paired bootstrap over groups of the difference of each metric, B minus A.
+    """Paired bootstrap over groups of the difference of each score, B minus A.
 
     Every resample draws G groups with replacement and scores both sides on the same draw. A side's score is the mean
     over its runs; with several runs they are drawn too, independently on each side. Of S runs S - 1 are drawn, since
@@ -177,10 +179,10 @@ def bootstrap_difference(
 
     Args:
         confusions_a, confusions_b: float [S, G, K, K], confusion counts of every run and group of each side.
-        metrics: functions from confusion counts [..., K, K] to scores [...].
+        scores: functions from confusion counts [..., K, K] to [...], as in tumorclip.evaluate.metrics.
 
     Returns:
-        float [M, R], the difference of each of the M metrics in each of R resamples; NaN where it is undefined.
+        float [M, R], the difference of each of the M scores in each of R resamples; NaN where it is not defined.
     """
     groups = confusions_a.shape[1]
     counts = resample_counts(groups, resamples, seed)
@@ -191,7 +193,7 @@ def bootstrap_difference(
         resampled = np.stack([resample_confusions(run, counts) for run in confusions])
         drawn = max(runs - 1, 1)
         weights = random.multinomial(drawn, np.full(runs, 1 / runs), size=resamples).T / drawn
-        sides.append(np.stack([(weights * metric(resampled)).sum(axis=0) for metric in metrics]))
+        sides.append(np.stack([(weights * score(resampled)).sum(axis=0) for score in scores]))
     return sides[1] - sides[0]
 
 
@@ -233,19 +235,19 @@ def sign_flip_test(differences: np.ndarray) -> float:
 
 
 def group_differences(
-    actual: np.ndarray, predicted_a: Sequence[np.ndarray], predicted_b: Sequence[np.ndarray], groups: np.ndarray
+    y_true: np.ndarray, runs_a: Sequence[np.ndarray], runs_b: Sequence[np.ndarray], groups: np.ndarray
 ) -> np.ndarray:
     """How many more scans of each group B gets right than A, int [G], for `sign_flip_test`.
 
     With several runs per side the difference of the means, times the number of runs on both sides to stay whole.
     """
-    right_a, right_b = (sum((each == actual).astype(int) for each in side) for side in (predicted_a, predicted_b))
-    per_scan = right_b * len(predicted_a) - right_a * len(predicted_b)
+    right_a, right_b = (sum((y_pred == y_true).astype(int) for y_pred in runs) for runs in (runs_a, runs_b))
+    per_scan = right_b * len(runs_a) - right_a * len(runs_b)
     return np.rint(np.bincount(groups, weights=per_scan)).astype(int)
 
 
 def mcnemar_test(right_a: np.ndarray, right_b: np.ndarray) -> tuple[float, int, int]:
-    """McNemar's exact test: whether the scans that one side alone gets right are shared out like tosses of a coin.
+    """McNemar's exact test: do the scans that only one side gets right fall to either side like tosses of a coin?
 
     McNemar, Note on the Sampling Error of the Difference between Correlated Proportions, Psychometrika 12 (1947), with
     the binomial distribution in place of its approximation. The scans must be independent: one of each group.
@@ -281,14 +283,14 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted.tolist()
 
 
-def votes(predicted: Sequence[np.ndarray], classes: int) -> np.ndarray:
-    """How many runs predict each class for each scan, int [N, K], from int [N] of every run."""
-    return sum((np.asarray(each)[:, None] == np.arange(classes)).astype(int) for each in predicted)
+def votes(runs: Sequence[np.ndarray], class_count: int) -> np.ndarray:
+    """How many runs predict each class for each scan, int [N, K], from the predictions of each, int [N]."""
+    return sum((y_pred[:, None] == np.arange(class_count)).astype(int) for y_pred in runs)
 
 
-def _by_first_appearance(names: Sequence[str]) -> np.ndarray:
-    numbers: dict[str, int] = {}
-    return np.array([numbers.setdefault(name, len(numbers)) for name in names])
+def _by_first_appearance(groups: np.ndarray) -> np.ndarray:
+    numbers: dict[int, int] = {}
+    return np.array([numbers.setdefault(group, len(numbers)) for group in groups.tolist()])
 
 
 def _alike(groups: np.ndarray, others: np.ndarray) -> int:

@@ -1,46 +1,40 @@
 """One score from several runs: the out-of-fold predictions of a cross-validation, or repeats with other seeds.
 
 The interval comes from the pooled predictions, by groups of copies. How much single folds or seeds differ is given
-apart: folds share most of their training scans, so their spread is no confidence interval (Bengio & Grandvalet, No
+apart: folds share most of their training scans, so their spread is not a confidence interval (Bengio & Grandvalet, No
 Unbiased Estimator of the Variance of K-Fold Cross-Validation, JMLR 5, 2004).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tumorclip.errors import UserError
-from tumorclip.evaluate import intervals
-from tumorclip.evaluate.compare import pair
-from tumorclip.evaluate.intervals import GroupBootstrap, Interval
-from tumorclip.evaluate.score import Predictions, distinct
+from tumorclip.evaluate import metrics
+from tumorclip.evaluate.compare import pair, pairing_order, require_same_classes
+from tumorclip.evaluate.intervals import ConfusionBootstrap, Estimate, GroupBootstrap
+from tumorclip.evaluate.score import distinct
+from tumorclip.tables import Predictions
 
-# What runs that are pooled may differ in: nothing else, or the mean is one of different things.
+# Runs that are pooled may differ in these parameters alone, or the mean would be one of different things.
 FREE = ("split.fold", "train.seed", "train.device", "verify.device", "machine.")
-SCORES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "balanced accuracy": intervals.balanced_accuracy,
-    "macro F1": intervals.macro_f1,
-    "MCC": intervals.matthews,
-    "Cohen's kappa": intervals.cohen_kappa,
+SCORES = {
+    "accuracy": metrics.accuracy,
+    "balanced accuracy": metrics.balanced_accuracy,
+    "macro F1": metrics.macro_f1,
+    "MCC": metrics.mcc,
+    "Cohen's kappa": metrics.cohen_kappa,
 }
 
 
 class Run(NamedTuple):
-    """A run's name, the content of its params.yaml, and the rows of its plots/predictions.csv."""
+    """A run's name, the content of its params.yaml, and its predictions."""
 
     name: str
     params: Mapping[str, Any]
-    rows: Sequence[Mapping[str, str]]
-
-
-class Score(NamedTuple):
-    """A score, NaN where undefined: the mean over repeats of what each reaches on all pooled scans."""
-
-    name: str
-    value: float
-    interval: Interval
+    predictions: Predictions
 
 
 class Pooled(NamedTuple):
@@ -49,7 +43,8 @@ class Pooled(NamedTuple):
     Attributes:
         out_of_fold: whether every fold tested other scans; else all runs tested the same ones.
         scans, groups: number of test scans, and of groups of copies among them.
-        scores: overall, per class, and per distinct scan.
+        scores: by name: overall, per class, and per distinct scan. Each is the mean over repeats of what they reach on
+            all pooled scans.
         by_fold: accuracy of every fold, the mean over its seeds.
         by_seed: accuracy of every seed on all pooled scans; the mean over the folds if they tested the same scans.
     """
@@ -57,45 +52,41 @@ class Pooled(NamedTuple):
     out_of_fold: bool
     scans: int
     groups: int
-    scores: list[Score]
+    scores: dict[str, Estimate]
     by_fold: dict[int, float]
     by_seed: dict[int, float]
 
 
-def pool(runs: Sequence[Run], class_names: list[str]) -> Pooled:
+def pool(runs: Sequence[Run]) -> Pooled:
     """Pool the predictions of several runs.
 
     Args:
         runs: one for every fold and seed; every fold, in any order, if params have `split.folds`.
-        class_names: name of every class index.
 
     Raises:
-        UserError: the runs differ in a parameter other than fold, seed and device, a fold or a seed is missing or there
-            twice, or their test scans, labels or groups don't fit together.
+        UserError: the runs know different classes, or differ in a parameter other than fold, seed and device, a fold
+            or a seed is missing or there twice, or their test scans, labels or groups don't fit together.
     """
+    require_same_classes({run.name: run.predictions for run in runs})
     placed = _by_fold_and_seed(runs)
-    folds, seeds = sorted({fold for fold, _ in placed}), sorted({seed for _, seed in placed})
+    folds, seeds = (sorted(set(numbers)) for numbers in zip(*placed, strict=True))
     out_of_fold = _are_disjoint([placed[fold, seeds[0]] for fold in folds])
     if out_of_fold:
         for fold in folds:
-            pair({placed[fold, seed].name: placed[fold, seed].rows for seed in seeds}, class_names)
-        repeats = [[placed[fold, seed] for fold in folds] for seed in seeds]
+            pair({placed[fold, seed].name: placed[fold, seed].predictions for seed in seeds})
+        repeats = [_one_after_another([placed[fold, seed] for fold in folds]) for seed in seeds]
     else:
-        pair({run.name: run.rows for run in placed.values()}, class_names)
-        repeats = [[run] for run in placed.values()]
-    predictions = [_predictions(runs, class_names) for runs in repeats]
-    accuracies = {key: np.mean([row["actual"] == row["predicted"] for row in run.rows]) for key, run in placed.items()}
-    sizes = {fold: len(placed[fold, seeds[0]].rows) for fold in folds}
+        pair({run.name: run.predictions for run in placed.values()})
+        repeats = [_one_after_another([run]) for run in placed.values()]
+    accuracy = {key: np.mean(run.predictions.y_true == run.predictions.y_pred) for key, run in placed.items()}
+    sizes = [len(placed[fold, seeds[0]].predictions) for fold in folds]
     return Pooled(
         out_of_fold=out_of_fold,
-        scans=len(predictions[0].actual),
-        groups=len(np.unique(predictions[0].groups)),
-        scores=_scores(predictions, class_names),
-        by_fold={fold: float(np.mean([accuracies[fold, seed] for seed in seeds])) for fold in folds},
-        by_seed={
-            seed: float(np.average([accuracies[fold, seed] for fold in folds], weights=list(sizes.values())))
-            for seed in seeds
-        },
+        scans=len(repeats[0]),
+        groups=len(np.unique(repeats[0].group)),
+        scores=_scores(repeats),
+        by_fold={fold: float(np.mean([accuracy[fold, seed] for seed in seeds])) for fold in folds},
+        by_seed={seed: float(np.average([accuracy[fold, seed] for fold in folds], weights=sizes)) for seed in seeds},
     )
 
 
@@ -140,11 +131,11 @@ def _flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def _are_disjoint(folds: Sequence[Run]) -> bool:
-    """Whether folds tested different scans, in different groups of copies, or all of them the same."""
-    paths = [{row["path"] for row in run.rows} for run in folds]
+    """Whether folds tested different scans, in different groups of copies; False if all tested the same scans."""
+    paths = [set(run.predictions.path.tolist()) for run in folds]
     if all(each == paths[0] for each in paths):
         return False
-    groups = [{row["group"] for row in run.rows} for run in folds]
+    groups = [set(run.predictions.group.tolist()) for run in folds]
     for kind, of_fold in (("test scans", paths), ("groups of copies", groups)):
         for a, b in combinations(range(len(folds)), 2):
             if common := len(of_fold[a] & of_fold[b]):
@@ -155,50 +146,21 @@ def _are_disjoint(folds: Sequence[Run]) -> bool:
     return True
 
 
-def _predictions(runs: Sequence[Run], class_names: list[str]) -> Predictions:
-    """The predictions of all folds one after another, each in the order of `comparing.pair`."""
-    rows = [
-        row for run in runs for row in sorted(run.rows, key=lambda row: (row["pixel_hash"], row["actual"], row["path"]))
-    ]
-    probabilities = np.array([[float(row[f"probability_{name}"]) for name in class_names] for row in rows])
-    return Predictions(
-        actual=np.array([class_names.index(row["actual"]) for row in rows]),
-        probabilities=probabilities,
-        uncalibrated=probabilities,
-        groups=np.array([row["group"] for row in rows]),
-        leaked=np.array([row["leaked"] == "1" for row in rows]),
-    )
+def _one_after_another(runs: Sequence[Run]) -> Predictions:
+    return Predictions.concatenate([run.predictions.take(pairing_order(run.predictions)) for run in runs])
 
 
-def _scores(repeats: Sequence[Predictions], class_names: list[str]) -> list[Score]:
-    actual, resamples, classes = repeats[0].actual, GroupBootstrap(repeats[0].groups), len(class_names)
-    right = np.mean([each.predicted == each.actual for each in repeats], axis=0)
-    confusions = [intervals.group_confusions(actual, each.predicted, each.groups, classes) for each in repeats]
-    resampled = [intervals.resample_confusions(each, resamples.counts) for each in confusions]
-
-    def share(name: str, hits: np.ndarray, among: np.ndarray, over: GroupBootstrap) -> Score:
-        value = hits[among].mean() if among.any() else np.nan
-        return Score(name, float(value), over.proportion(hits, among))
-
-    every = np.ones(len(actual), dtype=bool)
-    result = [share("accuracy", right, every, resamples)]
-    for name, metric in SCORES.items():
-        value = np.mean([metric(each.sum(axis=0)) for each in confusions])
-        result.append(
-            Score(name, float(value), _interval(value, np.mean([metric(each) for each in resampled], axis=0)))
-        )
-    for index, name in enumerate(class_names):
-        result.append(share(f"sensitivity, {name}", right, actual == index, resamples))
+def _scores(repeats: Sequence[Predictions]) -> dict[str, Estimate]:
+    first = repeats[0]
+    runs = [each.y_pred for each in repeats]
+    confusions = ConfusionBootstrap(first.y_true, runs, GroupBootstrap(first.group), len(first.class_names))
+    scores = {name: confusions.estimate(score) for name, score in SCORES.items()}
+    for name, estimate in zip(first.class_names, confusions.estimates(metrics.recall), strict=True):
+        scores[f"sensitivity, {name}"] = estimate
     votes = [distinct(each) for each in repeats]
-    if len(votes[0][0]):
-        right = np.mean([predicted == truth for truth, predicted, _, _ in votes], axis=0)
-        result.append(
-            share("accuracy per distinct scan", right, np.ones(len(right), bool), GroupBootstrap(votes[0][2]))
-        )
-    return result
-
-
-def _interval(value: float, resampled: np.ndarray) -> Interval:
-    if np.isnan(value):
-        return Interval(None, None, None, "it has no value in some class")
-    return intervals.percentile_interval(resampled)
+    y_true, _, groups, _ = votes[0]
+    if len(groups):
+        of_distinct = [y_pred for _, y_pred, _, _ in votes]
+        confusions = ConfusionBootstrap(y_true, of_distinct, GroupBootstrap(groups), len(first.class_names))
+        scores["accuracy per distinct scan"] = confusions.estimate(metrics.accuracy)
+    return scores

@@ -1,387 +1,372 @@
-"""What the predictions on the test scans are worth, and how sure that is.
+"""What predictions on test scans are worth: the content of metrics/test.json, intervals.json and baselines.json.
 
-Point values are scikit-learn's for every score that it has. Whatever is undefined is None, with a reason.
+Every score is one record with its value, its 95 % interval and, where one of them is missing, the reason. The other
+files look their numbers up in these records.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
-from sklearn.metrics import (
-    accuracy_score,
-    average_precision_score,
-    cohen_kappa_score,
-    confusion_matrix,
-    matthews_corrcoef,
-    precision_recall_fscore_support,
-    roc_auc_score,
+from scipy.special import softmax
+
+from tumorclip.errors import UserError
+from tumorclip.evaluate import metrics
+from tumorclip.evaluate.calibration import ece_if_calibrated
+from tumorclip.evaluate.intervals import (
+    MIN_DISTINCT,
+    Bin,
+    ConfusionBootstrap,
+    Estimate,
+    GroupBootstrap,
+    Interval,
+    percentile_interval,
 )
+from tumorclip.tables import BaselinePredictions, ModelPredictions, Predictions
 
-from tumorclip.evaluate import intervals
-from tumorclip.evaluate.calibration import calibration, ece_if_calibrated
-from tumorclip.evaluate.intervals import MIN_DISTINCT, GroupBootstrap, Interval
+Record = dict[str, Any]
+OVERALL = {
+    "accuracy": metrics.accuracy,
+    "balanced_accuracy": metrics.balanced_accuracy,
+    "macro_precision": metrics.macro_precision,
+    "macro_f1": metrics.macro_f1,
+    "mcc": metrics.mcc,
+    "cohen_kappa": metrics.cohen_kappa,
+}
+OF_TUMOURS = {"missed_tumours": metrics.missed_tumours, "false_alarms": metrics.false_alarms}
+PER_CLASS = {
+    "recall": metrics.recall,
+    "precision": metrics.precision,
+    "f1": metrics.f1,
+    "specificity": metrics.specificity,
+    "npv": metrics.npv,
+}
+RANKING = {"auroc": metrics.auroc, "average_precision": metrics.average_precision}
+SCALARS = (*OVERALL, *(f"macro_{name}" for name in RANKING), *OF_TUMOURS, "upside_down_missed_tumours")
+PER_DISTINCT = "_per_distinct_scan"
+OF_DISTINCT = ("accuracy", "balanced_accuracy", "macro_f1")
+OF_BASELINES = ("balanced_accuracy", "macro_f1", "missed_tumours", "false_alarms")
+SIMILARITIES = (0.7, 0.8, 0.9, 0.95, 0.98)  # edges of the bins, finer where neighbouring slices and copies lie
+NO_ESTIMATE = Estimate(np.nan, Interval(None, None, None))
+# Why a score of all classes together, or of one class, has no value.
+NO_VALUE = {
+    "missed_tumours": "no test scan shows a tumour",
+    "false_alarms": "no test scan is healthy",
+    "upside_down_missed_tumours": "no tumour is called a tumour",
+    "mcc": "all scans are of one class, or all are predicted as one class",
+    "cohen_kappa": "all scans are of one class and predicted as that class",
+}
+NO_VALUE_OF_CLASS = {
+    "precision": "{} is never predicted",
+    "npv": "{} is always predicted",
+    "specificity": "all test scans are of {}",
+    "auroc": "no test scan of {}, or none of another class",
+    "f1": "{} has no test scan and is never predicted",
+}
 
-SEED = 0  # of draws: the same predictions always have the same scores
-BLOCK_VALUES = 2**22  # resampled weights held at once
-NO_INTERVAL = Interval(None, None, None)
 
-
-@dataclass(frozen=True)
-class Predictions:
-    """What was predicted for N test scans among K classes.
-
-    Attributes:
-        actual: class indices, int [N].
-        probabilities: after temperature, rows sum to 1, float64 [N, K].
-        uncalibrated: before temperature, float64 [N, K].
-        groups: the same for copies of each other, any type, [N].
-        leaked: whether the scan has a copy in the published Training folder, bool [N].
-    """
-
-    actual: np.ndarray
-    probabilities: np.ndarray
-    uncalibrated: np.ndarray
-    groups: np.ndarray
-    leaked: np.ndarray
-
-    @property
-    def predicted(self) -> np.ndarray:
-        """The class of the highest probability, among equals the first: int [N]."""
-        return self.probabilities.argmax(axis=1)
-
-
-def score(actual: np.ndarray, predicted: np.ndarray, class_names: list[str], negative_class: str | None) -> dict:
-    """Score predicted against actual classes. All shares lie in [0, 1].
-
-    What is undefined is None, never 0:
-
-    - recall (sensitivity, also called the accuracy of a class) of a class without test scans, specificity without
-      scans of others;
-    - precision (positive predictive value) of a class that is never predicted, the negative one (npv) of a class that
-      always is;
-    - F1 = 2 TP / (2 TP + FP + FN) of a class that is neither: one that has scans and is never predicted has F1 0;
-    - a mean over the classes, as soon as one class has no value: the mean over the others is another quantity, and
-      would reward a model for never predicting a hard class;
-    - Matthews' coefficient if only one class is actual or only one predicted, Cohen's kappa if both are the same one;
-    - missed tumours and false alarms without a negative class, or without a scan of the kind.
+def evaluate(predictions: ModelPredictions, negative_class: str | None) -> tuple[dict, list[Record]]:
+    """Score the fine-tuned model.
 
     Args:
-        actual: int [N], class index of every test scan, N > 0.
-        predicted: int [N], class index that was predicted for it.
-        class_names: name of every class index.
+        predictions: of N > 0 test scans.
         negative_class: the healthy class; None where there is none.
 
     Returns:
-        Scalars: `scans` (N), `accuracy`, `balanced_accuracy` (mean recall), `macro_precision`, `macro_f1`, `mcc`
-        (Matthews' correlation coefficient), `cohen_kappa`, `missed_tumours` (share of the other classes' scans that
-        are called `negative_class`), `false_alarms` (share of the scans of `negative_class` that are called another
-        class). One list, `classes`, in the order of `class_names`: `class`, `scans`, `predicted` (counts), `accuracy`,
-        `precision`, `recall`, `f1`, `specificity`, `npv`, and `predicted_as`, the row of the confusion matrix.
+        The content of metrics/test.json, and the records of metrics/intervals.json: `score`, `class` (None for all
+        classes together), `value`, `low`, `high`, `method` and `reason`.
 
     Raises:
-        ValueError: there is no scan, or the arrays differ in length.
+        UserError: there is no scan, or no class called `negative_class`.
     """
-    if len(actual) == 0:
-        raise ValueError("there is no test scan to score")
-    labels = np.arange(len(class_names))
-    confusion = confusion_matrix(actual, predicted, labels=labels)
-    precision, recall, f1, _ = precision_recall_fscore_support(actual, predicted, labels=labels, zero_division=np.nan)
-    rest = confusion.sum() - confusion.sum(axis=0) - confusion.sum(axis=1) + np.diag(confusion)
-    missed_tumours = false_alarms = None
-    if negative_class is not None:
-        healthy = labels == class_names.index(negative_class)
-        missed_tumours = _share(confusion[~healthy][:, healthy], confusion[~healthy])
-        false_alarms = _share(confusion[healthy][:, ~healthy], confusion[healthy])
-    # scikit-learn gives 0 or a warning where these have no value.
-    has_mcc = not np.isnan(intervals.matthews(confusion))
-    has_kappa = not np.isnan(intervals.cohen_kappa(confusion))
-    return {
-        "scans": len(actual),
-        "accuracy": float(accuracy_score(actual, predicted)),
-        "balanced_accuracy": _defined(recall.mean()),
-        "macro_precision": _defined(precision.mean()),
-        "macro_f1": _defined(f1.mean()),
-        "mcc": float(matthews_corrcoef(actual, predicted)) if has_mcc else None,
-        "cohen_kappa": float(cohen_kappa_score(actual, predicted)) if has_kappa else None,
-        "missed_tumours": missed_tumours,
-        "false_alarms": false_alarms,
-        "classes": [
-            {
-                "class": name,
-                "scans": int(confusion[index].sum()),
-                "predicted": int(confusion[:, index].sum()),
-                "accuracy": _defined(recall[index]),
-                "precision": _defined(precision[index]),
-                "recall": _defined(recall[index]),
-                "f1": _defined(f1[index]),
-                "specificity": _share(rest[index], (actual != index)),
-                "npv": _share(rest[index], (predicted != index)),
-                "predicted_as": dict(zip(class_names, confusion[index].tolist(), strict=True)),
-            }
-            for index, name in enumerate(class_names)
-        ],
+    healthy = _healthy(predictions, negative_class)
+    bootstrap = GroupBootstrap(predictions.group)
+    confusions = _confusions(predictions, bootstrap)
+    calibration = _calibration(predictions, bootstrap)
+    distinct_counts, of_distinct = _per_distinct_scan(predictions)
+    leaked_rows, of_leaked = _leaked_against_clean(predictions, bootstrap)
+    records = [
+        *score_classes(confusions, predictions.class_names, healthy),
+        *_ranking(predictions, bootstrap),
+        _upside_down(predictions, bootstrap, healthy),
+        *calibration,
+        *of_distinct,
+        *of_leaked,
+    ]
+    values = {(record["score"], record["class"]): record["value"] for record in records}
+    test = {
+        "scans": len(predictions),
+        **{name: values[name, None] for name in SCALARS},
+        "calibration": {record["score"]: record["value"] for record in calibration} | _beside_calibration(predictions),
+        "per_distinct_scan": {record["score"].removesuffix(PER_DISTINCT): record["value"] for record in of_distinct}
+        | distinct_counts,
+        "classes": _class_rows(predictions, confusions, values),
+        "reliability": _reliability_rows(predictions, bootstrap),
+        "similarity": _similarity_rows(predictions, bootstrap),
+        "leaked_against_clean": leaked_rows,
     }
+    return test, records
 
 
-def ranking(actual: np.ndarray, probabilities: np.ndarray) -> list[dict[str, float | None]]:
-    """Area under the ROC curve and average precision of each class against the rest, by its probability.
+def score_baselines(predictions: BaselinePredictions, negative_class: str | None) -> list[dict]:
+    """Score each baseline: the rows of metrics/baselines.json.
 
-    None where the class has no scan, the area also where no other class has one.
+    Raises:
+        UserError: as for `evaluate`.
+    """
+    healthy = _healthy(predictions, negative_class)
+    rows = []
+    for name in dict.fromkeys(predictions.baseline.tolist()):
+        own = predictions.take(predictions.baseline == name)
+        confusions = _confusions(own, GroupBootstrap(own.group))
+        accuracy, *others = score_classes(confusions, own.class_names, healthy)
+        values = {record["score"]: record["value"] for record in others}
+        interval = {key: accuracy[key] for key in ("low", "high", "method", "reason")}
+        row = {"baseline": name, "accuracy": accuracy["value"]} | interval
+        rows.append(row | {key: values[key] for key in OF_BASELINES})
+    return rows
+
+
+def summarise(test: dict, records: Sequence[Record], baselines: Sequence[dict], exposed: int, best_epoch: int) -> dict:
+    """What a person compares first: the content of metrics/summary.json.
+
+    Shares have four decimals, so that `dvc metrics show` fits on a terminal; the other files have them all.
 
     Args:
-        actual: class indices, int [N].
-        probabilities: float64 [N, K].
+        test, records: as `evaluate` returns them.
+        baselines: as `score_baselines` returns them.
+        exposed: number of test scans of which a copy was trained on or validated on.
+        best_epoch: the epoch whose weights were kept.
     """
-    result = []
-    for index, scores in enumerate(probabilities.T):
-        own = actual == index
-        result.append(
-            {
-                "auroc": float(roc_auc_score(own, scores)) if own.any() and not own.all() else None,
-                "average_precision": float(average_precision_score(own, scores)) if own.any() else None,
-            }
-        )
-    return result
+    shares = {
+        "accuracy": records[0]["value"],
+        "low": records[0]["low"],
+        "high": records[0]["high"],
+        "macro_f1": test["macro_f1"],
+        "best_baseline": max(row["accuracy"] for row in baselines),
+    }
+    rounded = {name: None if value is None else round(value, 4) for name, value in shares.items()}
+    return rounded | {"leaked": exposed, "best_epoch": best_epoch}
 
 
-def resample_ranking(own: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Area under the ROC curve, and average precision, under every row of `weights`: float64 [R] each.
-
-    Scans of equal score count as one threshold. NaN where the weights leave no scan of a side that is needed.
+def score_classes(confusions: ConfusionBootstrap, class_names: Sequence[str], healthy: int | None) -> list[Record]:
+    """Score predicted classes: accuracy first, then the other overall scores, those of tumours, and those per class.
 
     Args:
-        own: whether a scan is of the class, bool [N].
-        scores: [N].
-        weights: how often each scan counts, [R, N].
+        confusions: of the test scans.
+        class_names: K of them.
+        healthy: index of the healthy class; None where there is none.
     """
-    order = np.argsort(-scores, kind="stable")
-    starts = np.flatnonzero(np.r_[True, np.diff(scores[order]) != 0])
-    positive = np.add.reduceat(weights[:, order] * own[order], starts, axis=1)
-    negative = np.add.reduceat(weights[:, order] * ~own[order], starts, axis=1)
-    above, below = positive.cumsum(axis=1), negative.cumsum(axis=1)
-    positives, negatives = above[:, -1], below[:, -1]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        area = (negative * (above - positive / 2)).sum(axis=1) / (positives * negatives)
-        precision = np.where(above + below > 0, above / (above + below), 0)
-        average = (positive * precision).sum(axis=1) / positives
-    return area, average
+    records = [_record(name, None, confusions.estimate(score)) for name, score in OVERALL.items()]
+    for name, score in OF_TUMOURS.items():
+        if healthy is None:
+            records.append(_record(name, None, NO_ESTIMATE, "evaluate.negative_class is null"))
+        else:
+            records.append(_record(name, None, confusions.estimate(score, healthy)))
+    for name, score in PER_CLASS.items():
+        estimates = confusions.estimates(score)
+        records += [_record(name, *each) for each in zip(class_names, estimates, strict=True)]
+    return records
 
 
 def distinct(predictions: Predictions) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
     """One vote for each group of copies, by the mean of their probabilities.
 
     Returns:
-        Actual and predicted class indices, int [G], the groups [G], and the number of groups left out because their
-        scans stand under several classes.
+        y_true, y_pred: class indices, int [G].
+        groups: [G].
+        left_out: number of groups left out because their scans stand under several classes.
     """
-    names, numbers = np.unique(predictions.groups, return_inverse=True)
-    sums = np.zeros((len(names), predictions.probabilities.shape[1]))
+    groups, numbers = np.unique(predictions.group, return_inverse=True)
+    sums = np.zeros((len(groups), len(predictions.class_names)))
     np.add.at(sums, numbers, predictions.probabilities)
-    lowest, highest = np.full(len(names), len(sums[0])), np.full(len(names), -1)
-    np.minimum.at(lowest, numbers, predictions.actual)
-    np.maximum.at(highest, numbers, predictions.actual)
+    lowest, highest = np.full(len(groups), len(predictions.class_names)), np.full(len(groups), -1)
+    np.minimum.at(lowest, numbers, predictions.y_true)
+    np.maximum.at(highest, numbers, predictions.y_true)
     agreed = lowest == highest
-    return lowest[agreed], sums[agreed].argmax(axis=1), names[agreed], int((~agreed).sum())
+    return lowest[agreed], sums[agreed].argmax(axis=1), groups[agreed], int((~agreed).sum())
 
 
-def evaluate(
-    predictions: Predictions,
-    class_names: list[str],
-    negative_class: str | None,
-    trained_on_copies: bool,
-    upside_down: np.ndarray,
-) -> tuple[dict, list[dict]]:
-    """Everything that the predictions say: the content of metrics/test.json, and of metrics/intervals.json.
-
-    Args:
-        predictions: of the test scans.
-        class_names, negative_class: as for `score`.
-        trained_on_copies: whether copies of test scans were trained on; then leaked scans are held against clean ones.
-        upside_down: class indices predicted for the same scans turned upside down, int [N].
-
-    Returns:
-        The scores as `score` gives them, with `macro_auroc`, `macro_average_precision`, `upside_down_missed_tumours`
-        (share of the tumours called a tumour as they are that are called `negative_class` when turned upside down),
-        `calibration` (before and after temperature, and the error of calibration that chance alone would show),
-        `per_distinct_scan` (one vote for each group of copies) and, if `trained_on_copies`, `leaked_against_clean`
-        added. And one record for each score and class: `score`, `class`, `value`, `low`, `high`, `method`, `reason`.
-    """
-    actual, predicted = predictions.actual, predictions.predicted
-    resamples = GroupBootstrap(predictions.groups)
-    labels = np.arange(len(class_names))
-    result = score(actual, predicted, class_names, negative_class)
-    classes = result.pop("classes")
-    ranks = ranking(actual, predictions.probabilities)
-    for row, rank in zip(classes, ranks, strict=True):
-        row |= rank
-    for key in ("auroc", "average_precision"):
-        values = [rank[key] for rank in ranks]
-        result[f"macro_{key}"] = None if None in values else float(np.mean(values))
-
-    records = _Records()
-    confusions = resamples.confusions(actual, predicted, len(labels))
-    areas, averages = zip(
-        *(_resampled_ranking(resamples, actual == label, predictions.probabilities[:, label]) for label in labels),
-        strict=True,
-    )
-    records.add("accuracy", None, result["accuracy"], resamples.proportion(predicted == actual))
-    for key, resampled in (
-        ("balanced_accuracy", intervals.balanced_accuracy(confusions)),
-        ("macro_precision", intervals.macro_precision(confusions)),
-        ("macro_f1", intervals.macro_f1(confusions)),
-        ("mcc", intervals.matthews(confusions)),
-        ("cohen_kappa", intervals.cohen_kappa(confusions)),
-        ("macro_auroc", np.mean(areas, axis=0)),
-        ("macro_average_precision", np.mean(averages, axis=0)),
-    ):
-        records.add(key, None, result[key], intervals.percentile_interval(resampled))
-
-    upside = None
+def _healthy(predictions: Predictions, negative_class: str | None) -> int | None:
+    if len(predictions) == 0:
+        raise UserError("there is no test scan to score; give the data a test set, or change split.protocol")
     if negative_class is None:
-        for key in ("missed_tumours", "false_alarms", "upside_down_missed_tumours"):
-            records.add(key, None, None, NO_INTERVAL, "evaluate.negative_class is null")
-    else:
-        healthy = class_names.index(negative_class)
-        ill, called_ill = actual != healthy, predicted != healthy
-        records.add("missed_tumours", None, result["missed_tumours"], resamples.proportion(~called_ill, ill))
-        records.add("false_alarms", None, result["false_alarms"], resamples.proportion(called_ill, ~ill))
-        turned = upside_down == healthy
-        upside = _share(turned & ill & called_ill, ill & called_ill)
-        records.add("upside_down_missed_tumours", None, upside, resamples.proportion(turned, ill & called_ill))
-    result["upside_down_missed_tumours"] = upside
+        return None
+    if negative_class not in predictions.class_names:
+        raise UserError(
+            f"evaluate.negative_class is {negative_class!r}, but the predictions know "
+            f"{', '.join(predictions.class_names)}; run `dvc repro`"
+        )
+    return predictions.class_names.index(negative_class)
 
-    result["calibration"] = {
-        "before_temperature": calibration(actual, predictions.uncalibrated),
-        "after_temperature": calibration(actual, predictions.probabilities),
-        "ece_if_calibrated": ece_if_calibrated(predictions.probabilities, predictions.groups, SEED),
+
+def _confusions(predictions: Predictions, bootstrap: GroupBootstrap) -> ConfusionBootstrap:
+    return ConfusionBootstrap(predictions.y_true, [predictions.y_pred], bootstrap, len(predictions.class_names))
+
+
+def _ranking(predictions: ModelPredictions, bootstrap: GroupBootstrap) -> list[Record]:
+    records = []
+    for name, score in RANKING.items():
+        found = [
+            bootstrap.weighted(partial(score, predictions.y_true == index, probability))
+            for index, probability in enumerate(predictions.probabilities.T)
+        ]
+        values, resampled = zip(*found, strict=True)
+        mean = Estimate(float(np.mean(values)), percentile_interval(np.mean(resampled, axis=0)))
+        records.append(_record(f"macro_{name}", None, mean))
+        for class_name, value, drawn in zip(predictions.class_names, values, resampled, strict=True):
+            records.append(_record(name, class_name, Estimate(value, percentile_interval(drawn))))
+    return records
+
+
+def _upside_down(predictions: ModelPredictions, bootstrap: GroupBootstrap, healthy: int | None) -> Record:
+    """Share of the tumours called a tumour that are called healthy once they are turned upside down."""
+    name = "upside_down_missed_tumours"
+    if healthy is None:
+        return _record(name, None, NO_ESTIMATE, "evaluate.negative_class is null")
+    found = (predictions.y_true != healthy) & (predictions.y_pred != healthy)
+    return _record(name, None, bootstrap.share(predictions.upside_down == healthy, found))
+
+
+def _calibration(predictions: ModelPredictions, bootstrap: GroupBootstrap) -> list[Record]:
+    y_true, probabilities = predictions.y_true, predictions.probabilities
+    error = metrics.ece(probabilities.max(axis=1), predictions.y_pred == y_true)
+    return [
+        _record("nll", None, bootstrap.mean(metrics.nll(y_true, probabilities))),
+        _record("brier", None, bootstrap.mean(metrics.brier(y_true, probabilities))),
+        # A resample repeats groups, so its calibration error is always larger than that of new scans.
+        _record("ece", None, Estimate(error, Interval(None, None, None, "no valid interval; see ece_if_calibrated"))),
+    ]
+
+
+def _beside_calibration(predictions: ModelPredictions) -> dict[str, float]:
+    """What the calibration after temperature is compared with: before it, and under perfect calibration."""
+    before = softmax(predictions.logits, axis=1)
+    correct = predictions.y_pred == predictions.y_true
+    return {
+        "nll_before": float(metrics.nll(predictions.y_true, before).mean()),
+        "brier_before": float(metrics.brier(predictions.y_true, before).mean()),
+        "ece_before": metrics.ece(before.max(axis=1), correct),
+        "ece_if_calibrated": ece_if_calibrated(predictions.probabilities.max(axis=1), predictions.group),
     }
-    own = predictions.probabilities[np.arange(len(actual)), actual]
-    distances = ((predictions.probabilities - np.eye(len(labels))[actual]) ** 2).sum(axis=1)
-    after = result["calibration"]["after_temperature"]
-    for key, each in (("nll", -np.log(np.maximum(own, np.finfo(float).eps))), ("brier", distances)):
-        records.add(key, None, after[key], intervals.percentile_interval(resamples.mean(each)))
-    # A resample repeats groups, so its error of calibration is always larger than that of new scans.
-    records.add("ece", None, after["ece"], Interval(None, None, None, "no valid interval; see ece_if_calibrated"))
-
-    for index, (name, row) in enumerate(zip(class_names, classes, strict=True)):
-        is_own, called = actual == index, predicted == index
-        for key, hits, among in (
-            ("recall", called, is_own),
-            ("specificity", ~called, ~is_own),
-            ("precision", is_own, called),
-            ("npv", ~is_own, ~called),
-        ):
-            records.add(key, name, row[key], resamples.proportion(hits, among))
-        for key, resampled in (
-            ("f1", intervals.f1(confusions)[:, index]),
-            ("auroc", areas[index]),
-            ("average_precision", averages[index]),
-        ):
-            records.add(key, name, row[key], intervals.percentile_interval(resampled))
-
-    result["per_distinct_scan"] = _per_distinct_scan(predictions, class_names, records)
-    if trained_on_copies:
-        result["leaked_against_clean"] = _leaked_against_clean(predictions, class_names, resamples, records)
-    return result | {"classes": classes}, records.rows
 
 
-def _per_distinct_scan(predictions: Predictions, class_names: list[str], records: "_Records") -> dict:
-    actual, predicted, groups, left_out = distinct(predictions)
-    if not len(actual):
-        return {"scans": 0, "conflicting_groups_left_out": left_out}
-    scores = score(actual, predicted, class_names, None)
-    resamples = GroupBootstrap(groups)
-    confusions = resamples.confusions(actual, predicted, len(class_names))
-    kept = {key: scores[key] for key in ("scans", "accuracy", "balanced_accuracy", "macro_f1")}
-    records.add("accuracy_per_distinct_scan", None, kept["accuracy"], resamples.proportion(predicted == actual))
-    for key, resampled in (
-        ("balanced_accuracy", intervals.balanced_accuracy(confusions)),
-        ("macro_f1", intervals.macro_f1(confusions)),
-    ):
-        records.add(f"{key}_per_distinct_scan", None, kept[key], intervals.percentile_interval(resampled))
-    return kept | {"conflicting_groups_left_out": left_out}
+def _per_distinct_scan(predictions: ModelPredictions) -> tuple[dict[str, int], list[Record]]:
+    y_true, y_pred, groups, left_out = distinct(predictions)
+    counts = {"scans": len(groups), "conflicting_groups_left_out": left_out}
+    if not len(groups):
+        reason = "every group of copies stands under several classes"
+        return counts, [_record(name + PER_DISTINCT, None, NO_ESTIMATE, reason) for name in OF_DISTINCT]
+    confusions = ConfusionBootstrap(y_true, [y_pred], GroupBootstrap(groups), len(predictions.class_names))
+    return counts, [_record(name + PER_DISTINCT, None, confusions.estimate(OVERALL[name])) for name in OF_DISTINCT]
 
 
 def _leaked_against_clean(
-    predictions: Predictions, class_names: list[str], resamples: GroupBootstrap, records: "_Records"
-) -> dict:
-    """Accuracy on leaked and on clean scans, within each class that has 30 distinct scans or more of both kinds."""
-    actual, leaked = predictions.actual, predictions.leaked
-    correct = predictions.predicted == actual
-    result, compared = {}, []
-    for index, name in enumerate(class_names):
-        row = {}
-        for kind, chosen in (("leaked", leaked), ("clean", ~leaked)):
-            chosen = chosen & (actual == index)
-            row |= {f"{kind}_scans": int(chosen.sum()), f"{kind}_distinct": len(np.unique(predictions.groups[chosen]))}
-        enough = min(row["leaked_distinct"], row["clean_distinct"]) >= MIN_DISTINCT
-        for kind, chosen in (("leaked", leaked), ("clean", ~leaked)):
-            chosen = chosen & (actual == index)
-            value = _share(correct & chosen, chosen) if enough else None
+    predictions: ModelPredictions, bootstrap: GroupBootstrap
+) -> tuple[list[dict[str, Any]], list[Record]]:
+    """Accuracy on leaked and on clean scans, within each class that has 30 distinct scans or more of both kinds.
+
+    The last row is the mean over these classes. Both lists are empty where no test scan is exposed.
+    """
+    if not predictions.exposed.any():
+        return [], []
+    correct = predictions.y_pred == predictions.y_true
+    rows, records = [], []
+    for index, name in enumerate(predictions.class_names):
+        own = predictions.y_true == index
+        sides = {"leaked": own & predictions.leaked, "clean": own & ~predictions.leaked}
+        distinct_scans = {side: len(np.unique(predictions.group[chosen])) for side, chosen in sides.items()}
+        enough = min(distinct_scans.values()) >= MIN_DISTINCT
+        row = {"class": name}
+        for side, chosen in sides.items():
+            estimate = bootstrap.share(correct, chosen) if enough else NO_ESTIMATE
             too_few = f"fewer than {MIN_DISTINCT} distinct scans, leaked or clean"
-            records.add(f"{kind}_accuracy", name, value, resamples.proportion(correct, chosen), too_few)
-            row[f"{kind}_accuracy"] = value
-        result[name] = row
-        if enough:
-            compared.append(row)
-    means = {
-        f"{kind}_accuracy": float(np.mean([row[f"{kind}_accuracy"] for row in compared])) if compared else None
-        for kind in ("leaked", "clean")
-    }
-    names = [name for name, row in result.items() if row["leaked_accuracy"] is not None]
-    return result | {"mean_over_classes": {"classes": ", ".join(names) or "none", **means}}
+            record = _record(f"{side}_accuracy", name, estimate, too_few)
+            row |= {f"{side}_scans": int(chosen.sum()), f"{side}_distinct": distinct_scans[side]}
+            row |= {f"{side}_accuracy": record["value"], f"{side}_low": record["low"], f"{side}_high": record["high"]}
+            records.append(record)
+        rows.append(row)
+    return [*rows, _mean_over_comparable([row for row in rows if row["leaked_accuracy"] is not None])], records
 
 
-def _resampled_ranking(resamples: GroupBootstrap, own: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    step = max(1, BLOCK_VALUES // len(own))
-    blocks = [resamples.counts[start : start + step] for start in range(0, len(resamples.counts), step)]
-    parts = [resample_ranking(own, scores, block[:, resamples.numbers]) for block in blocks]
-    areas, averages = zip(*parts, strict=True)
-    return np.concatenate(areas), np.concatenate(averages)
+def _mean_over_comparable(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    mean: dict[str, Any] = {"class": None}
+    for side in ("leaked", "clean"):
+        mean |= {f"{side}_{count}": sum(row[f"{side}_{count}"] for row in rows) for count in ("scans", "distinct")}
+        mean[f"{side}_accuracy"] = _mean([row[f"{side}_accuracy"] for row in rows])
+        mean |= {f"{side}_low": None, f"{side}_high": None}
+    return mean
 
 
-class _Records:
-    """The rows of metrics/intervals.json."""
-
-    def __init__(self):
-        self.rows: list[dict] = []
-
-    def add(
-        self, name: str, class_name: str | None, value: float | None, interval: Interval, reason: str | None = None
-    ) -> None:
-        """Add a score; `reason` says why it has no value, where that is not for its classes and scans."""
-        if interval.method == "bootstrap" and interval.low == interval.high:
-            interval = Interval(
-                None, None, None, "every resample gives the same value, which tells nothing about others"
-            )
-        row = {"score": name, "class": class_name, "value": value} | interval._asdict()
-        if value is None:
-            row |= {"low": None, "high": None, "method": None, "reason": reason or _reason(name, class_name)}
-        self.rows.append(row)
+def _class_rows(predictions: ModelPredictions, confusions: ConfusionBootstrap, values: dict) -> list[dict[str, Any]]:
+    rows = []
+    for index, name in enumerate(predictions.class_names):
+        own = predictions.y_true == index
+        row = {
+            "class": name,
+            "scans": int(own.sum()),
+            "distinct": len(np.unique(predictions.group[own])),
+            "predicted": int((predictions.y_pred == index).sum()),
+            **{score: values[score, name] for score in (*PER_CLASS, *RANKING)},
+            "predicted_as": confusions.counts[index].astype(int).tolist(),
+        }
+        rows.append(row)
+    return rows
 
 
-def _reason(name: str, class_name: str | None) -> str:
-    """Why a score has no value; `class_name` is None for scores of all classes together."""
-    if class_name is None:
-        return {
-            "missed_tumours": "no test scan shows a tumour",
-            "false_alarms": "no test scan is healthy",
-            "upside_down_missed_tumours": "no tumour is called a tumour",
-            "mcc": "all scans are of one class, or all are predicted as one",
-            "cohen_kappa": "all scans are of one class and predicted as that",
-        }.get(name, "it has no value in some class")
-    return {
-        "precision": f"{class_name} is never predicted",
-        "npv": f"{class_name} is always predicted",
-        "specificity": f"all test scans are of {class_name}",
-        "auroc": f"no test scan of {class_name}, or of nothing else",
-        "f1": f"{class_name} has no test scan and is never predicted",
-    }.get(name, f"{class_name} has no test scan")
+def _reliability_rows(predictions: ModelPredictions, bootstrap: GroupBootstrap) -> list[dict[str, Any]]:
+    correct = predictions.y_pred == predictions.y_true
+    confidence, before = (each.max(axis=1) for each in (predictions.probabilities, softmax(predictions.logits, axis=1)))
+    numbers, numbers_before = metrics.confidence_bins(confidence), metrics.confidence_bins(before)
+    rows = []
+    for index, part in enumerate(bootstrap.bins(numbers, metrics.ECE_BINS, correct)):
+        inside_before = numbers_before == index
+        row = {
+            "from": index / metrics.ECE_BINS,
+            "to": (index + 1) / metrics.ECE_BINS,
+            "scans": part.scans,
+            "confidence": _mean(confidence[numbers == index]),
+            **_accuracy(part),
+            "scans_before": int(inside_before.sum()),
+            "confidence_before": _mean(before[inside_before]),
+            "accuracy_before": _mean(correct[inside_before]),
+        }
+        rows.append(row)
+    return rows
 
 
-def _share(part: np.ndarray, whole: np.ndarray | Sequence) -> float | None:
-    return float(np.sum(part) / np.sum(whole)) if np.sum(whole) else None
+def _similarity_rows(predictions: ModelPredictions, bootstrap: GroupBootstrap) -> list[dict[str, Any]]:
+    edges = [-1.0, *SIMILARITIES, 1.0]
+    numbers = np.digitize(predictions.similarity, SIMILARITIES)
+    bins = bootstrap.bins(numbers, len(edges) - 1, predictions.y_pred == predictions.y_true)
+    return [
+        {"from": low, "to": high, "scans": part.scans, "distinct": part.distinct, **_accuracy(part)}
+        for low, high, part in zip(edges, edges[1:], bins, strict=False)
+    ]
 
 
-def _defined(value: float) -> float | None:
+def _accuracy(part: Bin) -> dict[str, float | None]:
+    value, interval = part.share
+    return {"accuracy": _or_none(value), "low": interval.low, "high": interval.high}
+
+
+def _record(score: str, class_name: str | None, estimate: Estimate, reason: str | None = None) -> Record:
+    """One record; `reason` says why there is no value, where that is not for the usual reason."""
+    value, interval = estimate
+    if np.isnan(value):
+        usual = NO_VALUE.get(score, "it has no value in some class")
+        if class_name is not None:
+            usual = NO_VALUE_OF_CLASS.get(score, "{} has no test scan").format(class_name)
+        interval = Interval(None, None, None, reason or usual)
+    elif interval.method == "bootstrap" and interval.low == interval.high:
+        interval = Interval(None, None, None, "every resample gives the same value, which tells nothing about others")
+    return {"score": score, "class": class_name, "value": _or_none(value), **interval._asdict()}
+
+
+def _or_none(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if len(values) else None

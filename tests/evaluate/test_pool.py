@@ -1,36 +1,34 @@
 """Pooled scores are those of the pooled predictions; runs that don't belong together are refused."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from made import table
 from sklearn.metrics import balanced_accuracy_score, cohen_kappa_score, f1_score, matthews_corrcoef, recall_score
 
 from tumorclip.errors import UserError
 from tumorclip.evaluate.pool import Run, pool
+from tumorclip.tables import Predictions
 
-CLASSES = ["glioma", "meningioma", "notumor"]
+CLASSES = ("glioma", "meningioma", "notumor")
 COPIES = 4
 
 
-def rows(scans: range, seed: int, skill: float = 0.8) -> list[dict[str, str]]:
+def predictions(scans: range, seed: int, skill: float = 0.8) -> Predictions:
     """Predictions for some of a series of scans, four copies in each group, that succeed or fail together."""
-    found = []
-    for scan in scans:
-        group = scan // COPIES
+    groups = np.array(scans) // COPIES
+    probabilities = []
+    for group in groups:
         random = np.random.default_rng([seed, group])
-        actual = group % 3
-        probabilities = random.dirichlet(np.ones(3))
-        right = probabilities.argmax() == actual or random.random() < skill - 1 / 3
-        order = np.argsort(probabilities)[::-1]
-        if right and order[0] != actual:
-            probabilities[[order[0], actual]] = probabilities[[actual, order[0]]]
-        found.append(
-            {"path": f"{scan:04}.jpg", "pixel_hash": f"{scan:032x}", "group": str(group), "leaked": "0"}
-            | {"actual": CLASSES[actual], "predicted": CLASSES[probabilities.argmax()]}
-            | {f"probability_{name}": str(share) for name, share in zip(CLASSES, probabilities, strict=True)}
-        )
-    return found
+        shares = random.dirichlet(np.ones(3))
+        y_true, best = group % 3, shares.argmax()
+        if random.random() < skill - 1 / 3:
+            shares[[best, y_true]] = shares[[y_true, best]]
+        probabilities.append(shares)
+    paths, hashes = ([form.format(scan) for scan in scans] for form in ("{:04}.jpg", "{:032x}"))
+    return table(groups % 3, probabilities, groups, path=np.array(paths), pixel_hash=np.array(hashes))
 
 
 def run(fold: int, seed: int, scans: range, folds: int | None = 2) -> Run:
@@ -39,7 +37,7 @@ def run(fold: int, seed: int, scans: range, folds: int | None = 2) -> Run:
         "train": {"seed": seed, "epochs": 3, "device": "cpu"},
         "machine": {"workers": fold},
     }
-    return Run(f"fold-{fold}-seed-{seed}", params, rows(scans, seed))
+    return Run(f"fold-{fold}-seed-{seed}", params, predictions(scans, seed))
 
 
 @pytest.fixture
@@ -47,26 +45,26 @@ def folds() -> list[Run]:
     return [run(fold, seed, range(240) if fold == 1 else range(240, 400)) for fold in (1, 2) for seed in (0, 1)]
 
 
-def by_name(pooled) -> dict:
-    return {score.name: score for score in pooled.scores}
+def share_right(run: Run) -> float:
+    return np.mean(run.predictions.y_true == run.predictions.y_pred)
 
 
 def test_out_of_fold_scores_are_those_of_scikit_learn_on_all_predictions_meaned_over_seeds(folds):
-    pooled = pool(folds, CLASSES)
+    pooled = pool(folds)
     expected: dict[str, list[float]] = {}
     for seed in (0, 1):
-        every = [row for run in folds if run.params["train"]["seed"] == seed for row in run.rows]
-        actual, predicted = ([row[key] for row in every] for key in ("actual", "predicted"))
+        every = Predictions.concatenate([run.predictions for run in folds if run.params["train"]["seed"] == seed])
+        y_true, y_pred = every.y_true, every.y_pred
         for name, value in (
-            ("accuracy", np.mean(np.array(actual) == predicted)),
-            ("balanced accuracy", balanced_accuracy_score(actual, predicted)),
-            ("macro F1", f1_score(actual, predicted, average="macro")),
-            ("MCC", matthews_corrcoef(actual, predicted)),
-            ("Cohen's kappa", cohen_kappa_score(actual, predicted)),
-            *zip(map("sensitivity, {}".format, CLASSES), recall_score(actual, predicted, average=None), strict=True),
+            ("accuracy", np.mean(y_true == y_pred)),
+            ("balanced accuracy", balanced_accuracy_score(y_true, y_pred)),
+            ("macro F1", f1_score(y_true, y_pred, average="macro")),
+            ("MCC", matthews_corrcoef(y_true, y_pred)),
+            ("Cohen's kappa", cohen_kappa_score(y_true, y_pred)),
+            *zip(map("sensitivity, {}".format, CLASSES), recall_score(y_true, y_pred, average=None), strict=True),
         ):
             expected.setdefault(name, []).append(value)
-    scores = by_name(pooled)
+    scores = pooled.scores
     assert pooled.out_of_fold and (pooled.scans, pooled.groups) == (400, 100)
     for name, values in expected.items():
         assert scores[name].value == pytest.approx(np.mean(values), abs=1e-9)
@@ -77,24 +75,26 @@ def test_out_of_fold_scores_are_those_of_scikit_learn_on_all_predictions_meaned_
 
 
 def test_folds_are_given_apart_each_the_mean_of_its_seeds(folds):
-    pooled = pool(folds, CLASSES)
-    first = [np.mean([row["actual"] == row["predicted"] for row in run.rows]) for run in folds[:2]]
+    pooled = pool(folds)
+    first = [share_right(run) for run in folds[:2]]
     assert pooled.by_fold[1] == pytest.approx(np.mean(first), abs=1e-9)
     assert set(pooled.by_fold) == {1, 2}
 
 
 def test_the_order_of_runs_and_of_their_rows_changes_nothing(folds):
-    turned = [run._replace(rows=run.rows[::-1]) for run in folds[::-1]]
-    assert by_name(pool(turned, CLASSES))["macro F1"] == by_name(pool(folds, CLASSES))["macro F1"]
+    turned = [
+        run._replace(predictions=run.predictions.take(np.arange(len(run.predictions))[::-1])) for run in folds[::-1]
+    ]
+    assert pool(turned).scores["macro F1"] == pool(folds).scores["macro F1"]
 
 
 def test_the_interval_counts_copies_once(folds):
     alone = [
-        run._replace(rows=[row | {"group": str(scan)} for scan, row in enumerate(run.rows, 1000 * number)])
+        run._replace(predictions=replace(run.predictions, group=1000 * number + np.arange(len(run.predictions))))
         for number, run in enumerate(folds[::2])
     ]
     widths = [
-        (lambda interval: interval.high - interval.low)(by_name(pool(runs, CLASSES))["accuracy"].interval)
+        (lambda interval: interval.high - interval.low)(pool(runs).scores["accuracy"].interval)
         for runs in (folds[::2], alone)
     ]
     assert widths[0] > 1.6 * widths[1]
@@ -102,24 +102,25 @@ def test_the_interval_counts_copies_once(folds):
 
 def test_runs_over_the_same_scans_are_repeats():
     repeats = [run(1, seed, range(200), folds=None) for seed in (0, 1, 2)]
-    pooled = pool(repeats, CLASSES)
-    shares = [np.mean([row["actual"] == row["predicted"] for row in each.rows]) for each in repeats]
+    pooled = pool(repeats)
+    shares = [share_right(each) for each in repeats]
     assert not pooled.out_of_fold and pooled.scans == 200
-    assert by_name(pooled)["accuracy"].value == pytest.approx(np.mean(shares), abs=1e-9)
+    assert pooled.scores["accuracy"].value == pytest.approx(np.mean(shares), abs=1e-9)
     assert list(pooled.by_seed.values()) == pytest.approx(shares, abs=1e-9)
 
 
 def test_folds_that_chose_the_validation_set_alone_are_repeats():
     repeats = [run(fold, seed, range(200)) for fold in (1, 2) for seed in (0, 1)]
-    pooled = pool(repeats, CLASSES)
+    pooled = pool(repeats)
     assert not pooled.out_of_fold and pooled.scans == 200
-    assert by_name(pooled)["accuracy"].value == pytest.approx(np.mean(list(pooled.by_fold.values())), abs=1e-9)
-    assert by_name(pooled)["accuracy"].value == pytest.approx(np.mean(list(pooled.by_seed.values())), abs=1e-9)
+    assert pooled.scores["accuracy"].value == pytest.approx(np.mean(list(pooled.by_fold.values())), abs=1e-9)
+    assert pooled.scores["accuracy"].value == pytest.approx(np.mean(list(pooled.by_seed.values())), abs=1e-9)
 
 
 def test_a_class_without_test_scans_has_no_value():
-    some = [row for row in rows(range(200), 0) if row["actual"] != "notumor"]
-    scores = by_name(pool([run(1, 0, range(200), folds=None)._replace(rows=some)], CLASSES))
+    every = run(1, 0, range(200), folds=None)
+    some = every.predictions.take(every.predictions.y_true != 2)
+    scores = pool([every._replace(predictions=some)]).scores
     assert np.isnan(scores["sensitivity, notumor"].value) and scores["sensitivity, notumor"].interval.reason
     assert np.isnan(scores["balanced accuracy"].value) and scores["balanced accuracy"].interval.reason
 
@@ -131,40 +132,46 @@ def changed(runs: list[Run], place: int, section: str, **values) -> list[Run]:
 
 
 def test_runs_that_differ_in_more_than_fold_seed_and_device_are_refused(folds):
-    assert pool(changed(folds, 3, "train", device="cuda"), CLASSES)
+    assert pool(changed(folds, 3, "train", device="cuda"))
     with pytest.raises(UserError, match="fold-1-seed-0 and fold-2-seed-1 differ in train.epochs: 3 and 4"):
-        pool(changed(folds, 3, "train", epochs=4), CLASSES)
+        pool(changed(folds, 3, "train", epochs=4))
     with pytest.raises(UserError, match="differ in split.seed: 0 and 1"):
-        pool(changed(folds, 3, "split", seed=1), CLASSES)
+        pool(changed(folds, 3, "split", seed=1))
     with pytest.raises(UserError, match="differ in train.ema: None and 0.9"):
-        pool(changed(folds, 3, "train", ema=0.9), CLASSES)
+        pool(changed(folds, 3, "train", ema=0.9))
     with pytest.raises(UserError, match="differ in train.ema: 0.9 and None"):
-        pool(changed(folds, 0, "train", ema=0.9), CLASSES)
+        pool(changed(folds, 0, "train", ema=0.9))
 
 
 def test_a_missing_fold_is_named_with_the_command_that_runs_it(folds):
     with pytest.raises(UserError, match=r"with train.seed 1 split.fold 2 of 2 is missing; .*-S split.fold=2 -S train"):
-        pool(folds[:3], CLASSES)
+        pool(folds[:3])
 
 
 def test_the_same_fold_and_seed_twice_is_refused(folds):
     with pytest.raises(UserError, match="fold-1-seed-0 and again are the same fold, 1, with the same train.seed, 0"):
-        pool([*folds, folds[0]._replace(name="again")], CLASSES)
+        pool([*folds, folds[0]._replace(name="again")])
 
 
 def test_folds_that_share_some_test_scans_are_refused(folds):
     overlapping = [run(1, 0, range(240)), run(2, 0, range(230, 400))]
     with pytest.raises(UserError, match="fold-1-seed-0 and fold-2-seed-0 share test scans \\(10\\)"):
-        pool(overlapping, CLASSES)
+        pool(overlapping)
 
 
 def test_a_group_of_copies_in_two_folds_is_refused():
     torn = [run(1, 0, range(238)), run(2, 0, range(238, 400))]
     with pytest.raises(UserError, match="share groups of copies \\(1\\)"):
-        pool(torn, CLASSES)
+        pool(torn)
 
 
 def test_seeds_that_were_tested_on_other_scans_are_refused(folds):
-    shorter = folds[1]._replace(rows=folds[1].rows[4:])
+    shorter = folds[1]._replace(predictions=folds[1].predictions.take(np.arange(4, 240)))
     with pytest.raises(UserError, match="fold-1-seed-0 and fold-1-seed-1 were tested on other scans: 240 and 236"):
-        pool([folds[0], shorter, *folds[2:]], CLASSES)
+        pool([folds[0], shorter, *folds[2:]])
+
+
+def test_runs_that_know_other_classes_are_refused(folds):
+    other = replace(folds[3].predictions, class_names=("glioma", "healthy", "meningioma"))
+    with pytest.raises(UserError, match="fold-1-seed-0 and fold-2-seed-1 know different classes"):
+        pool([*folds[:3], folds[3]._replace(predictions=other)])

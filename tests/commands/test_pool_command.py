@@ -13,21 +13,21 @@ fold, folds, seed = params["split"]["fold"], params["split"]["folds"], params["t
 Path("plots").mkdir(exist_ok=True)
 with open("plots/predictions.csv", "w", newline="") as file:
     writer = csv.writer(file)
-    writer.writerow(["path", "pixel_hash", "group", "leaked", "actual", "predicted"]
+    writer.writerow(["path", "pixel_hash", "group", "leaked", "exposed", "y_true", "y_pred"]
                     + ["probability_glioma", "probability_notumor"])
     for scan in range(600):
         if (scan // 2) % folds == fold - 1:
             draw = random.Random(f"{seed} {scan // 2}")
-            actual = ["glioma", "notumor"][scan // 2 % 2]
+            y_true = ["glioma", "notumor"][scan // 2 % 2]
             share = draw.random() ** 3 * 0.8
-            if actual == "glioma":
+            if y_true == "glioma":
                 share = 1 - share
-            predicted = "glioma" if share >= 0.5 else "notumor"
-            writer.writerow([f"{scan:03}.jpg", f"{scan:032x}", scan // 2, 0, actual, predicted, share, 1 - share])
+            y_pred = "glioma" if share >= 0.5 else "notumor"
+            writer.writerow([f"{scan:03}.jpg", f"{scan:032x}", scan // 2, 0, 0, y_true, y_pred, share, 1 - share])
 """
 PIPELINE = """
 stages:
-  evaluate:
+  predict:
     cmd: python predict.py
     params: [split, train]
     plots:
@@ -54,7 +54,7 @@ def runs(make_project):
 
 
 def pool(project, arguments: str, status: int = 0) -> str:
-    done = project.run(f"python -m tumorclip.commands.pool {arguments}")
+    done = project.run(f"python -m tumorclip pool {arguments}")
     assert done.returncode == status, done.stdout
     assert "Traceback" not in done.stdout
     if status:
@@ -67,7 +67,7 @@ def pool(project, arguments: str, status: int = 0) -> str:
 def test_folds_and_seeds_are_pooled_and_nothing_is_checked_out(runs):
     said = pool(runs, "HEAD s0f2 s0f3 s1f1 s1f2 s1f3")
     assert said.startswith("3 folds, 2 training seeds: 600 test scans in 300 groups of copies\n")
-    assert "Accuracy of single folds:" in said and "this is no confidence interval" in said
+    assert "Accuracy of single folds:" in said and "this is not a confidence interval" in said
     assert "Accuracy of single seeds:" in said and "standard deviation" in said
     assert "The 6 trained models are right on" in said
     assert runs.run("git status --porcelain", check=True).stdout == ""
@@ -95,6 +95,6 @@ def test_what_does_not_fit_together_is_refused_in_one_line(runs, arguments, mess
 
 def test_damaged_parameters_are_named(runs, make_project):
     project = make_project(like=runs)
-    for content, message in (("split: [", "is no valid YAML"), ("split: {}", "lacks split.fold, split.folds or")):
+    for content, message in (("split: [", "is not valid YAML"), ("split: {}", "lacks split.fold, split.folds or")):
         (project.root / "params.yaml").write_text(content)
         assert f"error: workspace: params.yaml {message}" in pool(project, "workspace", status=1)

@@ -1,125 +1,133 @@
 """The comparison of experiments against independent computations: counted by brute force, drawn one by one."""
 
 import itertools
+from dataclasses import replace
 from fractions import Fraction
 from math import comb
 
 import numpy as np
 import pytest
+from made import one_hot, table
 from sklearn.metrics import accuracy_score, f1_score
 
 from tumorclip.errors import UserError
-from tumorclip.evaluate import compare as comparing
-from tumorclip.evaluate.intervals import accuracy, macro_f1, resample_counts
+from tumorclip.evaluate import compare as comparison
+from tumorclip.evaluate.intervals import resample_counts
+from tumorclip.evaluate.metrics import accuracy, macro_f1
+from tumorclip.tables import Predictions
 
-CLASSES = ["glioma", "meningioma", "notumor"]
+CLASSES = ("glioma", "meningioma", "notumor")
 
 
 def drawn(seed: int, scans: int = 60, groups: int = 25, runs: int = 2):
-    """Actual classes, groups and the predictions of some runs: int [N], int [N] and int [N] each."""
+    """True classes, groups and the predictions of some runs: int [N], int [N] and int [N] each."""
     random = np.random.default_rng(seed)
-    actual = random.integers(0, 3, scans)
+    y_true = random.integers(0, 3, scans)
     # Every group occurs, and the numbers are those of a first appearance.
     group = np.concatenate([np.arange(groups), np.sort(random.integers(0, groups, scans - groups))])
-    predicted = [np.where(random.random(scans) < 0.7, actual, random.integers(0, 3, scans)) for _ in range(runs)]
-    return actual, group, predicted
-
-
-def rows(actual, group, predicted, prefix="Testing"):
-    return [
-        {
-            "path": f"{prefix}/{CLASSES[label]}/{number:03}.jpg",
-            "pixel_hash": f"{number * 7919 % 1000:03}",
-            "group": str(mark),
-            "actual": CLASSES[label],
-            "predicted": CLASSES[guess],
-        }
-        for number, (label, mark, guess) in enumerate(zip(actual, group, predicted, strict=True))
-    ]
-
-
-def paired(seed: int, runs: int = 2) -> comparing.Paired:
-    actual, group, predicted = drawn(seed, runs=runs)
-    return comparing.Paired(
-        [str(scan) for scan in range(len(actual))], actual, group, dict(zip("abcdef", predicted, strict=False)), CLASSES
+    return (
+        y_true,
+        group,
+        [np.where(random.random(scans) < 0.7, y_true, random.integers(0, 3, scans)) for _ in range(runs)],
     )
+
+
+def predictions(y_true, group, y_pred, folder="Testing") -> Predictions:
+    paths = [f"{folder}/{CLASSES[label]}/{number:03}.jpg" for number, label in enumerate(y_true)]
+    hashes = [f"{number * 7919 % 1000:03}" for number in range(len(y_true))]
+    return table(y_true, one_hot(y_pred, 3), group, path=np.array(paths), pixel_hash=np.array(hashes))
+
+
+def same_pixels(paths, y_true, y_pred) -> Predictions:
+    same = np.array(["same"] * len(paths))
+    return table(y_true, one_hot(y_pred, 3), np.zeros(len(paths), int), path=np.array(paths), pixel_hash=same)
+
+
+def paired(seed: int, runs: int = 2) -> comparison.Paired:
+    y_true, group, y_pred = drawn(seed, runs=runs)
+    named = dict(zip("abcdef", y_pred, strict=False))
+    return comparison.Paired(np.arange(len(y_true)).astype(str), y_true, group, named, CLASSES)
 
 
 # Pairing
 
 
 def test_scans_in_another_order_and_folder_are_paired_by_their_pixels():
-    actual, group, (a, b) = drawn(0)
-    shuffled = rows(actual, [f"g{number}" for number in group], b, prefix="elsewhere/Testing")
-    np.random.default_rng(1).shuffle(shuffled)
-    both = comparing.pair({"a": rows(actual, group, a), "b": shuffled}, CLASSES)
+    y_true, group, (a, b) = drawn(0)
+    shuffled = predictions(y_true, group + 100, b, folder="elsewhere/Testing")
+    shuffled = shuffled.take(np.random.default_rng(1).permutation(60))
+    both = comparison.pair({"a": predictions(y_true, group, a), "b": shuffled})
     order = np.array([int(path[-7:-4]) for path in both.paths])
     assert sorted(order) == list(range(60)) and list(order) != sorted(order)
-    assert np.array_equal(both.actual, actual[order])
-    assert np.array_equal(both.predicted["a"], a[order])
-    assert np.array_equal(both.predicted["b"], b[order])
+    assert np.array_equal(both.y_true, y_true[order])
+    assert np.array_equal(both.y_pred["a"], a[order])
+    assert np.array_equal(both.y_pred["b"], b[order])
     assert np.array_equal(both.groups[:, None] == both.groups, group[order][:, None] == group[order])
     assert both.groups[0] == 0 and both.groups.max() == 24
 
 
 def test_files_with_the_same_pixels_are_paired_by_class_and_path():
-    a = [
-        {"path": path, "pixel_hash": "same", "group": "0", "actual": "glioma", "predicted": guess}
-        for path, guess in [("x.jpg", "glioma"), ("y.jpg", "notumor")]
-    ]
-    b = [dict(row, predicted="meningioma" if row["path"] == "x.jpg" else "glioma") for row in reversed(a)]
-    both = comparing.pair({"a": a, "b": b}, CLASSES)
-    assert both.paths == ["x.jpg", "y.jpg"]
-    assert both.predicted["a"].tolist() == [0, 2]
-    assert both.predicted["b"].tolist() == [1, 0]
+    a = same_pixels(["x.jpg", "y.jpg"], [0, 0], [0, 2])
+    b = same_pixels(["y.jpg", "x.jpg"], [0, 0], [0, 1])
+    both = comparison.pair({"a": a, "b": b})
+    assert both.paths.tolist() == ["x.jpg", "y.jpg"]
+    assert both.y_pred["a"].tolist() == [0, 2]
+    assert both.y_pred["b"].tolist() == [1, 0]
 
 
 def test_the_same_pixels_under_two_classes_are_paired_by_class_where_folders_were_renamed():
-    a = [
-        {"path": path, "pixel_hash": "same", "group": "0", "actual": actual, "predicted": "glioma"}
-        for path, actual in [("1/x.jpg", "glioma"), ("2/x.jpg", "notumor")]
-    ]
-    b = [dict(row, path="9" + row["path"] if row["actual"] == "glioma" else row["path"]) for row in a]
-    assert comparing.pair({"a": a, "b": b}, CLASSES).actual.tolist() == [0, 2]
+    a = same_pixels(["1/x.jpg", "2/x.jpg"], [0, 2], [0, 0])
+    b = same_pixels(["91/x.jpg", "2/x.jpg"], [0, 2], [0, 0])
+    assert comparison.pair({"a": a, "b": b}).y_true.tolist() == [0, 2]
+
+
+def test_other_classes_are_refused_by_name():
+    y_true, group, (a, b) = drawn(0)
+    other = replace(predictions(y_true, group, b), class_names=("glioma", "healthy", "meningioma"))
+    with pytest.raises(UserError, match="a and b know different classes: glioma, meningioma, notumor; glioma, healthy"):
+        comparison.pair({"a": predictions(y_true, group, a), "b": other})
 
 
 def test_other_test_scans_are_refused_with_the_number_in_common():
-    actual, group, (a, b) = drawn(0)
+    y_true, group, (a, b) = drawn(0)
+    short = predictions(y_true, group, b).take(np.arange(50))
     with pytest.raises(UserError, match="long and short were tested on other scans: 60 and 50, 50 of them in common"):
-        comparing.pair({"long": rows(actual, group, a), "short": rows(actual, group, b)[:50]}, CLASSES)
+        comparison.pair({"long": predictions(y_true, group, a), "short": short})
 
 
 def test_a_copy_more_of_the_same_pixels_is_another_test_set():
-    actual, group, (a, b) = drawn(0)
-    more = rows(actual, group, b)
-    more[1] = dict(more[0], path="Testing/again.jpg")
+    y_true, group, (a, b) = drawn(0)
+    more = predictions(y_true, group, b)
+    hashes = more.pixel_hash.copy()
+    hashes[1] = hashes[0]
     with pytest.raises(UserError, match="60 and 60, 59 of them in common"):
-        comparing.pair({"a": rows(actual, group, a), "b": more}, CLASSES)
+        comparison.pair({"a": predictions(y_true, group, a), "b": replace(more, pixel_hash=hashes)})
 
 
 def test_other_labels_are_refused_with_the_number_that_agree():
-    actual, group, (a, b) = drawn(0)
-    other = actual.copy()
+    y_true, group, (a, b) = drawn(0)
+    other = y_true.copy()
     other[:4] = (other[:4] + 1) % 3
     with pytest.raises(UserError, match="other classes to the same scans: 56 of 60 agree"):
-        comparing.pair({"a": rows(actual, group, a), "b": rows(other, group, b)}, CLASSES)
+        comparison.pair({"a": predictions(y_true, group, a), "b": predictions(other, group, b)})
 
 
 @pytest.mark.parametrize(("moved", "to", "alike"), [([0], 99, 57), ([0, 1, 2], 1, 54)])
 def test_other_groups_are_refused_with_the_number_that_agree(moved, to, alike):
-    actual, _, (a, b) = drawn(0)
+    y_true, _, (a, b) = drawn(0)
     group = np.repeat(np.arange(20), 3)
     other = group.copy()
     other[moved] = to
     with pytest.raises(UserError, match=f"{alike} of 60 scans have the same copies in both"):
-        comparing.pair({"a": rows(actual, group, a), "b": rows(actual, other, b)}, CLASSES)
+        comparison.pair({"a": predictions(y_true, group, a), "b": predictions(y_true, other, b)})
 
 
 def test_a_later_run_is_held_to_the_first_too():
-    actual, group, (a, b) = drawn(0)
-    runs = {"a": rows(actual, group, a), "b": rows(actual, group, b), "c": rows(actual, group, b)[1:]}
+    y_true, group, (a, b) = drawn(0)
+    runs = {"a": predictions(y_true, group, a), "b": predictions(y_true, group, b)}
+    runs["c"] = runs["b"].take(np.arange(1, 60))
     with pytest.raises(UserError, match="a and c"):
-        comparing.pair(runs, CLASSES)
+        comparison.pair(runs)
 
 
 # The bootstrap
@@ -127,9 +135,9 @@ def test_a_later_run_is_held_to_the_first_too():
 
 @pytest.mark.parametrize("seed", range(3))
 def test_the_bootstrap_of_two_runs_is_scikit_learn_on_the_drawn_groups_scans(seed):
-    actual, group, predicted = drawn(seed)
-    confusions = [comparing.run_confusions(actual, [each], group, 3) for each in predicted]
-    differences = comparing.bootstrap_difference(*confusions, [accuracy, macro_f1], resamples=50, seed=seed)
+    y_true, group, y_pred = drawn(seed)
+    confusions = [comparison.run_confusions(y_true, [each], group, 3) for each in y_pred]
+    differences = comparison.bootstrap_difference(*confusions, [accuracy, macro_f1], resamples=50, seed=seed)
     assert differences.shape == (2, 50)
     for resample, counts in enumerate(resample_counts(25, 50, seed)):
         scans = np.concatenate(
@@ -137,34 +145,34 @@ def test_the_bootstrap_of_two_runs_is_scikit_learn_on_the_drawn_groups_scans(see
         )
         a, b = (
             [
-                accuracy_score(actual[scans], each[scans]),
-                f1_score(actual[scans], each[scans], labels=[0, 1, 2], average="macro", zero_division=np.nan),
+                accuracy_score(y_true[scans], each[scans]),
+                f1_score(y_true[scans], each[scans], labels=[0, 1, 2], average="macro", zero_division=np.nan),
             ]
-            for each in predicted
+            for each in y_pred
         )
         assert differences[:, resample] == pytest.approx(np.subtract(b, a), abs=1e-9)
 
 
 def test_several_runs_are_drawn_as_well_on_each_side_alone():
-    actual, group, predicted = drawn(5, runs=5)
-    sides = [comparing.run_confusions(actual, side, group, 3) for side in (predicted[:2], predicted[2:])]
-    (differences,) = comparing.bootstrap_difference(*sides, [accuracy], resamples=4000, seed=1)
+    y_true, group, y_pred = drawn(5, runs=5)
+    sides = [comparison.run_confusions(y_true, side, group, 3) for side in (y_pred[:2], y_pred[2:])]
+    (differences,) = comparison.bootstrap_difference(*sides, [accuracy], resamples=4000, seed=1)
     counts = resample_counts(25, 4000, 1).astype(float)
     sizes = counts @ np.bincount(group)
-    scores = [counts @ np.bincount(group, each == actual) / sizes for each in predicted]
+    scores = [counts @ np.bincount(group, each == y_true) / sizes for each in y_pred]
     # Of two runs one is drawn; of three runs two are, with replacement.
     side_a = np.stack(scores[:2])
     side_b = np.stack([(scores[2 + i] + scores[2 + j]) / 2 for i in range(3) for j in range(i, 3)])
     possible = (side_b[:, None] - side_a[None]).reshape(-1, 4000)
     assert np.abs(possible - differences).min(axis=0) == pytest.approx(0, abs=1e-12)
-    means = [np.mean(each == actual) for each in predicted]
+    means = [np.mean(each == y_true) for each in y_pred]
     assert differences.mean() == pytest.approx(np.mean(means[2:]) - np.mean(means[:2]), abs=0.01)
     # Runs without groups: the variance of a mean of S runs is their sample variance over S.
     fixed = np.array([[[[right, 100 - right], [0, 0]]] for right in (60, 70, 80)], dtype=float)
-    (over_seeds,) = comparing.bootstrap_difference(fixed[:1], fixed, [accuracy], resamples=20_000)
+    (over_seeds,) = comparison.bootstrap_difference(fixed[:1], fixed, [accuracy], resamples=20_000)
     variance = np.var([0.6, 0.7, 0.8], ddof=1) / 3
     assert over_seeds.var() == pytest.approx(variance, rel=0.05)
-    (over_both,) = comparing.bootstrap_difference(fixed, fixed, [accuracy], resamples=20_000)
+    (over_both,) = comparison.bootstrap_difference(fixed, fixed, [accuracy], resamples=20_000)
     assert over_both.var() == pytest.approx(2 * variance, rel=0.05)
 
 
@@ -173,7 +181,7 @@ def test_several_runs_are_drawn_as_well_on_each_side_alone():
     [([1, 2, 3, 4], 2 / 5), ([-1, 1, 1, 1], 4 / 5), ([-1, -1, 1, 1], 1), ([0, 0, 0, 0], 1), ([-1] * 999, 2 / 1000)],
 )
 def test_the_bootstrap_p_value_by_hand(differences, expected):
-    assert comparing.bootstrap_p_value(np.array(differences)) == pytest.approx(expected)
+    assert comparison.bootstrap_p_value(np.array(differences)) == pytest.approx(expected)
 
 
 # The tests
@@ -190,42 +198,40 @@ def flipped_one_by_one(differences) -> float:
     [[1], [3, -1], [2, 2, 2], [1, 1, 1, 1, -1, 0, 0], [5, -5, 3], [26, 1, 1, -2, 1, 0, 1, 1, 1, 3], [6, -9, 12, 3, 3]],
 )
 def test_the_sign_flip_test_counts_every_flip(differences):
-    assert comparing.sign_flip_test(np.array(differences)) == pytest.approx(flipped_one_by_one(differences), abs=1e-12)
+    assert comparison.sign_flip_test(np.array(differences)) == pytest.approx(flipped_one_by_one(differences), abs=1e-12)
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_the_sign_flip_test_on_random_groups(seed):
     random = np.random.default_rng(seed)
     differences = random.integers(-4, 6, random.integers(1, 12))
-    assert comparing.sign_flip_test(differences) == pytest.approx(flipped_one_by_one(differences), abs=1e-12)
+    assert comparison.sign_flip_test(differences) == pytest.approx(flipped_one_by_one(differences), abs=1e-12)
 
 
 def test_the_sign_flip_test_over_many_groups_agrees_with_drawn_flips():
     random = np.random.default_rng(3)
     differences = random.choice([-3, -1, 0, 1, 2], 400, p=[0.05, 0.2, 0.45, 0.25, 0.05])
     flips = random.choice([-1, 1], (40_000, 400)) @ differences
-    assert comparing.sign_flip_test(differences) == pytest.approx(
+    assert comparison.sign_flip_test(differences) == pytest.approx(
         np.mean(np.abs(flips) >= abs(differences.sum())), abs=0.01
     )
 
 
 def test_single_scans_make_the_sign_flip_test_mcnemars():
-    actual, _, (a, b) = drawn(2)
+    y_true, _, (a, b) = drawn(2)
     alone = np.arange(60)
-    p_value, only_a, only_b = comparing.mcnemar_test(a == actual, b == actual)
+    p_value, only_a, only_b = comparison.mcnemar_test(a == y_true, b == y_true)
     assert only_a and only_b
-    assert comparing.sign_flip_test(comparing.group_differences(actual, [a], [b], alone)) == pytest.approx(p_value)
+    assert comparison.sign_flip_test(comparison.group_differences(y_true, [a], [b], alone)) == pytest.approx(p_value)
 
 
 def test_group_differences_of_several_runs_are_whole_multiples_of_the_means():
-    actual, group, predicted = drawn(4, runs=5)
-    differences = comparing.group_differences(actual, predicted[:2], predicted[2:], group)
+    y_true, group, y_pred = drawn(4, runs=5)
+    differences = comparison.group_differences(y_true, y_pred[:2], y_pred[2:], group)
     assert differences.dtype.kind == "i"
     for mark in range(25):
         here = group == mark
-        a, b = (
-            np.mean([np.sum(each[here] == actual[here]) for each in side]) for side in (predicted[:2], predicted[2:])
-        )
+        a, b = (np.mean([np.sum(each[here] == y_true[here]) for each in side]) for side in (y_pred[:2], y_pred[2:]))
         assert differences[mark] == pytest.approx(6 * (b - a))
 
 
@@ -235,17 +241,17 @@ def test_mcnemars_test_is_the_binomial_in_fractions(only_a, only_b):
     tail = sum(Fraction(comb(tosses, count), 2**tosses) for count in range(min(only_a, only_b) + 1))
     right_a = np.array([True] * only_a + [False] * only_b + [True, False])
     right_b = np.array([False] * only_a + [True] * only_b + [True, False])
-    p_value, *counted = comparing.mcnemar_test(right_a, right_b)
+    p_value, *counted = comparison.mcnemar_test(right_a, right_b)
     assert counted == [only_a, only_b]
     assert p_value == pytest.approx(float(min(1, 2 * tail)), abs=1e-9)
 
 
 def test_one_scan_of_every_group_each_equally_often():
     group = np.array([2, 0, 0, 1, 0])
-    chosen = np.array([comparing.one_per_group(group, seed) for seed in range(3000)])
+    chosen = np.array([comparison.one_per_group(group, seed) for seed in range(3000)])
     assert np.array_equal(group[chosen], np.tile([0, 1, 2], (3000, 1)))
     assert np.bincount(chosen[:, 0], minlength=5) / 3000 == pytest.approx([0, 1 / 3, 1 / 3, 0, 1 / 3], abs=0.03)
-    assert np.array_equal(comparing.one_per_group(group, 7), comparing.one_per_group(group, 7))
+    assert np.array_equal(comparison.one_per_group(group, 7), comparison.one_per_group(group, 7))
 
 
 @pytest.mark.parametrize(
@@ -258,7 +264,7 @@ def test_one_scan_of_every_group_each_equally_often():
     ],
 )
 def test_holm_by_hand(p_values, adjusted):
-    assert comparing.holm(p_values) == pytest.approx(adjusted)
+    assert comparison.holm(p_values) == pytest.approx(adjusted)
 
 
 # All together
@@ -267,19 +273,19 @@ def test_holm_by_hand(p_values, adjusted):
 @pytest.mark.parametrize("seed", range(3))
 def test_the_scores_are_scikit_learns(seed):
     both = paired(seed)
-    result = comparing.compare(both, ["a"], ["b"], resamples=200)
+    result = comparison.compare(both, ["a"], ["b"], resamples=200)
     for name, score in {"accuracy": accuracy_score, "macro F1": lambda *x: f1_score(*x, average="macro")}.items():
-        a, b = (score(both.actual, both.predicted[run]) for run in "ab")
+        a, b = (score(both.y_true, both.y_pred[run]) for run in "ab")
         found = result.scores[name]
         assert (found.a, found.b, found.difference) == pytest.approx((a, b, b - a), abs=1e-9)
         assert found.interval.low < found.difference < found.interval.high
     assert result.p_value == result.sign_flip
-    assert np.array_equal(result.disagree, np.flatnonzero(both.predicted["a"] != both.predicted["b"]))
+    assert np.array_equal(result.disagree, np.flatnonzero(both.y_pred["a"] != both.y_pred["b"]))
 
 
 def test_changing_sides_changes_signs_alone():
     both = paired(1)
-    there, back = comparing.compare(both, ["a"], ["b"]), comparing.compare(both, ["b"], ["a"])
+    there, back = comparison.compare(both, ["a"], ["b"]), comparison.compare(both, ["b"], ["a"])
     for name in there.scores:
         assert there.scores[name].difference == -back.scores[name].difference
         assert there.scores[name].interval.low == pytest.approx(-back.scores[name].interval.high, abs=1e-12)
@@ -289,13 +295,13 @@ def test_changing_sides_changes_signs_alone():
 
 def test_seeds_widen_the_interval_and_decide():
     random = np.random.default_rng(0)
-    actual, group = np.zeros(600, dtype=int), np.arange(600)
+    y_true, group = np.zeros(600, dtype=int), np.arange(600)
     # Two methods alike, whose runs reach 80 to 95 %: the models differ, the methods do not.
     levels = [0.80, 0.95, 0.88, 0.95, 0.86, 0.95]
-    predicted = {name: (random.random(600) > level).astype(int) for name, level in zip("abcdef", levels, strict=True)}
-    both = comparing.Paired([""] * 600, actual, group, predicted, ["x", "y"])
-    models = comparing.compare(both, ["a"], ["b"])
-    methods = comparing.compare(both, list("abc"), list("def"))
+    y_pred = {name: (random.random(600) > level).astype(int) for name, level in zip("abcdef", levels, strict=True)}
+    both = comparison.Paired([""] * 600, y_true, group, y_pred, ["x", "y"])
+    models = comparison.compare(both, ["a"], ["b"])
+    methods = comparison.compare(both, list("abc"), list("def"))
     assert models.sign_flip < 1e-6 and methods.sign_flip < 0.01
     assert methods.mcnemar is None
     assert methods.p_value > 0.05
@@ -303,10 +309,10 @@ def test_seeds_widen_the_interval_and_decide():
 
 
 def test_of_several_runs_the_majority_speaks():
-    predicted = {"a": [0, 0, 1], "b": [0, 1, 1], "c": [0, 0, 1], "d": [0, 1, 1]}
-    predicted = {name: np.array(each) for name, each in predicted.items()}
-    both = comparing.Paired(list("xyz"), np.array([0, 0, 1]), np.arange(3), predicted, ["x", "y"])
-    result = comparing.compare(both, ["a", "b", "c"], ["d"])
+    y_pred = {"a": [0, 0, 1], "b": [0, 1, 1], "c": [0, 0, 1], "d": [0, 1, 1]}
+    y_pred = {name: np.array(each) for name, each in y_pred.items()}
+    both = comparison.Paired(list("xyz"), np.array([0, 0, 1]), np.arange(3), y_pred, ["x", "y"])
+    result = comparison.compare(both, ["a", "b", "c"], ["d"])
     assert result.disagree.tolist() == [1]
     assert result.votes[0].tolist() == [[3, 0], [2, 1], [0, 3]]
 
@@ -322,9 +328,9 @@ def test_of_several_runs_the_majority_speaks():
     ],
 )
 def test_degenerate_predictions(a, b, group, difference, sign_flip, mcnemar):
-    actual = np.array([0, 0, 1, 1])
-    both = comparing.Paired(list("wxyz"), actual, np.array(group), {"a": np.array(a), "b": np.array(b)}, ["x", "y"])
-    result = comparing.compare(both, ["a"], ["b"], resamples=200)
+    y_true = np.array([0, 0, 1, 1])
+    both = comparison.Paired(list("wxyz"), y_true, np.array(group), {"a": np.array(a), "b": np.array(b)}, ["x", "y"])
+    result = comparison.compare(both, ["a"], ["b"], resamples=200)
     assert result.scores["accuracy"].difference == difference
     assert result.sign_flip == pytest.approx(sign_flip)
     if mcnemar:
@@ -333,11 +339,11 @@ def test_degenerate_predictions(a, b, group, difference, sign_flip, mcnemar):
 
 @pytest.mark.filterwarnings("error")
 def test_one_class_alone_and_one_scan():
-    both = comparing.Paired(["x"], np.array([0]), np.array([0]), {"a": np.array([0]), "b": np.array([0])}, ["x"])
-    result = comparing.compare(both, ["a"], ["b"])
+    both = comparison.Paired(["x"], np.array([0]), np.array([0]), {"a": np.array([0]), "b": np.array([0])}, ["x"])
+    result = comparison.compare(both, ["a"], ["b"])
     assert all((score.difference, *score.interval[:2]) == (0, 0, 0) for score in result.scores.values())
     # A class that nobody has or predicts has no F1, so there is no macro F1; the accuracy stays.
-    result = comparing.compare(both._replace(class_names=["x", "y"]), ["a"], ["b"])
+    result = comparison.compare(both._replace(class_names=["x", "y"]), ["a"], ["b"])
     assert result.scores["accuracy"].difference == 0
     assert all(np.isnan(result.scores["macro F1"][:3]))
     assert result.scores["macro F1"].interval.reason

@@ -6,6 +6,8 @@ import shutil
 
 import pytest
 
+from tumorclip.tables import Predictions
+
 PREDICT = """
 import csv, random
 from pathlib import Path
@@ -17,17 +19,17 @@ Path("plots").mkdir(exist_ok=True)
 with open("plots/predictions.csv", "w", newline="") as file:
     writer = csv.writer(file)
     shares = [f"probability_{name}" for name in names]
-    writer.writerow(["path", "pixel_hash", "group", "leaked", "actual", "predicted", *shares])
+    writer.writerow(["path", "pixel_hash", "group", "leaked", "exposed", "y_true", "y_pred", *shares])
     for scan in range(params["scans"]):
-        actual = names[scan % 2]
-        predicted = actual if draw.random() < params["skill"] else names[1 - scan % 2]
-        share = 0.9 if predicted == "glioma" else 0.1
-        path = f"Testing/{actual}/{scan:03}.jpg"
-        writer.writerow([path, f"{scan:032x}", scan // params["copies"], 0, actual, predicted, share, 1 - share])
+        y_true = names[scan % 2]
+        y_pred = y_true if draw.random() < params["skill"] else names[1 - scan % 2]
+        share = 0.9 if y_pred == "glioma" else 0.1
+        path = f"Testing/{y_true}/{scan:03}.jpg"
+        writer.writerow([path, f"{scan:032x}", scan // params["copies"], 0, 0, y_true, y_pred, share, 1 - share])
 """
 PIPELINE = """
 stages:
-  evaluate:
+  predict:
     cmd: python predict.py
     params: [scans, copies, skill, seed]
     plots:
@@ -65,7 +67,7 @@ def runs(make_project):
 
 
 def compare(project, arguments: str, status: int = 0, **env) -> str:
-    done = project.run(f"python -m tumorclip.commands.compare {arguments}", env=env)
+    done = project.run(f"python -m tumorclip compare {arguments}", env=env)
     assert done.returncode == status, done.stdout
     assert "Traceback" not in done.stdout
     assert status or all(len(line) <= 100 for line in done.stdout.splitlines())
@@ -102,7 +104,7 @@ def test_the_first_disagreements_are_listed_and_all_on_demand(runs):
     count = int(re.search(r"They disagree on (\d+) scans; the first 10:", said).group(1))
     listed = re.findall(r"^(\w+) +(\w+) +(\w+) +(Testing/.*)$", said, re.MULTILINE)
     assert len(listed) == 10
-    assert all(a != b and f"/{actual}/" in path for actual, a, b, path in listed)
+    assert all(a != b and f"/{y_true}/" in path for y_true, a, b, path in listed)
     everything = compare(runs, "HEAD skilled --all")
     assert len(re.findall("^.*Testing/", everything, re.MULTILINE)) == count > 10
 
@@ -155,9 +157,12 @@ def test_what_cannot_be_compared_is_refused_in_one_line(runs, arguments, said):
         (lambda text: text.splitlines(keepends=True)[0], "it holds no scan"),
         (lambda text: text[:-10], "line 401 has another number of columns than the first"),
         (lambda text: text.replace(b"000.jpg", b"002.jpg", 1), "a path stands in it twice"),
-        (lambda text: text.replace(b",0.9,", b",nan,", 1), "has a probability that is no number from 0 to 1"),
-        (lambda text: text.replace(b",notumor,", b",other,"), "names 'other', which has no column probability_other"),
-        (lambda text: b"\xff\xfe\x00" + text, "it is no text"),
+        (lambda text: text.replace(b",0.9,", b",nan,", 1), "column probability_glioma, is not a number from 0 to 1"),
+        (
+            lambda text: text.replace(b",notumor,", b",other,"),
+            "'other' in line 3, column y_true, is not the name",
+        ),
+        (lambda text: b"\xff\xfe\x00" + text, "it is not text"),
         (lambda text: b"", "it has no column path"),
     ],
 )
@@ -169,7 +174,7 @@ def test_a_damaged_file_is_refused_in_one_line(runs, damage, said):
         output = compare(runs, "workspace skilled", status=1)
     finally:
         file.write_bytes(whole)
-    assert output.startswith("error: workspace: plots/predictions.csv is damaged: ") and said in output
+    assert output.startswith("error: workspace: plots/predictions.csv cannot be used: ") and said in output
     assert output.count("\n") == 1
 
 
@@ -197,7 +202,7 @@ def test_a_name_that_two_experiments_have_belongs_to_the_one_from_head(make_proj
 def test_a_project_in_a_subfolder_of_a_git_repository(make_project, runs):
     project = make_project(like=runs)
     project.run("rm -rf .git && mkdir inner && git init -q && git config user.name T && git config user.email t@e.org")
-    project.run("mv .dvc .dvcignore .gitignore commands tumorclip *.yaml *.py dvc.lock plots inner", check=True)
+    project.run("mv .dvc .dvcignore .gitignore tumorclip *.yaml *.py dvc.lock plots inner", check=True)
     project.run("git add -A && git commit -q -m results && cd inner && dvc exp run -q -n other -S seed=2", check=True)
     project.run("git checkout -q .", check=True)
     project.root /= "inner"
@@ -209,16 +214,18 @@ def test_without_git_there_is_only_the_workspace(make_project, runs):
     project = make_project(like=runs)
     project.run("rm -rf .git && dvc config --local core.no_scm true", check=True)
     output = compare(project, "workspace HEAD", status=1)
-    assert output == "error: HEAD: this folder is no Git repository, so there is only `workspace` to read\n"
+    assert output == "error: HEAD: without Git there is only `workspace` to read\n"
 
 
 def test_outside_of_a_project_it_says_so(runs, tmp_path):
-    done = runs.run(f"cd {tmp_path} && PYTHONPATH={runs.root} python -m tumorclip.commands.compare HEAD skilled")
+    done = runs.run(f"cd {tmp_path} && PYTHONPATH={runs.root} python -m tumorclip compare HEAD skilled")
     assert done.returncode == 1
-    assert done.stdout == "error: this folder belongs to no DVC repository; start the command in the project's folder\n"
+    assert done.stdout == "error: this folder is not in a DVC repository; start the command in the project's folder\n"
 
 
 def test_the_file_that_is_read_is_the_pipelines(runs):
     # So that the invented pipeline above can't drift away from the real one.
-    rows = list(csv.DictReader((runs.root / "plots/predictions.csv").open()))
-    assert {"path", "pixel_hash", "group", "leaked", "actual", "predicted"} < set(rows[0])
+    with (runs.root / "plots/predictions.csv").open() as file:
+        columns = next(csv.reader(file))
+    table = Predictions.read(runs.root / "plots/predictions.csv")
+    assert sorted(columns) == sorted(table.text().split("\n")[0].split(","))

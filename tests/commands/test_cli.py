@@ -1,0 +1,77 @@
+"""The command `tumorclip` itself; its subcommands have tests of their own."""
+
+import os
+import subprocess
+import sys
+import tomllib
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from tumorclip.commands import cli
+
+ROOT = Path(__file__).parents[2]
+
+
+def tumorclip(arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:
+    command = f"{sys.executable} -m tumorclip {arguments}"
+    env = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "100"}
+    return subprocess.run(command, shell=True, cwd=cwd, env=env, capture_output=True, text=True)
+
+
+def test_help_names_every_command_and_what_it_is_for():
+    done = tumorclip("--help")
+    assert done.returncode == 0
+    for name, (_, summary) in cli.COMMANDS.items():
+        assert f"{name} " in done.stdout and summary in done.stdout
+    assert all(len(line) <= 120 for line in done.stdout.splitlines())
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_a_command_has_help_of_its_own(name):
+    done = tumorclip(f"{name} --help")
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"usage: tumorclip {name} ")
+    assert all(len(line) <= 120 for line in done.stdout.splitlines())
+
+
+def test_help_is_quick_because_nothing_heavy_is_imported():
+    program = "import sys; from tumorclip.commands import cli\ntry: cli.main(['--help'])\nexcept SystemExit: pass\n"
+    program += "print([name for name in ('numpy', 'scipy', 'torch', 'dvc', 'pydantic') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [("", "required: COMMAND"), ("nonsense", "invalid choice: 'nonsense'"), ("compare HEAD", "required: B")],
+)
+def test_a_wrong_argument_is_status_2_without_a_traceback(arguments, said):
+    done = tumorclip(arguments)
+    assert done.returncode == 2
+    assert said in done.stderr and "Traceback" not in done.stderr
+
+
+def test_an_error_is_one_line_on_stderr(tmp_path):
+    done = tumorclip("compare HEAD workspace", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+
+
+def test_a_reader_that_has_seen_enough_ends_it_quietly():
+    program = "import sys; from tumorclip.commands import cli\nfrom argparse import Namespace\n"
+    program += "class Parser:\n  def parse_args(self, _): return Namespace(run=lambda _: print('x' * 10**6))\n"
+    program += "cli._parser = lambda _: Parser()\ncli.main(['x'])"
+    done = subprocess.run(
+        f"{sys.executable} -c \"$PROGRAM\" | head -c 10", shell=True, cwd=ROOT, env=os.environ | {"PROGRAM": program},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("x" * 10, "")
+
+
+def test_the_installed_command_is_this_one():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    module, name = project["scripts"]["tumorclip"].split(":")
+    assert getattr(import_module(module), name) is cli.main
+    assert project["name"] == "tumorclip"

@@ -1,0 +1,203 @@
+"""The stages predict, baselines and evaluate, as processes of their own, on 48 scans of noise."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ruamel.yaml import YAML
+from sklearn.metrics import accuracy_score, f1_score
+
+import stages
+from tumorclip.data import copies
+from tumorclip.files import read_json, write_json
+from tumorclip.model.encoder import Encoder
+from tumorclip.tables import BaselinePredictions, ModelPredictions, Splits
+
+ROOT = Path(__file__).parents[2]
+CLASSES = ("glioma", "meningioma", "notumor", "pituitary")
+TEMPERATURE = 2.5
+
+
+def run(stage: str, folder: Path) -> subprocess.CompletedProcess:
+    env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", f"stages.{stage}"]
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
+
+
+def prepare(folder: Path, tiny: Path) -> None:
+    """All that the three stages read. Every third scan is a test scan; scan 0, a test scan, has a copy in training."""
+    yaml = YAML()
+    params = yaml.load(ROOT / "params.yaml")
+    params["train"]["device"] = "cpu"
+    yaml.dump(params, folder / "params.yaml")
+    (folder / stages.SCANS).mkdir(parents=True)
+    pixels = np.random.default_rng(0).integers(0, 100, (48, 64, 64)) + 40 * (np.arange(48) % 4)[:, None, None]
+    pixels[1] = pixels[0]
+    np.save(folder / stages.SCANS / "pixels.npy", pixels.astype(np.uint8))
+    numbers = np.arange(48)
+    Splits(
+        path=np.array([f"{CLASSES[number % 4]}/{number:02}.png" for number in numbers]),
+        class_name=np.array(CLASSES)[numbers % 4],
+        pixel_hash=np.array([f"{number:032x}" for number in numbers]),
+        group=np.where(numbers == 1, 0, numbers),
+        split=np.where(numbers % 3 == 0, "test", np.where(numbers % 9 == 2, "val", "train")),
+        reason=np.full(48, ""),
+        leaked=numbers == 0,
+    ).write(folder / stages.SPLITS)
+    for model in (stages.PRETRAINED, stages.FINETUNED):
+        shutil.copytree(tiny, folder / model)
+    write_json(folder / stages.FINETUNED / "tumorclip.json", {"temperature": TEMPERATURE})
+    write_json(folder / stages.METRICS / "train.json", {"best_epoch": 3})
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, tiny_folder) -> Path:
+    folder = tmp_path_factory.mktemp("finished")
+    prepare(folder, tiny_folder)
+    for stage in ("predict", "baselines", "evaluate"):
+        done = run(stage, folder)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith(f"{stage}: 16 test scans, ") and done.stdout.count("\n") == 1
+    return folder
+
+
+@pytest.fixture
+def copied(finished, tmp_path) -> Path:
+    return Path(shutil.copytree(finished, tmp_path / "run"))
+
+
+def metrics(folder: Path, name: str) -> dict:
+    return read_json(folder / stages.METRICS / f"{name}.json")
+
+
+def predictions(folder: Path) -> ModelPredictions:
+    return ModelPredictions.read(folder / stages.PLOTS / "predictions.csv")
+
+
+def test_predictions_are_what_the_encoder_says_of_each_test_scan(finished):
+    found = predictions(finished)
+    pixels = np.load(finished / stages.SCANS / "pixels.npy")
+    test = np.arange(0, 48, 3)
+    encoder = Encoder.load(finished / stages.FINETUNED, "cpu")
+    scans = torch.from_numpy(pixels[test])[:, None]
+    assert encoder.image_size == 64
+    captions = list(YAML(typ="safe").load(ROOT / "params.yaml")["classes"].values())
+    with torch.inference_mode():
+        classes = encoder.encode_classes(captions)
+        logits, upside_down = encoder.logits([scans], classes), encoder.logits([scans.flip(-2)], classes)
+    probabilities = (logits.double() / TEMPERATURE).softmax(dim=1).numpy()
+    assert found.class_names == CLASSES
+    assert found.logits == pytest.approx(logits.numpy(), abs=1e-4)
+    assert found.probabilities == pytest.approx(probabilities, abs=1e-5)
+    assert np.array_equal(found.y_pred, probabilities.argmax(axis=1))
+    assert np.array_equal(found.upside_down, upside_down.numpy().argmax(axis=1))
+    assert np.array_equal(found.y_true, test % 4)
+    splits = Splits.read(finished / stages.SPLITS)
+    assert found.path.tolist() == splits.path[test].tolist()
+    train = pixels[splits.split == "train"]
+    similarity = copies.nearest_training(copies.thumbnails(pixels[test]), copies.thumbnails(train))
+    assert found.similarity == pytest.approx(similarity, abs=1e-5)
+    assert found.similarity[0] == pytest.approx(1, abs=1e-5)
+
+
+def test_a_scan_is_exposed_if_a_copy_was_trained_or_validated_on(finished):
+    found = predictions(finished)
+    assert found.exposed.tolist() == found.leaked.tolist() == [True] + [False] * 15
+
+
+def test_baselines_are_a_table_of_the_same_scans(finished):
+    found, model = BaselinePredictions.read(finished / stages.BASELINES), predictions(finished)
+    names = list(dict.fromkeys(found.baseline.tolist()))
+    assert names == ["nearest_neighbour", "border_strips", "grey_histogram", "zero_shot"]
+    for name in names:
+        own = found.take(found.baseline == name)
+        for column in ("path", "pixel_hash", "group", "leaked", "exposed", "y_true"):
+            assert np.array_equal(getattr(own, column), getattr(model, column))
+        assert np.array_equal(own.y_pred, own.probabilities.argmax(axis=1))
+        assert own.probabilities.sum(axis=1) == pytest.approx(1, abs=1e-6)
+    nearest = found.take(found.baseline == "nearest_neighbour")
+    assert (nearest.probabilities.max(axis=1) == 1).all()
+    assert nearest.y_pred[0] == 1, "the copy of the first scan stands under the second class"
+
+
+def test_the_metrics_follow_from_the_tables(finished):
+    found, test, summary = predictions(finished), metrics(finished, "test"), metrics(finished, "summary")
+    accuracy = accuracy_score(found.y_true, found.y_pred)
+    assert test["accuracy"] == pytest.approx(accuracy, abs=1e-9)
+    records = {(row["score"], row["class"]): row for row in metrics(finished, "intervals")["intervals"]}
+    baselines = metrics(finished, "baselines")["baselines"]
+    assert summary == {
+        "accuracy": round(accuracy, 4),
+        "low": round(records["accuracy", None]["low"], 4),
+        "high": round(records["accuracy", None]["high"], 4),
+        "macro_f1": round(test["macro_f1"], 4),
+        "best_baseline": round(max(row["accuracy"] for row in baselines), 4),
+        "leaked": 1,
+        "best_epoch": 3,
+    }
+    table = BaselinePredictions.read(finished / stages.BASELINES)
+    for row in baselines:
+        own = table.take(table.baseline == row["baseline"])
+        assert row["accuracy"] == pytest.approx(accuracy_score(own.y_true, own.y_pred), abs=1e-9)
+        expected = f1_score(own.y_true, own.y_pred, average="macro", labels=range(4))
+        assert row["macro_f1"] == pytest.approx(expected, abs=1e-9)
+    for name in CLASSES:
+        row = next(row for row in test["classes"] if row["class"] == name)
+        assert row["recall"] == records["recall", name]["value"]
+
+
+def test_evaluate_needs_neither_torch_nor_a_model(copied):
+    for part in ("models", "data/scans", "data/splits.csv"):
+        shutil.rmtree(copied / part) if (copied / part).is_dir() else (copied / part).unlink()
+    before = {name: metrics(copied, name) for name in ("summary", "test", "intervals", "baselines")}
+    program = (
+        "import sys, runpy; runpy.run_module('stages.evaluate', run_name='__main__')\n"
+        "print([name for name in ('torch', 'transformers', 'sklearn', 'matplotlib') if name in sys.modules])"
+    )
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", program], cwd=copied, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert {name: metrics(copied, name) for name in before} == before
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("plots/predictions.csv", "path\n1.jpg\n", "plots/predictions.csv is damaged: it has no column pixel_hash"),
+        ("plots/predictions.csv", None, "plots/predictions.csv is missing, which an earlier stage makes"),
+        ("data/baselines.csv", "", "data/baselines.csv is damaged: it has no column path"),
+        ("metrics/train.json", None, "metrics/train.json is missing, which an earlier stage makes"),
+    ],
+)
+def test_what_is_missing_or_damaged_ends_evaluate_in_one_line(copied, name, content, said):
+    (copied / name).unlink()
+    if content is not None:
+        (copied / name).write_text(content)
+    done = run("evaluate", copied)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {said}") and done.stderr.count("\n") == 1
+
+
+def test_predictions_of_other_classes_than_the_parameters_end_evaluate_in_one_line(copied):
+    file = copied / "plots/predictions.csv"
+    file.write_text(file.read_text().replace("notumor", "healthy"))
+    done = run("evaluate", copied)
+    assert done.returncode == 1
+    said = "evaluate.negative_class is 'notumor', but the predictions know glioma, meningioma, healthy, pituitary;"
+    assert done.stderr.startswith(f"error: {said}")
+
+
+def test_dvc_shows_the_summary_in_less_than_100_columns(project, finished):
+    shutil.copytree(finished / stages.METRICS, project.root / stages.METRICS)
+    summary = metrics(project.root, "summary")
+    wide = {key: value if isinstance(value, int) else 0.8725 for key, value in summary.items()}
+    write_json(project.root / stages.METRICS / "summary.json", wide | {"leaked": 1311, "best_epoch": 100})
+    shown = project.run("dvc metrics show metrics/summary.json", check=True).stdout
+    assert all(name in shown for name in summary)
+    assert max(map(len, shown.splitlines())) < 100, shown

@@ -1,0 +1,62 @@
+"""The command `tumorclip`. Each subcommand is a module with `add_arguments(parser)` and `run(options)`."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from tumorclip.errors import ParamsError, UserError
+
+# Another command is one line here: its module, and what its user gets.
+COMMANDS = {
+    "compare": ("tumorclip.commands.compare", "say whether experiments really differ"),
+    "pool": ("tumorclip.commands.pool", "one score from all folds, or from several seeds"),
+}
+DESCRIPTION = """\
+What one run of the pipeline can't say: questions over several runs.
+
+A run is a DVC revision (a commit, a branch, a tag), the name of an experiment as `dvc exp show` lists it, or
+`workspace` for the files as they are now. Nothing is checked out and nothing runs again."""
+EXAMPLES = """\
+examples:
+  tumorclip compare main workspace        is what I have now better than main?
+  tumorclip compare A1,A2,A3 B1,B2,B3     is method B better than A, each trained with three seeds?
+  tumorclip pool F1 F2 F3 F4 F5           what do the five folds say together?
+
+`tumorclip COMMAND --help` says more about each."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command that `arguments` name, and end every foreseeable failure in one line.
+
+    Exit status 1 is an error, 2 a wrong argument or parameter, 130 a stop by the user.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        options = _parser(arguments[:1]).parse_args(arguments)
+        options.run(options)
+        sys.stdout.flush()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, ParamsError) else 1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader, such as `head`, has seen enough. Python would complain when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _parser(chosen: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser; of the commands, only the `chosen` one is imported, so that --help is quick."""
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("tumorclip", description=DESCRIPTION, epilog=EXAMPLES, formatter_class=layout)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name, (module_name, summary) in COMMANDS.items():
+        command = commands.add_parser(name, help=summary, formatter_class=layout)
+        if name in chosen:
+            module = import_module(module_name)
+            command.description = module.__doc__
+            command.set_defaults(run=module.run)
+            module.add_arguments(command)
+    return parser

@@ -1,0 +1,199 @@
+"""What each score means. A point value and its resamples come from the same function.
+
+Scores of predicted classes take confusion counts [..., K, K], with the true class in rows and the predicted class in
+columns. They give [...], or [..., K] where each class has a value of its own. NaN is a value that is not defined: a
+mean over the classes is NaN as soon as one class has no value, because the mean over the others is another quantity,
+and would reward a model for never predicting a hard class.
+"""
+
+from collections.abc import Callable
+from functools import update_wrapper
+
+import numpy as np
+
+ECE_BINS = 15
+
+
+class Share:
+    """A score that is a share of scans.
+
+    Called with confusion counts it gives the share. `counts` gives part and whole, from which intervals are made.
+    """
+
+    def __init__(self, counts: Callable[..., tuple[np.ndarray, np.ndarray]]):
+        self.counts = counts
+        update_wrapper(self, counts)
+
+    def __call__(self, confusions: np.ndarray, *arguments) -> np.ndarray:
+        return _ratio(*self.counts(confusions, *arguments))
+
+
+# Scores of all classes together: [...].
+
+
+@Share
+def accuracy(confusions: np.ndarray):
+    return _hits(confusions).sum(axis=-1), confusions.sum(axis=(-2, -1))
+
+
+@Share
+def missed_tumours(confusions: np.ndarray, healthy: int):
+    """Share of the tumours that are called healthy; `healthy` is the index of the healthy class."""
+    called_healthy = confusions[..., healthy].sum(axis=-1) - confusions[..., healthy, healthy]
+    return called_healthy, confusions.sum(axis=(-2, -1)) - confusions[..., healthy, :].sum(axis=-1)
+
+
+@Share
+def false_alarms(confusions: np.ndarray, healthy: int):
+    """Share of the healthy scans that are called a tumour; `healthy` is the index of the healthy class."""
+    of_healthy = confusions[..., healthy, :].sum(axis=-1)
+    return of_healthy - confusions[..., healthy, healthy], of_healthy
+
+
+def balanced_accuracy(confusions: np.ndarray) -> np.ndarray:
+    """Mean recall over the classes."""
+    return recall(confusions).mean(axis=-1)
+
+
+def macro_precision(confusions: np.ndarray) -> np.ndarray:
+    return precision(confusions).mean(axis=-1)
+
+
+def macro_f1(confusions: np.ndarray) -> np.ndarray:
+    return f1(confusions).mean(axis=-1)
+
+
+def mcc(confusions: np.ndarray) -> np.ndarray:
+    """Matthews' correlation coefficient for K classes (Gorodkin 2004, eq. 8).
+
+    NaN if all scans are of one class, or are predicted as one.
+    """
+    total = confusions.sum(axis=(-2, -1))
+    true, predicted = _scans(confusions), _predicted(confusions)
+    covariance = _hits(confusions).sum(axis=-1) * total - (true * predicted).sum(axis=-1)
+    spread = (total**2 - (true**2).sum(axis=-1)) * (total**2 - (predicted**2).sum(axis=-1))
+    return _ratio(covariance, np.sqrt(np.maximum(spread, 0)))
+
+
+def cohen_kappa(confusions: np.ndarray) -> np.ndarray:
+    """Agreement beyond chance (Cohen 1960). NaN if all scans are of one class and predicted as that class."""
+    total = confusions.sum(axis=(-2, -1))
+    chance = (_scans(confusions) * _predicted(confusions)).sum(axis=-1)
+    return _ratio(_hits(confusions).sum(axis=-1) * total - chance, total**2 - chance)
+
+
+# Scores of each class against the rest: [..., K].
+
+
+@Share
+def recall(confusions: np.ndarray):
+    """Sensitivity: share of the scans of a class that are recognised. NaN without scans of the class."""
+    return _hits(confusions), _scans(confusions)
+
+
+@Share
+def precision(confusions: np.ndarray):
+    """Positive predictive value. NaN for a class that is never predicted."""
+    return _hits(confusions), _predicted(confusions)
+
+
+@Share
+def specificity(confusions: np.ndarray):
+    """Share of the scans of other classes that are called another class. NaN without scans of other classes."""
+    total = confusions.sum(axis=(-2, -1))[..., None]
+    return _true_negatives(confusions), total - _scans(confusions)
+
+
+@Share
+def npv(confusions: np.ndarray):
+    """Negative predictive value. NaN for a class that is always predicted."""
+    total = confusions.sum(axis=(-2, -1))[..., None]
+    return _true_negatives(confusions), total - _predicted(confusions)
+
+
+def f1(confusions: np.ndarray) -> np.ndarray:
+    """2 TP / (2 TP + FP + FN): 0 for a class that has scans and is never predicted, NaN for one without either."""
+    return _ratio(2 * _hits(confusions), _scans(confusions) + _predicted(confusions))
+
+
+# Scores of the ranking of N scans by the probability of a class. `positive`, bool [N], says which scans are of it;
+# `weights`, float [R, N], how often each scan counts: all 1 for the point value. Scans of equal probability count as
+# one threshold.
+
+
+def auroc(positive: np.ndarray, probability: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Area under the ROC curve: float64 [R]. NaN without scans of the class, or of others."""
+    positives, negatives = _per_threshold(positive, probability, weights)
+    above = positives.cumsum(axis=1)
+    area = (negatives * (above - positives / 2)).sum(axis=1)
+    return _ratio(area, positives.sum(axis=1) * negatives.sum(axis=1))
+
+
+def average_precision(positive: np.ndarray, probability: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Mean precision over the scans of the class, each at its own threshold: float64 [R]. NaN without such scans."""
+    positives, negatives = _per_threshold(positive, probability, weights)
+    above, below = positives.cumsum(axis=1), negatives.cumsum(axis=1)
+    precisions = np.nan_to_num(_ratio(above, above + below))
+    return _ratio((positives * precisions).sum(axis=1), above[:, -1])
+
+
+# Scores of probabilities, float64 [N, K]. The first two give a value for each scan, float64 [N]; the score is its mean.
+
+
+def nll(y_true: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Negative log-likelihood in nats, of probabilities not below the spacing of floats at 1."""
+    of_true = probabilities[np.arange(len(y_true)), y_true]
+    return -np.log(np.maximum(of_true, np.finfo(float).eps))
+
+
+def brier(y_true: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Squared distance to the truth, summed over the classes, from 0 to 2 (Brier 1950)."""
+    return ((probabilities - np.eye(probabilities.shape[1])[y_true]) ** 2).sum(axis=1)
+
+
+def ece(confidence: np.ndarray, correct: np.ndarray) -> float:
+    """Expected calibration error: mean gap between confidence and accuracy within 15 equal bins, from 0 to 1.
+
+    Guo et al. 2017, eq. 3.
+
+    Args:
+        confidence: probability of the predicted class, float64 [N].
+        correct: whether it is the true one, bool [N].
+    """
+    gaps = np.bincount(confidence_bins(confidence), weights=confidence - correct, minlength=ECE_BINS)
+    return float(np.abs(gaps).sum() / len(confidence))
+
+
+def confidence_bins(confidence: np.ndarray) -> np.ndarray:
+    """The bin, from 0 to 14, of each confidence: bin b holds those above b / 15 and up to (b + 1) / 15."""
+    return np.clip(np.ceil(confidence * ECE_BINS).astype(int) - 1, 0, ECE_BINS - 1)
+
+
+def _per_threshold(positive: np.ndarray, probability: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Scans of the class and of others at each of T thresholds, the highest first: float64 [R, T] each."""
+    order = np.argsort(-probability, kind="stable")
+    starts = np.flatnonzero(np.r_[True, np.diff(probability[order]) != 0])
+    weights, positive = weights[:, order], positive[order]
+    return np.add.reduceat(weights * positive, starts, axis=1), np.add.reduceat(weights * ~positive, starts, axis=1)
+
+
+def _hits(confusions: np.ndarray) -> np.ndarray:
+    return np.diagonal(confusions, axis1=-2, axis2=-1)
+
+
+def _scans(confusions: np.ndarray) -> np.ndarray:
+    return confusions.sum(axis=-1)
+
+
+def _predicted(confusions: np.ndarray) -> np.ndarray:
+    return confusions.sum(axis=-2)
+
+
+def _true_negatives(confusions: np.ndarray) -> np.ndarray:
+    total = confusions.sum(axis=(-2, -1))[..., None]
+    return total - _scans(confusions) - _predicted(confusions) + _hits(confusions)
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    part, whole = np.asarray(part, float), np.asarray(whole, float)
+    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
