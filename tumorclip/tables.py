@@ -277,3 +277,13 @@ class ModelPredictions(Predictions):
     logits: np.ndarray = per_class(NUMBER, "logit_")
     upside_down: np.ndarray = column(CLASS)
     similarity: np.ndarray = column(SIX_DECIMALS)
+
+
+@dataclass(frozen=True)
+class Steps(Table):
+    """The training step by step: plots/steps.csv. `mean_loss` is the running mean of `loss`, in nats."""
+
+    step: np.ndarray = column(WHOLE)
+    loss: np.ndarray = column(NUMBER)
+    mean_loss: np.ndarray = column(NUMBER)
+    learning_rate: np.ndarray = column(NUMBER)
