@@ -5,7 +5,7 @@ which the colour-blind can tell apart; lines also differ in dash and marker, so 
 """
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from tumorclip.files import whole_file
-from tumorclip.report.text import MIN_DISTINCT, NOT_DEFINED, Run, count, percent, value
+from tumorclip.report.text import MIN_DISTINCT, Run, count, percent, value
 from tumorclip.tables import Steps
 
 BLUE, ORANGE, BLACK, GREY = "#0072B2", "#D55E00", "#1A1A1A", "#5C5C5C"
@@ -60,34 +60,29 @@ def draw(run: Run, steps: Steps, pixels: np.ndarray) -> dict[str, Figure]:
         steps: of the training.
         pixels: of all scans, uint8 [N, S, S] or [N, S, S, 3].
     """
-    test, data = run.test, run.data
     figures = {
-        "training_loss": training_loss(steps, run.train["epochs"]),
-        "train_vs_test_accuracy": train_vs_test_accuracy(run.train["epochs"], run.train["best_epoch"], test["accuracy"]),
+        "training_loss": training_loss(run, steps),
+        "train_vs_test_accuracy": train_vs_test_accuracy(run),
         "per_class_accuracy": per_class_accuracy(run),
         "per_class_f1_score": per_class_f1_score(run),
-        "confusion_matrix": confusion_matrix(test["classes"]),
-        "reliability": reliability(test["reliability"], test["calibration"]),
-        "accuracy_by_similarity": accuracy_by_similarity(test["similarity"]),
-        "copy_matches": copy_matches(data, run.settings["verify"]["copy_threshold"]),
+        "confusion_matrix": confusion_matrix(run),
+        "reliability": reliability(run),
+        "accuracy_by_similarity": accuracy_by_similarity(run),
+        "copy_matches": copy_matches(run),
     }
-    if any(row["leaked_accuracy"] is not None for row in test["leaked_against_clean"]):
-        figures["leaked_against_clean"] = leaked_against_clean(test["leaked_against_clean"])
-    if data["examples"]:
-        figures["leaked_pairs"] = leaked_pairs(data["examples"], pixels, published=data["test_scans"] > 0)
-    if data["test_scans"]:
-        figures["leaked_share"] = leaked_share(data)
+    if any(row["leaked_accuracy"] is not None for row in run.test["leaked_against_clean"]):
+        figures["leaked_against_clean"] = leaked_against_clean(run)
+    if run.data["examples"]:
+        figures["leaked_pairs"] = leaked_pairs(run, pixels)
+    if run.data["test_scans"]:
+        figures["leaked_share"] = leaked_share(run)
     return figures
 
 
 @rc_context(STYLE)
-def training_loss(steps: Steps, epochs: Sequence[Mapping]) -> Figure:
-    """Loss of every training step, its running mean, and the validation loss at the end of every epoch.
-
-    Args:
-        steps: at least one.
-        epochs: as in train.json.
-    """
+def training_loss(run: Run, steps: Steps) -> Figure:
+    """Loss of every training step, its running mean, and the validation loss at the end of every epoch."""
+    epochs = run.train["epochs"]
     figure, axes = _canvas("Training loss", f"{count(len(steps), 'step')}, {count(len(epochs), 'epoch')}")
     marker = _marker("o", len(steps))
     axes.plot(steps.step, steps.loss, color=BLUE, alpha=0.35, linewidth=0.8, marker=marker, label="each step")
@@ -95,7 +90,12 @@ def training_loss(steps: Steps, epochs: Sequence[Mapping]) -> Figure:
     ends = [epoch["epoch"] * len(steps) / len(epochs) for epoch in epochs]
     validation = [epoch["val_loss"] for epoch in epochs]
     axes.plot(
-        ends, validation, color=ORANGE, linestyle="--", marker=_marker("s", len(epochs)), label="validation, every epoch"
+        ends,
+        validation,
+        color=ORANGE,
+        linestyle="--",
+        marker=_marker("s", len(epochs)),
+        label="validation, every epoch",
     )
     axes.set(xlabel="step", ylabel="loss (cross-entropy, nats)", xlim=(0, 1.01 * len(steps) + 0.5))
     axes.set_ylim(0, 1.06 * max(*steps.loss, *validation))
@@ -107,13 +107,9 @@ def training_loss(steps: Steps, epochs: Sequence[Mapping]) -> Figure:
 
 
 @rc_context(STYLE)
-def train_vs_test_accuracy(epochs: Sequence[Mapping], best_epoch: int, test: float) -> Figure:
-    """Training and validation accuracy of every epoch, and the test accuracy as one line.
-
-    Args:
-        epochs, best_epoch: as in train.json.
-        test: accuracy in [0, 1] of the weights that were kept.
-    """
+def train_vs_test_accuracy(run: Run) -> Figure:
+    """Training and validation accuracy of every epoch, and the test accuracy as one line."""
+    epochs, best_epoch, test = run.train["epochs"], run.train["best_epoch"], run.test["accuracy"]
     figure, axes = _canvas("Accuracy in training and test", f"{count(len(epochs), 'epoch')}")
     numbers = [epoch["epoch"] for epoch in epochs]
     train, validation = ([epoch[f"{part}_accuracy"] for epoch in epochs] for part in ("train", "val"))
@@ -154,12 +150,9 @@ def per_class_f1_score(run: Run) -> Figure:
 
 
 @rc_context(STYLE)
-def confusion_matrix(classes: Sequence[Mapping]) -> Figure:
-    """Counts of test scans by reference label (rows) and predicted class (columns); the diagonal has the sensitivity.
-
-    Args:
-        classes: as in test.json.
-    """
+def confusion_matrix(run: Run) -> Figure:
+    """Test scans by reference label (rows) and predicted class (columns); the diagonal shows the sensitivity."""
+    classes = run.test["classes"]
     counts = np.array([row["predicted_as"] for row in classes])
     # How dark a cell is, relative to its row. The colour bar says what it stands for.
     shades = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -191,13 +184,9 @@ def confusion_matrix(classes: Sequence[Mapping]) -> Figure:
 
 
 @rc_context(STYLE)
-def copy_matches(data: Mapping, threshold: float) -> Figure:
-    """Histogram of how much each scan correlates with the one most like it: copies and others, a valley between them.
-
-    Args:
-        data: as in data.json.
-        threshold: correlation from which scans count as copies.
-    """
+def copy_matches(run: Run) -> Figure:
+    """Histogram of how much each scan correlates with the one most like it, for copies and others."""
+    data, threshold = run.data, run.settings["verify"]["copy_threshold"]
     note = f"{count(data['decoded'], 'file')}, {count(data['distinct_scans'], 'distinct scan')}"
     figure, axes = _canvas("Each scan's best match", note)
     # The first bin holds all that is less alike and would be far wider. It is drawn as wide as the others, apart.
@@ -224,48 +213,39 @@ def copy_matches(data: Mapping, threshold: float) -> Figure:
 
 
 @rc_context(STYLE)
-def leaked_pairs(examples: Sequence[Mapping], pixels: np.ndarray, published: bool) -> Figure:
-    """Pairs of copies, one above the other, as they lie in their files.
-
-    Args:
-        examples: as in data.json, at least one.
-        pixels: of all scans, uint8 [N, S, S] or [N, S, S, 3].
-        published: whether the source comes with a test set; then each `a` is a test scan, each `b` a training scan.
-    """
+def leaked_pairs(run: Run, pixels: np.ndarray) -> Figure:
+    """Pairs of copies, one above the other, as they lie in their files; `pixels` as for `draw`."""
+    examples, published = run.data["examples"], run.data["test_scans"] > 0
     rows = -(-len(examples) // PAIRS_IN_A_ROW)
-    figure = Figure(figsize=(WIDTH, 0.8 + 3.7 * rows), dpi=DPI, layout="constrained")
-    panels = figure.subplots(2 * rows, PAIRS_IN_A_ROW, squeeze=False)
-    for panel in panels.flat:
-        panel.set(xticks=[], yticks=[])
-        panel.spines[:].set_visible(False)
-    for place, pair in enumerate(examples):
-        row, column = divmod(place, PAIRS_IN_A_ROW)
-        above, below = panels[2 * row : 2 * row + 2, column]
-        above.imshow(pixels[pair["a"]], cmap="gray", vmin=0, vmax=255)
-        below.imshow(pixels[pair["b"]], cmap="gray", vmin=0, vmax=255)
-        kind = textwrap.fill(pair["kind"].replace("_", " "), 14)
-        # Rounded down: only equal pixels correlate by 1.
-        above.set_title(f"{kind}\n{int(1000 * pair['correlation']) / 1000:.3f}", fontsize=9.5)
-        below.set_xlabel(textwrap.fill(pair["class"], 17), fontsize=9.5, color=GREY)
-        if column == 0:
-            above.set_ylabel("test" if published else "scan")
-            below.set_ylabel("training" if published else "copy")
     title = "Test scans and their copies in Training" if published else "Scans and their copies"
-    figure.suptitle(title, fontsize=13, fontweight="bold")
-    figure.supxlabel("Above each pair: how the copy was made, and how much\nthe pixels correlate once that is undone",
-                     fontsize=9.5, color=GREY)  # fmt: skip
+    figure = Figure(figsize=(WIDTH, 0.9 + 3.5 * rows), dpi=DPI, layout="constrained")
+    figure.suptitle(title, x=0.02, ha="left", fontsize=13, fontweight="bold")
+    note = "Above each pair: how the copy was made, and how much\nthe pixels correlate once that is undone"
+    figure.supxlabel(note, x=0.02, ha="left", fontsize=10, color=GREY)
+    for row, part in enumerate(np.atleast_1d(figure.subfigures(rows, 1))):
+        panels = part.subplots(2, PAIRS_IN_A_ROW)
+        for panel in panels.flat:
+            panel.set(xticks=[], yticks=[])
+            panel.spines[:].set_visible(False)
+        panels[0, 0].set_ylabel("test" if published else "scan")
+        panels[1, 0].set_ylabel("training" if published else "copy")
+        shown = examples[row * PAIRS_IN_A_ROW : (row + 1) * PAIRS_IN_A_ROW]
+        for pair, (above, below) in zip(shown, panels.T, strict=False):
+            above.imshow(pixels[pair["a"]], cmap="gray", vmin=0, vmax=255)
+            below.imshow(pixels[pair["b"]], cmap="gray", vmin=0, vmax=255)
+            kind = textwrap.fill(pair["kind"].replace("_", " "), 14)
+            # Rounded down: only equal pixels correlate by 1.
+            above.set_title(f"{kind}\n{int(1000 * pair['correlation']) / 1000:.3f}", fontsize=10)
+            below.set_xlabel(textwrap.fill(pair["class"], 16), fontsize=10, color=GREY)
     return figure
 
 
 @rc_context(STYLE)
-def leaked_share(data: Mapping) -> Figure:
-    """Number of published test scans of each class, and how many of them have a copy in Training, as bars.
-
-    Args:
-        data: as in data.json.
-    """
+def leaked_share(run: Run) -> Figure:
+    """Published test scans of each class, and how many of them have a copy in Training, as bars."""
+    data = run.data
     rows = data["classes"]
-    note = f"{data['leaked_test_scans']:,} of all {count(data['test_scans'], 'published test scan')}"
+    note = f"{data['leaked_test_scans']:,} of {count(data['test_scans'], 'published test scan')}"
     figure, axes = _canvas("Test scans with a copy in Training", note, (WIDTH, 2.1 + 0.45 * len(rows)))
     _list_classes(axes, [_wrapped(row["class"]) for row in rows], "class")
     places = range(len(rows))
@@ -281,12 +261,9 @@ def leaked_share(data: Mapping) -> Figure:
 
 
 @rc_context(STYLE)
-def reliability(bins: Sequence[Mapping], calibration: Mapping) -> Figure:
-    """How often predictions of each confidence are right, with and without temperature, above the number of scans.
-
-    Args:
-        bins, calibration: as in test.json.
-    """
+def reliability(run: Run) -> Figure:
+    """How often predictions of each confidence are right, with and without temperature, above the number of scans."""
+    bins, calibration = run.test["reliability"], run.test["calibration"]
     figure = Figure(figsize=(WIDTH, 6.4), dpi=DPI, layout="constrained")
     axes, strip = figure.subplots(2, 1, height_ratios=(4, 1), sharex=True)
     note = (
@@ -321,12 +298,9 @@ def reliability(bins: Sequence[Mapping], calibration: Mapping) -> Figure:
 
 
 @rc_context(STYLE)
-def accuracy_by_similarity(bins: Sequence[Mapping]) -> Figure:
-    """Accuracy of the test scans by how much they correlate with the training scan most like them.
-
-    Args:
-        bins: `similarity` as in test.json.
-    """
+def accuracy_by_similarity(run: Run) -> Figure:
+    """Accuracy of the test scans by how much they correlate with the training scan most like them."""
+    bins = run.test["similarity"]
     note = INTERVALS
     few = [0 < each["distinct"] < MIN_DISTINCT for each in bins]
     if any(few):
@@ -354,12 +328,9 @@ def accuracy_by_similarity(bins: Sequence[Mapping]) -> Figure:
 
 
 @rc_context(STYLE)
-def leaked_against_clean(compared: Sequence[Mapping]) -> Figure:
-    """Sensitivity on test scans with a copy in training, and on those without, as pairs of dots.
-
-    Args:
-        compared: `leaked_against_clean` as in test.json, with values in one row at least.
-    """
+def leaked_against_clean(run: Run) -> Figure:
+    """Sensitivity on test scans with a copy in training, and on those without, as pairs of dots."""
+    compared = run.test["leaked_against_clean"]
     rows = [row for row in compared if row["leaked_accuracy"] is not None]
     left_out = [row["class"] for row in compared if row["leaked_accuracy"] is None and row["class"] is not None]
     note = INTERVALS

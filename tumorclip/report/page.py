@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from tumorclip.report.text import BASELINES, PERCENTAGES, Run, interval, percent, statement, value
+from tumorclip.report.text import BASELINES, Run, interval, percent, statement, value
 
 OVERALL = {
     "accuracy": "Accuracy, per file",
@@ -40,17 +40,17 @@ SPLIT = {
     "dropped_as_repeated": "Dropped: repeated", "leaked_test_scans": "Test scans with a copy in Training",
 }  # fmt: skip
 CAPTIONS = {
-    "per_class_accuracy": "Sensitivity of each class",
-    "confusion_matrix": "Test scans by reference label and predicted class",
-    "accuracy_by_similarity": "Accuracy by correlation with the most similar training scan",
-    "leaked_against_clean": "Sensitivity on test scans with and without a copy in training",
-    "reliability": "Accuracy by confidence, with and without temperature",
-    "per_class_f1_score": "F1 score of each class",
-    "leaked_share": "Published test scans with a copy in Training",
-    "leaked_pairs": "Examples of copies that the audit found",
-    "copy_matches": "Correlation of each scan with the scan most like it",
-    "train_vs_test_accuracy": "Accuracy over the epochs",
-    "training_loss": "Loss over the training steps",
+    "per_class_accuracy": "The share of each class’s test scans that the model recognises.",
+    "confusion_matrix": "Test scans by reference label and predicted class. The diagonal holds those that are right.",
+    "accuracy_by_similarity": "Accuracy of the test scans by how much they resemble the most similar training scan.",
+    "leaked_against_clean": "Scans with a copy in training should do no better than the others.",
+    "reliability": "On the dotted line, the model is right as often as it says.",
+    "per_class_f1_score": "F1 is the harmonic mean of sensitivity and positive predictive value.",
+    "leaked_share": "How many of the published test scans also stand in the published Training folder.",
+    "leaked_pairs": "Examples of copies that the audit found.",
+    "copy_matches": "The threshold should stand in a gap between copies and other scans.",
+    "train_vs_test_accuracy": "Accuracy in each epoch, and on the test scans with the weights of the best epoch.",
+    "training_loss": "Loss at each training step, and on the validation scans after each epoch.",
 }
 
 

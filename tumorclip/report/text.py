@@ -79,17 +79,15 @@ def _scans(run: Run) -> Iterable[str]:
     data, threshold = run.data, run.settings["verify"]["copy_threshold"]
     if run.drawn:
         yield "The scans are phantoms, which this project draws. Nobody was scanned."
-    if unreadable := data["unreadable_files"]:
-        yield f"{count(unreadable, 'file')} could not be read and {_were(unreadable)} left out."
-    files, distinct, repeated = data["decoded"], data["distinct_scans"], data["copy_groups"]
+    if data["unreadable_files"]:
+        yield f"Left out as unreadable: {count(data['unreadable_files'], 'file')}."
+    files, distinct = data["decoded"], data["distinct_scans"]
     if distinct == files:
-        yield f"The audit found no copies: all of {count(files, 'file')} are distinct scans."
+        yield f"The audit found no copies among {count(files, 'file')}."
     else:
         yield f"{count(files, 'file')} show {count(distinct, 'distinct scan')}."
-        yield (
-            f"{count(repeated, 'scan')} {'occurs' if repeated == 1 else 'occur'} more than once, "
-            f"the most frequent in {count(data['largest_copy_group'], 'file')}."
-        )
+        yield f"The audit found copies of {data['copy_groups']:,} of these scans."
+        yield f"The most frequent scan stands in {count(data['largest_copy_group'], 'file')}."
     yield f"Two files count as copies if their pixels correlate at {threshold:g} or more."
     yield "The audit also tries them mirrored, turned and aligned. It misses copies that were altered further."
 
@@ -97,10 +95,7 @@ def _scans(run: Run) -> Iterable[str]:
 def _copies(run: Run) -> Iterable[str]:
     published, leaked, policy = run.data["test_scans"], run.data["leaked_test_scans"], run.settings["split"]
     if published:
-        yield (
-            f"{leaked:,} of {count(published, 'published test scan')} {'has' if leaked == 1 else 'have'} a copy in the "
-            "published Training folder."
-        )
+        yield f"Published test scans with a copy in the published Training folder: {leaked:,} of {published:,}."
     else:
         yield "The scans come without a published test set."
     if run.split["protocol"] == "official":
@@ -120,33 +115,21 @@ def _copies(run: Run) -> Iterable[str]:
 
 def _official(run: Run) -> Iterable[str]:
     leaks, split = run.settings["split"]["leaks"], run.split
-    dropped, at_random, setting = split["dropped_as_leaked"], split["dropped_at_random"], f"(split.leaks: {leaks})"
+    dropped, setting = split["dropped_as_leaked"], f"(split.leaks: {leaks})"
     if leaks == "drop_train":
         yield "The test set stays whole."
-        if dropped:
-            yield (
-                f"{count(dropped, 'training scan')} {_were(dropped)} dropped as {'a copy' if dropped == 1 else 'copies'} "
-                f"of test scans {setting}."
-            )
-        else:
-            yield f"No training scan had to be dropped as a copy of a test scan {setting}."
+        yield f"The split dropped {count(dropped, 'training scan')} for having a copy in the test set {setting}."
     elif leaks == "drop_test":
+        yield f"The split dropped {count(dropped, 'test scan')} for having a copy in training {setting}."
         if dropped:
-            yield (
-                f"{count(dropped, 'test scan')} with copies in training {_were(dropped)} dropped, and "
-                f"{count(split['test'], 'test scan')} {_are(split['test'])} left {setting}."
-            )
-            yield "This is not the published test set. Do not compare its accuracy with published ones."
-        else:
-            yield f"No test scan had to be dropped {setting}."
+            yield f"It left {count(split['test'], 'test scan')}. This is not the published test set."
+            yield "Do not compare its accuracy with published ones."
     elif leaks == "keep":
         yield f"Nothing was done about copies {setting}."
     else:
         yield f"Copies were left where they are {setting}."
-        yield (
-            f"{count(at_random, 'training scan')} {_were(at_random)} dropped at random, as many of each class as "
-            "drop_train would drop."
-        )
+        yield f"The split dropped {count(split['dropped_at_random'], 'training scan')} at random."
+        yield "Those are as many of each class as drop_train would drop."
         yield "The difference to a run under drop_train shows roughly what copies add to the accuracy."
         yield "It is rough because the two train on equally many files, but not on equally many distinct scans."
 
@@ -167,17 +150,16 @@ def _inflation(run: Run) -> Iterable[str]:
         yield NO_COPY
         return
     yield "The model was trained or chosen on copies of test scans. Its scores on the test set are inflated."
-    rows = [row for row in run.test["leaked_against_clean"] if row["leaked_accuracy"] is not None]
-    classes = [row["class"] for row in rows if row["class"] is not None]
-    means = [row for row in rows if row["class"] is None]
+    compared = [row for row in run.test["leaked_against_clean"] if row["leaked_accuracy"] is not None]
+    classes = [row["class"] for row in compared if row["class"] is not None]
+    least = f"at least {MIN_DISTINCT} distinct scans with a copy in training and as many without"
     if not classes:
-        yield f"A comparison needs {MIN_DISTINCT} distinct scans of a class with a copy, and as many without."
-        yield "No class has both."
+        yield f"No class has {least}, which a comparison needs."
         return
-    yield f"{listed(classes)} {_have(len(classes))} at least {MIN_DISTINCT} distinct scans with a copy and without."
-    for row in means or rows:
-        with_copy, without = percent(row["leaked_accuracy"]), percent(row["clean_accuracy"])
-        yield f"There, the mean sensitivity is {with_copy} on scans with a copy and {without} on scans without."
+    yield f"Classes with {least}: {listed(classes)}."
+    mean = next((row for row in compared if row["class"] is None), compared[0])
+    with_copy, without = percent(mean["leaked_accuracy"]), percent(mean["clean_accuracy"])
+    yield f"There, the mean sensitivity is {with_copy} on scans with a copy and {without} on scans without."
 
 
 def _conflicts(run: Run) -> Iterable[str]:
@@ -186,17 +168,14 @@ def _conflicts(run: Run) -> Iterable[str]:
     if not groups:
         yield "No copies stand under different classes."
         return
-    yield (
-        f"{count(groups, 'distinct scan')}, in {count(files, 'file')}, {'stands' if groups == 1 else 'stand'} under "
-        "more than one class. Some of these labels must be wrong."
-    )
+    yield f"Distinct scans under more than one class: {groups:,}, in {count(files, 'file')}."
+    yield "Some of these labels must be wrong."
     if run.settings["split"]["conflicts"] == "keep":
         yield "They were kept as they are (split.conflicts: keep)."
-    elif run.split["protocol"] == "official":
-        yield f"{count(dropped, 'file')} of them in Training {_were(dropped)} left out (split.conflicts: drop)."
-        yield "The labels of a published test set are not changed."
     else:
-        yield f"{count(dropped, 'file')} {_were(dropped)} left out (split.conflicts: drop)."
+        yield f"The split left out {count(dropped, 'file')} (split.conflicts: drop)."
+        if run.split["protocol"] == "official":
+            yield "It changes nothing in a published test set."
 
 
 def _accuracy(run: Run) -> Iterable[str]:
@@ -206,11 +185,11 @@ def _accuracy(run: Run) -> Iterable[str]:
     if each["scans"]:
         distinct = with_interval(run.record("accuracy_per_distinct_scan"), "accuracy")
         yield f"Counting each distinct scan once, it is right on {distinct} of {each['scans']:,}."
-    if left_out := each["conflicting_groups_left_out"]:
-        yield f"That leaves out {count(left_out, 'distinct scan')} with more than one label."
-    few = [f"{row['class']} ({row['distinct']})" for row in test["classes"] if row["distinct"] < MIN_DISTINCT]
+    if each["conflicting_groups_left_out"]:
+        yield f"That leaves out {count(each['conflicting_groups_left_out'], 'distinct scan')} with several labels."
+    few = [f"{row['class']} ({row['distinct']:,})" for row in test["classes"] if row["distinct"] < MIN_DISTINCT]
     if few:
-        yield f"{listed(few)} {_have(len(few))} fewer than {MIN_DISTINCT} distinct test scans."
+        yield f"Classes with fewer than {MIN_DISTINCT} distinct test scans: {listed(few)}."
         yield "Scores of so few scans say little on their own."
     else:
         yield f"Every class has at least {MIN_DISTINCT} distinct test scans."
@@ -237,7 +216,7 @@ def _calibration(run: Run) -> Iterable[str]:
     else:
         yield f"On the test scans it stayed at {after}: the temperature did not help."
     yield f"The expected calibration error (ECE) went from {scores['ece_before']:.3f} to {scores['ece']:.3f}."
-    yield f"On as many scans, a perfectly calibrated model would show {scores['ece_if_calibrated']:.3f} by chance alone."
+    yield f"A perfectly calibrated model would show {scores['ece_if_calibrated']:.3f} by chance on as many scans."
 
 
 def _baselines(run: Run) -> Iterable[str]:
@@ -262,8 +241,9 @@ def _orientation(run: Run) -> Iterable[str]:
     if record["value"] is None:
         yield f"Whether the model judges by the orientation of a scan is {NOT_DEFINED}: {record['reason']}."
         return
-    yield f"Take the test scans of the other classes that the model does not call {run.negative}."
-    yield f"Turned upside down, {with_interval(record, 'upside_down_missed_tumours')} of them are called {run.negative}."
+    yield f"Of the test scans of classes other than {run.negative}, take those that are not called {run.negative}."
+    share = with_interval(record, "upside_down_missed_tumours")
+    yield f"Turned upside down, {share} of them are called {run.negative}."
     yield "A scan shows the same either way up. A large share means that the model judges by orientation."
 
 
@@ -312,15 +292,3 @@ def count(number: int, noun: str) -> str:
 
 def listed(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
-
-
-def _are(number: int) -> str:
-    return "is" if number == 1 else "are"
-
-
-def _were(number: int) -> str:
-    return "was" if number == 1 else "were"
-
-
-def _have(number: int) -> str:
-    return "has" if number == 1 else "have"
