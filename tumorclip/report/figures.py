@@ -20,7 +20,7 @@ from tumorclip.report.text import MIN_DISTINCT, Run, count, percent, value
 from tumorclip.tables import Steps
 
 BLUE, ORANGE, BLACK, GREY = "#0072B2", "#D55E00", "#1A1A1A", "#5C5C5C"
-LIGHT_GREY = "#B5B5B5"
+LIGHT_GREY, PALE = "#B5B5B5", "#E3E3E3"
 # One hue whose lightness falls evenly from paper to ink: even to the eye, in grey print and for the colour-blind.
 PAPER_TO_INK = LinearSegmentedColormap.from_list("paper_to_ink", ["#FFFFFF", "#0B3C6F"])
 STYLE = {
@@ -32,7 +32,7 @@ STYLE = {
     "axes.spines.right": False,
     "axes.grid": False,
     "axes.axisbelow": True,
-    "grid.color": "#E3E3E3",
+    "grid.color": PALE,
     "grid.linewidth": 0.8,
     "legend.frameon": False,
     "lines.markersize": 5,
@@ -175,8 +175,8 @@ def confusion_matrix(run: Run) -> Figure:
     axes.set_yticks(places, [_wrapped(f"{row['class']} ({row['scans']:,})") for row in classes])
     axes.set(xlabel="predicted class", ylabel="reference label (number of scans)")
     for edge in places[1:] - 0.5:
-        axes.axhline(edge, color="white", linewidth=1.5)
-        axes.axvline(edge, color="white", linewidth=1.5)
+        axes.axhline(edge, color=PALE, linewidth=1.5)
+        axes.axvline(edge, color=PALE, linewidth=1.5)
     axes.spines[:].set_visible(True)
     axes.tick_params(length=0)
     figure.colorbar(image, format=PERCENT, shrink=0.6, aspect=30, label="share of the reference label")
@@ -249,7 +249,7 @@ def leaked_share(run: Run) -> Figure:
     figure, axes = _canvas("Test scans with a copy in Training", note, (WIDTH, 2.1 + 0.45 * len(rows)))
     _list_classes(axes, [_wrapped(row["class"]) for row in rows], "class")
     places = range(len(rows))
-    axes.barh(places, [row["test"] for row in rows], height=0.65, color="#DADADA", label="published test scans")
+    axes.barh(places, [row["test"] for row in rows], height=0.65, color=PALE, label="published test scans")
     axes.barh(places, [row["leaked"] for row in rows], height=0.65, color=ORANGE, label="with a copy in Training")
     for place, row in enumerate(rows):
         text = f"{row['leaked']:,} of {row['test']:,}"
@@ -338,7 +338,7 @@ def leaked_against_clean(run: Run) -> Figure:
         few = f"Left out, with fewer than {MIN_DISTINCT} distinct scans with or without a copy: {', '.join(left_out)}"
         note += ".\n" + textwrap.fill(few, 60)
     height = 1.8 + 0.7 * len(rows) + 0.2 * note.count("\n")
-    figure, axes = _canvas("Copies of training scans against other test scans", note, (WIDTH + 0.6, height))
+    figure, axes = _canvas("Test scans with and without a copy in training", note, (WIDTH + 0.6, height))
     labels = [
         f"mean over {'these' if left_out else 'all'} classes"
         if row["class"] is None
@@ -357,7 +357,7 @@ def leaked_against_clean(run: Run) -> Figure:
             beside = {"textcoords": "offset points", "va": "center", "fontsize": 9.5}
             axes.annotate(percent(accuracy), (accuracy if high is None else high, place + up), (7, 0), **beside)
         accuracies = [row[f"{kind}_accuracy"] for row in rows]
-        axes.plot(accuracies, np.arange(len(rows)) + up, **style, markersize=6, linestyle="", label=name)
+        axes.plot(accuracies, np.arange(len(rows)) + up, **style, markersize=6, linestyle="", label=name, clip_on=False)
     axes.set(xlabel="sensitivity (share of the class's scans)", xlim=(0, 1))
     axes.xaxis.set_major_formatter(PERCENT)
     figure.legend(loc="outside lower center", ncols=2)
@@ -427,7 +427,7 @@ def _marker(shape: str, points: int) -> str:
 
 
 def _wrapped(name: str) -> str:
-    return textwrap.fill(name, 26, break_long_words=False)
+    return textwrap.fill(name, 26)
 
 
 def _readable_on(background: tuple[float, ...]) -> str:
