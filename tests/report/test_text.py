@@ -108,7 +108,7 @@ def test_the_accuracy_comes_with_its_interval_per_file_and_per_distinct_scan():
     run = example()
     interval = "(95 % interval 87.5 % to 97.5 %)"
     assert f"The model is right on 92.5 % {interval} of 160 test scans, each file counted." in said(run)
-    assert f"Counting each distinct scan once, it is right on 92.5 % {interval} of 160." in said(run)
+    assert f"Then the model is right on 92.5 % {interval} of 160." in said(run)
     assert "Every class has at least 30 distinct test scans." in said(run)
     words = said(example(leaks="drop_test", leaked=51))
     assert "Classes with fewer than 30 distinct test scans: glioma (29) and notumor (29)." in words

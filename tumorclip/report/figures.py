@@ -179,7 +179,7 @@ def confusion_matrix(run: Run) -> Figure:
         axes.axvline(edge, color=PALE, linewidth=1.5)
     axes.spines[:].set_visible(True)
     axes.tick_params(length=0)
-    figure.colorbar(image, format=PERCENT, shrink=0.6, aspect=30, label="share of the reference label")
+    figure.colorbar(image, format=PERCENT, shrink=0.6, aspect=30, label="share of the row's scans")
     return figure
 
 
@@ -197,7 +197,7 @@ def copy_matches(run: Run) -> Figure:
         heights = [each[key] for each in bins]
         axes.bar(left + offset * step, heights, step / 2, align="edge", color=colour, label=name)
     axes.axvline(threshold, color=ORANGE, linestyle="--", linewidth=1.3, label=f"threshold {threshold:g}")
-    words = f"copies from {threshold:g} on, if small windows agree too;\nbelow it, only if alignment lifts them over it"
+    words = f"copies from {threshold:g} on, if small windows agree too;\nbelow it, only if alignment raises them to it"
     beside = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "ha": "right", "va": "top"}
     axes.annotate(words, (threshold, 1), (-6, 0), **beside, fontsize=9)
     axes.set_yscale("symlog", linthresh=1)
@@ -329,7 +329,7 @@ def accuracy_by_similarity(run: Run) -> Figure:
 
 @rc_context(STYLE)
 def leaked_against_clean(run: Run) -> Figure:
-    """Sensitivity on test scans with a copy in training, and on those without, as pairs of dots."""
+    """Sensitivity on test scans with a copy in Training, and on those without, as pairs of dots."""
     compared = run.test["leaked_against_clean"]
     rows = [row for row in compared if row["leaked_accuracy"] is not None]
     left_out = [row["class"] for row in compared if row["leaked_accuracy"] is None and row["class"] is not None]
@@ -338,7 +338,7 @@ def leaked_against_clean(run: Run) -> Figure:
         few = f"Left out, with fewer than {MIN_DISTINCT} distinct scans with or without a copy: {', '.join(left_out)}"
         note += ".\n" + textwrap.fill(few, 60)
     height = 1.8 + 0.7 * len(rows) + 0.2 * note.count("\n")
-    figure, axes = _canvas("Test scans with and without a copy in training", note, (WIDTH + 0.6, height))
+    figure, axes = _canvas("Test scans with and without a copy in Training", note, (WIDTH + 0.6, height))
     labels = [
         f"mean over {'these' if left_out else 'all'} classes"
         if row["class"] is None
@@ -347,7 +347,7 @@ def leaked_against_clean(run: Run) -> Figure:
     ]
     _list_classes(axes, labels, "class (number of scans)")
     for kind, name, up, style in (
-        ("leaked", "with a copy in training", -0.17, {"color": ORANGE, "marker": "s"}),
+        ("leaked", "with a copy in Training", -0.17, {"color": ORANGE, "marker": "s"}),
         ("clean", "without", 0.17, {"color": BLUE, "marker": "o"}),
     ):
         for place, row in enumerate(rows):

@@ -43,7 +43,7 @@ CAPTIONS = {
     "per_class_accuracy": "The share of each class’s test scans that the model recognises.",
     "confusion_matrix": "Test scans by reference label and predicted class. The diagonal holds those that are right.",
     "accuracy_by_similarity": "Accuracy of the test scans by how much they resemble the most similar training scan.",
-    "leaked_against_clean": "Scans with a copy in training should do no better than the others.",
+    "leaked_against_clean": "Scans with a copy in Training should do no better than the others.",
     "reliability": "On the dotted line, the model is right as often as it says.",
     "per_class_f1_score": "F1 is the harmonic mean of sensitivity and positive predictive value.",
     "leaked_share": "How many of the published test scans also stand in the published Training folder.",

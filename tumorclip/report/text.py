@@ -120,7 +120,7 @@ def _official(run: Run) -> Iterable[str]:
         yield "The test set stays whole."
         yield f"The split dropped {count(dropped, 'training scan')} for having a copy in the test set {setting}."
     elif leaks == "drop_test":
-        yield f"The split dropped {count(dropped, 'test scan')} for having a copy in training {setting}."
+        yield f"The split dropped {count(dropped, 'test scan')} for having a copy in Training {setting}."
         if dropped:
             yield f"It left {count(split['test'], 'test scan')}. This is not the published test set."
             yield "Do not compare its accuracy with published ones."
@@ -152,7 +152,7 @@ def _inflation(run: Run) -> Iterable[str]:
     yield "The model was trained or chosen on copies of test scans. Its scores on the test set are inflated."
     compared = [row for row in run.test["leaked_against_clean"] if row["leaked_accuracy"] is not None]
     classes = [row["class"] for row in compared if row["class"] is not None]
-    least = f"at least {MIN_DISTINCT} distinct scans with a copy in training and as many without"
+    least = f"at least {MIN_DISTINCT} distinct scans with a copy in Training and as many without"
     if not classes:
         yield f"No class has {least}, which a comparison needs."
         return
@@ -184,7 +184,8 @@ def _accuracy(run: Run) -> Iterable[str]:
     yield f"The model is right on {with_interval(run.record('accuracy'), 'accuracy')} of {scans}, each file counted."
     if each["scans"]:
         distinct = with_interval(run.record("accuracy_per_distinct_scan"), "accuracy")
-        yield f"Counting each distinct scan once, it is right on {distinct} of {each['scans']:,}."
+        yield "A distinct scan may count once, by the mean probability of its copies."
+        yield f"Then the model is right on {distinct} of {each['scans']:,}."
     if each["conflicting_groups_left_out"]:
         yield f"That leaves out {count(each['conflicting_groups_left_out'], 'distinct scan')} with several labels."
     few = [f"{row['class']} ({row['distinct']:,})" for row in test["classes"] if row["distinct"] < MIN_DISTINCT]
