@@ -186,8 +186,8 @@ def _accuracy(run: Run) -> Iterable[str]:
         distinct = with_interval(run.record("accuracy_per_distinct_scan"), "accuracy")
         yield "A distinct scan may count once, by the mean probability of its copies."
         yield f"Then the model is right on {distinct} of {each['scans']:,}."
-    if each["conflicting_groups_left_out"]:
-        yield f"That leaves out {count(each['conflicting_groups_left_out'], 'distinct scan')} with several labels."
+        if left_out := each["conflicting_groups_left_out"]:
+            yield f"That leaves out {count(left_out, 'distinct scan')} with several labels."
     few = [f"{row['class']} ({row['distinct']:,})" for row in test["classes"] if row["distinct"] < MIN_DISTINCT]
     if few:
         yield f"Classes with fewer than {MIN_DISTINCT} distinct test scans: {listed(few)}."
@@ -227,7 +227,7 @@ def _baselines(run: Run) -> Iterable[str]:
     yield f"The model reaches {with_interval(run.record('accuracy'), 'accuracy')}."
     if run.test["accuracy"] <= best["accuracy"]:
         yield "The model does not exceed it."
-    yield "Both are right on many of the same scans, so only a paired comparison tells whether they differ."
+    yield "Both judge the same scans, so only a paired comparison tells whether they differ."
     yield "Border and grey values show hardly any of a tumour. What they reach is what a shortcut is worth."
     yield "The border is an eighth of the width on each side, which is 43.75 % of the picture."
 
@@ -279,12 +279,15 @@ def with_interval(record: Mapping, score: str) -> str:
 
 
 def percent(share: float) -> str:
+    """A share from 0 to 1 as a percentage."""
     return f"{100 * share:.1f} %"
 
 
 def count(number: int, noun: str) -> str:
+    """A number with what is counted, in the singular where it is one."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def listed(words: Sequence[str]) -> str:
+    """Words with commas between them and "and" before the last."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
