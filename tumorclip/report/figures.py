@@ -1,11 +1,11 @@
-"""The figures of a run. Each function draws one matplotlib Figure; `save` writes it as PNG.
+"""The figures of a run. Each function draws one matplotlib Figure of what stands in metrics/ and plots/steps.csv.
 
-Colours are those of Okabe and Ito (2008), which the colour-blind can tell apart; lines also differ in dash and marker,
-so that a grey print can be read too.
+Nothing is computed here: a number in a figure stands in one of those files. Colours are those of Okabe and Ito (2008),
+which the colour-blind can tell apart; lines also differ in dash and marker, so that a grey print can be read too.
 """
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +15,12 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
-from tumorclip.evaluate.calibration import BINS, Reliability
-from tumorclip.evaluate.intervals import MIN_DISTINCT, Bin, Interval
 from tumorclip.files import whole_file
+from tumorclip.report.text import MIN_DISTINCT, Run, count, percent, value
+from tumorclip.tables import Steps
 
 BLUE, ORANGE, BLACK, GREY = "#0072B2", "#D55E00", "#1A1A1A", "#5C5C5C"
-LIGHT_GREY = "#B5B5B5"
+LIGHT_GREY, PALE = "#B5B5B5", "#E3E3E3"
 # One hue whose lightness falls evenly from paper to ink: even to the eye, in grey print and for the colour-blind.
 PAPER_TO_INK = LinearSegmentedColormap.from_list("paper_to_ink", ["#FFFFFF", "#0B3C6F"])
 STYLE = {
@@ -31,7 +31,8 @@ STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": False,
-    "grid.color": "#E3E3E3",
+    "axes.axisbelow": True,
+    "grid.color": PALE,
     "grid.linewidth": 0.8,
     "legend.frameon": False,
     "lines.markersize": 5,
@@ -44,352 +45,321 @@ STYLE = {
     "ytick.labelcolor": BLACK,
 }
 DPI = 200
-PERCENTAGES = ("accuracy", "share")
-SIMILARITIES = (0.7, 0.8, 0.9, 0.95, 0.98)  # edges of the bins, finer where neighbouring slices and copies lie
-OVER_GROUPS = "95% intervals over groups of copies"
+WIDTH = 6.2  # inches
+PERCENT = PercentFormatter(1, decimals=0, symbol=" %")
+COUNT = FuncFormatter(lambda number, _: f"{number:,.0f}")
+INTERVALS = "Lines are 95 % intervals"
+PAIRS_IN_A_ROW = 4
+
+
+def draw(run: Run, steps: Steps, pixels: np.ndarray) -> dict[str, Figure]:
+    """Every figure that the run has something for, by name.
+
+    Args:
+        run: the run.
+        steps: of the training.
+        pixels: of all scans, uint8 [N, S, S] or [N, S, S, 3].
+    """
+    figures = {
+        "training_loss": training_loss(run, steps),
+        "train_vs_test_accuracy": train_vs_test_accuracy(run),
+        "per_class_accuracy": per_class_accuracy(run),
+        "per_class_f1_score": per_class_f1_score(run),
+        "confusion_matrix": confusion_matrix(run),
+        "reliability": reliability(run),
+        "accuracy_by_similarity": accuracy_by_similarity(run),
+        "copy_matches": copy_matches(run),
+    }
+    if any(row["leaked_accuracy"] is not None for row in run.test["leaked_against_clean"]):
+        figures["leaked_against_clean"] = leaked_against_clean(run)
+    if run.data["examples"]:
+        figures["leaked_pairs"] = leaked_pairs(run, pixels)
+    if run.data["test_scans"]:
+        figures["leaked_share"] = leaked_share(run)
+    return figures
 
 
 @rc_context(STYLE)
-def training_loss(losses: Sequence[float], validation: Sequence[float] | None = None) -> Figure:
-    """Loss of every training step, its running mean, and the validation loss at the end of every epoch.
-
-    Args:
-        losses: of every step, in order, at least one.
-        validation: loss of every epoch, in order; None where there is none.
-    """
-    count = len(losses)
-    figure, axes = _canvas("Training loss", f"{count:,} step{'s' * (count > 1)}")
+def training_loss(run: Run, steps: Steps) -> Figure:
+    """Loss of every training step, its running mean, and the validation loss at the end of every epoch."""
+    epochs = run.train["epochs"]
+    figure, axes = _canvas("Training loss", f"{count(len(steps), 'step')}, {count(len(epochs), 'epoch')}")
+    marker = _marker("o", len(steps))
+    axes.plot(steps.step, steps.loss, color=BLUE, alpha=0.35, linewidth=0.8, marker=marker, label="each step")
+    axes.plot(steps.step, steps.mean_loss, color=BLUE, linewidth=2, label="running mean")
+    ends = [epoch["epoch"] * len(steps) / len(epochs) for epoch in epochs]
+    validation = [epoch["val_loss"] for epoch in epochs]
     axes.plot(
-        range(1, count + 1),
-        losses,
-        color=BLUE,
-        alpha=0.35,
-        linewidth=0.8,
-        marker=_marker("o", count),
-        label="each step",
+        ends,
+        validation,
+        color=ORANGE,
+        linestyle="--",
+        marker=_marker("s", len(epochs)),
+        label="validation, every epoch",
     )
-    window = count // 40 * 2 + 1
-    if window > 1:
-        mean = _running_mean(losses, window)
-        axes.plot(range(1, count + 1), mean, color=BLUE, linewidth=2, label=f"mean over {window} steps")
-    if validation:
-        epochs = len(validation)
-        ends = np.arange(1, epochs + 1) * count / epochs
-        marker = _marker("s", epochs)
-        axes.plot(ends, validation, color=ORANGE, linestyle="--", marker=marker, label="validation, every epoch")
-    highest = max(*losses, *(validation or [0]))
-    axes.set(xlabel="step", ylabel="loss (cross-entropy, nats)", xlim=(0, count + max(1, 0.01 * count)))
-    axes.set_ylim(0, 1.06 * highest)
+    axes.set(xlabel="step", ylabel="loss (cross-entropy, nats)", xlim=(0, 1.01 * len(steps) + 0.5))
+    axes.set_ylim(0, 1.06 * max(*steps.loss, *validation))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_formatter(COUNT)
     axes.grid(True)
     figure.legend(loc="outside lower center", ncols=3)
     return figure
 
 
 @rc_context(STYLE)
-def train_vs_test_accuracy(
-    train: Sequence[float], test: float, validation: Sequence[float] | None = None, best_epoch: int | None = None
-) -> Figure:
-    """Training and validation accuracy of every epoch, and the test accuracy as one line.
-
-    Args:
-        train: accuracy of every epoch in [0, 1], in order, at least one.
-        test: accuracy in [0, 1] of the weights that were kept.
-        validation: accuracy of every epoch; None where there is none.
-        best_epoch: the epoch whose weights were kept, counted from 1; None where that is not known.
-    """
-    count = len(train)
-    figure, axes = _canvas("Train and test accuracy", f"{count} epoch{'s' * (count > 1)}")
-    epochs = range(1, count + 1)
-    axes.plot(epochs, train, color=BLUE, marker=_marker("o", count), label="train")
-    if validation:
-        axes.plot(epochs, validation, color=ORANGE, linestyle="--", marker=_marker("s", count), label="validation")
-    if best_epoch is not None:
-        best = (validation or train)[best_epoch - 1]
-        ring = {"color": BLACK, "linestyle": "", "marker": "o", "markersize": 12, "fillstyle": "none"}
-        axes.plot([best_epoch], [best], **ring, label=f"best epoch: {best_epoch} ({best:.1%})")
+def train_vs_test_accuracy(run: Run) -> Figure:
+    """Training and validation accuracy of every epoch, and the test accuracy as one line."""
+    epochs, best_epoch, test = run.train["epochs"], run.train["best_epoch"], run.test["accuracy"]
+    figure, axes = _canvas("Accuracy in training and test", f"{count(len(epochs), 'epoch')}")
+    numbers = [epoch["epoch"] for epoch in epochs]
+    train, validation = ([epoch[f"{part}_accuracy"] for epoch in epochs] for part in ("train", "val"))
+    axes.plot(numbers, train, color=BLUE, marker=_marker("o", len(epochs)), label="training")
+    axes.plot(numbers, validation, color=ORANGE, linestyle="--", marker=_marker("s", len(epochs)), label="validation")
+    best = validation[numbers.index(best_epoch)]
+    ring = {"color": BLACK, "linestyle": "", "marker": "o", "markersize": 12, "fillstyle": "none"}
+    axes.plot([best_epoch], [best], **ring, label=f"best epoch: {best_epoch} ({percent(best)})")
     axes.axhline(test, color=BLACK, linestyle="-.", linewidth=1.3)
     beside = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center"}
-    axes.annotate(f"test\n{test:.1%}", (1, test), (6, 0), **beside)
-    lowest = min(*train, *(validation or []), test)
-    axes.set(xlabel="epoch", ylabel="accuracy (share of scans)", xlim=(0.7, count + 0.3))
-    axes.set_ylim(max(0, np.floor(lowest * 10 - 0.3) / 10), 1.02)
+    axes.annotate(f"test\n{percent(test)}", (1, test), (6, 0), **beside)
+    axes.set(xlabel="epoch", ylabel="accuracy (share of scans)", xlim=(0.7, len(epochs) + 0.3))
+    axes.set_ylim(max(0, np.floor(10 * min(*train, *validation, test) - 0.3) / 10), 1.02)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.yaxis.set_major_formatter(PERCENT)
     axes.grid(True, axis="y")
     figure.legend(loc="outside lower center", ncols=3)
     return figure
 
 
 @rc_context(STYLE)
-def per_class_accuracy(scores: Mapping, intervals: Sequence[Mapping] = ()) -> Figure:
-    """Share of each class's test scans that were recognised, as bars.
-
-    Args:
-        scores: as `tumorclip.evaluate.score.score` returns them.
-        intervals: the records that `tumorclip.evaluate.score.evaluate` returns.
-    """
-    note = f"All classes together {scores['accuracy']:.1%} of {scores['scans']:,} test scans"
-    label = "accuracy (share of the class's scans)"
-    return _bars(scores["classes"], "accuracy", "Accuracy per class", note, label, _whiskers(intervals, "recall"))
+def per_class_accuracy(run: Run) -> Figure:
+    """Sensitivity of each class as bars: the share of its test scans that are recognised."""
+    note = f"Accuracy over all classes: {percent(run.test['accuracy'])} of {count(run.test['scans'], 'test scan')}"
+    figure, axes = _bars(run, "recall", "Sensitivity of each class", note)
+    axes.set_xlabel("sensitivity (share of the class's scans)")
+    axes.xaxis.set_major_formatter(PERCENT)
+    return figure
 
 
 @rc_context(STYLE)
-def per_class_f1_score(scores: Mapping, intervals: Sequence[Mapping] = ()) -> Figure:
-    """F1 score of each class, as bars.
-
-    Args:
-        scores: as `tumorclip.evaluate.score.score` returns them.
-        intervals: the records that `tumorclip.evaluate.score.evaluate` returns.
-    """
-    mean = scores["macro_f1"]
-    note = "Mean over the classes " + ("not defined" if mean is None else f"{mean:.3f}")
-    label = "F1 score (0 to 1)"
-    return _bars(scores["classes"], "f1", "F1 score per class", note, label, _whiskers(intervals, "f1"))
+def per_class_f1_score(run: Run) -> Figure:
+    """F1 score of each class as bars."""
+    note = f"Mean over the classes (macro F1): {value(run.test['macro_f1'], 'macro_f1')}"
+    figure, axes = _bars(run, "f1", "F1 score of each class", note)
+    axes.set_xlabel("F1 score (0 to 1)")
+    return figure
 
 
 @rc_context(STYLE)
-def confusion_matrix(scores: Mapping) -> Figure:
-    """Test scans by actual (rows) and predicted class (columns), with counts and shares of the row.
-
-    Args:
-        scores: as `tumorclip.evaluate.score.score` returns them.
-    """
-    rows = scores["classes"]
-    counts = np.array([list(row["predicted_as"].values()) for row in rows])
-    totals = counts.sum(axis=1, keepdims=True)
-    shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
-    side = max(3.2, 0.85 * len(rows))
-    figure, axes = _canvas("Confusion matrix", "Test scans, and share of the actual class", (side + 2.4, side + 1.7))
-    axes.imshow(shares, cmap=PAPER_TO_INK, vmin=0, vmax=1)
-    for (row, column), count in np.ndenumerate(counts):
-        share = f"{shares[row, column]:.1%}" if totals[row, 0] else "–"
+def confusion_matrix(run: Run) -> Figure:
+    """Test scans by reference label (rows) and predicted class (columns); the diagonal shows the sensitivity."""
+    classes = run.test["classes"]
+    counts = np.array([row["predicted_as"] for row in classes])
+    # How dark a cell is, relative to its row. The colour bar says what it stands for.
+    shades = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = max(3.2, 0.85 * len(classes))
+    note = "Number of test scans, and sensitivity on the diagonal"
+    figure, axes = _canvas("Confusion matrix", note, (side + 3, side + 1.7))
+    image = axes.imshow(shades, cmap=PAPER_TO_INK, vmin=0, vmax=1)
+    for (row, column), number in np.ndenumerate(counts):
         centred = {"textcoords": "offset points", "ha": "center", "va": "center"}
-        centred["color"] = _readable_on(PAPER_TO_INK(shares[row, column]))
-        axes.annotate(f"{count:,}", (column, row), (0, 6), **centred, fontsize=12, fontweight="bold")
-        axes.annotate(share, (column, row), (0, -9), **centred, fontsize=8.5)
-    places = np.arange(len(rows))
-    names = [_wrapped(row["class"]) for row in rows]
+        centred["color"] = _readable_on(PAPER_TO_INK(shades[row, column]))
+        up = 6 if row == column else 0
+        axes.annotate(f"{number:,}", (column, row), (0, up), **centred, fontsize=12, fontweight="bold")
+        if row == column:
+            recall = classes[row]["recall"]
+            axes.annotate("–" if recall is None else percent(recall), (column, row), (0, -9), **centred, fontsize=9)
+    places = np.arange(len(classes))
+    names = [_wrapped(row["class"]) for row in classes]
     slanted = max(len(line) for name in names for line in name.split("\n")) > 10
     axes.set_xticks(places, names, **({"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if slanted else {}))
-    axes.set_yticks(places, [_wrapped(f"{row['class']} ({row['scans']:,})") for row in rows])
-    axes.set(xlabel="predicted class", ylabel="actual class (number of scans)")
+    axes.set_yticks(places, [_wrapped(f"{row['class']} ({row['scans']:,})") for row in classes])
+    axes.set(xlabel="predicted class", ylabel="reference label (number of scans)")
     for edge in places[1:] - 0.5:
-        axes.axhline(edge, color="white", linewidth=1.5)
-        axes.axvline(edge, color="white", linewidth=1.5)
+        axes.axhline(edge, color=PALE, linewidth=1.5)
+        axes.axvline(edge, color=PALE, linewidth=1.5)
     axes.spines[:].set_visible(True)
     axes.tick_params(length=0)
+    figure.colorbar(image, format=PERCENT, shrink=0.6, aspect=30, label="share of the row's scans")
     return figure
 
 
 @rc_context(STYLE)
-def copy_matches(best_matches: np.ndarray, has_copy: np.ndarray, threshold: float) -> Figure:
-    """How much each scan correlates with the one most like it: copies and others, with a valley between them.
-
-    Args:
-        best_matches: float [N], highest correlation with any other scan, without alignment.
-        has_copy: bool [N], whether the scan was judged to have a copy.
-        threshold: correlation from which scans count as copies.
-    """
-    note = f"{has_copy.sum():,} of {len(has_copy):,} scans have a copy, with or without alignment"
+def copy_matches(run: Run) -> Figure:
+    """Histogram of how much each scan correlates with the one most like it, for copies and others."""
+    data, threshold = run.data, run.settings["verify"]["copy_threshold"]
+    note = f"{count(data['decoded'], 'file')}, {count(data['distinct_scans'], 'distinct scan')}"
     figure, axes = _canvas("Each scan's best match", note)
-    step = 0.005
-    edges = np.arange(160, 201) * step
-    for label, part, colour, offset in (("no copy", ~has_copy, LIGHT_GREY, 0), ("has a copy", has_copy, BLUE, 0.5)):
-        heights, _ = np.histogram(best_matches[part], edges)
-        left = edges[:-1] + offset * step
-        axes.bar(left, heights, step / 2, align="edge", color=colour, label=f"{label} ({part.sum():,})")
+    # The first bin holds all that is less alike and would be far wider. It is drawn as wide as the others, apart.
+    bins = data["best_matches"]
+    step = bins[1]["to"] - bins[1]["from"]
+    left = np.array([bins[0]["to"] - 3 * step, *(each["from"] for each in bins[1:])])
+    for key, name, colour, offset in (("others", "no copy", LIGHT_GREY, 0), ("copies", "has a copy", BLUE, 0.5)):
+        heights = [each[key] for each in bins]
+        axes.bar(left + offset * step, heights, step / 2, align="edge", color=colour, label=name)
     axes.axvline(threshold, color=ORANGE, linestyle="--", linewidth=1.3, label=f"threshold {threshold:g}")
-    words = f"copies from {threshold:g} on, if small windows agree too;\nbelow it, only if alignment lifts them over it"
+    words = f"copies from {threshold:g} on, if small windows agree too;\nbelow it, only if alignment raises them to it"
     beside = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "ha": "right", "va": "top"}
-    axes.annotate(words, (threshold, 1), (-6, 0), **beside, fontsize=8.5)
-    below = (best_matches < edges[0]).sum()
+    axes.annotate(words, (threshold, 1), (-6, 0), **beside, fontsize=9)
     axes.set_yscale("symlog", linthresh=1)
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda count, _: f"{count:,.0f}"))
-    axes.set(xlim=(edges[0], edges[-1] + step / 2), xlabel="correlation with the scan most like it, before alignment")
-    axes.set(ylim=(0, 10 * len(best_matches)), ylabel="scans (logarithmic)")
-    if below:
-        axes.set_xlabel(f"{axes.get_xlabel()}\n(not shown: {below:,} below {edges[0]:g})")
+    axes.yaxis.set_major_formatter(COUNT)
+    axes.set(ylim=(0, 20 * data["decoded"]), ylabel="scans (logarithmic)")
+    axes.set(xlim=(left[0] - step, bins[-1]["to"] + step / 2))
+    ticks = np.linspace(bins[0]["to"], bins[-1]["to"], 5)[1:]
+    axes.set_xticks([left[0] + step / 2, *ticks], [f"below\n{bins[0]['to']:g}", *(f"{tick:g}" for tick in ticks)])
+    axes.set_xlabel("correlation with the scan most like it, before alignment")
     axes.grid(True, axis="y")
     figure.legend(loc="outside lower center", ncols=3)
     return figure
 
 
 @rc_context(STYLE)
-def leaked_pairs(
-    above: Sequence[np.ndarray], below: Sequence[np.ndarray], kinds: Sequence[str], correlations: Sequence[float],
-    names: Sequence[str], published: bool,
-) -> Figure:  # fmt: skip
-    """Pairs of copies, one a column, as they lie in their files.
-
-    Args:
-        above, below: uint8 [S, S] or [S, S, 3] of each pair; test scans and training scans if `published`.
-        kinds: of each pair, as in pairs.csv.
-        correlations: of each pair.
-        names: what each pair is called under it, such as its class.
-        published: whether the source comes with a test set.
-    """
-    count, step = len(kinds), 1.06
-    title = "Test scans (above) and their copies in Training (below)" if published else "Scans and their copies"
-    note = "How the copy was made, and how much the pixels correlate once that is undone"
-    figure, axes = _canvas(title, note, (max(6.0, 1.15 * count + 0.6), 3.6))
-    captions = [textwrap.fill(kind.replace("_", " "), 12) for kind in kinds]
-    for column, pair in enumerate(zip(above, below, strict=True)):
-        for row, scan in enumerate(pair):
-            place = (step * column, step * column + 1, step * row + 1, step * row)
-            axes.imshow(scan, cmap="gray", vmin=0, vmax=255, extent=place)
-        middle = {"textcoords": "offset points", "ha": "center", "fontsize": 8.5}
-        # Rounded down: only equal pixels correlate by 1.
-        caption = f"{captions[column]}\n{int(1000 * correlations[column]) / 1000:.3f}"
-        axes.annotate(caption, (step * column + 0.5, 0), (0, 4), **middle, va="bottom")
-        name = textwrap.fill(names[column], 13)
-        axes.annotate(name, (step * column + 0.5, step + 1), (0, -4), **middle, va="top", color=GREY)
-    axes.set(xlim=(0, step * count), ylim=(step + 1, 0))
-    axes.set_yticks([0.5, step + 0.5], ["test", "training"] if published else ["scan", "copy"])
-    axes.set_xticks([])
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
-    # The title makes room for the captions between it and the scans.
-    lines = max(caption.count("\n") for caption in captions) + 2
-    axes.texts[0].set_position((0, 9 + 11 * lines))
-    axes.set_title(title, loc="left", fontsize=13, fontweight="bold", pad=24 + 11 * lines)
+def leaked_pairs(run: Run, pixels: np.ndarray) -> Figure:
+    """Pairs of copies, one above the other, as they lie in their files; `pixels` as for `draw`."""
+    examples, published = run.data["examples"], run.data["test_scans"] > 0
+    rows = -(-len(examples) // PAIRS_IN_A_ROW)
+    title = "Test scans and their copies in Training" if published else "Scans and their copies"
+    figure = Figure(figsize=(WIDTH, 0.9 + 3.5 * rows), dpi=DPI, layout="constrained")
+    figure.suptitle(title, x=0.02, ha="left", fontsize=13, fontweight="bold")
+    note = "Above each pair: how the copy was made, and how much\nthe pixels correlate once that is undone"
+    figure.supxlabel(note, x=0.02, ha="left", fontsize=10, color=GREY)
+    for row, part in enumerate(np.atleast_1d(figure.subfigures(rows, 1))):
+        panels = part.subplots(2, PAIRS_IN_A_ROW)
+        for panel in panels.flat:
+            panel.set(xticks=[], yticks=[])
+            panel.spines[:].set_visible(False)
+        panels[0, 0].set_ylabel("test" if published else "scan")
+        panels[1, 0].set_ylabel("training" if published else "copy")
+        shown = examples[row * PAIRS_IN_A_ROW : (row + 1) * PAIRS_IN_A_ROW]
+        for pair, (above, below) in zip(shown, panels.T, strict=False):
+            above.imshow(pixels[pair["a"]], cmap="gray", vmin=0, vmax=255)
+            below.imshow(pixels[pair["b"]], cmap="gray", vmin=0, vmax=255)
+            kind = textwrap.fill(pair["kind"].replace("_", " "), 14)
+            # Rounded down: only equal pixels correlate by 1.
+            above.set_title(f"{kind}\n{int(1000 * pair['correlation']) / 1000:.3f}", fontsize=10)
+            below.set_xlabel(textwrap.fill(pair["class"], 16), fontsize=10, color=GREY)
     return figure
 
 
 @rc_context(STYLE)
-def leaked_share(leaked: Mapping[str, int], scans: Mapping[str, int]) -> Figure:
-    """Share of each class's test scans that have a copy in Training, as bars.
-
-    Args:
-        leaked: test scans with such a copy, for each class and in `total`.
-        scans: test scans, for each class and in `total`.
-    """
-    names = [name for name in scans if name != "total"]
-    shares = [leaked[name] / scans[name] if scans[name] else None for name in names]
-    rows = [{"class": name, "scans": scans[name], "share": share} for name, share in zip(names, shares, strict=True)]
-    note = f"All classes together {leaked['total'] / scans['total']:.1%}, {leaked['total']:,} of {scans['total']:,}"
-    figure = _bars(rows, "share", "Test scans with a copy in Training", note, "share of the class's test scans", {})
-    for text, name in zip(figure.axes[0].texts[1:], names, strict=True):
-        if scans[name]:
-            text.set_text(f"{text.get_text()} ({leaked[name]:,})")
+def leaked_share(run: Run) -> Figure:
+    """Published test scans of each class, and how many of them have a copy in Training, as bars."""
+    data = run.data
+    rows = data["classes"]
+    note = f"{data['leaked_test_scans']:,} of {count(data['test_scans'], 'published test scan')}"
+    figure, axes = _canvas("Test scans with a copy in Training", note, (WIDTH, 2.1 + 0.45 * len(rows)))
+    _list_classes(axes, [_wrapped(row["class"]) for row in rows], "class")
+    places = range(len(rows))
+    axes.barh(places, [row["test"] for row in rows], height=0.65, color=PALE, label="published test scans")
+    axes.barh(places, [row["leaked"] for row in rows], height=0.65, color=ORANGE, label="with a copy in Training")
+    for place, row in enumerate(rows):
+        text = f"{row['leaked']:,} of {row['test']:,}"
+        axes.annotate(text, (row["test"], place), (5, 0), textcoords="offset points", va="center")
+    axes.set(xlabel="scans", xlim=(0, max(row["test"] for row in rows)))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+    figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 
 @rc_context(STYLE)
-def reliability(after: Reliability, before: Reliability, intervals: Sequence[Interval], errors: Mapping) -> Figure:
-    """How often predictions of each confidence are right, after and before temperature, above the number of scans.
-
-    Args:
-        after, before: of the test scans, with and without temperature.
-        intervals: of the accuracies after temperature, one for each bin.
-        errors: `calibration` as `tumorclip.evaluate.score.evaluate` returns it.
-    """
-    figure = Figure(figsize=(6, 6.4), dpi=DPI, layout="constrained")
+def reliability(run: Run) -> Figure:
+    """How often predictions of each confidence are right, with and without temperature, above the number of scans."""
+    bins, calibration = run.test["reliability"], run.test["calibration"]
+    figure = Figure(figsize=(WIDTH, 6.4), dpi=DPI, layout="constrained")
     axes, strip = figure.subplots(2, 1, height_ratios=(4, 1), sharex=True)
     note = (
-        f"Calibration error (ECE) {errors['after_temperature']['ece']:.3f} after temperature, "
-        f"{errors['before_temperature']['ece']:.3f} before;\n"
-        f"a perfectly calibrated model would show {errors['ece_if_calibrated']:.3f} by chance.\n"
-        f"Pale bars are {OVER_GROUPS}"
+        f"Expected calibration error (ECE): {calibration['ece']:.3f} with temperature, "
+        f"{calibration['ece_before']:.3f} without,\n"
+        f"and {calibration['ece_if_calibrated']:.3f} by chance if perfectly calibrated.\n"
+        "Pale bars are 95 % intervals"
     )
     _head(axes, "Accuracy by confidence", note)
-    for confidence, interval in zip(after.confidence, intervals, strict=True):
-        if interval.low is not None:
-            axes.vlines(confidence, interval.low, interval.high, color=BLUE, alpha=0.25, linewidth=6)
+    for each in bins:
+        if each["low"] is not None:
+            axes.vlines(each["confidence"], each["low"], each["high"], color=BLUE, alpha=0.25, linewidth=6)
     axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1.3, label="perfectly calibrated")
-    seen = before.scans > 0
-    old = {"color": ORANGE, "linestyle": "--", "linewidth": 0.9, "marker": "s", "fillstyle": "none"}
-    axes.plot(before.confidence[seen], before.accuracy[seen], **old, label="before temperature")
-    seen = after.scans > 0
-    axes.plot(after.confidence[seen], after.accuracy[seen], color=BLUE, marker="o", label="after temperature")
+    before = {"color": ORANGE, "linestyle": "--", "linewidth": 0.9, "marker": "s", "fillstyle": "none"}
+    after = {"color": BLUE, "marker": "o"}
+    for end, label, style in (("_before", "without temperature", before), ("", "with temperature", after)):
+        filled = [each for each in bins if each[f"accuracy{end}"] is not None]
+        confidences = [each[f"confidence{end}"] for each in filled]
+        axes.plot(confidences, [each[f"accuracy{end}"] for each in filled], label=label, **style)
     axes.set(ylabel="accuracy (share of the scans)", xlim=(0, 1.02), ylim=(-0.02, 1.02))
-    strip.bar((np.arange(BINS) + 0.5) / BINS, after.scans, 0.9 / BINS, color=BLUE)
+    for each in bins:
+        strip.bar((each["from"] + each["to"]) / 2, each["scans"], 0.9 * (each["to"] - each["from"]), color=BLUE)
     strip.set_yscale("symlog", linthresh=1)
     strip.set(xlabel="confidence: probability of the predicted class", ylabel="scans (log.)", ylim=(0, None))
-    strip.yaxis.set_major_formatter(FuncFormatter(lambda count, _: f"{count:,.0f}"))
+    strip.yaxis.set_major_formatter(COUNT)
     for panel in (axes, strip):
-        panel.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        panel.set_axisbelow(True)
+        panel.xaxis.set_major_formatter(PERCENT)
         panel.grid(True)
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    figure.legend(loc="outside lower center", ncols=3)
+    axes.yaxis.set_major_formatter(PERCENT)
+    figure.legend(loc="outside lower center", ncols=3, columnspacing=1.2)
     return figure
 
 
 @rc_context(STYLE)
-def accuracy_by_similarity(bins: Sequence[Bin]) -> Figure:
-    """Accuracy of the test scans by how much they correlate with the training scan most like them.
-
-    Args:
-        bins: one more than `SIMILARITIES`, in that order.
-    """
-    note = f"Lines are {OVER_GROUPS}"
-    few = [0 < part.distinct < MIN_DISTINCT for part in bins]
+def accuracy_by_similarity(run: Run) -> Figure:
+    """Accuracy of the test scans by how much they correlate with the training scan most like them."""
+    bins = run.test["similarity"]
+    note = INTERVALS
+    few = [0 < each["distinct"] < MIN_DISTINCT for each in bins]
     if any(few):
-        note += f".\nHollow: fewer than {MIN_DISTINCT} distinct scans, too few for a figure"
-    figure, axes = _canvas("Accuracy by similarity to the training scans", note, (7, 4.8))
-    for place, part in enumerate(bins):
-        if part.share is None:
+        note += f".\nHollow: fewer than {MIN_DISTINCT} distinct scans, too few for a number"
+    figure, axes = _canvas("Accuracy by similarity to the training scans", note, (WIDTH + 0.8, 4.6))
+    for place, each in enumerate(bins):
+        if each["accuracy"] is None:
             continue
-        if part.interval.low is not None:
-            _whisker(axes, (place, place), (part.interval.low, part.interval.high))
+        if each["low"] is not None:
+            _whisker(axes, (place, place), (each["low"], each["high"]))
         fill = "white" if few[place] else BLUE
-        axes.plot(place, part.share, color=BLUE, marker="o", markersize=7, markerfacecolor=fill)
+        axes.plot(place, each["accuracy"], color=BLUE, marker="o", markersize=7, markerfacecolor=fill)
         if not few[place]:
-            axes.annotate(f"{part.share:.1%}", (place, part.share), (8, 0), textcoords="offset points", va="center")
-    edges = [f"{edge:g}" for edge in SIMILARITIES]
-    names = [f"below {edges[0]}", *(f"{low} to {high}" for low, high in zip(edges, [*edges[1:], "1"], strict=True))]
-    counts = [f"{part.scans:,} scan{_s(part.scans)}\n{part.distinct:,} distinct" for part in bins]
-    axes.set_xticks(range(len(bins)), [f"{name}\n{count}" for name, count in zip(names, counts, strict=True)])
+            beside = {"textcoords": "offset points", "va": "center"}
+            axes.annotate(percent(each["accuracy"]), (place, each["accuracy"]), (8, 0), **beside)
+    names = [f"below {bins[0]['to']:g}", *(f"{each['from']:g} to {each['to']:g}" for each in bins[1:])]
+    counts = [f"{count(each['scans'], 'scan')}\n{each['distinct']:,} distinct" for each in bins]
+    axes.set_xticks(range(len(bins)), [f"{name}\n{number}" for name, number in zip(names, counts, strict=True)])
     axes.tick_params(axis="x", length=0)
     axes.set(xlabel="correlation with the most similar training scan", ylabel="accuracy (share of the scans)")
     axes.set(xlim=(-0.5, len(bins) - 0.3), ylim=(-0.02, 1.02))
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.yaxis.set_major_formatter(PERCENT)
     axes.grid(True, axis="y")
     return figure
 
 
 @rc_context(STYLE)
-def leaked_against_clean(compared: Mapping, names: Sequence[str], intervals: Sequence[Mapping]) -> Figure:
-    """Accuracy of each class on test scans with a copy in Training, and on those without, as pairs of dots.
-
-    Args:
-        compared: `leaked_against_clean` as `tumorclip.evaluate.score.evaluate` returns it, a class at least with
-            figures.
-        names: of all classes.
-        intervals: the records that `evaluate` returns with it.
-    """
-    shown = [name for name in names if compared[name]["leaked_accuracy"] is not None]
-    left_out = [name for name in names if name not in shown]
-    note = f"Lines are {OVER_GROUPS}"
+def leaked_against_clean(run: Run) -> Figure:
+    """Sensitivity on test scans with a copy in Training, and on those without, as pairs of dots."""
+    compared = run.test["leaked_against_clean"]
+    rows = [row for row in compared if row["leaked_accuracy"] is not None]
+    left_out = [row["class"] for row in compared if row["leaked_accuracy"] is None and row["class"] is not None]
+    note = INTERVALS
     if left_out:
         few = f"Left out, with fewer than {MIN_DISTINCT} distinct scans with or without a copy: {', '.join(left_out)}"
         note += ".\n" + textwrap.fill(few, 60)
-    rows = [(name, compared[name]) for name in shown]
-    if len(shown) > 1:
-        rows.append((f"mean over {'these' if left_out else 'all'} classes", compared["mean_over_classes"]))
     height = 1.8 + 0.7 * len(rows) + 0.2 * note.count("\n")
-    figure, axes = _canvas("Copies of training scans against other test scans", note, (7, height))
-    for kind, colour, marker, up in (("leaked", ORANGE, "s", -0.17), ("clean", BLUE, "o", 0.17)):
-        whiskers = _whiskers(intervals, f"{kind}_accuracy")
-        for place, (name, row) in enumerate(rows):
-            low, high = whiskers.get(name) or (row[f"{kind}_accuracy"],) * 2
-            if low < high:
+    figure, axes = _canvas("Test scans with and without a copy in Training", note, (WIDTH + 0.6, height))
+    labels = [
+        f"mean over {'these' if left_out else 'all'} classes"
+        if row["class"] is None
+        else f"{_wrapped(row['class'])}\n{row['leaked_scans']:,} with, {row['clean_scans']:,} without"
+        for row in rows
+    ]
+    _list_classes(axes, labels, "class (number of scans)")
+    for kind, name, up, style in (
+        ("leaked", "with a copy in Training", -0.17, {"color": ORANGE, "marker": "s"}),
+        ("clean", "without", 0.17, {"color": BLUE, "marker": "o"}),
+    ):
+        for place, row in enumerate(rows):
+            accuracy, low, high = (row[f"{kind}_{key}"] for key in ("accuracy", "low", "high"))
+            if low is not None:
                 _whisker(axes, (low, high), (place + up, place + up))
-            text = f"{row[f'{kind}_accuracy']:.1%}"
-            axes.annotate(text, (high, place + up), (7, 0), textcoords="offset points", va="center", fontsize=9)
-        values = [row[f"{kind}_accuracy"] for _, row in rows]
-        label = {"leaked": "with a copy in Training", "clean": "without"}[kind]
-        dots = {"color": colour, "marker": marker, "markersize": 6, "linestyle": ""}
-        axes.plot(values, np.arange(len(rows)) + up, **dots, label=label)
-    counts = [f"\n{row['leaked_scans']:,} with, {row['clean_scans']:,} without" for _, row in rows[: len(shown)]]
-    labels = [_wrapped(name) + count for (name, _), count in zip(rows, [*counts, ""], strict=False)]
-    axes.set_yticks(range(len(rows)), labels)
-    axes.set(xlabel="accuracy (share of the scans)", ylabel="class (number of scans)")
-    axes.set(xlim=(0, 1), ylim=(len(rows) - 0.5, -0.5))
-    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.tick_params(axis="y", length=0)
-    axes.grid(True, axis="x")
+            beside = {"textcoords": "offset points", "va": "center", "fontsize": 9.5}
+            axes.annotate(percent(accuracy), (accuracy if high is None else high, place + up), (7, 0), **beside)
+        accuracies = [row[f"{kind}_accuracy"] for row in rows]
+        axes.plot(accuracies, np.arange(len(rows)) + up, **style, markersize=6, linestyle="", label=name, clip_on=False)
+    axes.set(xlabel="sensitivity (share of the class's scans)", xlim=(0, 1))
+    axes.xaxis.set_major_formatter(PERCENT)
     figure.legend(loc="outside lower center", ncols=2)
     return figure
 
@@ -403,12 +373,11 @@ def save(figure: Figure, path: Path) -> None:
         )
 
 
-def _canvas(title: str, note: str, size: tuple[float, float] = (7, 4.2)) -> tuple[Figure, Axes]:
+def _canvas(title: str, note: str, size: tuple[float, float] = (WIDTH, 4.2)) -> tuple[Figure, Axes]:
     """A figure of `size` inches with one pair of axes, a bold title and a line of explanation under it."""
     figure = Figure(figsize=size, dpi=DPI, layout="constrained")
     axes = figure.add_subplot()
     _head(axes, title, note)
-    axes.set_axisbelow(True)
     return figure, axes
 
 
@@ -417,33 +386,31 @@ def _head(axes: Axes, title: str, note: str) -> None:
     axes.annotate(note, (0, 1), (0, 9), xycoords="axes fraction", textcoords="offset points", color=GREY)
 
 
-def _bars(
-    rows: Sequence[Mapping], key: str, title: str, note: str, label: str, whiskers: Mapping[str, tuple[float, float]]
-) -> Figure:
-    note += f".\nLines are {OVER_GROUPS}" if whiskers else ""
-    figure, axes = _canvas(title, note, (7, 1.7 + 0.45 * len(rows)))
-    places = np.arange(len(rows))
-    axes.barh(places, [row[key] or 0 for row in rows], height=0.65, color=BLUE)
-    for place, row in enumerate(rows):
-        value = row[key]
-        text = "not defined" if value is None else f"{value:.1%}" if key in PERCENTAGES else f"{value:.3f}"
-        low, high = whiskers.get(row["class"], (value or 0, value or 0))
-        if low < high:
-            _whisker(axes, (low, high), (place, place))
-        axes.annotate(text, (high, place), (5, 0), textcoords="offset points", va="center")
-    axes.set_yticks(places, [_wrapped(f"{row['class']} ({row['scans']:,})") for row in rows])
-    axes.set(xlabel=label, ylabel="class (number of scans)", xlim=(0, 1), ylim=(len(rows) - 0.5, -0.5))
-    if key in PERCENTAGES:
-        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+def _bars(run: Run, score: str, title: str, note: str) -> tuple[Figure, Axes]:
+    """A bar from 0 to 1 for each class's value of `score`, with its interval."""
+    rows = run.test["classes"]
+    records = [run.record(score, row["class"]) for row in rows]
+    if any(record["low"] is not None for record in records):
+        note += f".\n{INTERVALS}"
+    figure, axes = _canvas(title, note, (WIDTH, 1.7 + 0.45 * len(rows)))
+    _list_classes(axes, [_wrapped(f"{row['class']} ({row['scans']:,})") for row in rows], "class (number of scans)")
+    axes.barh(range(len(rows)), [row[score] or 0 for row in rows], height=0.65, color=BLUE)
+    for place, (row, record) in enumerate(zip(rows, records, strict=True)):
+        end = row[score] or 0
+        if record["low"] is not None:
+            _whisker(axes, (record["low"], record["high"]), (place, place))
+            end = record["high"]
+        axes.annotate(value(row[score], score), (end, place), (5, 0), textcoords="offset points", va="center")
+    axes.set_xlim(0, 1)
+    return figure, axes
+
+
+def _list_classes(axes: Axes, names: Sequence[str], label: str) -> None:
+    """One place on the y axis for each name, the first on top."""
+    axes.set_yticks(range(len(names)), names)
+    axes.set(ylabel=label, ylim=(len(names) - 0.5, -0.5))
     axes.tick_params(axis="y", length=0)
     axes.grid(True, axis="x")
-    return figure
-
-
-def _whiskers(intervals: Sequence[Mapping], score: str) -> dict[str, tuple[float, float]]:
-    """The intervals of `score` of the classes that have one, from the records of `scoring.evaluate`."""
-    rows = [row for row in intervals if row["score"] == score and row["class"] is not None and row["low"] is not None]
-    return {row["class"]: (row["low"], row["high"]) for row in rows}
 
 
 def _whisker(axes: Axes, x: tuple[float, float], y: tuple[float, float]) -> None:
@@ -454,23 +421,13 @@ def _whisker(axes: Axes, x: tuple[float, float], y: tuple[float, float]) -> None
         axes.plot(x, y, color=colour, linewidth=1.2 + extra, **ends, clip_on=False)
 
 
-def _s(count: int) -> str:
-    return "" if count == 1 else "s"
-
-
-def _running_mean(values: Sequence[float], window: int) -> np.ndarray:
-    """Mean over `window` (odd) values around each; fewer at both ends."""
-    kernel = np.ones(window)
-    return np.convolve(values, kernel, "same") / np.convolve(np.ones(len(values)), kernel, "same")
-
-
 def _marker(shape: str, points: int) -> str:
     """A marker on every point while they are few enough to tell apart; always on a single one, which has no line."""
     return shape if points <= 30 else ""
 
 
 def _wrapped(name: str) -> str:
-    return textwrap.fill(name, 26, break_long_words=False)
+    return textwrap.fill(name, 26)
 
 
 def _readable_on(background: tuple[float, ...]) -> str:

@@ -1,0 +1,275 @@
+"""A made-up run, by the layout that metrics/*.json have, for every way of dividing scans.
+
+The numbers fit together as those of a real run do. Intervals are the value and 0.05 either way.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from tumorclip import params
+from tumorclip.report.text import BASELINES, MIN_DISTINCT, Run
+from tumorclip.tables import Steps
+
+SETTINGS = params.load(Path(__file__).parents[2] / "params.yaml").model_dump(
+    mode="json", exclude={"classes", "machine"}
+)
+NAMES = ["glioma", "notumor"]
+IN_TRAINING, IN_TEST = 120, 80  # files of each class in the published folders
+SIDE = 32  # pixels of a scan
+HEALTHY = ("missed_tumours", "false_alarms", "upside_down_missed_tumours")  # scores of the healthy class
+
+
+def example(
+    names: list[str] = NAMES, negative: str | None = "notumor", published: bool = True, leaked: int = 35,
+    conflicting: bool = False, source: str = "kaggle", wrong: int = 6, epochs: int = 3, unseen: tuple[str, ...] = (),
+    **choices,
+) -> Run:  # fmt: skip
+    """A run over 120 training and 80 test scans of each class, of which `leaked` are copies of training scans.
+
+    Of the test scans of each class the first `wrong` are taken for the next class; the leaked ones come first. Classes
+    that are `unseen` have no test scan. `conflicting` gives the first training scans of two classes one group.
+    """
+    settings = SETTINGS | {"split": SETTINGS["split"] | choices, "evaluate": {"negative_class": negative}}
+    settings["data"] = SETTINGS["data"] | {"source": source}
+    split = _split(names, settings["split"], published, leaked, conflicting, unseen)
+    official = split["protocol"] == "official"
+    exposed = leaked if official and settings["split"]["leaks"] in ("keep", "drop_random") else 0
+    classes, records = _classes(names, [row["test"] for row in split["classes"]], wrong)
+    for score, number in _overall(classes, negative).items():
+        reason = "evaluate.negative_class is null" if score in HEALTHY else "it has no value in some class"
+        records.append(_record(score, None, number, reason if number is None else None))
+    overall = {row["score"]: row["value"] for row in records if row["class"] is None}
+    test = {
+        "scans": split["test"],
+        **{key: number for key, number in overall.items() if not key.endswith("_distinct_scan")},
+        "calibration": {"nll": 0.31, "brier": 0.2, "ece": 0.031, "nll_before": 0.355, "brier_before": 0.21}
+        | {"ece_before": 0.052, "ece_if_calibrated": 0.024},
+        "per_distinct_scan": {"scans": split["test"], "conflicting_groups_left_out": 0}
+        | {key: overall[f"{key}_per_distinct_scan"] for key in ("accuracy", "balanced_accuracy", "macro_f1")},
+        "classes": classes,
+        "reliability": _reliability(split["test"]),
+        "similarity": _similarity(split["test"]),
+        "leaked_against_clean": _compared(classes, exposed, wrong) if exposed else [],
+    }
+    return Run(
+        data=_data(names, published, leaked, conflicting, unseen),
+        split=split,
+        train=_train(epochs),
+        test=test,
+        intervals={"intervals": records},
+        baselines={"baselines": [_baseline(name, 0.5 - 0.1 * place) for place, name in enumerate(BASELINES)]},
+        settings=settings,
+    )
+
+
+def degenerate() -> dict[str, Run]:
+    """Runs at the edge of what can be, by what is missing in them."""
+    return {
+        "a class without test scans": example(unseen=("glioma",)),
+        "nothing is defined": example(names=["a", "b", "c"], negative="b", unseen=("a", "c"), wrong=80),
+        "no published test set": example(published=False, leaked=0, protocol="grouped"),
+        "one epoch": example(epochs=1),
+        "few test scans left": example(leaked=75, leaks="drop_test"),
+        "no negative class": example(negative=None),
+        "names like keys and tags": example(names=["total", "classes", "mean_over_classes", "<b>", "$a_b$"],
+                                            negative="total", leaks="keep"),
+    }  # fmt: skip
+
+
+def steps(epochs: int = 3) -> Steps:
+    """Of a training with 20 steps in each epoch."""
+    number = np.arange(1, 20 * epochs + 1)
+    loss = 1.4 / number**0.5 + 0.1 * np.sin(number)
+    return Steps(number, loss, 1.4 / number**0.5, np.full(len(number), 1e-3))
+
+
+def pixels(count: int, colour: bool = False) -> np.ndarray:
+    """`count` scans of noise."""
+    shape = (count, SIDE, SIDE, 3) if colour else (count, SIDE, SIDE)
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+def _split(
+    names: list[str], settings: dict, published: bool, leaked: int, conflicting: bool, unseen: tuple[str, ...]
+) -> dict:
+    protocol = settings["protocol"] if published or settings["protocol"] != "official" else "grouped"
+    leaks, rows = settings["leaks"], []
+    for place, name in enumerate(names):
+        tested = 0 if name in unseen else IN_TEST if protocol == "official" else 40
+        dropped = dict.fromkeys(("dropped_as_conflicting", "dropped_as_leaked", "dropped_at_random"), 0)
+        if protocol == "official" and tested:
+            dropped["dropped_as_leaked"] = leaked if leaks.startswith("drop_t") else 0
+            dropped["dropped_at_random"] = leaked if leaks == "drop_random" else 0
+        if conflicting and place < 2 and settings["conflicts"] == "drop":
+            dropped["dropped_as_conflicting"] = 1
+        dropped["dropped_as_repeated"] = 5 if settings["copies"] == "one" else 0
+        out_of_test = dropped["dropped_as_leaked"] if leaks == "drop_test" else 0
+        tested -= out_of_test
+        rest = IN_TRAINING + (0 if name in unseen else IN_TEST) - sum(dropped.values()) - tested
+        row = {"class": name, "train": rest - rest // 7, "val": rest // 7, "test": tested}
+        row |= {"dropped": sum(dropped.values())} | dropped
+        rows.append(row | {"leaked_test_scans": leaked if published and name not in unseen else 0})
+    totals = {key: sum(row[key] for row in rows) for key in rows[0] if key != "class"}
+    paths = [{"path": f"Training/{name}/0.png", "class": name, "group": 0} for name in names[: 2 * conflicting]]
+    return {"protocol": protocol} | totals | {"classes": rows, "conflicting": paths}
+
+
+def _data(names: list[str], published: bool, leaked: int, conflicting: bool, unseen: tuple[str, ...]) -> dict:
+    rows = []
+    for name in names:
+        test = 0 if name in unseen else IN_TEST
+        copies = leaked if test else 0
+        counts = {"scans": IN_TRAINING + test, "train": IN_TRAINING * published, "test": test * published}
+        distinct = counts["scans"] - copies
+        rows.append({"class": name} | counts | {"distinct": distinct, "leaked": copies * published})
+    files, copies = sum(row["scans"] for row in rows), sum(row["scans"] - row["distinct"] for row in rows)
+    edges = [-1, *(round(0.8 + 0.005 * place, 3) for place in range(41))]
+    bins = [{"from": low, "to": high, "copies": 0, "others": 0} for low, high in zip(edges, edges[1:], strict=False)]
+    bins[0]["others"] = files - 2 * copies
+    bins[-1]["copies"] = 2 * copies
+    kinds = ["exact", "mirrored", "upside_down", "quarter_turn_right", "aligned", "near", "half_turn", "exact"]
+    examples = [
+        {"a": place, "b": place + 8, "kind": kind, "correlation": correlation}
+        | {"class": " / ".join(names[: 1 + place % 2])}
+        for place, (kind, correlation) in enumerate(zip(kinds, [1.0, 0.99998, 0.9812, *[0.99] * 5], strict=True))
+    ]  # fmt: skip
+    return {
+        "files": files, "decoded": files, "unreadable_files": 0, "colour_files": 0,
+        "distinct_scans": files - copies - conflicting, "copy_pairs": copies + conflicting,
+        "copy_groups": copies + conflicting, "largest_copy_group": 2 if copies else 1,
+        "label_conflicts": int(conflicting), "test_scans": sum(row["test"] for row in rows),
+        "leaked_test_scans": sum(row["leaked"] for row in rows), "classes": rows,
+        "copy_kinds": [{"kind": "exact", "pairs": copies + conflicting}], "best_matches": bins,
+        "examples": sorted(examples, key=lambda pair: pair["kind"])[: min(8, copies)], "unreadable": [],
+    }  # fmt: skip
+
+
+def _train(epochs: int) -> dict:
+    rows = [
+        {"epoch": epoch, "train_loss": 1.4 / epoch, "train_accuracy": 1 - 0.5 / epoch}
+        | {"val_loss": 1.5 / epoch, "val_accuracy": 0.95 - 0.5 / epoch, "learning_rate": 1e-3}
+        for epoch in range(1, epochs + 1)
+    ]
+    best = {key: rows[-1][key] for key in ("val_loss", "val_accuracy", "train_loss", "train_accuracy")}
+    return {"best_epoch": epochs, **best, "temperature": 1.234, "wise_ft_alpha": None, "steps": 20 * epochs} | {
+        "epochs": rows
+    }
+
+
+def _classes(names: list[str], tested: list[int], wrong: int) -> tuple[list[dict], list[dict]]:
+    """The rows of test.json's `classes`, and the interval records of their scores."""
+    confusion = np.diag([max(0, count - wrong) for count in tested])
+    for place, count in enumerate(tested):
+        confusion[place, (place + 1) % len(names)] += min(wrong, count)
+    rows, records = [], []
+    total, right = confusion.sum(), np.diag(confusion)
+    actual, called = confusion.sum(axis=1), confusion.sum(axis=0)
+    for place, name in enumerate(names):
+        hits, scans, predicted = int(right[place]), int(actual[place]), int(called[place])
+        rest = int(total) - scans - predicted + hits
+        scores = {
+            "recall": _share(hits, scans), "precision": _share(hits, predicted),
+            "f1": _share(2 * hits, scans + predicted),
+            "specificity": _share(rest, int(total) - scans), "npv": _share(rest, int(total) - predicted),
+        }  # fmt: skip
+        scores["auroc"] = 0.97 if 0 < scans < total else None
+        scores["average_precision"] = 0.95 if scans else None
+        row = {"class": name, "scans": scans, "distinct": scans, "predicted": predicted} | scores
+        rows.append(row | {"predicted_as": confusion[place].tolist()})
+        reasons = {"precision": f"{name} is never predicted"}
+        records += [
+            _record(score, name, number, reasons.get(score, f"{name} has no test scan") if number is None else None)
+            for score, number in scores.items()
+        ]
+    return rows, records
+
+
+def _overall(classes: list[dict], negative: str | None) -> dict[str, float | None]:
+    total, right = sum(row["scans"] for row in classes), sum(row["predicted_as"][i] for i, row in enumerate(classes))
+    means = {key: _mean([row[key] for row in classes])
+             for key in ("recall", "precision", "f1", "auroc", "average_precision")}  # fmt: skip
+    accuracy, healthy = right / total, 0.03 if negative is not None else None
+    return {
+        "accuracy": accuracy, "balanced_accuracy": means["recall"], "macro_precision": means["precision"],
+        "macro_f1": means["f1"], "mcc": 0.83, "cohen_kappa": 0.83, "macro_auroc": means["auroc"],
+        "macro_average_precision": means["average_precision"], **dict.fromkeys(HEALTHY, healthy),
+        "nll": 0.31, "brier": 0.2, "ece": 0.031,
+        "accuracy_per_distinct_scan": accuracy, "balanced_accuracy_per_distinct_scan": means["recall"],
+        "macro_f1_per_distinct_scan": means["f1"],
+    }  # fmt: skip
+
+
+def _record(score: str, name: str | None, number: float | None, reason: str | None) -> dict:
+    if score == "ece" and number is not None:
+        return {"score": score, "class": name, "value": number, "low": None, "high": None, "method": None} | {
+            "reason": "no valid interval; see ece_if_calibrated"
+        }
+    low, high, method = _limits(number)
+    return {"score": score, "class": name, "value": number, "low": low, "high": high, "method": method} | {
+        "reason": reason
+    }
+
+
+def _limits(number: float | None) -> tuple[float | None, float | None, str | None]:
+    return (None, None, None) if number is None else (max(0.0, number - 0.05), min(1.0, number + 0.05), "wilson")
+
+
+def _baseline(name: str, accuracy: float) -> dict:
+    low, high, method = _limits(accuracy)
+    return {"baseline": name, "accuracy": accuracy, "low": low, "high": high, "method": method, "reason": None} | {
+        "balanced_accuracy": accuracy, "macro_f1": accuracy, "missed_tumours": 0.2, "false_alarms": None
+    }  # fmt: skip
+
+
+def _reliability(scans: int) -> list[dict]:
+    keys = ("scans", "confidence", "accuracy", "low", "high", "scans_before", "confidence_before", "accuracy_before")
+    filled = {
+        6: (1, 0.41, 0.0, 0.0, 0.975, 0, None, None), 9: (2, 0.63, 0.5, 0.1, 0.9, 0, None, None),
+        14: (scans - 3, 0.99, 0.95, 0.9, 1.0, scans, 0.999, 0.92),
+    }  # fmt: skip
+    empty = (0, None, None, None, None, 0, None, None)
+    return [
+        {"from": place / 15, "to": (place + 1) / 15} | dict(zip(keys, filled.get(place, empty), strict=True))
+        for place in range(15)
+    ]
+
+
+def _similarity(scans: int) -> list[dict]:
+    edges = [-1, 0.7, 0.8, 0.9, 0.95, 0.98, 1]
+    rows = [(0, 0, None), (1, 1, 1.0), (35, 29, 0.5), (1035, 30, 0.6), (40, 40, 1.0), (scans, scans, 0.91)]
+    result = []
+    for low, high, (number, distinct, accuracy) in zip(edges, edges[1:], rows, strict=False):
+        limits = _limits(accuracy) if number > 1 else (None, None, None)
+        row = {"from": low, "to": high, "scans": number, "distinct": distinct, "accuracy": accuracy}
+        result.append(row | {"low": limits[0], "high": limits[1]})
+    return result
+
+
+def _compared(classes: list[dict], exposed: int, wrong: int) -> list[dict]:
+    rows = []
+    for row in classes:
+        numbers = {"leaked": min(exposed, row["scans"]), "clean": max(0, row["scans"] - exposed)}
+        right = {"leaked": numbers["leaked"] - wrong, "clean": numbers["clean"]}
+        enough = min(numbers.values()) >= MIN_DISTINCT
+        rows.append({"class": row["class"]})
+        for kind, number in numbers.items():
+            accuracy = right[kind] / number if enough else None
+            low, high, _ = _limits(accuracy)
+            rows[-1] |= {f"{kind}_scans": number, f"{kind}_distinct": number, f"{kind}_accuracy": accuracy}
+            rows[-1] |= {f"{kind}_low": low, f"{kind}_high": high}
+    enough = [row for row in rows if row["leaked_accuracy"] is not None]
+    mean = dict.fromkeys(rows[0])
+    for kind in ("leaked", "clean"):
+        mean[f"{kind}_scans"] = sum(row[f"{kind}_scans"] for row in enough)
+        mean[f"{kind}_distinct"] = sum(row[f"{kind}_distinct"] for row in enough)
+        mean[f"{kind}_accuracy"] = _mean([row[f"{kind}_accuracy"] for row in enough]) if enough else None
+    return [*rows, mean]
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def _mean(numbers: list[float | None]) -> float | None:
+    return None if None in numbers else float(np.mean(numbers))
