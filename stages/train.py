@@ -17,7 +17,6 @@ import torch
 import stages as common
 from tumorclip.device import pick_device
 from tumorclip.files import read_csv, read_json, whole_folder, write_csv, write_json
-from tumorclip.lifetime import stop_with_parent
 from tumorclip.model.encoder import Encoder
 from tumorclip.model.pixels import Scans
 from tumorclip.params import Params
@@ -30,7 +29,6 @@ LIBRARIES = ("torch", "transformers", "numpy")
 
 
 def main(params: Params) -> None:
-    stop_with_parent()
     if launching.needed(params.machine.launcher):
         launching.run(params.machine.launcher, "stages.train")
         return
