@@ -163,3 +163,16 @@ def test_the_stages_of_the_pipeline_end_with_dvc(family, prepared, make_project,
     process = family(["dvc", "repro", "--single-item", "--force", name], project.root, project.env)
     wait_for(lambda: any(map(moment, stages(project.root, name))), f"the stage {name}")
     kill(process, how, project.root)
+
+
+@pytest.mark.slow
+def test_the_next_run_of_a_killed_stage_deletes_what_it_left(family, make_project):
+    project = make_project()
+    process = family(["dvc", "repro", "download"], project.root, project.env)
+    wait_for(lambda: list((project.root / "data").glob(".raw.partial-*/new/Training/glioma/*")), "the first scan")
+    kill(process, signal.SIGKILL, project.root)
+    assert list((project.root / "data").glob(".raw.partial-*"))
+    project.set("data.phantom.train_per_class", 2)
+    project.set("data.phantom.test_per_class", 2)
+    project.run("dvc repro download", check=True)
+    assert not list((project.root / "data").glob(".raw.partial-*"))
