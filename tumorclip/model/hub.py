@@ -49,18 +49,20 @@ def fetch(name: str, revision: str | None, into: Path) -> str:
         disable_progress_bars()
     commit = _patiently(name, revision, lambda: resolve_revision(name, revision=revision)).resolved
     folder = _patiently(name, revision, lambda: _snapshot(name, commit, ["config.json"]))
-    files = _choose(_list(name, commit) or [file.name for file in folder.iterdir()], name)
+    listed = _listing(name, commit)
+    known = [file.name for file in folder.iterdir()] if listed is None else [file.path for file in listed]
+    files = _choose(known, name)
     if _is_cached(name, commit, files):
         print(f"hub: using commit {commit} of {name} from the cache", file=sys.stderr)
     for attempt in (1, 2):
         folder = _patiently(name, revision, lambda: _snapshot(name, commit, files))
         for file in files:
             shutil.copyfile(folder / file, into / file)
-        damaged = _find_damaged(name, commit, into)
-        for file in damaged:
-            _delete(folder / file)
+        damaged = _find_damaged(name, listed, into)
         if not damaged:
             return commit
+        for file in damaged:
+            _delete(folder / file)
         if attempt == 2 or is_offline_mode():
             break
         print(f"hub: {', '.join(damaged)} of {name} is damaged; downloading it again", file=sys.stderr)
@@ -82,39 +84,33 @@ def _is_cached(name: str, commit: str, files: list[str]) -> bool:
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        _snapshot(name, commit, files, local_files_only=True)
+        return _snapshot(name, commit, files, local_files_only=True).is_dir()
     except LocalEntryNotFoundError:
         return False
-    return True
 
 
-def _list(name: str, commit: str) -> list[str]:
-    """The files in the top folder of a commit; none where another program filled the cache without a listing."""
+def _listing(name: str, commit: str) -> list | None:
+    """What the hub lists of a commit, from the cache; None where another program left no listing there."""
     from huggingface_hub import get_cached_repo_tree
     from huggingface_hub.errors import CachedRepoTreeNotFoundError
 
     try:
-        return [file.path for file in get_cached_repo_tree(name, revision=commit) if "/" not in file.path]
+        return get_cached_repo_tree(name, revision=commit)
     except CachedRepoTreeNotFoundError:
-        return []
+        return None
 
 
-def _find_damaged(name: str, commit: str, folder: Path) -> list[str]:
-    """The files in `folder` that do not have the hash that the hub lists; without a listing, none is known."""
-    from huggingface_hub import HfApi, get_cached_repo_tree
-    from huggingface_hub.errors import CachedRepoTreeNotFoundError
+def _find_damaged(name: str, listed: list | None, folder: Path) -> list[str]:
+    """The files in `folder` whose hash is not the listed one."""
+    from huggingface_hub import HfApi
 
     class Api(HfApi):
-        """Lists a commit from the cache: the client's own check asks the hub, which may be out of reach."""
+        """Checks against the listing at hand; the client would ask the hub for it, which may be out of reach."""
 
-        def list_repo_tree(self, repo_id, *, revision, **_):
-            return get_cached_repo_tree(repo_id, revision=revision)
+        def list_repo_tree(self, **_):
+            return listed or []
 
-    try:
-        checked = Api().verify_repo_checksums(name, revision=commit, local_dir=folder)
-    except CachedRepoTreeNotFoundError:
-        return []
-    return [file["path"] for file in checked.mismatches]
+    return [file["path"] for file in Api().verify_repo_checksums(name, local_dir=folder).mismatches]
 
 
 def _choose(files: Iterable[str], name: str) -> list[str]:
