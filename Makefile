@@ -27,12 +27,13 @@ test-slow: .venv/.ready-test
 lint: .venv/.ready-test
 	@$(RUN) ruff check . && $(RUN) ruff format --check .
 
-.venv/.ready: requirements.txt constraints.txt
+.venv/.ready: requirements.txt constraints.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or newer found; install one, or: make repro PYTHON=/path/to/python" >&2; exit 1; }
 	@test -x .venv/bin/python || $(PYTHON) -m venv .venv || \
 	{ rm -rf .venv; echo "error: $(PYTHON) cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 	@echo "Installing into .venv (once; PyTorch with its CUDA libraries takes 5.5 GB, see the README for a smaller one)"
 	@$(PIP) --requirement requirements.txt
+	@$(PIP) --no-deps --no-build-isolation --editable .
 	@test -e .git || .venv/bin/dvc config --local core.no_scm true
 	@.venv/bin/python .dvc/plots/offline.py
 	@touch $@

@@ -1,4 +1,4 @@
-"""What every stage script shares: its folders, its checked parameters, and how it ends."""
+"""What all stage scripts share: where files lie, the checked parameters, and how a stage ends."""
 
 import contextlib
 import errno
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tumorclip import params
+from tumorclip import lifetime, params
 from tumorclip.errors import REASON, ParamsError, UserError
 
 RAW = Path("data/raw")
@@ -19,6 +19,10 @@ FINETUNED = Path("models/finetuned")
 METRICS = Path("metrics")
 PLOTS = Path("plots")
 
+if "DVC_STAGE" in os.environ:
+    # Before the stage imports PyTorch: that takes seconds, in which DVC may be killed.
+    lifetime.stop_with_parent()
+
 
 def repository_root() -> Path:
     """The root of the user's repository, also where DVC runs an experiment in a temporary copy of it."""
@@ -26,7 +30,12 @@ def repository_root() -> Path:
 
 
 def run(main: Callable[[params.Params], None]) -> None:
-    """Check params.yaml whole, run `main` with it, and end every foreseeable failure in one line."""
+    """Check params.yaml whole, run `main` with it, and report an expected failure in one line.
+
+    The process ends with status 2 after a wrong parameter, 1 after another failure that the user can mend, and 130
+    after Ctrl-C. It also ends when DVC, or whatever started it, is killed.
+    """
+    lifetime.stop_with_parent()
     try:
         main(params.load(Path("params.yaml")))
     except ParamsError as error:
@@ -38,7 +47,7 @@ def run(main: Callable[[params.Params], None]) -> None:
     except FileNotFoundError as error:
         if not str(error.filename).startswith(("data/", "metrics/", "models/", "plots/")):
             raise
-        _end(1, f"{error.filename} is missing, which an earlier stage makes; `dvc repro` runs them in order")
+        _end(1, f"{error.filename} is missing; run `dvc repro`, which also runs the stage that writes it")
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise

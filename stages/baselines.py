@@ -8,14 +8,12 @@ import numpy as np
 import stages
 from tumorclip.device import pick_device
 from tumorclip.evaluate.baselines import BASELINES, Task
-from tumorclip.lifetime import stop_with_parent
 from tumorclip.model.encoder import Encoder
 from tumorclip.params import Params
 from tumorclip.tables import BaselinePredictions, Splits
 
 
 def main(params: Params) -> None:
-    stop_with_parent()
     encoder = Encoder.load(stages.PRETRAINED, pick_device(params.train.device, "train.device"))
     splits = Splits.read(stages.SPLITS)
     pixels = np.load(stages.SCANS / "pixels.npy", mmap_mode="r")

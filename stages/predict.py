@@ -10,22 +10,20 @@ import stages
 from tumorclip.data import copies
 from tumorclip.device import pick_device
 from tumorclip.files import read_json
-from tumorclip.lifetime import stop_with_parent
 from tumorclip.model.encoder import Encoder
-from tumorclip.model.pixels import Scans
+from tumorclip.model.pixels import Pixels
 from tumorclip.params import Params
 from tumorclip.tables import ModelPredictions, Splits
 
 
 def main(params: Params) -> None:
-    stop_with_parent()
     encoder = Encoder.load(stages.FINETUNED, pick_device(params.train.device, "train.device"))
     temperature = read_json(stages.FINETUNED / "tumorclip.json")["temperature"]
     splits = Splits.read(stages.SPLITS)
     pixels = np.load(stages.SCANS / "pixels.npy", mmap_mode="r")
     train, test = (np.flatnonzero(splits.split == name) for name in ("train", "test"))
 
-    scans = Scans(pixels, test, encoder.image_size, encoder.device)
+    scans = Pixels(pixels, test, encoder.image_size, encoder.device)
     with torch.inference_mode():
         classes = encoder.encode_classes(list(params.classes.values()))
         logits = encoder.logits(scans.all(), classes)

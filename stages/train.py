@@ -16,7 +16,6 @@ import torch
 import stages
 from tumorclip.device import pick_device
 from tumorclip.files import read_json, whole_folder, write_json
-from tumorclip.lifetime import stop_with_parent
 from tumorclip.model.encoder import Encoder
 from tumorclip.params import Params
 from tumorclip.tables import Splits
@@ -28,7 +27,6 @@ from tumorclip.train.resume import States
 
 
 def main(params: Params) -> None:
-    stop_with_parent()
     if launcher.needed(params.machine.launcher):
         launcher.run(params.machine.launcher, "stages.train", output=stages.METRICS / "timing.json")
         return

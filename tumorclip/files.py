@@ -5,9 +5,11 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+
+from filelock import lock_descriptor
 
 # What operating systems leave in folders, in lower case; hidden files are litter too.
 LITTER = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information", "@eadir"}
@@ -20,18 +22,12 @@ def is_litter(name: str) -> bool:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Yield a path beside `path` to write to; it takes the name `path` only if the block succeeds."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.partial-", dir=path.parent)
-    os.close(handle)
-    beside = Path(name)
-    try:
+    """Yield an empty file beside `path` to write to; it takes the name `path` only if the block succeeds."""
+    with _partial(path, _make_file) as beside:
         yield beside
         beside.chmod(0o644)
         _flush(beside)
         beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -40,17 +36,62 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
     A folder that is already at `path` stays as it is until then and is replaced as a whole.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    workplace = Path(tempfile.mkdtemp(prefix=f".{path.name}.partial-", dir=path.parent))
-    beside, old = workplace / "new", workplace / "old"
-    beside.mkdir()
-    try:
+    with _partial(path, tempfile.mkdtemp) as workplace:
+        beside = workplace / "new"
+        beside.mkdir()
         yield beside
         if path.exists():
-            path.rename(old)
+            path.rename(workplace / "old")
         beside.rename(path)
+
+
+@contextmanager
+def _partial(path: Path, make: Callable[..., str]) -> Iterator[Path]:
+    """Make a file or folder beside `path`, and delete it in the end; also delete what killed processes left there.
+
+    What a living process works on is locked. The system releases the lock when that process ends, however it ends.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as until_end:
+        # While the parent is locked, no other process takes what is made here, and not yet locked, for abandoned.
+        with _locked(path.parent, blocking=True):
+            for left in path.parent.glob(".*.partial-*"):
+                with _locked(left, blocking=False) as is_abandoned:
+                    if is_abandoned:
+                        _delete(left)
+            partial = Path(make(prefix=f".{path.name}.partial-", dir=path.parent))
+            until_end.callback(_delete, partial)
+            until_end.enter_context(_locked(partial, blocking=True))
+        yield partial
+
+
+@contextmanager
+def _locked(path: Path, blocking: bool) -> Iterator[bool]:
+    """Lock a file or folder, and yield whether it is locked: some disks have no locks."""
+    handle = None
+    is_locked = False
+    try:
+        with suppress(OSError):
+            handle = os.open(path, os.O_RDONLY)
+            is_locked = lock_descriptor(handle, blocking=blocking)
+        yield is_locked
     finally:
-        shutil.rmtree(workplace, ignore_errors=True)
+        if handle is not None:
+            os.close(handle)
+
+
+def _make_file(prefix: str, dir: Path) -> str:
+    handle, name = tempfile.mkstemp(prefix=prefix, dir=dir)
+    os.close(handle)
+    return name
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
 
 
 def write_json(path: Path, content: Mapping) -> None:

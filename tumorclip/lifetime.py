@@ -1,38 +1,48 @@
-"""Processes that end with the one that started them."""
+"""Processes that end with the one that started them, however that one ends."""
 
 import contextlib
 import ctypes
+import functools
+import multiprocessing
 import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 
 import psutil
 
 
-def start_worker() -> None:
-    """Initialise a worker process: it leaves Ctrl-C to its parent, and ends when that dies."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    die_with_parent()
-
-
+@functools.cache
 def stop_with_parent() -> None:
-    """Have this process end when what started it dies: DVC leaves a stage running when it is killed itself."""
-    die_with_parent()
+    """Have this process end when the one that started it is killed: DVC leaves its stages running.
+
+    DVC starts a stage in a shell, which may stay between the two and outlive DVC.
+    """
     with contextlib.suppress(psutil.Error):
-        parent = psutil.Process().parent()
-        if parent and parent.cmdline()[1:2] == ["-c"] and (starter := parent.parent()):
-            # DVC starts a stage in a shell, which may stay between the two and outlive DVC.
-            threading.Thread(target=_stop_after, args=[starter], daemon=True).start()
+        for parent in psutil.Process().parents():
+            _terminate_after(parent.wait)
+            if "-c" not in parent.cmdline():
+                break
 
 
-def _stop_after(starter: psutil.Process) -> None:
-    starter.wait()
-    os.kill(os.getpid(), signal.SIGTERM)
+def start_worker() -> None:
+    """Initialise a process of a pool: it leaves Ctrl-C to its parent, and ends when the parent is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if parent := multiprocessing.parent_process():
+        _terminate_after(parent.join)
+
+
+def _terminate_after(wait: Callable[[], object]) -> None:
+    def run() -> None:
+        wait()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=run, daemon=True).start()
 
 
 def die_with_parent() -> None:
-    """On Linux."""
+    """Have Linux end this process with its parent, also where it is about to become another program."""
     if sys.platform == "linux":
         PR_SET_PDEATHSIG = 1
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -152,3 +152,23 @@ def test_a_hub_that_falls_silent_is_not_waited_for(make_hub, fetch, kind):
     done = fetch(hub, env={"HF_HUB_DOWNLOAD_TIMEOUT": "1"}, TIMEOUT=1, FIRST_WAIT=0.1)
     assert time.monotonic() - start < 30
     assert done.stdout == f"{hub.commit}\n", done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("status", "code"), [(401, None), (403, None), (403, "GatedRepo")])
+def test_a_pinned_commit_that_is_refused_is_not_asked_for_again(make_hub, fetch, status, code):
+    hub = make_hub("config.json", "model.safetensors")
+    hub.faults["tree"] = [Answer(status, b"{}", {"X-Error-Code": code})]
+    done = fetch(hub, hub.commit)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1, done.stderr
+    assert ("is gated" if code else f"refused access to {NAME} ({status})") in done.stderr
+
+
+@pytest.mark.slow
+def test_a_cache_that_another_program_filled_without_a_listing_serves_offline(make_hub, fetch, tmp_path):
+    hub = make_hub("config.json", "model.safetensors")
+    assert fetch(hub).returncode == 0
+    for listing in (tmp_path / "home").rglob("trees/*"):
+        listing.unlink()
+    assert fetch(hub, env={"HF_HUB_OFFLINE": "1"}).stdout == f"{hub.commit}\n"
+    assert arrived(tmp_path) == hub.files

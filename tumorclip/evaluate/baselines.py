@@ -16,7 +16,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from tumorclip.data.copies import thumbnails
 from tumorclip.model.encoder import Encoder
-from tumorclip.model.pixels import Scans
+from tumorclip.model.pixels import Pixels
 
 SIDE = 32  # block means per side of which the border is made
 BORDER = 4  # of them, on each side: an eighth of the side
@@ -61,7 +61,7 @@ def zero_shot(task: Task) -> np.ndarray:
     """The pretrained encoder, by its similarities to the captions."""
     encoder = task.encoder
     with torch.inference_mode():
-        scans = Scans(task.test, np.arange(len(task.test)), encoder.image_size, encoder.device)
+        scans = Pixels(task.test, np.arange(len(task.test)), encoder.image_size, encoder.device)
         logits = encoder.logits(scans.all(), encoder.encode_classes(task.captions))
     return logits.double().softmax(dim=1).numpy()
 

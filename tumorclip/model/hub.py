@@ -1,8 +1,6 @@
-"""A checkpoint from the Hugging Face hub, every file of it held to the hash under which the hub lists it."""
+"""A checkpoint from the Hugging Face hub; every file of it must have the hash that the hub lists."""
 
-import contextlib
 import errno
-import hashlib
 import re
 import shutil
 import sys
@@ -28,7 +26,7 @@ WEIGHTS = [
 
 
 def fetch(name: str, revision: str | None, into: Path) -> str:
-    """Bring configuration, tokenizer, image processor and weights of a checkpoint into the folder `into`.
+    """Bring configuration, tokenizer, image processor and weights of a checkpoint into the empty folder `into`.
 
     Files come through the hub's own cache. Without a network, or with HF_HUB_OFFLINE=1, what the cache
     holds is used if it is complete.
@@ -44,71 +42,75 @@ def fetch(name: str, revision: str | None, into: Path) -> str:
         UserError: no such repository or revision, no access, no network, no weights in it, or a file
             that is damaged twice; what was damaged is deleted from the cache.
     """
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import is_offline_mode, resolve_revision
     from huggingface_hub.utils import disable_progress_bars
 
     if not sys.stderr.isatty():
         disable_progress_bars()
-    commit, hashes, offline = _patiently(name, revision, lambda: _list(name, revision))
-    files = _choose(hashes, name)
-    for last in (False, True):
-        snapshot = Path(
-            _patiently(
-                name,
-                revision,
-                lambda: snapshot_download(name, revision=commit, allow_patterns=files, local_files_only=offline),
-            )
-        )
-        damaged = [file for file in files if not _copy(snapshot / file, into / file, hashes[file])]
-        for file in damaged:
-            _delete(snapshot / file)
+    commit = _patiently(name, revision, lambda: resolve_revision(name, revision=revision)).resolved
+    folder = _patiently(name, revision, lambda: _snapshot(name, commit, ["config.json"]))
+    listed = _listing(name, commit)
+    known = [file.name for file in folder.iterdir()] if listed is None else [file.path for file in listed]
+    files = _choose(known, name)
+    if _is_cached(name, commit, files):
+        print(f"hub: using commit {commit} of {name} from the cache", file=sys.stderr)
+    for attempt in (1, 2):
+        folder = _patiently(name, revision, lambda: _snapshot(name, commit, files))
+        for file in files:
+            shutil.copyfile(folder / file, into / file)
+        damaged = _find_damaged(name, listed, into)
         if not damaged:
             return commit
-        if last or offline:
+        for file in damaged:
+            _delete(folder / file)
+        if attempt == 2 or is_offline_mode():
             break
         print(f"hub: {', '.join(damaged)} of {name} is damaged; downloading it again", file=sys.stderr)
-    again = "connect to the network and run" if offline else "run"
+    again = "connect to the network and run `dvc repro` again" if is_offline_mode() else "run `dvc repro` again later"
     raise UserError(
         f"{', '.join(damaged)} of {name} does not match the hash that the hub lists, and was deleted from the cache; "
-        f"{again} `dvc repro` again{'' if offline else ' later'}"
+        f"{again}"
     )
 
 
-def _list(name: str, revision: str | None) -> tuple[str, dict[str, str], bool]:
-    """The commit, the hash of every file in the repository's top folder, and whether only the cache was asked.
+def _snapshot(name: str, commit: str, files: list[str], **options) -> Path:
+    """The folder of a commit in the cache, with these files of it and a listing of all its files."""
+    from huggingface_hub import snapshot_download
 
-    A hash is a SHA-256 (64 digits; large files) or a Git blob id (40 digits).
-    """
+    return Path(snapshot_download(name, revision=commit, allow_patterns=files, **options))
+
+
+def _is_cached(name: str, commit: str, files: list[str]) -> bool:
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        return _snapshot(name, commit, files, local_files_only=True).is_dir()
+    except LocalEntryNotFoundError:
+        return False
+
+
+def _listing(name: str, commit: str) -> list | None:
+    """What the hub lists of a commit, from the cache; None where another program left no listing there."""
+    from huggingface_hub import get_cached_repo_tree
+    from huggingface_hub.errors import CachedRepoTreeNotFoundError
+
+    try:
+        return get_cached_repo_tree(name, revision=commit)
+    except CachedRepoTreeNotFoundError:
+        return None
+
+
+def _find_damaged(name: str, listed: list | None, folder: Path) -> list[str]:
+    """The files in `folder` whose hash is not the listed one."""
     from huggingface_hub import HfApi
 
-    api = HfApi()
-    try:
-        commit = api.resolve_revision(name, revision=revision).resolved
-        files = api.model_info(name, revision=commit, files_metadata=True).siblings
-    except Exception as error:
-        if not _is_unreachable(error) or not (cached := _list_cached(name, revision)):
-            raise
-        print(f"hub: cannot be reached; using commit {cached[0]} of {name} from the cache", file=sys.stderr)
-        return *cached, True
-    hashes = {file.rfilename: file.lfs.sha256 if file.lfs else file.blob_id for file in files}
-    return commit, {path: value for path, value in hashes.items() if "/" not in path}, False
+    class Api(HfApi):
+        """Checks against the listing at hand; the client would ask the hub for it, which may be out of reach."""
 
+        def list_repo_tree(self, **_):
+            return listed or []
 
-def _list_cached(name: str, revision: str | None) -> tuple[str, dict[str, str]] | None:
-    from huggingface_hub import get_cached_repo_tree, snapshot_download
-    from huggingface_hub.errors import CachedRepoTreeNotFoundError, LocalEntryNotFoundError
-
-    try:
-        folder = Path(snapshot_download(name, revision=revision, allow_patterns=["config.json"], local_files_only=True))
-    except LocalEntryNotFoundError:
-        return None
-    # Each file of a snapshot is a link to one that has its hash for a name.
-    hashes = {file.name: file.readlink().name if file.is_symlink() else "" for file in folder.iterdir()}
-    with contextlib.suppress(CachedRepoTreeNotFoundError):  # the cache was filled by another program
-        listed = {file.path for file in get_cached_repo_tree(name, revision=revision)}
-        # A file that is listed but was never downloaded is found missing later, if it is needed.
-        hashes |= dict.fromkeys((path for path in listed - set(hashes) if "/" not in path), "")
-    return folder.name, hashes
+    return [file["path"] for file in Api().verify_repo_checksums(name, local_dir=folder).mismatches]
 
 
 def _choose(files: Iterable[str], name: str) -> list[str]:
@@ -120,19 +122,6 @@ def _choose(files: Iterable[str], name: str) -> list[str]:
         f"{name} holds no weights as model.safetensors or pytorch_model.bin; "
         "set checkpoint.name to a checkpoint of CLIP, or checkpoint.revision to a commit that has them"
     )
-
-
-def _copy(source: Path, target: Path, expected: str) -> bool:
-    """Copy a file, and say whether the copy matches its hash."""
-    shutil.copyfile(source, target)
-    if not expected:
-        # A cache on a disk without links, read offline: nothing there to compare with.
-        return True
-    digest = hashlib.sha256() if len(expected) == 64 else hashlib.sha1(f"blob {target.stat().st_size}\0".encode())
-    with target.open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest() == expected
 
 
 def _delete(file: Path) -> None:
@@ -163,8 +152,11 @@ def _patiently(name: str, revision: str | None, request):
 
 
 def _limit_time() -> None:
-    """Give the client's session a time limit for the requests that it sends without one."""
-    from huggingface_hub.utils import get_session
+    """Give a time limit to the requests that the client sends without one.
+
+    Its own settings, HF_HUB_ETAG_TIMEOUT and HF_HUB_DOWNLOAD_TIMEOUT, hold for files, not for the lists of them.
+    """
+    from huggingface_hub import get_session
 
     hooks = get_session().event_hooks["request"]
     if _with_limits not in hooks:
@@ -177,46 +169,34 @@ def _with_limits(request) -> None:
     request.extensions["timeout"] = limits
 
 
-def _is_unreachable(error: Exception) -> bool:
-    from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled, RevisionResolutionError
-
-    if isinstance(error, HfHubHTTPError):
-        return error.response.status_code in (408, 429) or error.response.status_code >= 500
-    # HTTPError is also the base of what the client's HTTP library raises when a connection fails.
-    return isinstance(error, (HTTPError, OfflineModeIsEnabled, RevisionResolutionError))
-
-
 def _explain(error: Exception, name: str, revision: str | None) -> tuple[str, bool]:
     """What to tell the user, and whether another attempt would be in vain."""
     from huggingface_hub import errors
 
+    if isinstance(error, (errors.LocalEntryNotFoundError, errors.RevisionResolutionError)) and error.__cause__:
+        # Raised where the hub failed and the cache does not help either.
+        error = error.__cause__
     page = f"https://huggingface.co/{name}"
     if isinstance(error, errors.HFValidationError):
         known = "neither tiny, tiny_conv, a folder, nor a Hugging Face id (owner/name)"
         return f"checkpoint.name is {name!r}: {known}", True
+    if isinstance(error, errors.OfflineModeIsEnabled):
+        return f"only a part of {name} is in the cache, or nothing; unset HF_HUB_OFFLINE once to download it", True
     if isinstance(error, errors.GatedRepoError):
         return f"{name} is gated; accept its terms at {page} and set HF_TOKEN to a token of that account", True
     if isinstance(error, errors.RevisionNotFoundError):
-        return (
-            f"{name} has no revision {revision or 'main'}; set checkpoint.revision to a commit listed at {page}",
-            True,
-        )
+        wanted = revision or "main"
+        return f"{name} has no revision {wanted}; set checkpoint.revision to a commit listed at {page}", True
     if isinstance(error, errors.RepositoryNotFoundError):
         return (
             f"there is no folder and no Hugging Face repository {name}; correct checkpoint.name, "
             "or set HF_TOKEN if the repository is private"
         ), True
-    if isinstance(error, errors.HfHubHTTPError) and not _is_unreachable(error):
-        status = error.response.status_code
-        if status in (401, 403):
-            return f"the hub refused access to {name} ({status}); correct or unset HF_TOKEN, and see {page}", True
+    status = error.response.status_code if isinstance(error, errors.HfHubHTTPError) else None
+    if status in (401, 403):
+        return f"the hub refused access to {name} ({status}); correct or unset HF_TOKEN, and see {page}", True
+    if status and status < 500 and status not in (408, 429):
         return f"the hub refused the request for {name} ({status}); check checkpoint.name against {page}", True
-    offline = isinstance(error, errors.OfflineModeIsEnabled)
-    offline = offline or isinstance(error.__cause__, errors.OfflineModeIsEnabled)
-    if offline:
-        return f"{name} is not in the cache, and HF_HUB_OFFLINE forbids the network; unset it once to download", True
-    if isinstance(error, errors.IncompleteSnapshotError):
-        return f"only a part of {name} is in the cache and the hub cannot be reached; connect to the network", True
     reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
     return (
         f"the hub cannot be reached, or the connection broke, for {name} ({reason}); check the network and run "

@@ -94,7 +94,7 @@ def test_what_is_no_set_of_scans_ends_in_one_line(tmp_path, into, make, names, w
 def test_a_missing_source_and_one_that_is_no_file(tmp_path, into):
     with pytest.raises(UserError, match="does not exist; set data.source"):
         archive.take(tmp_path / "nowhere", into)
-    with pytest.raises(UserError, match="is no file"):
+    with pytest.raises(UserError, match="is neither a file nor a folder"):
         archive.take(Path(os.devnull), into)
 
 
@@ -204,13 +204,13 @@ def test_a_damaged_archive_is_named(tmp_path, into, place):
     with pytest.raises(UserError, match="source.zip .*damaged.*; get it anew"):
         archive.take(source, into)
     source.write_bytes(content[:at])
-    with pytest.raises(UserError, match="no .zip archive, or a damaged one"):
+    with pytest.raises(UserError, match="not a .zip archive, or is damaged"):
         archive.take(source, into)
 
 
 def test_what_is_no_zip_is_named(tmp_path, into):
     (tmp_path / "scans.tar.gz").write_bytes(b"\x1f\x8b" + os.urandom(100))
-    with pytest.raises(UserError, match="scans.tar.gz is no .zip archive"):
+    with pytest.raises(UserError, match="scans.tar.gz is not a .zip archive"):
         archive.take(tmp_path / "scans.tar.gz", into)
 
 

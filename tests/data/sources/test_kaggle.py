@@ -73,6 +73,11 @@ def folder(tmp_path: Path, version: int | str = 1) -> Path:
     return tmp_path / "cache" / DATASET / str(version)
 
 
+# Each attempt asks for the archive twice: the client at once and in vain, then we.
+CLIENT = None
+SILENT = Answer(200, b"{}", stall=60)
+
+
 def ranges(kaggle) -> list[str | None]:
     return [request.headers.get("range") for request in kaggle.requests if "/blobs/" in request.path]
 
@@ -104,12 +109,12 @@ def test_an_archive_that_is_there_is_used_if_it_is_intact(download, kaggle, tmp_
 
 
 def test_of_two_at_once_one_downloads(download, kaggle):
-    kaggle.faults["body"] = [Answer(cut_at=140_000)]  # so that it takes longer than to start the other
+    kaggle.faults["body"] = [CLIENT, Answer(cut_at=140_000)]  # so that it takes longer than to start the other
     with ThreadPoolExecutor(2) as pool:
         both = [run.result() for run in [pool.submit(download, FIRST_WAIT=3) for _ in range(2)]]
     assert [done.returncode for done in both] == [0, 0], both
     assert sum("downloaded before" in done.stderr for done in both) == 1
-    assert ranges(kaggle) == [None, None, f"bytes={2**17}-"]
+    assert ranges(kaggle) == [None, None, None, f"bytes={2**17}-"]
 
 
 @pytest.mark.slow
@@ -129,37 +134,36 @@ def test_no_version_takes_the_newest(download, kaggle, tmp_path):
 
 @pytest.mark.slow
 def test_a_download_that_ended_resumes_in_the_next_run(download, kaggle, tmp_path):
-    kaggle.faults["body"] = [Answer(cut_at=140_000)]
+    kaggle.faults["body"] = [CLIENT, Answer(cut_at=140_000)]
     kaggle.faults["sign"] = [None, Answer(403)]
     assert download().returncode == 1
     assert (folder(tmp_path) / "incoming/brain-scans.zip").stat().st_size == 2**17
     assert download().returncode == 0
-    assert ranges(kaggle) == [None, None, f"bytes={2**17}-"]
+    assert ranges(kaggle) == [None, None, None, f"bytes={2**17}-"]
     assert (folder(tmp_path) / "brain-scans.zip").read_bytes() == ARCHIVE
 
 
 @pytest.mark.slow
 def test_many_cuts_with_progress_between_them_are_no_reason_to_give_up(download, kaggle):
-    # Each attempt asks twice: at the fresh address from the start, which the client leaves unread, then for the rest.
-    kaggle.faults["body"] = [Answer(cut_at=66_000), *[None, Answer(cut_at=66_000)] * 2]
+    kaggle.faults["body"] = [CLIENT, Answer(cut_at=66_000)] * 3
     assert download(ATTEMPTS=1).returncode == 0
-    assert ranges(kaggle)[2::2] == [f"bytes={2**16}-", f"bytes={2**17}-", f"bytes={3 * 2**16}-"]
+    assert ranges(kaggle)[3::2] == [f"bytes={2**16}-", f"bytes={2**17}-", f"bytes={3 * 2**16}-"]
 
 
 @pytest.mark.slow
 def test_an_address_that_expires_while_resuming_does_not_spoil_the_archive(download, kaggle, tmp_path):
     expired = Answer(403, b"<Error>the address has expired</Error>")
-    kaggle.faults["body"] = [Answer(cut_at=100_000), None, expired, expired]
+    kaggle.faults["body"] = [CLIENT, Answer(cut_at=100_000), CLIENT, expired]
     done = download()
     assert done.returncode == 0, done.stderr
+    assert ranges(kaggle)[3::2] == [f"bytes={2**16}-"] * 2 and "damaged" not in done.stderr
     assert (folder(tmp_path) / "brain-scans.zip").read_bytes() == ARCHIVE
 
 
 @pytest.mark.slow
 def test_a_body_of_unknown_length_that_is_cut_is_noticed(download, kaggle, tmp_path):
-    kaggle.faults["body"] = [
-        Answer(200, ARCHIVE[:100_000], {"Content-Length": None, "Content-Type": "application/zip"})
-    ]
+    cut = Answer(200, ARCHIVE[:100_000], {"Content-Length": None, "Content-Type": "application/zip"})
+    kaggle.faults["body"] = [CLIENT, cut]
     done = download()
     assert done.returncode == 0 and "is damaged and was deleted" in done.stderr
     assert (folder(tmp_path) / "brain-scans.zip").read_bytes() == ARCHIVE
@@ -167,7 +171,7 @@ def test_a_body_of_unknown_length_that_is_cut_is_noticed(download, kaggle, tmp_p
 
 @pytest.mark.slow
 def test_too_little_room_is_said_before_the_body_comes(download, kaggle):
-    kaggle.faults["body"] = [Answer(200, ARCHIVE, {"Content-Length": str(10**16)})]
+    kaggle.faults["body"] = [CLIENT, Answer(200, ARCHIVE, {"Content-Length": str(10**16)})]
     done = download()
     assert done.returncode == 1 and "the archive needs 10,000,000,000,000,000 more bytes" in done.stderr
 
@@ -190,14 +194,18 @@ def test_a_wished_wait_is_slept(download, kaggle):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["introspect", "sign", "body"])
-def test_a_server_that_falls_silent_is_not_waited_for(download, kaggle, kind):
-    kaggle.faults[kind] = [Answer(200, b"{}", stall=60)] * 2
+@pytest.mark.parametrize(
+    ("kind", "faults"),
+    [("introspect", [SILENT]), ("sign", [SILENT] * 2), ("body", [SILENT] * 2), ("body", [CLIENT, SILENT] * 2)],
+    ids=["introspect", "sign", "body_for_the_client", "body"],
+)
+def test_a_server_that_falls_silent_is_not_waited_for(download, kaggle, kind, faults):
+    kaggle.faults[kind] = list(faults)
     start = time.monotonic()
-    done = download(env={"KAGGLE_API_TOKEN": "good-token"}, SILENCE_TIMEOUT=1, ATTEMPTS=2, FIRST_WAIT=0.1)
+    done = download(env={"KAGGLE_API_TOKEN": "good-token"}, SILENCE_TIMEOUT=5, ATTEMPTS=2, FIRST_WAIT=0.1)
     assert time.monotonic() - start < 30
     assert done.returncode == 1 and "check the network" in done.stderr and "Traceback" not in done.stderr
-    assert not kaggle.faults[kind] or kind == "introspect"
+    assert not kaggle.faults[kind]
 
 
 @pytest.mark.slow
@@ -213,3 +221,26 @@ def test_credentials_of_the_environment_are_sent(download, kaggle, env, header):
     assert download(env=env).returncode == 0
     sent = {request.headers.get("authorization") for request in kaggle.requests if "Download" in request.path}
     assert sent == {header}
+
+
+@pytest.mark.slow
+def test_an_archive_that_has_changed_since_the_cut_comes_anew(download, kaggle, tmp_path):
+    kaggle.faults["body"] = [CLIENT, Answer(cut_at=140_000)]
+    kaggle.faults["sign"] = [None, Answer(403)]
+    assert download().returncode == 1
+    kaggle.datasets[DATASET, 1] = pack(150_000)
+    done = download()
+    assert done.returncode == 0 and "damaged" not in done.stderr
+    assert (folder(tmp_path) / "brain-scans.zip").read_bytes() == kaggle.datasets[DATASET, 1]
+
+
+@pytest.mark.slow
+def test_an_archive_that_came_whole_before_a_kill_is_not_fetched_again(download, kaggle, tmp_path):
+    assert download().returncode == 0
+    incoming = folder(tmp_path) / "incoming/brain-scans.zip"
+    incoming.parent.mkdir()
+    (folder(tmp_path) / "brain-scans.zip").rename(incoming)
+    (incoming.parent / "etag").write_text(f'"{hashlib.md5(ARCHIVE).hexdigest()}"')
+    assert download().returncode == 0
+    assert ranges(kaggle)[3] == f"bytes={len(ARCHIVE)}-" and len(ranges(kaggle)) == 4
+    assert (folder(tmp_path) / "brain-scans.zip").read_bytes() == ARCHIVE

@@ -8,7 +8,7 @@ import stat
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
@@ -46,7 +46,7 @@ def take(source: Path, into: Path) -> int:
     if source.is_dir():
         return _take_folder(source, into)
     if not source.is_file():
-        problem = "is no file" if source.exists() else "does not exist"
+        problem = "is neither a file nor a folder" if source.exists() else "does not exist"
         raise UserError(f"{source} {problem}; set data.source to phantom, kaggle, or the path of a folder or .zip")
     try:
         with zipfile.ZipFile(source) as archive:
@@ -54,65 +54,68 @@ def take(source: Path, into: Path) -> int:
     except PermissionError as error:
         raise UserError(f"{source} cannot be read ({error.strerror}); change its permissions") from error
     except DAMAGE as error:
-        raise UserError(f"{source} is no .zip archive, or a damaged one ({error}); get it anew") from error
+        raise UserError(f"{source} is not a .zip archive, or is damaged ({error}); get it anew") from error
 
 
 def _take_folder(source: Path, into: Path) -> int:
-    members = sorted(path for path in source.rglob("*") if not any(map(is_litter, path.relative_to(source).parts)))
-    for path in members:
-        # Followed, a link could bring in any file of the machine, or lead round in a circle.
+    files = {}
+    for path in sorted(source.rglob("*")):
+        name = PurePosixPath(path.relative_to(source).as_posix())
+        if any(map(is_litter, name.parts)):
+            continue
+        # A link could bring in any file of the machine, or lead round in a circle.
         if path.is_symlink():
-            raise UserError(
-                f"{path} is a link, which is not followed; copy the files it stands for: cp -rL {source} COPY"
-            )
-        if not path.is_dir() and not path.is_file():
+            raise UserError(f"{path} is a link, which is not followed; copy what links stand for: cp -rL {source} COPY")
+        if path.is_file():
+            files[name] = path
+        elif not path.is_dir():
             raise UserError(f"{path} is neither a file nor a folder; remove it from the scans")
-    files = {PurePosixPath(path.relative_to(source).as_posix()): path for path in members if path.is_file()}
-    targets = _arrange(files, source)
-    total = sum(files[name].stat().st_size for name in targets)
-    _refuse_unless_it_fits(total, source, into)
-    with tqdm(total=total, desc="copying", unit="B", unit_scale=True, disable=None) as progress:
-        for name, target in targets.items():
-            try:
-                with files[name].open("rb") as file:
-                    _write(file, into / target)
-            except PermissionError as error:
-                raise UserError(f"{error.filename} cannot be read; change its permissions") from error
-            progress.update(files[name].stat().st_size)
-    return len(files) - len(targets)
+    sizes = {name: path.stat().st_size for name, path in files.items()}
+    return _copy(sizes, lambda name: files[name].open("rb"), source, into)
 
 
 def _take_archive(archive: zipfile.ZipFile, source: Path, into: Path) -> int:
     _refuse_hostile(archive, source)
     members = {PurePosixPath(member.filename): member for member in archive.infolist() if not member.is_dir()}
-    files = {name: member for name, member in members.items() if not any(map(is_litter, name.parts))}
-    targets = _arrange(files, source)
-    total = sum(files[name].file_size for name in targets)
-    _refuse_unless_it_fits(total, source, into)
-    with tqdm(total=total, desc="unpacking", unit="B", unit_scale=True, disable=None) as progress:
+    sizes = {name: member.file_size for name, member in members.items() if not any(map(is_litter, name.parts))}
+    return _copy(sizes, lambda name: archive.open(members[name]), source, into)
+
+
+def _copy(
+    sizes: dict[PurePosixPath, int], open_file: Callable[[PurePosixPath], BinaryIO], source: Path, into: Path
+) -> int:
+    """Copy the files of `source`, given with their sizes in bytes, and return how many stand in no class folder."""
+    targets = _arrange(sizes, source)
+    total = sum(sizes[name] for name in targets)
+    free = shutil.disk_usage(into).free
+    if total > free:
+        raise UserError(f"{source} needs {total:,} bytes on the disk of {into.parent}, where {free:,} are free")
+    with tqdm(total=total, desc="copying", unit="B", unit_scale=True, disable=None) as progress:
         for name, target in targets.items():
             try:
-                with archive.open(files[name]) as file:
+                with open_file(name) as file:
                     _write(file, into / target)
+            except PermissionError as error:
+                raise UserError(f"{error.filename} cannot be read; change its permissions") from error
             except (*DAMAGE, NotImplementedError) as error:
                 raise UserError(f"{source} is damaged at {name} ({error}); get it anew") from error
-            progress.update(files[name].file_size)
-    return len(files) - len(targets)
+            progress.update(sizes[name])
+    return len(sizes) - len(targets)
 
 
 def _refuse_hostile(archive: zipfile.ZipFile, source: Path) -> None:
-    """Raise UserError if any member could write outside, is no plain file, or if the archive is a bomb."""
+    """Raise UserError if any member could write outside or is not a file, or if the archive is a bomb."""
     members = archive.infolist()
     for member in members:
         # zipfile itself rewrites names on some systems; the original one is what the archive says.
         name = member.orig_filename
         kind = stat.S_IFMT(member.external_attr >> 16)
         if "\\" in name or "\0" in name or name.startswith("/") or re.match("[A-Za-z]:", name):
-            problem = "whose name is no plain relative path"
+            problem = "whose name is not a relative path"
         elif ".." in name.split("/"):
             problem = "which would land outside the target folder"
         elif kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-            problem = "which is a link or a device, no file"
+            problem = "which is a link or a device"
         elif member.flag_bits & 0x1:
             problem = "which is encrypted; unpack it yourself and give the folder"
         else:
@@ -167,12 +170,6 @@ def _arrange(files: Iterable[PurePosixPath], source: Path) -> dict[PurePosixPath
         depth += 1
         inside = [name for name in inside if len(name.parts) > depth + 1]
     return {name: PurePosixPath(*name.parts[depth:]) for name in inside}
-
-
-def _refuse_unless_it_fits(size: int, source: Path, into: Path) -> None:
-    free = shutil.disk_usage(into).free
-    if size > free:
-        raise UserError(f"{source} needs {size:,} bytes on the disk of {into.parent}, where {free:,} are free")
 
 
 def _write(file: BinaryIO, target: Path) -> None:

@@ -1,9 +1,7 @@
-"""A data set from Kaggle, by the official client, hardened where the client trusts the network.
+"""A data set from Kaggle: the official client gives the address of the archive, and the rest is ours.
 
-The client (kaggle 2.2) authenticates while it is imported, prints to stdout and closes stdin; its first
-request and the body have no time limit, nothing but the cut body is retried, and nothing but the size
-is checked. What is added here: time limits, retries that honour Retry-After, a fresh signed address for
-each, a check of every byte, and messages that say what to do.
+The client (kaggle 2.2) has no time limits, does not retry what may pass, checks nothing but the size, and may store
+an error page in place of the archive. While it is imported it authenticates, prints to stdout and closes stdin.
 """
 
 import contextlib
@@ -16,13 +14,12 @@ import sys
 import threading
 import time
 import zipfile
-from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
-from types import ModuleType
 
 import filelock
 import requests
-from requests.adapters import HTTPAdapter
+from tqdm import tqdm
 
 from tumorclip.errors import UserError
 from tumorclip.files import whole_file
@@ -33,6 +30,7 @@ LONGEST_WAIT = 120.0  # seconds; a Retry-After beyond it ends the download
 CONNECT_TIMEOUT = 15.0  # seconds
 SILENCE_TIMEOUT = 60.0  # seconds without a byte
 CHUNK = 2**16  # bytes; what has come of a chunk when the connection is cut is lost
+PAGE = "https://www.kaggle.com/datasets/"
 CREDENTIALS = (
     "KAGGLE_API_TOKEN (or ~/.kaggle/access_token), or KAGGLE_USERNAME and KAGGLE_KEY (or ~/.kaggle/kaggle.json)"
 )
@@ -63,139 +61,136 @@ def download(dataset: str, version: int | None, sha256: str | None, cache: Path)
 
 
 def _download(dataset: str, version: int | None, sha256: str | None, archive: Path) -> Path:
-    page = f"https://www.kaggle.com/datasets/{dataset}"
-    if digest := _intact_hash(archive):
-        if sha256 and digest != sha256:
+    note = archive.with_name(archive.name + ".sha256")
+    recorded = note.read_text(encoding="ascii", errors="replace")[:64] if note.exists() else None
+    if archive.exists() and _hash(archive) == recorded:
+        if sha256 and recorded != sha256:
             raise UserError(
-                f"{archive} has SHA-256 {digest}, but data.kaggle.sha256 is {sha256}; "
+                f"{archive} has SHA-256 {recorded}, but data.kaggle.sha256 is {sha256}; "
                 "correct that parameter, or delete the archive to download it again"
             )
         print(f"kaggle: using {archive}, downloaded before; delete it to download again", file=sys.stderr)
         return archive
 
     incoming = archive.parent / "incoming" / archive.name
-    attempt, damaged = 1, False
+    digest = _fetch_whole(dataset, version, incoming)
+    if sha256 and digest != sha256:
+        shutil.rmtree(incoming.parent)
+        raise UserError(
+            f"the archive of {PAGE}{dataset} has SHA-256 {digest}, but data.kaggle.sha256 is {sha256}; it was deleted; "
+            "correct that parameter if the new hash is right"
+        )
+    print(f"kaggle: {archive.name} has SHA-256 {digest}; set data.kaggle.sha256 to it to insist on these bytes")
+    with whole_file(note) as beside:
+        beside.write_text(f"{digest}  {archive.name}\n", encoding="ascii")
+    incoming.replace(archive)
+    shutil.rmtree(incoming.parent)
+    return archive
+
+
+def _fetch_whole(dataset: str, version: int | None, incoming: Path) -> str:
+    """Fetch the archive in as many attempts as it takes, check it, and return its SHA-256."""
+    attempt = 1
+    was_damaged = False
     while True:
         had = _size(incoming)
         try:
-            _fetch(f"{dataset}/{version}" if version else dataset, incoming)
-            digest = _check(incoming)
-            break
+            _fetch(dataset, version, incoming)
+            return _check(incoming)
         except zipfile.BadZipFile as error:
-            _discard(incoming)
-            problem, wait = f"what {page} sent is damaged and was deleted ({error})", 0.0
-            if damaged:
+            shutil.rmtree(incoming.parent)
+            problem = f"what {PAGE}{dataset} sent is damaged and was deleted ({error})"
+            if was_damaged:
                 raise UserError(f"{problem}, for the second time; run `dvc repro` again later") from error
-            damaged = True
+            was_damaged = True
+            wait = 0.0
         except requests.RequestException as error:
             if _size(incoming) > had:
                 attempt = 0
-            problem, wait = _explain(error, dataset, version, page), _wait(error, attempt)
+            problem = _explain(error, dataset, version)
+            wait = _wait(error, attempt)
             if wait is None or attempt == ATTEMPTS:
                 raise UserError(problem) from error
             attempt += 1
         print(f"kaggle: {problem.split(';')[0]}; trying again in {wait:.0f} s", file=sys.stderr)
         time.sleep(wait)
 
-    if sha256 and digest != sha256:
-        _discard(incoming)
-        raise UserError(
-            f"the archive of {page} has SHA-256 {digest}, but data.kaggle.sha256 is {sha256}; it was deleted; "
-            "correct that parameter if the new hash is right"
-        )
-    print(f"kaggle: {archive.name} has SHA-256 {digest}; set data.kaggle.sha256 to it to insist on these bytes")
-    with whole_file(_note(archive)) as note:
-        note.write_text(f"{digest}  {archive.name}\n", encoding="ascii")
-    incoming.replace(archive)
-    shutil.rmtree(incoming.parent)
-    return archive
 
-
-def _intact_hash(archive: Path) -> str | None:
-    """The SHA-256 of an archive that is there and as it was downloaded."""
-    try:
-        recorded = _note(archive).read_text(encoding="ascii").split()[0]
-        return recorded if _hash(archive) == recorded else None
-    except (FileNotFoundError, IndexError, UnicodeDecodeError):
-        return None
-
-
-def _fetch(dataset: str, incoming: Path) -> None:
-    """Run the client once: a signed address, then the body, from where an earlier attempt was cut."""
-    kaggle = _import_client()
-
-    class Client(type(kaggle.api)):
-        """The official client, with time limits on its session and a look at the disk."""
-
-        def build_kaggle_client(self):
-            client = super().build_kaggle_client()
-            http = client.http_client()
-            http._init_session()
-            for scheme in ("https://", "http://"):
-                http._session.mount(scheme, _TimeLimits())
-            return client
-
-        def download_file(self, response, outfile, *arguments, **keywords):
-            missing = int(response.headers.get("Content-Length") or 0) - _size(incoming)
-            free = shutil.disk_usage(incoming.parent).free
-            if missing > free:
-                raise UserError(
-                    f"the archive needs {missing:,} more bytes in {incoming.parent}, where {free:,} are free; "
-                    "free some space and run `dvc repro` again"
-                )
-            # A retry of the client's own would reuse the signed address, and store the error if that has expired.
-            keywords |= {"max_retries": 0, "timeout": SILENCE_TIMEOUT, "chunk_size": CHUNK}
-            super().download_file(response, outfile, *arguments, **keywords)
-
+def _fetch(dataset: str, version: int | None, incoming: Path) -> None:
+    """Ask for a fresh address, and fetch the archive from where an earlier attempt was cut."""
+    address = _address(dataset, version)
     incoming.parent.mkdir(parents=True, exist_ok=True)
-    client = Client()
-    client.config_values = kaggle.api.config_values
-    with contextlib.redirect_stdout(io.StringIO()):
-        try:
-            client.dataset_download_files(dataset, path=str(incoming.parent), quiet=not sys.stderr.isatty())
-        except ValueError as error:
-            if isinstance(error, requests.RequestException):
-                raise
-            # The client checks the size, and raises this kind when it is another than announced.
-            raise zipfile.BadZipFile(str(error)) from error
-
-
-class _TimeLimits(HTTPAdapter):
-    def send(self, request, timeout=None, **keywords):
-        return super().send(request, timeout=timeout or (CONNECT_TIMEOUT, SILENCE_TIMEOUT), **keywords)
-
-
-def _import_client() -> ModuleType:
-    """Import the client, which authenticates at once: with a time limit, in silence, and without touching stdin."""
-    if "kaggle" not in sys.modules:
-        # Its request has no time limit of its own, and there is no object yet to give it one.
-        worker = threading.Thread(target=_import_quietly, daemon=True)
-        with _no_stdin(), contextlib.redirect_stdout(io.StringIO()):
-            worker.start()
-            worker.join(SILENCE_TIMEOUT)
-        if worker.is_alive():
+    # The server's name for the bytes that it sent: it sends the rest only where it still has the same ones.
+    tag = incoming.parent / "etag"
+    headers = {"Accept-Encoding": "identity"}
+    if tag.exists() and (known := tag.read_text("utf-8")):
+        headers |= {"Range": f"bytes={_size(incoming)}-", "If-Range": known}
+    limits = (CONNECT_TIMEOUT, SILENCE_TIMEOUT)
+    with requests.get(address, headers=headers, stream=True, timeout=limits) as response:
+        if response.status_code == 416:  # nothing is missing
+            return
+        if response.status_code in (400, 401, 403, 404, 410):
+            raise requests.ConnectionError(f"the address has expired ({response.status_code})")
+        response.raise_for_status()
+        missing = int(response.headers.get("Content-Length") or 0)
+        free = shutil.disk_usage(incoming.parent).free
+        if missing > free:
             raise UserError(
-                f"Kaggle has not answered for {SILENCE_TIMEOUT:.0f} s while it was asked about the credentials; "
-                "check the network and run `dvc repro` again"
+                f"the archive needs {missing:,} more bytes in {incoming.parent}, where {free:,} are free; "
+                "free some space and run `dvc repro` again"
             )
+        is_rest = response.status_code == 206
+        with (
+            incoming.open("ab" if is_rest else "wb") as file,
+            tqdm(total=missing or None, desc="downloading", unit="B", unit_scale=True, disable=None) as progress,
+        ):
+            if not is_rest:
+                tag.write_text(response.headers.get("ETag") or response.headers.get("Last-Modified") or "", "utf-8")
+            for chunk in response.iter_content(CHUNK):
+                file.write(chunk)
+                progress.update(len(chunk))
+
+
+def _address(dataset: str, version: int | None) -> str:
+    """Ask the client for the address of the archive, which holds for some minutes.
+
+    The client runs in a thread, which is left alone when it takes too long, with stdout and stdin of its own.
+    """
+    answer = Future()
+
+    def ask() -> None:
+        try:
+            answer.set_result(_ask(dataset, version))
+        except BaseException as error:
+            answer.set_exception(error)
+
+    with contextlib.ExitStack() as until_answered:
+        until_answered.enter_context(contextlib.redirect_stdout(io.StringIO()))
+        until_answered.callback(setattr, sys, "stdin", sys.stdin)
+        sys.stdin = io.StringIO()
+        threading.Thread(target=ask, daemon=True).start()
+        try:
+            return answer.result(SILENCE_TIMEOUT)
+        except TimeoutError:
+            raise requests.Timeout(f"no answer for {SILENCE_TIMEOUT:.0f} s") from None
+
+
+def _ask(dataset: str, version: int | None) -> str:
     try:
-        return importlib.import_module("kaggle")
+        kaggle = importlib.import_module("kaggle")
     except OSError as error:
         raise UserError(f"the Kaggle client cannot use {error.filename}; set KAGGLE_CONFIG_DIR to a folder") from error
+    from kagglesdk.datasets.types.dataset_api_service import ApiDownloadDatasetRequest
 
-
-def _import_quietly() -> None:
-    with contextlib.suppress(OSError):  # raised again, and then seen, where the import is repeated
-        importlib.import_module("kaggle")
-
-
-@contextlib.contextmanager
-def _no_stdin() -> Iterator[None]:
-    stdin, sys.stdin = sys.stdin, io.StringIO()
-    try:
-        yield
-    finally:
-        sys.stdin = stdin
+    request = ApiDownloadDatasetRequest()
+    request.owner_slug, request.dataset_slug = dataset.split("/")
+    request.dataset_version_number = version
+    with (
+        kaggle.api.build_kaggle_client() as client,
+        # The client follows the address at once. That answer is left unread: nothing limits the time to read it.
+        client.datasets.dataset_api_client.download_dataset(request) as response,
+    ):
+        return response.url
 
 
 def _check(archive: Path) -> str:
@@ -224,39 +219,31 @@ def _wait(error: requests.RequestException, attempt: int) -> float | None:
     return wait if wait <= LONGEST_WAIT else None
 
 
-def _explain(error: requests.RequestException, dataset: str, version: int | None, page: str) -> str:
+def _explain(error: requests.RequestException, dataset: str, version: int | None) -> str:
+    """What happened and what to do, in one line."""
+    page = PAGE + dataset
     if error.response is None:
         return (
             f"Kaggle cannot be reached, or the connection broke ({type(error).__name__}); check the network and "
             f"run `dvc repro` again, or download the archive from {page} and set data.source to its path"
         )
     status = error.response.status_code
-    if status == 401:
-        return (
-            f"Kaggle refused the credentials (401) for {dataset}; correct {CREDENTIALS}, "
-            f"or unset them: public data sets need none; see {page}"
-        )
-    if status == 403:
-        return (
-            f"Kaggle forbids access to {dataset} (403); open {page} while logged in and accept its terms, "
-            f"then give credentials in {CREDENTIALS}"
-        )
-    if status == 404:
-        which = f"version {version} of {dataset}" if version else dataset
-        return f"Kaggle has no {which} (404); check data.kaggle.dataset and data.kaggle.version against {page}"
-    if status == 429:
-        wished = error.response.headers.get("Retry-After")
-        later = f"in {wished} s" if wished else "later"
-        return f"Kaggle limits the number of requests (429); run `dvc repro` again {later}, or give {CREDENTIALS}"
     if status >= 500:
         return f"Kaggle answered with an error of its own ({status}); run `dvc repro` again later"
+    which = f"version {version} of {dataset}" if version else dataset
+    wished = error.response.headers.get("Retry-After")
+    later = f"in {wished} s" if wished else "later"
     reason = " ".join(str(error).split())[:200]
-    return f"Kaggle refused the request for {dataset} ({status}: {reason}); check data.kaggle.dataset against {page}"
-
-
-def _discard(incoming: Path) -> None:
-    # With the archive goes the client's note about it, or the next run would resume onto what is gone.
-    shutil.rmtree(incoming.parent, ignore_errors=True)
+    problems = {
+        401: f"Kaggle refused the credentials (401) for {dataset}; correct {CREDENTIALS}, "
+        f"or unset them: public data sets need none; see {page}",
+        403: f"Kaggle forbids access to {dataset} (403); open {page} while logged in and accept its terms, "
+        f"then give credentials in {CREDENTIALS}",
+        404: f"Kaggle has no {which} (404); check data.kaggle.dataset and data.kaggle.version against {page}",
+        429: f"Kaggle limits the number of requests (429); run `dvc repro` again {later}, or give {CREDENTIALS}",
+    }
+    other = f"Kaggle refused the request for {dataset} ({status}: {reason}); check data.kaggle.dataset against {page}"
+    return problems.get(status, other)
 
 
 def _size(path: Path) -> int:
@@ -266,7 +253,3 @@ def _size(path: Path) -> int:
 def _hash(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _note(archive: Path) -> Path:
-    return archive.with_name(archive.name + ".sha256")

@@ -1,0 +1,178 @@
+"""Whoever is killed takes along what it started: pools their workers, DVC its stages with all their processes."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are found by their folder")
+ROOT = Path(__file__).parents[1]
+SECONDS = 2  # in which all processes are to end
+POOL = """
+import multiprocessing, sys, time
+from concurrent.futures import ProcessPoolExecutor
+from tumorclip.lifetime import start_worker
+
+def compute(_):
+    while True:
+        pass
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context(sys.argv[1])
+    with ProcessPoolExecutor(3, context, initializer=start_worker) as pool:
+        list(pool.map({work}, [60] * 6))
+"""
+STAGE = """
+import time
+from pathlib import Path
+import stages
+{early}
+def main(params):
+    Path("started").touch()
+    time.sleep(60)
+
+if __name__ == "__main__":
+    stages.run(main)
+"""
+
+
+@pytest.fixture
+def family():
+    """Starts a process in a folder, and finds all that lives in the folder; what is left at the end is killed."""
+    folders = []
+
+    def start(command: list[str], folder: Path, env: dict[str, str]) -> subprocess.Popen:
+        folders.append(folder)
+        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        return subprocess.Popen(command, cwd=folder, env=env, **quiet)
+
+    yield start
+    for folder in folders:
+        for process in living(folder):
+            process.kill()
+
+
+def living(folder: Path) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if Path(process.cwd()).is_relative_to(folder) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
+def is_importing(stage: psutil.Process) -> bool:
+    return any("/numpy/" in file.path for file in stage.memory_maps())
+
+
+def has_workers(stage: psutil.Process) -> bool:
+    return bool(stage.children())
+
+
+def stages(folder: Path, name: str) -> list[psutil.Process]:
+    """The process that runs a stage, if it is there."""
+    found = []
+    for process in living(folder):
+        with contextlib.suppress(psutil.Error):
+            if process.cmdline()[1:3] == ["-m", f"stages.{name}"]:
+                found.append(process)
+    return found
+
+
+def wait_for(condition, what: str, seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"{what} did not come within {seconds} seconds"
+        time.sleep(0.01)
+
+
+def kill(process: subprocess.Popen, how: signal.Signals, folder: Path) -> None:
+    """Kill one process alone, and see the others in its folder end too."""
+    assert process.poll() is None
+    process.send_signal(how)
+    process.wait()
+    end = time.monotonic() + SECONDS
+    while left := living(folder):
+        assert time.monotonic() < end, f"still there: {[each.cmdline() for each in left if each.is_running()]}"
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("count", [1, 3], ids=["on_starting", "at_work"])
+@pytest.mark.parametrize("work", ["time.sleep", "compute"])
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_the_workers_of_a_pool_end_with_it(family, tmp_path, method, work, count):
+    (tmp_path / "pool.py").write_text(POOL.format(work=work))
+    process = family([sys.executable, "pool.py", method], tmp_path, os.environ | {"PYTHONPATH": str(ROOT)})
+    wait_for(lambda: len(living(tmp_path)) > count, "the workers", 30)
+    if count == 3:
+        time.sleep(1)
+    kill(process, signal.SIGKILL, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def bare(make_project):
+    """A project whose only stage does as a test says."""
+    project = make_project()
+    (project.root / "dvc.yaml").write_text("stages: {some: {cmd: python -m stages.some}}\n")
+    return project
+
+
+# bash makes way for the stage, sh may stay between DVC and the stage.
+@pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])
+@pytest.mark.parametrize("early", ["", "Path('started').touch(); time.sleep(60)"], ids=["at_work", "importing"])
+def test_a_stage_ends_with_dvc(family, bare, shell, early):
+    (bare.root / "stages/some.py").write_text(STAGE.format(early=early))
+    (bare.root / "started").unlink(missing_ok=True)
+    process = family(["dvc", "repro"], bare.root, bare.env | {"SHELL": shell})
+    wait_for(lambda: (bare.root / "started").exists(), "the stage", 60)
+    kill(process, signal.SIGKILL, bare.root)
+
+
+@pytest.fixture(scope="module")
+def prepared(make_project):
+    """A project in which all before predictions has run."""
+    project = make_project()
+    project.set("data.phantom.train_per_class", 40)
+    project.set("data.phantom.test_per_class", 20)
+    project.set("verify.image_size", 64)
+    project.run("dvc repro split checkpoint", check=True)
+    return project
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=["kill", "term"])
+@pytest.mark.parametrize(
+    ("name", "moment"), [("download", has_workers), ("verify", has_workers), ("baselines", is_importing)]
+)
+def test_the_stages_of_the_pipeline_end_with_dvc(family, prepared, make_project, name, moment, how):
+    project = make_project(like=prepared)
+    # So many scans that no stage ends by itself soon.
+    if name == "verify":
+        scans = sorted((project.root / "data/raw/Training").glob("*/*"))
+        for copy in range(50):
+            for scan in scans:
+                (scan.parent / f"{copy}_{scan.name}").write_bytes(scan.read_bytes())
+    else:
+        project.set("data.phantom.train_per_class", 4000)
+    process = family(["dvc", "repro", "--single-item", "--force", name], project.root, project.env)
+    wait_for(lambda: any(map(moment, stages(project.root, name))), f"the stage {name}")
+    kill(process, how, project.root)
+
+
+@pytest.mark.slow
+def test_the_next_run_of_a_killed_stage_deletes_what_it_left(family, make_project):
+    project = make_project()
+    process = family(["dvc", "repro", "download"], project.root, project.env)
+    wait_for(lambda: list((project.root / "data").glob(".raw.partial-*/new/Training/glioma/*")), "the first scan")
+    kill(process, signal.SIGKILL, project.root)
+    assert list((project.root / "data").glob(".raw.partial-*"))
+    project.set("data.phantom.train_per_class", 2)
+    project.set("data.phantom.test_per_class", 2)
+    project.run("dvc repro download", check=True)
+    assert not list((project.root / "data").glob(".raw.partial-*"))
