@@ -6,7 +6,7 @@ data/scans, data/splits.csv, models/pretrained -> data/baselines.csv
 import numpy as np
 
 import stages
-from tumorclip.device import pick_device
+from tumorclip.device import pick_device, same_bytes_on_cpus
 from tumorclip.evaluate.baselines import BASELINES, Task
 from tumorclip.model.encoder import Encoder
 from tumorclip.params import Params
@@ -14,6 +14,7 @@ from tumorclip.tables import BaselinePredictions, Splits
 
 
 def main(params: Params) -> None:
+    same_bytes_on_cpus(stages.PRETRAINED)
     encoder = Encoder.load(stages.PRETRAINED, pick_device(params.train.device, "train.device"))
     splits = Splits.read(stages.SPLITS)
     pixels = np.load(stages.SCANS / "pixels.npy", mmap_mode="r")

@@ -8,7 +8,7 @@ import torch
 
 import stages
 from tumorclip.data import copies
-from tumorclip.device import pick_device
+from tumorclip.device import pick_device, same_bytes_on_cpus
 from tumorclip.files import read_json
 from tumorclip.model.encoder import Encoder
 from tumorclip.model.pixels import Pixels
@@ -17,6 +17,7 @@ from tumorclip.tables import ModelPredictions, Splits
 
 
 def main(params: Params) -> None:
+    same_bytes_on_cpus(stages.FINETUNED)
     encoder = Encoder.load(stages.FINETUNED, pick_device(params.train.device, "train.device"))
     temperature = read_json(stages.FINETUNED / "tumorclip.json")["temperature"]
     splits = Splits.read(stages.SPLITS)

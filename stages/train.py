@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 import stages
-from tumorclip.device import pick_device
+from tumorclip.device import pick_device, same_bytes_on_cpus
 from tumorclip.files import read_json, whole_folder, write_json
 from tumorclip.model.encoder import Encoder
 from tumorclip.params import Params
@@ -30,6 +30,7 @@ def main(params: Params) -> None:
     if launcher.needed(params.machine.launcher):
         launcher.run(params.machine.launcher, "stages.train", output=stages.METRICS / "timing.json")
         return
+    same_bytes_on_cpus(stages.PRETRAINED)
     processes = Processes(torch.device(pick_device(params.train.device, "train.device")))
     torch.use_deterministic_algorithms(True, warn_only=True)
     encoder = Encoder.load(stages.PRETRAINED, processes.device)

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-LARGE = 1_000_000  # parameters of a model that gains from bf16 on a CPU
+from tumorclip.device import LARGE
 
 
 def uses_bf16(precision: str, model: nn.Module, device: torch.device) -> bool:
