@@ -34,6 +34,6 @@ def test_all_captions_give_each_class_the_mean_direction_of_its_own():
     captions, of_class, of_scan = CAPTIONS.all()
     assert captions.tolist() == list(range(6)) and of_scan is None
     texts = torch.nn.functional.normalize(torch.randn(6, 4, generator=torch.Generator().manual_seed(0)), dim=1)
-    expected = torch.stack([texts[OWNER == index].mean(dim=0) for index in range(3)])
+    expected = torch.stack([texts[index == OWNER].mean(dim=0) for index in range(3)])
     expected = expected / expected.norm(dim=1, keepdim=True)
     torch.testing.assert_close(class_embeddings(texts, of_class), expected)
