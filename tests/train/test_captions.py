@@ -13,7 +13,7 @@ def test_each_needed_caption_is_drawn_once_and_over_time_all_are(per_scan):
     seen = set()
     for seed in range(30):
         generator = torch.Generator().manual_seed(seed)
-        drawn = CAPTIONS.draw_per_scan(LABELS, generator) if per_scan else CAPTIONS.draw_per_class(generator)
+        drawn = CAPTIONS.draw(generator, LABELS if per_scan else None)
         captions, of_class, of_scan = drawn
         assert len(set(captions.tolist())) == len(captions)
         assert (OWNER[captions][of_class.argmax(dim=1)] == torch.arange(3)).all()
@@ -26,7 +26,7 @@ def test_each_needed_caption_is_drawn_once_and_over_time_all_are(per_scan):
 
 
 def test_scans_of_one_class_may_get_different_captions():
-    draws = [CAPTIONS.draw_per_scan(LABELS, torch.Generator().manual_seed(seed)) for seed in range(30)]
+    draws = [CAPTIONS.draw(torch.Generator().manual_seed(seed), LABELS) for seed in range(30)]
     assert any(drawn.of_scan[3] != drawn.of_scan[4] for drawn in draws)
 
 

@@ -287,9 +287,8 @@ class Trainer:
     def _draw_captions(self, rows: torch.Tensor, drawing: torch.Generator) -> Drawn:
         if self.config.captions == "mean":
             return self.data.captions.all()
-        if LOSSES[self.config.objective].caption_per_scan:
-            return self.data.captions.draw_per_scan(self.data.labels[rows], drawing)
-        return self.data.captions.draw_per_class(drawing)
+        per_scan = LOSSES[self.config.objective].caption_per_scan
+        return self.data.captions.draw(drawing, self.data.labels[rows] if per_scan else None)
 
     def _scan_weights(self, rows: torch.Tensor) -> torch.Tensor:
         return self.data.weights[rows] if self.config.balance == "weights" else torch.ones(len(rows))
