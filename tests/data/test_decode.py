@@ -107,7 +107,7 @@ def test_classes_that_agree_pass():
 @pytest.mark.parametrize(
     ("found", "words"),
     [
-        ([("", "a"), ("", "gliom")], ["gliom", "b of `classes:` is no folder", "params.yaml"]),
+        ([("", "a"), ("", "gliom")], ["gliom", "b of `classes:` has no folder", "params.yaml"]),
         ([("", "a"), ("", "b"), ("", "c")], ["c; rename the folder or edit"]),
         ([("", "a")], ["no scans of b, which params.yaml names"]),
         ([("train", "a"), ("train", "b"), ("test", "a")], ["no scans of b in Testing/"]),

@@ -141,7 +141,7 @@ def test_every_option_of_the_split_reaches_it(folder: Path):
 @pytest.mark.parametrize(
     ("counts", "old", "new", "status", "words"),
     [
-        ({}, "  notumor:\n", "  healthy:\n", 1, ["notumor, while healthy of `classes:` is no folder"]),
+        ({}, "  notumor:\n", "  healthy:\n", 1, ["notumor, while healthy of `classes:` has no folder"]),
         ({"glioma": (1, 0)}, "", "", 1, ["no scans of glioma in Testing/"]),
         ({"glioma": (1, 1)}, "", "", 1, ["split.leaks: drop_train", "no train scan of glioma"]),
         ({}, "folds: null ", "folds: 21 ", 1, ["class glioma has 20 groups of copies", "split.folds: 21; lower"]),

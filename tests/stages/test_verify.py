@@ -160,7 +160,7 @@ def all_of_a_class_unreadable(folder: Path) -> None:
     ("spoil", "words"),
     [
         (empty, ["data/raw holds no class folder", "data.source"]),
-        (unnamed, ["gliom, while glioma of `classes:` is no folder"]),
+        (unnamed, ["gliom, while glioma of `classes:` has no folder"]),
         (unreadable, ["1 of 24 files cannot be read: Testing/glioma/1.png (the file is empty)", "max_unreadable"]),
         (all_of_a_class_unreadable, ["no scans of glioma in Testing/"]),
     ],
