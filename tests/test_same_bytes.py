@@ -19,18 +19,18 @@ ROOT = Path(__file__).parents[1]
 # One name for a file, or for a folder with all that is in it.
 EXPECTED = {
     "scans": {
-        "data/raw": "d22c03a14f66530aa5d63b53a2f7e228e2fdd3f425f7f44b382a353f27b6c7df",
+        "data/raw": "8fe8accc805fa0b8cb4fc03b74c5b0aa84f84867ebb3643ecdb83318873e524e",
         "data/scans/conflicts.csv": "04df6f061264ebb18cd0c97d9935d4257f20f3355bedf43f977671cfd76dbcd4",
-        "data/scans/groups.csv": "b838af7248287c836b774cdf1acaba9b53d1c79a4a4ed7188386fd2684e7f6b5",
-        "data/scans/pairs.csv": "713628c6e76a3bedac35c3ae37a035a7b0eaed8949f3e50694f3b28fd4ece613",
-        "data/scans/pixels.npy": "0edc1d3ad1c397f3eea090b5a4378776bfa8238957d3bd1251bc868a7c068af8",
-        "data/scans/scans.csv": "1088d1c64b1af6bcbff5de716cb90e55c987ba94f58d08c4a529056a4079152b",
-        "data/splits.csv": "998005deee67b83bad12caf7e35f591f170627533606c2a661d61ecd38546408",
-        "metrics/data.json": "216d39739a1505f4c4e8914003dd69d7862b422b242e2b3b5655473a84b657c3",
-        "metrics/split.json": "68c3b21667f88896f15bbea71e6b707808ff47e713d3c69a7ae3c484da5a8231",
+        "data/scans/groups.csv": "9c0b8e5f5fafee2d3cc929274f194e1f8496ff52c3fc3430f95dbcfbf2e7670c",
+        "data/scans/pairs.csv": "534a2f3fe429ac8378cef3ed5bb8dc2a311e0d9bb47569a3ae4fac7c4bd1b324",
+        "data/scans/pixels.npy": "c157efaba51df44caa75779bd5aeeb68b90c4fded904e2b419ac05b61a3aeb71",
+        "data/scans/scans.csv": "28c9679effc52a717585499aec45f4188017f6b1fe611730419e77cbf959f8d4",
+        "data/splits.csv": "119ac3e430db68538bea27de04e875b86760b09d611e7a96305d9cb34544d922",
+        "metrics/data.json": "167818e63c2b55fc41c5c893054fb551499939ab1340658a7d304b906176e8af",
+        "metrics/split.json": "b9d83f8540f1ac92f9cc015e430e305696ecb7cbf07d511c4244554d35abc8d7",
     },
     "tiny": "4af7f9bf5e4b6dc7749e8608f44f8b6851f0ad5f1c92895e382b4b2b87126793",
-    "tiny_conv": "5bb8cc9a99cd7d2c8195bab0f690332ccf0ff1c3b80730817616d73ec4a39e7d",
+    "tiny_conv": "1f7b35b34c1c0f4fd590201fc93ac70111b5694ebcedf338d642c64018be2c32",
 }
 # What NumPy finds beyond its baseline, X86_V2, is left out from the first of these up.
 DISPATCHED = " ".join(__cpu_dispatch__)
