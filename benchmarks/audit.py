@@ -15,6 +15,7 @@ import time
 import numpy as np
 
 from tumorclip.data import copies
+from tumorclip.device import pick_device
 
 SIZES = [1_000, 2_000, 5_000, 10_000, 20_000]
 
@@ -51,7 +52,7 @@ def main() -> None:
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.alone:
-        print(json.dumps(measure(*args.sizes, copies.pick_device(args.device))))
+        print(json.dumps(measure(*args.sizes, pick_device(args.device, "--device"))))
         return
     rows = []
     print("   scans    seconds   peak MB   of which thumbnails")

@@ -16,7 +16,8 @@ import numpy as np
 
 from benchmarks import protocols
 from tumorclip import files
-from tumorclip.evaluate import compare as comparing
+from tumorclip.evaluate import compare
+from tumorclip.tables import ModelPredictions
 
 WORK = protocols.ROOT / ".cache/objectives"
 PROTOCOL = "drop_train"
@@ -36,7 +37,8 @@ def main() -> None:
         best = {each: max(RATES, key=lambda rate: scores[each, rate, first]) for each in OBJECTIVES}
         list(pool.map(lambda job: train(*job), [(each, best[each], seed) for each in OBJECTIVES for seed in others]))
         chosen = [folder(each, best[each], seed) for each in OBJECTIVES for seed in protocols.SEEDS]
-        list(pool.map(lambda place: protocols.run("evaluate", place), chosen))
+        for stage in ("predict", "baselines", "evaluate"):
+            list(pool.map(lambda place, stage=stage: protocols.run(stage, place), chosen))
     print_tables(scores, best)
 
 
@@ -63,7 +65,7 @@ def print_tables(scores: dict[tuple, float], best: dict[str, float]) -> None:
     sides = {}
     for objective in OBJECTIVES:
         places = {seed: folder(objective, best[objective], seed) for seed in protocols.SEEDS}
-        runs = {seed: files.read_csv(place / "plots/predictions.csv") for seed, place in places.items()}
+        runs = {seed: ModelPredictions.read(place / "plots/predictions.csv") for seed, place in places.items()}
         tests = [files.read_json(place / "metrics/test.json") for place in places.values()]
         accuracy, low, high = protocols.mean_accuracy(runs)
         of_seeds = sorted(100 * test["accuracy"] for test in tests)
@@ -74,9 +76,8 @@ def print_tables(scores: dict[tuple, float], best: dict[str, float]) -> None:
         cells += [f"**{accuracy:.1%}** ({100 * low:.1f} to {100 * high:.1f})"]
         cells += [f"{of_seeds[0]:.1f} to {of_seeds[-1]:.1f}", f"{np.mean([test['macro_f1'] for test in tests]):.3f}"]
         print("| " + " | ".join(cells) + " |")
-        sides |= {f"{objective} {seed}": rows for seed, rows in runs.items()}
-    names = [row["class"] for row in tests[0]["classes"]]
-    paired = comparing.pair(sides, names)
+        sides |= {f"{objective} {seed}": predictions for seed, predictions in runs.items()}
+    paired = compare.pair(sides)
     for a, b in (("in_batch", "caption"), ("in_batch", "multi_positive"), ("multi_positive", "caption")):
         protocols.print_difference(paired, a, b)
 

@@ -19,14 +19,14 @@ from transformers import (
     ViTConfig,
 )
 
-from tumorclip.model import builtin as tiny
+from tumorclip.model import builtin
 
 SMALL = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
 
 
 def clip_with_another_activation(folder: Path) -> None:
     """As PubMedCLIP and MetaCLIP: CLIP's own classes with other sizes, and GELU in place of its approximation."""
-    tiny.build(folder, seed=0)
+    builtin.build(folder, seed=0)
     processor = CLIPProcessor.from_pretrained(folder)
     vocabulary = len(processor.tokenizer)
     text = SMALL | {"vocab_size": vocabulary, "max_position_embeddings": 40, "hidden_act": "gelu"}
@@ -38,7 +38,7 @@ def clip_with_another_activation(folder: Path) -> None:
 
 def siglip(folder: Path) -> None:
     """As SigLIP and SigLIP 2 of a fixed resolution: no projections, a logit bias, captions of one length."""
-    tiny.build(folder / "clip", seed=0)
+    builtin.build(folder / "clip", seed=0)
     tokenizer = CLIPProcessor.from_pretrained(folder / "clip").tokenizer
     tokenizer.model_max_length = 16
     config = SiglipConfig(
@@ -72,8 +72,8 @@ def dual_with_bert(folder: Path) -> None:
 
 
 FAMILIES = {
-    "tiny": lambda folder: tiny.build(folder, seed=0),
-    "tiny_conv": lambda folder: tiny.build_convolutional(folder, seed=0),
+    "tiny": lambda folder: builtin.build(folder, seed=0),
+    "tiny_conv": lambda folder: builtin.build_convolutional(folder, seed=0),
     "clip": clip_with_another_activation,
     "siglip": siglip,
     "dual": dual_with_bert,

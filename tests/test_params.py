@@ -95,16 +95,20 @@ def test_the_last_fold_is_allowed_and_the_one_behind_it_is_not(tmp_path):
         ("min_overlap: 0.5 ", "min_overlap: 1.1 ", "verify.min_overlap is 1.1; it must be less than"),
         ("device: auto ", "device: cuda:01 ", "train.device is 'cuda:01'; it must be auto, cpu, cuda, cuda:N or mps"),
         ("device: auto ", "device: cuda:99999999999999999999 ", "train.device is 'cuda:99999999999999999999'; it must"),
-        ("device: auto ", "device: cuda:\u0663 ", "train.device is 'cuda:\u0663'; it must be auto, cpu, cuda, cuda:N or"),
+        (
+            "device: auto ",
+            "device: cuda:\u0663 ",
+            "train.device is 'cuda:\u0663'; it must be auto, cpu, cuda, cuda:N or",
+        ),
         ("device: cpu ", "device: cuda:01 ", "verify.device is 'cuda:01'; it must be auto, cpu, cuda, cuda:N or mps"),
         ("device: cpu ", "device: gpu ", "verify.device is 'gpu'; it must be auto, cpu, cuda, cuda:N or mps"),
         ("colour: false ", "colour: 1 ", "verify.colour is 1; it must be a valid boolean"),
-        ("negative_class: notumor ", "negative_class: healthy ", "evaluate.negative_class is 'healthy', which is no"),
+        ("negative_class: notumor ", "negative_class: healthy ", "evaluate.negative_class is 'healthy', which is not"),
         ("source: phantom ", "source: ~ ", "data.source is None; it must be a valid string"),
         ("dataset: masoudnickparvar/brain-tumor-mri-dataset ", "dataset: brain ", "it must be owner/name"),
         ("  glioma:", "  ../glioma:", "'../glioma' cannot be the name of a class folder"),
         ("checkpoint:", "checkpoints:", "unknown key checkpoints; the keys there are data, checkpoint, "),
-        ("machine: ", "machine: ] ", "no valid YAML at line"),
+        ("machine: ", "machine: ] ", "not valid YAML at line"),
     ],
 )
 def test_a_wrong_value_ends_in_one_line_that_names_key_value_and_what_is_allowed(tmp_path, old, new, said):

@@ -1,4 +1,4 @@
-"""params.yaml as typed, checked values. Nothing else reads that file."""
+"""params.yaml as typed, checked values: the only declaration of a parameter."""
 
 import re
 from pathlib import Path
@@ -163,7 +163,7 @@ class Params(Section):
         negative = self.evaluate.negative_class
         if negative is not None and negative not in self.classes:
             raise ValueError(
-                f"evaluate.negative_class is {negative!r}, which is no class; "
+                f"evaluate.negative_class is {negative!r}, which is not a class; "
                 f"give one of {', '.join(self.classes)}, or null"
             )
         return self
@@ -180,8 +180,8 @@ def load(path: Path) -> Params:
     YAML 1.2, as DVC itself reads it: `1e-05` is a number (PyYAML, at YAML 1.1, would give a string).
 
     Raises:
-        ParamsError: the file is missing, is no YAML, or holds an unknown key, a wrong type or a
-            value out of range; the message is one line per file that names the first such key.
+        ParamsError: the file is missing, is not YAML, or holds an unknown key, a wrong type or a value out of range.
+            The message is one line that names the first such key.
     """
     try:
         content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
@@ -193,7 +193,7 @@ def load(path: Path) -> Params:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "cannot be read"
-        raise ParamsError(f"{path} is no valid YAML{where}: {' '.join(str(problem).split())}") from None
+        raise ParamsError(f"{path} is not valid YAML{where}: {' '.join(str(problem).split())}") from None
     if not isinstance(content, dict):
         raise ParamsError(f"{path} holds no parameters; git restore {path} brings the last ones back")
     try:

@@ -22,7 +22,7 @@ Change = Callable[[Image.Image], Image.Image]
 
 def head(index: int, class_name: str = "glioma") -> Image.Image:
     """A drawn head, 192 x 192."""
-    pixels, _ = phantom.render(phantom.Scan(7, "Training", class_name, index))
+    pixels, _ = phantom.render(phantom.Scan(23, "Training", class_name, index))
     return Image.fromarray(np.rint(pixels * 255).astype(np.uint8))
 
 

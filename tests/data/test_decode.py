@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tumorclip.data import decode as reading
+from tumorclip import params
+from tumorclip.data import decode
 from tumorclip.errors import UserError
 
 SIZE = 32
+VERIFY = params.load(Path(__file__).parents[2] / "params.yaml").verify
 
 
 def picture(height: int = 48, width: int = 48) -> np.ndarray:
@@ -33,9 +35,10 @@ def png(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def read(raw: Path, into: Path, **changes) -> tuple[reading.Reading, np.ndarray]:
-    options = {"image_size": SIZE, "colour": False, "max_unreadable": 0, "max_pixels": 10**6, "workers": 1} | changes
-    result = reading.read(raw, reading.find(raw), into, **options)
+def read(raw: Path, into: Path, **changes) -> tuple[decode.Reading, np.ndarray]:
+    workers = changes.pop("workers", 1)
+    verify = VERIFY.model_copy(update={"image_size": SIZE, "max_pixels": 10**6} | changes)
+    result = decode.read(raw, decode.find(raw), into, verify, workers)
     return result, np.load(into / "pixels.npy", mmap_mode="r")
 
 
@@ -57,7 +60,7 @@ def test_find_lists_both_official_folders_and_passes_litter_over(tmp_path: Path)
         "Training/a/desktop.ini", "Training/b/._1.jpg", "Training/read me.txt", "docs/manual.pdf",
     ):  # fmt: skip
         put(tmp_path / name, b"x")
-    assert reading.find(tmp_path) == [
+    assert decode.find(tmp_path) == [
         ("Testing/a/4.jpg", "a", "test"),
         ("Testing/b/5.jpg", "b", "test"),
         ("Training/a/sub/3.jpg", "a", "train"),
@@ -68,7 +71,7 @@ def test_find_lists_both_official_folders_and_passes_litter_over(tmp_path: Path)
 
 def test_find_takes_class_folders_alone(tmp_path: Path):
     put(tmp_path / "a" / "1.jpg", b"x")
-    assert reading.find(tmp_path) == [("a/1.jpg", "a", "")]
+    assert decode.find(tmp_path) == [("a/1.jpg", "a", "")]
 
 
 @pytest.mark.parametrize(
@@ -85,26 +88,26 @@ def test_find_refuses_a_folder_without_scans(tmp_path: Path, files: list[str], w
     for name in files:
         put(tmp_path / name, b"x")
     with pytest.raises(UserError) as error:
-        reading.find(tmp_path)
+        decode.find(tmp_path)
     assert all(word in str(error.value) for word in words) and "\n" not in str(error.value)
 
 
 def test_find_refuses_a_folder_that_does_not_exist(tmp_path: Path):
     with pytest.raises(UserError, match="holds no class folder"):
-        reading.find(tmp_path / "nowhere")
+        decode.find(tmp_path / "nowhere")
 
 
 # Which classes there are
 
 
 def test_classes_that_agree_pass():
-    reading.check_classes([("train", "a"), ("train", "b"), ("test", "b"), ("test", "a")], ["a", "b"])
+    decode.check_classes([("train", "a"), ("train", "b"), ("test", "b"), ("test", "a")], ["a", "b"])
 
 
 @pytest.mark.parametrize(
     ("found", "words"),
     [
-        ([("", "a"), ("", "gliom")], ["gliom", "b of `classes:` is no folder", "params.yaml"]),
+        ([("", "a"), ("", "gliom")], ["gliom", "b of `classes:` has no folder", "params.yaml"]),
         ([("", "a"), ("", "b"), ("", "c")], ["c; rename the folder or edit"]),
         ([("", "a")], ["no scans of b, which params.yaml names"]),
         ([("train", "a"), ("train", "b"), ("test", "a")], ["no scans of b in Testing/"]),
@@ -113,7 +116,7 @@ def test_classes_that_agree_pass():
 )
 def test_classes_that_differ_are_named(found: list[tuple[str, str]], words: list[str]):
     with pytest.raises(UserError) as error:
-        reading.check_classes(found, ["a", "b"])
+        decode.check_classes(found, ["a", "b"])
     assert all(word in str(error.value) for word in words) and "\n" not in str(error.value)
 
 
@@ -269,13 +272,13 @@ def broken(folder: Path) -> dict[str, str]:
     put(folder / "script.eps", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n")
     return {
         "empty.jpg": "the file is empty",
-        "text.jpg": "no image",
+        "text.jpg": "not an image",
         "cut.png": "truncated",
         "cut.jpg": "truncated",
         "vast.png": "1000 x 1001 pixels are more than verify.max_pixels (1000000)",
         "moving.gif": "2 frames",
         "volume.tif": "2 frames",
-        "script.eps": "no image",
+        "script.eps": "not an image",
     }
 
 

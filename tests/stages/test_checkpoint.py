@@ -10,7 +10,7 @@ from servers.hub import Hub
 from servers.loopback import Answer
 from transformers import CLIPModel
 
-from tumorclip.model import builtin as tiny
+from tumorclip.model import builtin
 
 NAME = "somebody/small-clip"
 
@@ -18,7 +18,7 @@ NAME = "somebody/small-clip"
 @pytest.fixture(scope="module")
 def safetensors(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("safetensors")
-    tiny.build(folder, seed=7)
+    builtin.build(folder, seed=7)
     return folder
 
 

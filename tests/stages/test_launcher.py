@@ -121,7 +121,10 @@ def test_what_one_process_finds_wrong_is_the_last_line(launched, section, change
     [
         ("torchrum --standalone", "machine.launcher starts 'torchrum', which is not a program on the path"),
         ("torchrun 'two", 'machine.launcher is "torchrun \'two", which is not a command'),
-        ("true", "machine.launcher is 'true', which ended well but did not run stages.train: no process wrote metrics/t"),
+        (
+            "true",
+            "machine.launcher is 'true', which ended well but did not run stages.train: no process wrote metrics/t",
+        ),
         ("false", "what machine.launcher started ended with status 1; see above"),
     ],
 )

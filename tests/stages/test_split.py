@@ -1,4 +1,3 @@
-import csv
 import json
 import os
 import shutil
@@ -6,25 +5,40 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from tumorclip.tables import Scans, Splits
 
 ROOT = Path(__file__).parents[2]
 CLASSES = ("glioma", "meningioma", "notumor", "pituitary")
-COLUMNS = ["path", "class", "official_split", "width", "height", "mode", "pixel_hash", "group"]
+# Names that were keys of the metrics once, and would collide if classes were keys.
+KEYS = ("baselines", "classes", "mean_over_classes", "total")
 
 
 def write_scans(folder: Path, counts: dict[str, tuple[int, int]]) -> None:
     """Write a scans.csv with so many (training, test) scans per class; the first test scan copies a training scan."""
-    rows = []
+    paths, names, splits, groups = [], [], [], []
     for name, (train, test) in counts.items():
-        first = len(rows)
+        first = len(paths)
         for index in range(train + test):
             official = "train" if index < train else "test"
-            group = first if index == train else len(rows)
-            rows.append([f"{official}/{name}/{index}.png", name, official, 224, 224, "L", f"{group:032x}", group])
-    (folder / "data/scans").mkdir(parents=True, exist_ok=True)
-    with (folder / "data/scans/scans.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([COLUMNS, *rows])
+            groups.append(first if index == train else len(paths))
+            paths.append(f"{official}/{name}/{index}.png")
+            names.append(name)
+            splits.append(official)
+    sizes = np.full(len(paths), 224)
+    hashes = [f"{group:032x}" for group in groups]
+    modes, matches = np.full(len(paths), "L"), np.zeros(len(paths))
+    columns = paths, names, splits, sizes, sizes, modes, hashes, groups, matches
+    Scans(*map(np.array, columns)).write(folder / "data/scans/scans.csv")
+
+
+def counted(folder: Path) -> dict[str, dict[str, int]]:
+    """Every count of metrics/split.json by class, with the total."""
+    metrics = json.loads((folder / "metrics/split.json").read_text())
+    keys = [key for key in metrics["classes"][0] if key != "class"]
+    return {key: {None: metrics[key]} | {row["class"]: row[key] for row in metrics["classes"]} for key in keys}
 
 
 @pytest.fixture
@@ -54,16 +68,31 @@ def test_split_writes_one_row_per_scan_and_the_counts(folder: Path):
     done = run(folder)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "split: official, 68 train, 12 val, 20 test, 4 dropped\n"
-    with (folder / "data/splits.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["row", "path", "class", "group", "pixel_hash", "split", "leaked"]
-    assert [row["row"] for row in rows] == [str(index) for index in range(104)]
-    assert (rows[0]["split"], rows[0]["leaked"]) == ("dropped", "0")
-    assert (rows[21]["split"], rows[21]["leaked"], rows[21]["group"]) == ("test", "1", "0")
+    assert (folder / "data/splits.csv").read_text().startswith("path,class,pixel_hash,group,split,reason,leaked\n")
+    splits = Splits.read(folder / "data/splits.csv")
+    assert splits.path.tolist() == Scans.read(folder / "data/scans/scans.csv").path.tolist() and len(splits) == 104
+    assert (splits.split[0], splits.reason[0], splits.leaked[0]) == ("dropped", "leaked", False)
+    assert (splits.split[21], splits.reason[21], splits.leaked[21], splits.group[21]) == ("test", "", True, 0)
+    counts = counted(folder)
+    assert counts["val"] == {None: 12} | dict.fromkeys(CLASSES, 3)
+    assert counts["dropped_as_leaked"] == counts["leaked_test_scans"] == {None: 4} | dict.fromkeys(CLASSES, 1)
+    assert counts["dropped_at_random"][None] == 0
     metrics = json.loads((folder / "metrics/split.json").read_text())
-    assert metrics["val"] == {"total": 12} | dict.fromkeys(CLASSES, 3)
-    assert metrics["dropped_as_leaked"] == metrics["leaked_test_scans"] == {"total": 4} | dict.fromkeys(CLASSES, 1)
-    assert (metrics["protocol"], metrics["dropped_at_random"]["total"], metrics["conflicting"]) == ("official", 0, [])
+    assert (metrics["protocol"], metrics["conflicting"]) == ("official", [])
+
+
+@pytest.mark.parametrize("protocol", ["official", "grouped", "blocked"])
+def test_no_name_of_a_class_collides_with_a_key_of_the_metrics(folder: Path, protocol: str):
+    write_scans(folder, dict.fromkeys(KEYS, (40, 10)))
+    for old, new in zip(CLASSES, KEYS, strict=True):
+        change(folder, f"\n  {old}:\n", f"\n  {new}:\n")
+    change(folder, "negative_class: notumor", "negative_class: null")
+    change(folder, "protocol: official ", f"protocol: {protocol} ")
+    done = run(folder)
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((folder / "metrics/split.json").read_text())
+    assert [row["class"] for row in metrics["classes"]] == list(KEYS)
+    assert all(metrics[part] == sum(row[part] for row in metrics["classes"]) > 0 for part in ("train", "val", "test"))
 
 
 def test_the_leak_policy_and_the_seed_are_parameters(folder: Path):
@@ -85,9 +114,9 @@ def test_the_leak_policy_and_the_seed_are_parameters(folder: Path):
 
 def test_every_option_of_the_split_reaches_it(folder: Path):
     """Copies of a glioma scan under meningioma are listed; blocks are labelled; folds and single copies are counted."""
-    scans = (folder / "data/scans/scans.csv").read_text().splitlines()
-    scans[27] = scans[27].rsplit(",", 1)[0] + ",2"
-    (folder / "data/scans/scans.csv").write_text("\n".join(scans) + "\n")
+    scans = Scans.read(folder / "data/scans/scans.csv")
+    scans.group[26] = 2
+    scans.write(folder / "data/scans/scans.csv")
     change(folder, "protocol: official ", "protocol: blocked ")
     change(folder, "folds: null ", "folds: 2 ")
     change(folder, "copies: all ", "copies: one ")
@@ -100,20 +129,19 @@ def test_every_option_of_the_split_reaches_it(folder: Path):
         {"path": "train/glioma/2.png", "class": "glioma", "group": 2},
         {"path": "train/meningioma/0.png", "class": "meningioma", "group": 2},
     ]
-    assert metrics["dropped_as_conflicting"]["total"] == 2
-    assert metrics["leaked_test_scans"]["total"] == 0
-    tested = sum(metrics["test"][name] for name in CLASSES)
+    assert (metrics["dropped_as_conflicting"], metrics["leaked_test_scans"]) == (2, 0)
+    tested = metrics["test"]
     assert 48 <= tested <= 56
     change(folder, "fold: 1 ", "fold: 2 ")
     run(folder)
     other = json.loads((folder / "metrics/split.json").read_text())
-    assert tested + other["test"]["total"] == 102
+    assert tested + other["test"] == 102
 
 
 @pytest.mark.parametrize(
     ("counts", "old", "new", "status", "words"),
     [
-        ({}, "  notumor:\n", "  healthy:\n", 1, ["notumor, while healthy of `classes:` is no folder"]),
+        ({}, "  notumor:\n", "  healthy:\n", 1, ["notumor, while healthy of `classes:` has no folder"]),
         ({"glioma": (1, 0)}, "", "", 1, ["no scans of glioma in Testing/"]),
         ({"glioma": (1, 1)}, "", "", 1, ["split.leaks: drop_train", "no train scan of glioma"]),
         ({}, "folds: null ", "folds: 21 ", 1, ["class glioma has 20 groups of copies", "split.folds: 21; lower"]),

@@ -1,4 +1,3 @@
-import csv
 import json
 import os
 import shutil
@@ -9,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
+from tumorclip.tables import Conflicts, Groups, Pairs, Scans
 
 ROOT = Path(__file__).parents[2]
 CLASSES = ("glioma", "meningioma", "notumor", "pituitary")
@@ -23,11 +24,6 @@ def run(stage: str, folder: Path) -> subprocess.CompletedProcess:
         capture_output=True,
         text=True,
     )
-
-
-def table(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def draw(path: Path, seed: int) -> None:
@@ -51,44 +47,64 @@ def test_verify_writes_pixels_tables_and_counts(folder: Path):
     done = run("verify", folder)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("verify: 24 scans, 0 files unreadable, 4 exact copies, 20 distinct scans, 4 test")
-    scans = table(folder / "data/scans/scans.csv")
-    assert list(scans[0]) == [
-        "path", "class", "official_split", "width", "height", "mode", "pixel_hash", "group", "best_match",
-    ]  # fmt: skip
-    assert [scan["path"] for scan in scans] == sorted(scan["path"] for scan in scans)
-    assert (scans[0]["width"], scans[0]["height"], scans[0]["mode"]) == ("16", "20", "L")
-    assert np.load(folder / "data/scans/pixels.npy", mmap_mode="r").shape == (24, 224, 224)
-    pairs = table(folder / "data/scans/pairs.csv")
-    assert [(pair["a"], pair["b"], pair["kind"]) for pair in pairs] == [
-        (str(2 * number), str(8 + 4 * number), "exact") for number in range(4)
-    ]
-    assert all(scans[int(pair["b"])]["group"] == pair["a"] for pair in pairs)
-    copied = {pair[end] for pair in pairs for end in "ab"}
-    assert {str(row) for row, scan in enumerate(scans) if scan["best_match"] == "1.000000"} == copied
-    assert all(-1 < float(scan["best_match"]) <= 1 for scan in scans)
-    assert table(folder / "data/scans/conflicts.csv") == []
-    groups = table(folder / "data/scans/groups.csv")
-    assert list(groups[0]) == ["group", "files", "a", "b", "kind", "lowest_correlation"]
-    assert {(group["files"], group["kind"]) for group in groups} == {("2", "near")}
-    assert all(float(group["lowest_correlation"]) > 0.9999 for group in groups)
-    assert len(groups) == 4
+    folders = folder / "data/scans"
+    header = "path,class,official_split,width,height,mode,pixel_hash,group,best_match\n"
+    assert (folders / "scans.csv").read_text().startswith(header)
+    scans = Scans.read(folders / "scans.csv")
+    assert scans.path.tolist() == sorted(scans.path)
+    assert (scans.width[0], scans.height[0], scans.mode[0]) == (16, 20, "L")
+    assert np.load(folders / "pixels.npy", mmap_mode="r").shape == (24, 224, 224)
+    pairs = Pairs.read(folders / "pairs.csv")
+    assert pairs.a.tolist() == [0, 2, 4, 6]
+    assert pairs.b.tolist() == [8, 12, 16, 20]
+    assert set(pairs.kind) == {"exact"}
+    assert (scans.group[pairs.b] == pairs.a).all()
+    copied = np.union1d(pairs.a, pairs.b)
+    assert np.flatnonzero(scans.best_match == 1).tolist() == copied.tolist()
+    assert (np.abs(scans.best_match) <= 1).all()
+    assert len(Conflicts.read(folders / "conflicts.csv")) == 0
+    weakest = Groups.read(folders / "groups.csv")
+    assert (folders / "groups.csv").read_text().startswith("group,files,a,b,kind,lowest_correlation\n")
+    assert (set(weakest.files), set(weakest.kind), len(weakest)) == ({2}, {"near"}, 4)
+    assert (weakest.lowest_correlation == 1).all()
     metrics = json.loads((folder / "metrics/data.json").read_text())
     assert (metrics["files"], metrics["decoded"], metrics["unreadable"]) == (24, 24, [])
-    assert metrics["leaked_test_scans"] == {"total": 4} | dict.fromkeys(CLASSES, 1)
-    assert metrics["scans"]["train"] == {"total": 16} | dict.fromkeys(CLASSES, 4)
+    assert (metrics["leaked_test_scans"], metrics["test_scans"]) == (4, 8)
+    assert metrics["classes"] == [
+        {"class": name, "scans": 6, "train": 4, "test": 2, "distinct": 5, "leaked": 1} for name in CLASSES
+    ]
+    assert sum(row["copies"] for row in metrics["best_matches"]) == 8
+    # Each with the test scan first.
+    assert sorted((pair["a"], pair["b"]) for pair in metrics["examples"]) == [(0, 8), (2, 12), (4, 16), (6, 20)]
 
 
 def test_verify_lists_copies_that_stand_under_different_classes(folder: Path):
     shutil.copy(folder / "data/raw/Training/glioma/2.png", folder / "data/raw/Testing/notumor/copy.png")
     assert run("verify", folder).returncode == 0
-    conflicts = table(folder / "data/scans/conflicts.csv")
-    assert [tuple(conflict.values())[1:] for conflict in conflicts] == [
+    conflicts = Conflicts.read(folder / "data/scans/conflicts.csv")
+    assert list(zip(conflicts.path, conflicts.class_name, conflicts.official_split, strict=True)) == [
         ("Testing/notumor/copy.png", "notumor", "test"),
         ("Training/glioma/2.png", "glioma", "train"),
     ]
-    assert conflicts[0]["group"] == conflicts[1]["group"]
+    assert len(set(conflicts.group)) == 1
     metrics = json.loads((folder / "metrics/data.json").read_text())
-    assert metrics["label_conflicts"] == 1 and metrics["leaked_test_scans"]["notumor"] == 2
+    assert metrics["label_conflicts"] == 1 and metrics["classes"][2]["leaked"] == 2
+    assert "notumor / glioma" in {pair["class"] for pair in metrics["examples"]}
+
+
+def test_no_name_of_a_class_collides_with_a_key_of_the_metrics(folder: Path):
+    keys = ("baselines", "classes", "mean_over_classes", "total")
+    params = (folder / "params.yaml").read_text().replace("negative_class: notumor", "negative_class: null")
+    for old, new in zip(CLASSES, keys, strict=True):
+        params = params.replace(f"\n  {old}:\n", f"\n  {new}:\n")
+        for split in ("Training", "Testing"):
+            (folder / f"data/raw/{split}/{old}").rename(folder / f"data/raw/{split}/{new}")
+    (folder / "params.yaml").write_text(params)
+    done = run("verify", folder)
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((folder / "metrics/data.json").read_text())
+    assert [row["class"] for row in metrics["classes"]] == list(keys)
+    assert metrics["decoded"] == sum(row["scans"] for row in metrics["classes"]) == 24
 
 
 def test_verify_says_before_it_starts_that_the_device_is_not_there(folder: Path):
@@ -96,7 +112,7 @@ def test_verify_says_before_it_starts_that_the_device_is_not_there(folder: Path)
     (folder / "params.yaml").write_text(params.replace("device: cpu ", "device: cuda:99 "))
     done = run("verify", folder)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "verify.device is 'cuda:99', but PyTorch finds no such device on this machine" in done.stderr
+    assert "verify.device is 'cuda:99', but PyTorch finds" in done.stderr
     assert not (folder / "data/scans").exists()
 
 
@@ -144,7 +160,7 @@ def all_of_a_class_unreadable(folder: Path) -> None:
     ("spoil", "words"),
     [
         (empty, ["data/raw holds no class folder", "data.source"]),
-        (unnamed, ["gliom, while glioma of `classes:` is no folder"]),
+        (unnamed, ["gliom, while glioma of `classes:` has no folder"]),
         (unreadable, ["1 of 24 files cannot be read: Testing/glioma/1.png (the file is empty)", "max_unreadable"]),
         (all_of_a_class_unreadable, ["no scans of glioma in Testing/"]),
     ],

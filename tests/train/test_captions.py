@@ -13,7 +13,7 @@ def test_each_needed_caption_is_drawn_once_and_over_time_all_are(per_scan):
     seen = set()
     for seed in range(30):
         generator = torch.Generator().manual_seed(seed)
-        drawn = CAPTIONS.draw_per_scan(LABELS, generator) if per_scan else CAPTIONS.draw_per_class(generator)
+        drawn = CAPTIONS.draw(generator, LABELS if per_scan else None)
         captions, of_class, of_scan = drawn
         assert len(set(captions.tolist())) == len(captions)
         assert (OWNER[captions][of_class.argmax(dim=1)] == torch.arange(3)).all()
@@ -26,7 +26,7 @@ def test_each_needed_caption_is_drawn_once_and_over_time_all_are(per_scan):
 
 
 def test_scans_of_one_class_may_get_different_captions():
-    draws = [CAPTIONS.draw_per_scan(LABELS, torch.Generator().manual_seed(seed)) for seed in range(30)]
+    draws = [CAPTIONS.draw(torch.Generator().manual_seed(seed), LABELS) for seed in range(30)]
     assert any(drawn.of_scan[3] != drawn.of_scan[4] for drawn in draws)
 
 
@@ -34,6 +34,6 @@ def test_all_captions_give_each_class_the_mean_direction_of_its_own():
     captions, of_class, of_scan = CAPTIONS.all()
     assert captions.tolist() == list(range(6)) and of_scan is None
     texts = torch.nn.functional.normalize(torch.randn(6, 4, generator=torch.Generator().manual_seed(0)), dim=1)
-    expected = torch.stack([texts[OWNER == index].mean(dim=0) for index in range(3)])
+    expected = torch.stack([texts[index == OWNER].mean(dim=0) for index in range(3)])
     expected = expected / expected.norm(dim=1, keepdim=True)
     torch.testing.assert_close(class_embeddings(texts, of_class), expected)

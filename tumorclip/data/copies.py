@@ -82,28 +82,17 @@ def find(pixels: np.ndarray, pixel_hashes: np.ndarray, params: Verify, device: s
     aligned[~in_one_group] = _aligned(means, pixels, distinct, (a[~in_one_group], b[~in_one_group]), params, workers)
     kinds = np.where(alike, kinds, "aligned")
     found = (alike & in_one_group) | (aligned >= 0)
-    pairs = Pairs(distinct[a], distinct[b], kinds, np.where(alike, correlations, aligned)).take(found)
-    return Copies(_sorted(exact, pairs), _best_matches(exact, distinct, a, b, correlations))
-
-
-def _sorted(first: Pairs, second: Pairs) -> Pairs:
-    columns = [
-        np.concatenate([getattr(first, name), getattr(second, name)]) for name in ("a", "b", "kind", "correlation")
-    ]
-    pairs = Pairs(*columns)
-    return pairs.take(np.lexsort((pairs.b, pairs.a)))
-
-
-def _best_matches(
-    exact: Pairs, distinct: np.ndarray, a: np.ndarray, b: np.ndarray, correlations: np.ndarray
-) -> np.ndarray:
-    best = np.full(len(distinct), -1.0)
-    np.maximum.at(best, a, correlations)
-    np.maximum.at(best, b, correlations)
-    result = np.ones(len(distinct) + len(exact))
-    result[distinct] = best
-    result[exact.a] = 1
-    return result
+    pairs = Pairs(
+        np.concatenate([exact.a, distinct[a[found]]]),
+        np.concatenate([exact.b, distinct[b[found]]]),
+        np.concatenate([exact.kind, kinds[found]]),
+        np.concatenate([exact.correlation, np.where(alike, correlations, aligned)[found]]),
+    )
+    best_matches = np.full(len(pixel_hashes), -1.0)
+    for rows in (distinct[a], distinct[b]):
+        np.maximum.at(best_matches, rows, correlations)
+    best_matches[np.concatenate([exact.a, exact.b])] = 1
+    return Copies(pairs.take(np.lexsort((pairs.b, pairs.a))), best_matches)
 
 
 def weakest_pairs(means: np.ndarray, groups: np.ndarray) -> Groups:

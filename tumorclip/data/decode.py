@@ -104,7 +104,7 @@ def check_classes(found: Iterable[tuple[str, str]], class_names: list[str]) -> N
     folders = {name for _, name in counts}
     if unnamed := sorted(folders - set(class_names)):
         missing = sorted(set(class_names) - folders)
-        without = f", while {', '.join(missing)} of `classes:` is no folder" if missing else ""
+        without = f", while {', '.join(missing)} of `classes:` has no folder" if missing else ""
         raise UserError(
             f"class folder without an entry under `classes:` in params.yaml: {', '.join(unnamed)}{without}; "
             "rename the folder or edit `classes:`"

@@ -16,7 +16,13 @@ from tumorclip.tables import Scans, Splits
 
 # A generator for each purpose and class: more scans of one class change nothing for the others.
 PURPOSES = ("val", "test", "random", "folds")
-REASONS = ("conflicting", "leaked", "at random", "repeated")
+# Why a scan is dropped, as splits.csv says it, by what it is called in split.json.
+REASONS = {
+    "as_conflicting": "conflicting",
+    "as_leaked": "leaked",
+    "at_random": "at random",
+    "as_repeated": "repeated",
+}
 
 
 class Result(NamedTuple):
@@ -24,7 +30,7 @@ class Result(NamedTuple):
 
     Attributes:
         protocol: the one that was followed; `grouped` where `official` was asked for and no test set is published.
-        splits: one row for each scan; `reason` is one of REASONS or empty.
+        splits: one row for each scan; `reason` is a value of REASONS or empty.
         conflicting: bool [N], the scans with a copy under another class, dropped or not.
     """
 
@@ -72,14 +78,13 @@ def split(scans: Scans, params: parameters.Split) -> Result:
     for chosen, reason in _dropped_at_first(scans, params, official, conflicting):
         parts[chosen] = "dropped"
         reasons[chosen] = reason
-    leaks = f"split.leaks: {params.leaks} and " if official else ""
-    wanted = ("train", "test") if official else ("train",)
-    _require(parts, scans.class_name, wanted, f"{leaks}split.conflicts: {params.conflicts}")
+    blame = f"split.leaks: {params.leaks} and " if official else ""
+    blame += f"split.conflicts: {params.conflicts}"
+    _require(parts, scans.class_name, ("train", "test") if official else ("train",), blame)
 
     units = _units(scans, params, protocol)
-    first = "val" if official else "test"
     if params.folds is not None:
-        _hold_out_fold(parts, first, units, params)
+        _hold_out_fold(parts, "val" if official else "test", units, params)
     elif not official:
         _hold_out(parts, "test", units, params)
     if params.folds is None or not official:
@@ -129,7 +134,7 @@ def count(result: Result) -> dict:
     """
     splits = result.splits
     chosen = {part: splits.split == part for part in ("train", "val", "test", "dropped")}
-    chosen |= {f"dropped_{_phrase(reason)}": splits.reason == reason for reason in REASONS}
+    chosen |= {f"dropped_{key}": splits.reason == reason for key, reason in REASONS.items()}
     chosen["leaked_test_scans"] = splits.leaked & chosen["test"] & (result.protocol == "official")
     classes = [
         {"class": name} | {key: int((rows & (splits.class_name == name)).sum()) for key, rows in chosen.items()}
@@ -140,10 +145,6 @@ def count(result: Result) -> dict:
     conflicting = [{"path": path, "class": name, "group": group} for path, name, group in zip(*columns, strict=True)]
     totals = {key: int(rows.sum()) for key, rows in chosen.items()}
     return {"protocol": result.protocol, **totals, "classes": classes, "conflicting": conflicting}
-
-
-def _phrase(reason: str) -> str:
-    return "at_random" if reason == "at random" else f"as_{reason}"
 
 
 def name_blocks(scans: Scans, classes: np.ndarray, blocks: int) -> np.ndarray:

@@ -42,12 +42,7 @@ def build(into: Path, seed: int) -> None:
     vision = VISION | {"image_size": IMAGE_SIZE, "patch_size": PATCH_SIZE}
     model = CLIPModel(CLIPConfig(projection_dim=64, vision_config=vision, text_config=_text_config()))
 
-    def deviation(name: str, shape: tuple[int, ...]) -> float:
-        if name.startswith("vision_model."):
-            return _clip_deviation(name, VISION, VISION_ATTENTION)
-        return _text_deviation(name) if name.startswith("text_model.") else shape[1] ** -0.5
-
-    _draw(model, seed, deviation)
+    _draw(model, seed, lambda name, _: _clip_deviation(name, VISION, VISION_ATTENTION))
     positions = POSITIONS * _sines_and_cosines(IMAGE_SIZE // PATCH_SIZE, VISION["hidden_size"])
     # The first place is the class token's.
     model.vision_model.embeddings.position_embedding.weight.data[1:] = torch.from_numpy(positions.astype(np.float32))
@@ -84,12 +79,7 @@ def build_convolutional(into: Path, seed: int) -> None:
     )
     model = VisionTextDualEncoderModel(config)
 
-    def deviation(name: str, shape: tuple[int, ...]) -> float:
-        if name.startswith("vision_model."):
-            return math.prod(shape[1:]) ** -0.5
-        return _text_deviation(name) if name.startswith("text_model.") else 0.02
-
-    _draw(model, seed, deviation)
+    _draw(model, seed, lambda _, shape: math.prod(shape[1:]) ** -0.5)
     images = _image_processor(CONVOLUTIONAL_IMAGE_SIZE)
     _write(model, VisionTextDualEncoderProcessor(image_processor=images, tokenizer=_tokenizer()), into)
 
@@ -97,32 +87,34 @@ def build_convolutional(into: Path, seed: int) -> None:
 BUILDERS = {"tiny": build, "tiny_conv": build_convolutional}
 
 
-def _draw(model, seed: int, deviation: Callable[[str, tuple[int, ...]], float]) -> None:
-    """Draw all weights of a model from normal distributions, whose standard deviation depends on name and shape.
+def _draw(model, seed: int, vision_deviation: Callable[[str, tuple[int, ...]], float]) -> None:
+    """Draw all weights of a model from normal distributions.
 
-    Biases, normalisations and layer scales stay at the constants that they start with.
+    Biases, normalisations and layer scales stay at the constants that they start with. `vision_deviation` gives the
+    standard deviation of a weight of the vision tower by its name and shape.
     """
     import torch
 
     rng = np.random.default_rng(seed)
     for name, weight in model.named_parameters():
-        if weight.ndim > 1 or name.endswith("class_embedding"):
-            drawn = deviation(name, tuple(weight.shape)) * rng.standard_normal(tuple(weight.shape))
-            weight.data = torch.from_numpy(drawn.astype(np.float32))
+        shape = tuple(weight.shape)
+        if len(shape) > 1 or name.endswith("class_embedding"):
+            if name.startswith("vision_model."):
+                deviation = vision_deviation(name, shape)
+            elif name.startswith("text_model."):
+                deviation = _clip_deviation(name, TEXT, TEXT_ATTENTION)
+            else:
+                deviation = shape[1] ** -0.5
+            weight.data = torch.from_numpy((deviation * rng.standard_normal(shape)).astype(np.float32))
     model.logit_scale.data.fill_(math.log(LOGIT_SCALE))
 
 
-def _text_deviation(name: str) -> float:
-    if "token_embedding" in name:
-        return TOKENS * 0.02
-    return _clip_deviation(name, TEXT, TEXT_ATTENTION)
-
-
 def _clip_deviation(name: str, tower: dict[str, int], attention: float) -> float:
-    """Standard deviation of a weight of CLIP's towers, as transformers draws it, but for what attention brings in."""
+    """Standard deviation of a weight of CLIP's towers: as transformers draws it, but for tokens and attention."""
     outward = tower["hidden_size"] ** -0.5
     inward = outward * (2 * tower["num_hidden_layers"]) ** -0.5
     return {
+        "token_embedding": TOKENS * 0.02,
         "class_embedding": outward,
         "patch_embedding": 0.02,
         "position_embedding": 0.02,

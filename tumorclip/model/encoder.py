@@ -63,8 +63,8 @@ class Encoder:
             processor = AutoProcessor.from_pretrained(folder, **safely)
         except pickle.UnpicklingError as error:
             raise UserError(
-                f"the weights in {folder} are a pickle that is damaged or holds more than weights, so it is not opened; "
-                "take a checkpoint with model.safetensors"
+                f"the weights in {folder} are a pickle that is damaged or holds more than weights, so it is not "
+                "opened; take a checkpoint with model.safetensors"
             ) from error
         except Exception as error:  # transformers, safetensors and torch raise many kinds for a damaged file
             reason = " ".join(str(error).split())[:300]
@@ -84,11 +84,12 @@ class Encoder:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from error
         self.processor.save_pretrained(folder)
 
-    def hash(self) -> str:
-        """SHA-256 over configuration, image processor, and names and values of all weights."""
+    def hash(self, captions: Iterable[str] = ()) -> str:
+        """SHA-256 over configuration, image processor, names and values of all weights, and the tokens of captions."""
         digest = hashlib.sha256(self.model.config.to_json_string().encode())
         digest.update(self.processor.image_processor.to_json_string().encode())
-        for name, value in sorted(self.model.state_dict().items()):
+        tokens = self.tokenize(list(captions)) if captions else {}
+        for name, value in [*sorted(self.model.state_dict().items()), *tokens.items()]:
             digest.update(name.encode())
             digest.update(value.cpu().contiguous().view(-1).view(torch.uint8).numpy())
         return digest.hexdigest()

@@ -62,6 +62,4 @@ class Augmentation:
             float32 [B, C, S, S], bilinear between pixels.
         """
         grid = functional.affine_grid(maps.to(pixels.device), list(pixels.shape), align_corners=False)
-        return functional.grid_sample(
-            pixels.float(), grid, mode="bilinear", padding_mode="zeros", align_corners=False
-        )
+        return functional.grid_sample(pixels.float(), grid, mode="bilinear", padding_mode="zeros", align_corners=False)

@@ -39,22 +39,20 @@ class Captions:
         owner = torch.repeat_interleave(torch.arange(len(self._counts)), self._counts)
         return Drawn(torch.arange(len(self.texts)), functional.one_hot(owner).T.float(), None)
 
-    def draw_per_class(self, generator: torch.Generator) -> Drawn:
-        """Draw a caption for each class."""
-        return Drawn(self._draw_per_class(generator), torch.eye(len(self._counts)), None)
-
-    def draw_per_scan(self, labels: torch.Tensor, generator: torch.Generator) -> Drawn:
-        """Draw a caption for each class and one for each scan, whose class indices are `labels`, int64 [B]."""
-        of_class = self._draw_per_class(generator)
-        counts = self._counts[labels]
-        of_scan = self._first[labels] + (torch.rand(len(labels), generator=generator) * counts).long()
+    def draw(self, generator: torch.Generator, labels: torch.Tensor | None = None) -> Drawn:
+        """Draw a caption for each class, and one for each scan whose class index is in `labels`, int64 [B]."""
+        of_class = self._draw(slice(None), generator)
+        classes = len(of_class)
+        if labels is None:
+            return Drawn(of_class, torch.eye(classes), None)
+        of_scan = self._draw(labels, generator)
         captions, places = torch.unique(torch.cat([of_class, of_scan]), return_inverse=True)
-        classes = len(self._counts)
         matrix = functional.one_hot(places[:classes], len(captions)).float()
         return Drawn(captions, matrix, places[classes:])
 
-    def _draw_per_class(self, generator: torch.Generator) -> torch.Tensor:
-        return self._first + (torch.rand(len(self._counts), generator=generator) * self._counts).long()
+    def _draw(self, classes: torch.Tensor | slice, generator: torch.Generator) -> torch.Tensor:
+        counts = self._counts[classes]
+        return self._first[classes] + (torch.rand(len(counts), generator=generator) * counts).long()
 
 
 def class_embeddings(texts: torch.Tensor, of_class: torch.Tensor) -> torch.Tensor:

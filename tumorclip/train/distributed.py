@@ -1,7 +1,7 @@
-"""Several processes that train one model: who does what, and how they exchange embeddings.
+"""Several processes that train one model.
 
-Every process runs the same loop on its share of each batch. The images' embeddings are gathered, so that each process
-computes the loss of the whole batch; DistributedDataParallel then averages the gradients. Batches, captions and
+Every process runs the same loop on its share of each batch. Image embeddings are gathered, so that each process
+computes the loss of the whole batch. DistributedDataParallel then averages the gradients. Batches, captions and
 augmentation are drawn from generators with the same seed everywhere, so nothing else is exchanged.
 """
 
@@ -14,7 +14,7 @@ from datetime import timedelta
 import torch
 from torch import distributed, nn
 
-# Without a word from a process for so long, the others give up instead of waiting for ever.
+# The others give up if a process sends nothing for so long.
 PATIENCE = timedelta(minutes=10)
 
 
@@ -49,17 +49,17 @@ class Processes:
         return contextlib.nullcontext() if complete or self.count == 1 else model.no_sync()
 
     def share(self, values: torch.Tensor) -> torch.Tensor:
-        """This process's part of `values`, [N, ...]; all parts are equally long, the last values being repeated."""
+        """This process's part of `values`, [N, ...]. All parts are equally long: the last value is repeated."""
         each = -(-len(values) // self.count)
         missing = each * self.count - len(values)
         padded = torch.cat([values, values[-1:].expand(missing, *values.shape[1:])]) if missing else values
         return padded[self.rank * each : (self.rank + 1) * each]
 
     def gather(self, part: torch.Tensor, total: int) -> torch.Tensor:
-        """The N = `total` rows of which `share` gave every process a part; this one's own carry gradients.
+        """All N = `total` rows, of which `share` gave every process a part; only this process's rows carry gradients.
 
-        Each process goes on to compute the same loss of all rows. The mean over processes, which follows, keeps the
-        gradients of what they all computed, and divides those of the rows that only one of them has: hence the factor.
+        Each process then computes the same loss of all rows, and gradients are averaged over the processes. The average
+        divides by `count` what only one process computes, the gradients of its rows: hence the factor.
         """
         if self.count == 1:
             return part
@@ -71,7 +71,7 @@ class Processes:
         return torch.cat(parts)[:total]
 
     def from_first(self, value):
-        """What process 0 has as `value`: any object that can be pickled."""
+        """The `value` of process 0: any object that can be pickled."""
         if self.count == 1:
             return value
         box = [value if self.rank == 0 else None]
@@ -79,7 +79,7 @@ class Processes:
         return box[0]
 
     def end(self) -> None:
-        """Part from the others."""
+        """Leave the group of processes."""
         if self.count > 1:
             self._accelerator.end_training()
 

@@ -8,7 +8,6 @@ import functools
 import hashlib
 import itertools
 import os
-import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +27,7 @@ from tumorclip.tables import Splits
 from tumorclip.train.augmentation import Augmentation
 from tumorclip.train.captions import Captions
 from tumorclip.train.precision import precision, uses_bf16
-from tumorclip.train.resume import fingerprint, generator
+from tumorclip.train.resume import delete_oldest, fingerprint, generator
 
 KEPT = 4  # sets of features that stay; one of 5,708 scans and 4 views at ViT-B/32 has 70 MB
 FEATURE_BATCH = 64
@@ -129,7 +128,9 @@ class CachedFeatures:
         return self._encoder.project_images(self._features[0, rows.to(self._features.device)])
 
 
-def make_inputs(encoder: Encoder, pixels: Pixels, config: Train, cache: Path | None) -> AugmentedPixels | CachedFeatures:
+def make_inputs(
+    encoder: Encoder, pixels: Pixels, config: Train, cache: Path | None
+) -> AugmentedPixels | CachedFeatures:
     """What `config.tune` starts from; features are looked for in the folder `cache`, and kept there."""
     augmentation = Augmentation.of(config)
     if TUNING[config.tune].images == "pixels":
@@ -159,16 +160,12 @@ def _locked(folder: Path) -> Iterator[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(folder.with_suffix(".lock")):
         os.utime(folder)
-        sets = [path for path in folder.parent.iterdir() if path.is_dir()]
-        for old in sorted(sets, key=lambda path: path.stat().st_mtime)[:-KEPT]:
-            shutil.rmtree(old, ignore_errors=True)
+        delete_oldest(folder.parent, KEPT)
         yield folder
 
 
 @torch.inference_mode()
-def _features(
-    encoder: Encoder, pixels: Pixels, augmentation: Augmentation, maps: torch.Tensor | None
-) -> np.ndarray:
+def _features(encoder: Encoder, pixels: Pixels, augmentation: Augmentation, maps: torch.Tensor | None) -> np.ndarray:
     """Features of every scan, float32 [N, F], changed by its map in `maps`, [N, ...]; None leaves scans as they are."""
     plan = torch.arange(len(pixels)).split(FEATURE_BATCH)
     parts = []

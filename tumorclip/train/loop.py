@@ -72,8 +72,7 @@ class Trainer:
         self.config = config
         self.processes = processes or Processes(encoder.device)
         _check_sizes(config, len(data.train), self.processes)
-        tokens = encoder.tokenize(data.captions.texts)
-        self.fingerprint = fingerprint(encoder.hash(), data.hash(), {name: ids.tolist() for name, ids in tokens.items()}, config, self.device.type)
+        self.fingerprint = fingerprint(encoder.hash(data.captions.texts), data.hash(), config, self.device.type)
         torch.manual_seed(config.seed)
         self.untuned = copied(self.model.state_dict()) if config.wise_ft else None
         self.precision = precision(self.device, uses_bf16(config.precision, self.model, self.device))
@@ -288,9 +287,8 @@ class Trainer:
     def _draw_captions(self, rows: torch.Tensor, drawing: torch.Generator) -> Drawn:
         if self.config.captions == "mean":
             return self.data.captions.all()
-        if LOSSES[self.config.objective].caption_per_scan:
-            return self.data.captions.draw_per_scan(self.data.labels[rows], drawing)
-        return self.data.captions.draw_per_class(drawing)
+        per_scan = LOSSES[self.config.objective].caption_per_scan
+        return self.data.captions.draw(drawing, self.data.labels[rows] if per_scan else None)
 
     def _scan_weights(self, rows: torch.Tensor) -> torch.Tensor:
         return self.data.weights[rows] if self.config.balance == "weights" else torch.ones(len(rows))
@@ -358,9 +356,7 @@ def _highest_logit_scale(model: nn.Module, limit: float | None) -> float:
 
 def _check_sizes(config: Train, scans: int, processes: Processes) -> None:
     if config.batch_size > scans:
-        raise UserError(
-            f"train.batch_size is {config.batch_size}, but there are only {scans} training scans; lower it"
-        )
+        raise UserError(f"train.batch_size is {config.batch_size}, but there are only {scans} training scans; lower it")
     part = config.batch_size // config.accumulation
     if processes.count > part:
         raise UserError(

@@ -1,11 +1,11 @@
-"""The state of an interrupted training: written whole, recognised by what it belongs to, never trusted when damaged."""
+"""Saved states of a training, from which it goes on after an interruption."""
 
+import contextlib
 import hashlib
 import os
 import shutil
 import sys
 import time
-from collections.abc import Iterable
 from pathlib import Path
 
 import filelock
@@ -13,7 +13,7 @@ import torch
 
 from tumorclip.files import flush_folder, whole_file
 
-KEPT_RUNS = 8  # unfinished trainings whose states stay; older ones have surely been given up
+KEPT_RUNS = 8  # unfinished trainings whose states stay
 
 
 def fingerprint(*parts: object) -> str:
@@ -39,21 +39,19 @@ def seed_of(seed: int, purpose: str, number: int) -> int:
 
 
 class States:
-    """Where one training keeps its latest state; only process 0 has one.
+    """The latest state of one training. Only process 0 has it.
 
-    A state is a file whose name tells the step after which it was written and the hash of its bytes. The one before it
-    is deleted only when it lies whole on the disk, so that a crash at any moment leaves one of them.
+    A state is a file whose name holds the step after which it was written and the hash of its bytes. The one before is
+    deleted only once the new one is whole on the disk, so a crash at any moment leaves one of them.
 
     Args:
-        folder: for this training alone, as its fingerprint says.
+        folder: for this training alone, named after its fingerprint.
         interval: seconds of training from one state to the next.
-
-    Attributes:
-        resumed_after: the step after which the state was saved that `load` gave; 0 if it gave none.
     """
 
     def __init__(self, folder: Path, interval: float):
-        self.folder, self.interval, self.resumed_after = folder, interval, 0
+        self.folder = folder
+        self.interval = interval
         self._lock = filelock.FileLock(folder.with_suffix(".lock"))
         self._saved_at = time.monotonic()
         folder.mkdir(parents=True, exist_ok=True)
@@ -65,25 +63,22 @@ class States:
         except filelock.Timeout:
             self._own = False
             print("train: another run trains the same right now; this one keeps no state to resume from")
-        for old in sorted(_runs(folder.parent), key=lambda path: path.stat().st_mtime)[:-KEPT_RUNS]:
-            _delete(old)
+        delete_oldest(folder.parent, KEPT_RUNS)
 
     def load(self) -> dict | None:
-        """The latest state that is whole, on the CPU; a damaged one is set aside and named. None if there is none."""
+        """The latest whole state, on the CPU; None if there is none. A damaged one is renamed and reported."""
         if not self._own:
             return None
         for path in sorted(self.folder.glob("step-*.pt"), reverse=True):
             if _hash(path)[:16] == path.stem.split("-")[-1]:
-                state = torch.load(path, map_location="cpu", weights_only=True)
-                self.resumed_after = state["step"]
-                return state
+                return torch.load(path, map_location="cpu", weights_only=True)
             aside = path.with_suffix(".damaged")
             path.replace(aside)
             print(f"train: the saved state {aside} is damaged, and was set aside", file=sys.stderr)
         return None
 
     def due(self) -> bool:
-        """Whether as much training as one interruption may cost has passed since the last state."""
+        """Whether `interval` has passed since the last state."""
         return self._own and time.monotonic() - self._saved_at >= self.interval
 
     def save(self, state: dict) -> None:
@@ -95,7 +90,7 @@ class States:
                 torch.save(state, file)
             writing.replace(self.folder / f"step-{state['step']:09d}-{_hash(writing)[:16]}.pt")
         except RuntimeError as error:
-            # PyTorch complains of a file cut short and hides why: a full disk, or Ctrl-C.
+            # PyTorch reports a file that was cut short, and hides the reason: a full disk, or Ctrl-C.
             if isinstance(error.__context__, (OSError, KeyboardInterrupt)):
                 raise error.__context__ from None
             raise
@@ -108,24 +103,19 @@ class States:
         self._saved_at = time.monotonic()
 
     def finish(self) -> None:
-        """Delete the states of a training that has ended well."""
+        """Delete the states of a training that is complete."""
         if self._own:
             shutil.rmtree(self.folder, ignore_errors=True)
             Path(self._lock.lock_file).unlink(missing_ok=True)
             self._lock.release()
 
 
-def _runs(folder: Path) -> Iterable[Path]:
-    return [path for path in folder.iterdir() if path.is_dir()]
-
-
-def _delete(folder: Path) -> None:
-    """Delete the states of a training, unless it is running."""
-    try:
-        with filelock.FileLock(folder.with_suffix(".lock"), timeout=0):
-            shutil.rmtree(folder, ignore_errors=True)
-    except filelock.Timeout:
-        pass
+def delete_oldest(folder: Path, keep: int) -> None:
+    """Delete all folders in `folder` but the `keep` newest and those that are locked."""
+    found = sorted((path for path in folder.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
+    for path in found[:-keep]:
+        with contextlib.suppress(filelock.Timeout), filelock.FileLock(path.with_suffix(".lock"), timeout=0):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _hash(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""The one number that makes probabilities honest: logits are divided by it before the softmax."""
+"""Temperature scaling: logits are divided by one number before the softmax, to calibrate the probabilities."""
 
 import numpy as np
 from scipy.optimize import brentq
@@ -7,19 +7,19 @@ from scipy.special import softmax
 LOWEST, HIGHEST = 0.05, 20.0
 
 
-def fit(logits: np.ndarray, labels: np.ndarray) -> float:
-    """The temperature at which `labels` are most likely (Guo et al. 2017, "On calibration of modern neural networks").
+def fit(logits: np.ndarray, y_true: np.ndarray) -> float:
+    """The temperature at which `y_true` is most likely (Guo et al. 2017, "On calibration of modern neural networks").
 
-    The negative log-likelihood, mean_i( logsumexp_k(b z_ik) - b z_iy ), is convex in b = 1 / temperature, so its slope
-    has one zero, which is looked for between 0.05 and 20. Where every scan is right the likelihood grows without end
-    as the temperature falls, and nothing is learned of how sure to be: the result is 1.
+    The negative log-likelihood, mean_i( logsumexp_k(b z_ik) - b z_iy ), is convex in b = 1 / temperature. So its slope
+    has one zero, which is looked for at temperatures from 0.05 to 20. Where every scan is classified correctly, the
+    likelihood grows without end as the temperature falls: the result is then 1.
 
     Args:
         logits: z, [N, K], N > 0.
-        labels: class indices y, int [N].
+        y_true: class indices y, int [N].
     """
     logits = np.asarray(logits, np.float64)
-    own = logits[np.arange(len(labels)), labels]
+    own = logits[np.arange(len(y_true)), y_true]
     if (own >= logits.max(axis=1)).all():
         return 1.0
 

@@ -130,7 +130,8 @@ def parameter_groups(model: nn.Module, config: Train) -> list[dict]:
     2020, ELECTRA; Dong et al. 2022 for CLIP). Projections, final norms and the logit scale are the top.
     Weight decay is for matrices: biases, norms and the logit scale have no direction to shrink.
     """
-    tops = {tower: 1 + _highest_layer(model, tower) for tower in TOWERS}
+    names = [name for name, _ in model.named_parameters()]
+    tops = {tower: 1 + max(layer_of(name) for name in names if name.startswith(f"{tower}.")) for tower in TOWERS}
     groups: dict[tuple, dict] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
@@ -150,8 +151,3 @@ def layer_of(name: str) -> int:
     if found := re.search(r"\.(?:layers?|stages|blocks)\.(\d+)\.", name):
         return 1 + int(found[1])
     return 0 if "embeddings." in name else -1
-
-
-def _highest_layer(model: nn.Module, tower: str) -> int:
-    names = [name for name, _ in model.named_parameters() if name.startswith(f"{tower}.")]
-    return max(map(layer_of, names), default=0)

@@ -16,9 +16,9 @@ one near (another contrast, brightness and JPEG quality), one mirrored left to r
 
 import math
 import os
+from collections import namedtuple
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -71,9 +71,8 @@ class Scan(NamedTuple):
         return Path(self.split, self.class_name, f"{self.split[:2]}-{self.class_name[:2]}_{self.index:04d}.jpg")
 
     def random(self) -> np.random.Generator:
-        return np.random.default_rng(
-            [self.seed, list(COPY_EVERY).index(self.split), CLASSES.index(self.class_name), self.index]
-        )
+        split = list(COPY_EVERY).index(self.split)
+        return np.random.default_rng([self.seed, split, CLASSES.index(self.class_name), self.index])
 
 
 class File(NamedTuple):
@@ -123,7 +122,8 @@ def _write(into: Path, file: File) -> None:
     pixels, quality = render(file.drawing)
     if file.copy in ("near", "mirrored"):
         rng = file.place.random()
-        pixels, quality = pixels ** rng.uniform(0.8, 1.25) * rng.uniform(0.85, 1.0), int(rng.integers(45, 75))
+        pixels = pixels ** rng.uniform(0.8, 1.25) * rng.uniform(0.85, 1.0)
+        quality = int(rng.integers(45, 75))
     if file.copy == "mirrored":
         pixels = pixels[:, ::-1]
     image = Image.fromarray(np.rint(pixels * 255).astype(np.uint8))
@@ -147,24 +147,8 @@ def render(scan: Scan) -> tuple[np.ndarray, int]:
     return _scan(pen.image, rng), int(rng.integers(82, 96))
 
 
-@dataclass(frozen=True)
-class _Tissue:
-    """Brightness of each tissue in one kind of MRI contrast, from 0 to 1."""
-
-    fat: float
-    muscle: float
-    bone: float
-    marrow: float
-    fluid: float
-    grey: float
-    white: float
-    dura: float
-    vessel: float
-    enhancing: float
-    dead: float
-    oedema: float
-
-
+# Brightness of each tissue in one kind of MRI contrast, from 0 to 1.
+_Tissue = namedtuple("_Tissue", "fat muscle bone marrow fluid grey white dura vessel enhancing dead oedema")
 _CONTRASTS = (
     _Tissue(0.58, 0.30, 0.05, 0.32, 0.10, 0.33, 0.48, 0.45, 0.62, 0.98, 0.16, 0.24),  # T1 with contrast agent
     _Tissue(0.50, 0.22, 0.04, 0.26, 0.72, 0.45, 0.30, 0.20, 0.10, 0.92, 0.98, 0.66),  # T2
@@ -172,8 +156,7 @@ _CONTRASTS = (
 )
 
 
-@dataclass(frozen=True)
-class _Tumour:
+class _Tumour(NamedTuple):
     """Centre and radius in a head that is about 0.8 in radius, and how well it can be seen, from 0 to 1."""
 
     x: float
@@ -218,13 +201,9 @@ class _Pen:
         """Approximate distance to an ellipse with half-axes `a`, `b`, turned by `turn` degrees; negative inside."""
         c, s = math.cos(math.radians(turn)), math.sin(math.radians(turn))
         dx, dy = self.x - x, self.y - y
-        along, across = (c / a) * dx, (-s / b) * dx
-        along += (s / a) * dy
-        across += (c / b) * dy
-        along *= along
-        across *= across
-        along += across
-        return (np.sqrt(along) - 1) * min(a, b)
+        along = (c / a) * dx + (s / a) * dy
+        across = (c / b) * dy - (s / b) * dx
+        return (np.sqrt(along * along + across * across) - 1) * min(a, b)
 
     def paint(self, cover: np.ndarray, value: float | np.ndarray) -> None:
         """Lay `value` over the image where `cover` is 1, mixing where it is between 0 and 1."""
@@ -451,8 +430,7 @@ def _draw_gland(pen: _Pen, tissue: _Tissue, x: float, y: float) -> None:
     pen.fill(pen.ellipse(x, y, pen.rng.uniform(0.045, 0.065), pen.rng.uniform(0.020, 0.030)), 0.55 * tissue.enhancing)
 
 
-@dataclass(frozen=True)
-class _View:
+class _View(NamedTuple):
     """One way to cut a head: how it is drawn, an ellipse (x, y, a, b) that stands for the brain, where along it
     the dura can be reached (degrees, 0 to the right, 90 down), and where the pituitary gland lies.
     """
