@@ -3,23 +3,25 @@
 python -m benchmarks.protocols brain-tumor-mri-dataset.zip
 
 The stages run as they are, with params.yaml but for what a row of the table names, in .cache/protocols, two trainings
-at a time with one thread each. What is finished there is not run again; delete the folder to start afresh. At the end
-the tables of the README are printed.
+at a time, which share the cores. What is finished there is not run again; delete the folder to start afresh. At the end
+the tables of the results are printed.
 """
 
 import argparse
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from ruamel.yaml import YAML
 
-from tumorclip import files
-from tumorclip.evaluate import compare as comparing
-from tumorclip.evaluate.intervals import MIN_DISTINCT, GroupBootstrap, percentile_interval
+from tumorclip.evaluate.compare import Paired, compare, pair
+from tumorclip.evaluate.intervals import MIN_DISTINCT, Estimate, GroupBootstrap
+from tumorclip.files import read_json
+from tumorclip.tables import Predictions, Splits
 
 ROOT = Path(__file__).parents[1]
 WORK = ROOT / ".cache/protocols"
@@ -37,9 +39,10 @@ def main() -> None:
     for protocol in PROTOCOLS:
         folder = prepare_split(protocol)
         run("baselines", folder)
-        rows = [row for row in files.read_csv(folder / "data/splits.csv") if row["split"] in ("train", "val")]
+        splits = Splits.read(folder / "data/splits.csv")
+        fitted = splits.take(np.isin(splits.split, ["train", "val"]))
         # Protocols that differ in the test scans alone, as keep and drop_test do, share their trainings.
-        trainings.setdefault(str([(row["row"], row["split"]) for row in rows]), []).append(protocol)
+        trainings.setdefault((*fitted.path.tolist(), *fitted.split.tolist()), []).append(protocol)
     with ThreadPoolExecutor(JOBS) as pool:
         list(pool.map(lambda job: train(*job), [(same, seed) for seed in SEEDS for same in trainings.values()]))
     print_tables()
@@ -68,10 +71,11 @@ def train(protocols: list[str], seed: int) -> None:
         folder = WORK / protocol / str(seed)
         links = {"data": WORK / protocol / "data", "models/pretrained": WORK / "source/models/pretrained"}
         if folder != first:
-            links["models/finetuned"] = first / "models/finetuned"
+            links |= {name: first / name for name in ("models/finetuned", "metrics/train.json")}
         prepare(folder, split(protocol) | {"train.seed": seed, "train.device": "cpu"}, links)
         if folder == first:
             run("train", folder)
+        run("predict", folder)
         run("evaluate", folder)
 
 
@@ -95,7 +99,7 @@ def run(stage: str, folder: Path) -> None:
     done = folder / f".{stage}"
     if done.exists():
         return
-    threads = {"OMP_NUM_THREADS": str(max(1, os.cpu_count() // JOBS))} if stage in ("train", "evaluate") else {}
+    threads = {"OMP_NUM_THREADS": str(max(1, os.cpu_count() // JOBS))} if stage in ("train", "predict") else {}
     environment = os.environ | threads | {"PYTHONPATH": str(ROOT)}
     print(f"{folder.relative_to(ROOT / '.cache')}: {stage}", file=sys.stderr, flush=True)
     subprocess.run(
@@ -105,83 +109,88 @@ def run(stage: str, folder: Path) -> None:
 
 
 def print_tables() -> None:
-    names = [row["class"] for row in files.read_json(WORK / "keep/0/metrics/test.json")["classes"]]
-    runs = {
-        protocol: {seed: files.read_csv(WORK / protocol / str(seed) / "plots/predictions.csv") for seed in SEEDS}
-        for protocol in PROTOCOLS
-    }
+    runs = {protocol: {seed: predictions(protocol, seed) for seed in SEEDS} for protocol in PROTOCOLS}
+    names = runs["keep"][0].class_names
     print(
         f"| split | trained on | tested on ({', '.join(names)}) | accuracy | of seeds | per distinct scan | macro F1 |"
     )
     print("| --- " * 7 + "|")
     for protocol in PROTOCOLS:
-        counts = files.read_json(WORK / protocol / "metrics/split.json")
-        tests = [files.read_json(WORK / protocol / str(seed) / "metrics/test.json") for seed in SEEDS]
-        sizes = ", ".join(f"{counts['test'][name]:,}" for name in names)
-        cells = [protocol, f"{counts['train']['total']:,}", f"{counts['test']['total']:,} ({sizes})"]
-        if few := too_few(runs[protocol][0], names):
+        counts, tests = read_json(WORK / protocol / "metrics/split.json"), metrics(protocol, "test")
+        sizes = ", ".join(f"{row['test']:,}" for row in counts["classes"])
+        cells = [protocol, f"{counts['train']:,}", f"{counts['test']:,} ({sizes})"]
+        if few := too_few(protocol):
             cells += ["-"] * 4 + [f"({', '.join(few)}: fewer than {MIN_DISTINCT} distinct scans)"]
         else:
-            accuracy, low, high = mean_accuracy(runs[protocol])
+            value, interval = mean_accuracy(list(runs[protocol].values()))
             of_seeds = sorted(test["accuracy"] for test in tests)
             distinct = np.mean([test["per_distinct_scan"]["accuracy"] for test in tests])
             f1 = np.mean([test["macro_f1"] for test in tests])
-            cells += [f"**{accuracy:.1%}** ({100 * low:.1f} to {100 * high:.1f})"]
+            cells += [f"**{value:.1%}** ({100 * interval.low:.1f} to {100 * interval.high:.1f})"]
             cells += [f"{100 * of_seeds[0]:.1f} to {100 * of_seeds[-1]:.1f}", f"{distinct:.1%}", f"{f1:.3f}"]
         print("| " + " | ".join(cells) + " |")
-    print(f"\n| split | {' | '.join(names)} | nearest neighbour | border strips | grey histogram | zero-shot |")
-    print("| --- " * (len(names) + 5) + "|")
+    print_classes_and_baselines(names)
+    print_inflation(runs)
+    print_orientation_and_leaks()
+
+
+def print_classes_and_baselines(names: Sequence[str]) -> None:
+    baselines = [row["baseline"].replace("_", " ") for row in metrics("keep", "baselines")[0]["baselines"]]
+    print(f"\n| split | {' | '.join([*names, *baselines])} |")
+    print("| --- " * (len(names) + len(baselines) + 1) + "|")
     for protocol in PROTOCOLS:
-        few = too_few(runs[protocol][0], names)
-        tests = [files.read_json(WORK / protocol / str(seed) / "metrics/test.json") for seed in SEEDS]
-        recalls = np.array([[row["recall"] for row in test["classes"]] for test in tests]).mean(axis=0)
+        few = too_few(protocol)
+        recalls = np.mean([[row["recall"] for row in test["classes"]] for test in metrics(protocol, "test")], axis=0)
         cells = ["-" if name in few else f"{recall:.1%}" for name, recall in zip(names, recalls, strict=True)]
-        rows = files.read_json(WORK / protocol / "metrics/baselines.json")["baselines"]
+        rows = metrics(protocol, "baselines")[0]["baselines"]
         cells += ["-" if few else f"{row['accuracy']:.1%}" for row in rows]
         print(f"| {protocol} | " + " | ".join(cells) + " |")
-    print_inflation(runs, names)
-    print_orientation_and_leaks(names)
 
 
-def print_inflation(runs: dict, names: list[str]) -> None:
-    sides = {f"{protocol} {seed}": rows for protocol in OFFICIAL[:3] for seed, rows in runs[protocol].items()}
-    paired = comparing.pair(sides, names)
+def print_inflation(runs: dict[str, dict[int, Predictions]]) -> None:
+    paired = pair({f"{protocol} {seed}": table for protocol in OFFICIAL[:3] for seed, table in runs[protocol].items()})
     for a, b in (("drop_train", "drop_random"), ("drop_train", "keep")):
         print_difference(paired, a, b)
 
 
-def print_difference(paired: comparing.Paired, a: str, b: str) -> None:
+def print_difference(paired: Paired, a: str, b: str) -> None:
     """What runs called after `b` and the seed reach beyond those called after `a`."""
-    result = comparing.compare(paired, *([f"{side} {seed}" for seed in SEEDS] for side in (a, b)))
-    accuracy = result.scores["accuracy"]
+    result = compare(paired, *([f"{side} {seed}" for seed in SEEDS] for side in (a, b)))
+    score = result.scores["accuracy"]
     print(
-        f"\n{b} - {a}: {100 * accuracy.difference:+.1f} points of accuracy, 95 % interval over groups and seeds "
-        f"{100 * accuracy.interval.low:+.1f} to {100 * accuracy.interval.high:+.1f}, p = {result.p_value:.4f}"
+        f"\n{b} - {a}: {100 * score.difference:+.1f} points of accuracy, 95 % interval over groups and seeds "
+        f"{100 * score.interval.low:+.1f} to {100 * score.interval.high:+.1f}, p = {result.p_value:.4f}"
     )
 
 
-def print_orientation_and_leaks(names: list[str]) -> None:
+def print_orientation_and_leaks() -> None:
     for protocol in PROTOCOLS:
-        tests = [files.read_json(WORK / protocol / str(seed) / "metrics/test.json") for seed in SEEDS]
+        tests = metrics(protocol, "test")
         turned = np.mean([test["upside_down_missed_tumours"] for test in tests])
         print(f"\n{protocol}: {turned:.1%} of the tumours found are called healthy when turned upside down")
-        for name in (*names, "mean_over_classes"):
-            parts = [test.get("leaked_against_clean", {}).get(name, {}) for test in tests]
-            if all(part.get("leaked_accuracy") is not None for part in parts):
-                leaked, clean = (np.mean([part[f"{kind}_accuracy"] for part in parts]) for kind in ("leaked", "clean"))
-                print(f"  {parts[0].get('classes', name)}: leaked {leaked:.1%}, clean {clean:.1%}")
+        for rows in zip(*(test["leaked_against_clean"] for test in tests), strict=True):
+            if all(row["leaked_accuracy"] is not None for row in rows):
+                leaked, clean = (np.mean([row[f"{kind}_accuracy"] for row in rows]) for kind in ("leaked", "clean"))
+                print(f"  {rows[0]['class'] or 'mean over these classes'}: leaked {leaked:.1%}, clean {clean:.1%}")
 
 
-def mean_accuracy(runs: dict[int, list[dict[str, str]]]) -> tuple[float, float, float]:
+def predictions(protocol: str, seed: int) -> Predictions:
+    return Predictions.read(WORK / protocol / str(seed) / "plots/predictions.csv")
+
+
+def metrics(protocol: str, name: str) -> list[dict]:
+    """The content of a file of metrics, for every seed."""
+    return [read_json(WORK / protocol / str(seed) / f"metrics/{name}.json") for seed in SEEDS]
+
+
+def mean_accuracy(runs: Sequence[Predictions]) -> Estimate:
     """Mean accuracy of models of several seeds on the same scans, and its 95 % interval over groups of copies."""
-    rows = runs[SEEDS[0]]
-    right = np.mean([[row["actual"] == row["predicted"] for row in each] for each in runs.values()], axis=0)
-    interval = percentile_interval(GroupBootstrap(np.array([row["group"] for row in rows])).mean(right))
-    return float(right.mean()), interval.low, interval.high
+    return GroupBootstrap(runs[0].group).mean(np.mean([run.y_pred == run.y_true for run in runs], axis=0))
 
 
-def too_few(rows: list[dict[str, str]], names: list[str]) -> list[str]:
-    return [name for name in names if len({row["group"] for row in rows if row["actual"] == name}) < MIN_DISTINCT]
+def too_few(protocol: str) -> list[str]:
+    """The classes with too few distinct test scans for a score of their own."""
+    return [row["class"] for row in metrics(protocol, "test")[0]["classes"] if row["distinct"] < MIN_DISTINCT]
 
 
 if __name__ == "__main__":

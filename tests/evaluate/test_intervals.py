@@ -72,17 +72,16 @@ def test_nothing_to_count_and_one_group_in_two_minds_have_a_reason_instead():
 
 
 @pytest.mark.filterwarnings("error")
-def test_every_bin_has_the_share_and_interval_of_its_own_scans():
+def test_a_share_counts_the_scans_among_which_it_is_asked_for():
     groups, hits = np.array([0, 0, 1, 2, 2, 3]), np.array([True, True, False, True, False, True])
     bootstrap = intervals.GroupBootstrap(groups)
-    first, second, empty = bootstrap.bins(np.array([0, 0, 0, 1, 1, 1]), 3, hits)
-    assert (first.scans, first.distinct, first.share.value) == (3, 2, 2 / 3)
-    assert (second.scans, second.distinct, second.share.value) == (3, 2, 2 / 3)
-    assert first.share == bootstrap.share(hits, np.arange(6) < 3)
-    assert second.share.interval != first.share.interval
-    assert (empty.scans, empty.distinct, empty.share.interval.low) == (0, 0, None)
-    assert np.isnan(empty.share.value)
-    assert empty.share.interval.reason == "there is no scan to count"
+    first = bootstrap.share(hits, np.arange(6) < 3)
+    second = bootstrap.share(hits, np.arange(6) >= 3)
+    empty = bootstrap.share(hits, np.zeros(6, bool))
+    assert (first.value, second.value) == (2 / 3, 2 / 3)
+    assert second.interval != first.interval
+    assert np.isnan(empty.value) and empty.interval.low is None
+    assert empty.interval.reason == "there is no scan to count"
 
 
 def example(seed: int):

@@ -33,9 +33,7 @@ def _print(pooled: Pooled, runs: int) -> None:
     what = f"{folds} fold{'s' * (folds > 1)}, {seeds} training seed{'s' * (seeds > 1)}"
     print(f"{what}: {pooled.scans:,} test scans in {pooled.groups:,} groups of copies")
     if folds > 1 and not pooled.out_of_fold:
-        print(
-            "Every fold was tested on the same, published test set: these are means over the trained models."
-        )
+        print("Every fold was tested on the same, published test set: these are means over the trained models.")
     width = max(map(len, pooled.scores)) + 2
     print(f"\n{'':<{width}}   value   95 % interval over groups of copies")
     for name, score in pooled.scores.items():

@@ -60,9 +60,7 @@ def _read(revision: str, path: str) -> str:
     except NotDvcRepoError:
         raise UserError("this folder is not in a DVC repository; start the command in the project's folder") from None
     except NoSCMError:
-        raise UserError(
-            f"{revision}: without Git there is only `workspace` to read"
-        ) from None
+        raise UserError(f"{revision}: without Git there is only `workspace` to read") from None
     except RevError as error:
         if "ambiguous" in str(error):
             raise UserError(f"{revision}: several experiments have this name; give the commit (dvc exp show)") from None

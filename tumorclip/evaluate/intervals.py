@@ -40,14 +40,6 @@ class Estimate(NamedTuple):
     interval: Interval
 
 
-class Bin(NamedTuple):
-    """Some of the test scans: their number, how many of them are distinct, and the share of hits."""
-
-    scans: int
-    distinct: int
-    share: Estimate
-
-
 def resample_counts(groups: int, resamples: int, seed: int) -> np.ndarray:
     """How often each group is drawn when as many as there are get drawn with replacement: float64 [resamples, groups].
 
@@ -159,14 +151,6 @@ class GroupBootstrap:
         blocks = [self.counts[start : start + step] for start in range(0, len(self.counts), step)]
         resampled = np.concatenate([score(block[:, self.numbers]) for block in blocks])
         return float(score(np.ones((1, len(self.numbers))))[0]), resampled
-
-    def bins(self, numbers: np.ndarray, count: int, hits: np.ndarray) -> list[Bin]:
-        """The share of `hits`, bool [N], in each of `count` bins; `numbers`, int [N], says in which bin a scan is."""
-        result = []
-        for index in range(count):
-            inside = numbers == index
-            result.append(Bin(int(inside.sum()), len(np.unique(self.numbers[inside])), self.share(hits, inside)))
-        return result
 
 
 class ConfusionBootstrap:

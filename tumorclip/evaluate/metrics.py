@@ -33,21 +33,22 @@ class Share:
 
 @Share
 def accuracy(confusions: np.ndarray):
-    return _hits(confusions).sum(axis=-1), confusions.sum(axis=(-2, -1))
+    hits, _, _, scans = _counts(confusions)
+    return hits.sum(axis=-1), scans[..., 0]
 
 
 @Share
 def missed_tumours(confusions: np.ndarray, healthy: int):
     """Share of the tumours that are called healthy; `healthy` is the index of the healthy class."""
-    called_healthy = confusions[..., healthy].sum(axis=-1) - confusions[..., healthy, healthy]
-    return called_healthy, confusions.sum(axis=(-2, -1)) - confusions[..., healthy, :].sum(axis=-1)
+    hits, true, predicted, scans = _counts(confusions)
+    return predicted[..., healthy] - hits[..., healthy], scans[..., 0] - true[..., healthy]
 
 
 @Share
 def false_alarms(confusions: np.ndarray, healthy: int):
     """Share of the healthy scans that are called a tumour; `healthy` is the index of the healthy class."""
-    of_healthy = confusions[..., healthy, :].sum(axis=-1)
-    return of_healthy - confusions[..., healthy, healthy], of_healthy
+    hits, true, _, _ = _counts(confusions)
+    return true[..., healthy] - hits[..., healthy], true[..., healthy]
 
 
 def balanced_accuracy(confusions: np.ndarray) -> np.ndarray:
@@ -68,18 +69,19 @@ def mcc(confusions: np.ndarray) -> np.ndarray:
 
     NaN if all scans are of one class, or are predicted as one.
     """
-    total = confusions.sum(axis=(-2, -1))
-    true, predicted = _scans(confusions), _predicted(confusions)
-    covariance = _hits(confusions).sum(axis=-1) * total - (true * predicted).sum(axis=-1)
-    spread = (total**2 - (true**2).sum(axis=-1)) * (total**2 - (predicted**2).sum(axis=-1))
+    hits, true, predicted, scans = _counts(confusions)
+    scans = scans[..., 0]
+    covariance = hits.sum(axis=-1) * scans - (true * predicted).sum(axis=-1)
+    spread = (scans**2 - (true**2).sum(axis=-1)) * (scans**2 - (predicted**2).sum(axis=-1))
     return _ratio(covariance, np.sqrt(np.maximum(spread, 0)))
 
 
 def cohen_kappa(confusions: np.ndarray) -> np.ndarray:
     """Agreement beyond chance (Cohen 1960). NaN if all scans are of one class and predicted as that class."""
-    total = confusions.sum(axis=(-2, -1))
-    chance = (_scans(confusions) * _predicted(confusions)).sum(axis=-1)
-    return _ratio(_hits(confusions).sum(axis=-1) * total - chance, total**2 - chance)
+    hits, true, predicted, scans = _counts(confusions)
+    scans = scans[..., 0]
+    chance = (true * predicted).sum(axis=-1)
+    return _ratio(hits.sum(axis=-1) * scans - chance, scans**2 - chance)
 
 
 # Scores of each class against the rest: [..., K].
@@ -88,32 +90,35 @@ def cohen_kappa(confusions: np.ndarray) -> np.ndarray:
 @Share
 def recall(confusions: np.ndarray):
     """Sensitivity: share of the scans of a class that are recognised. NaN without scans of the class."""
-    return _hits(confusions), _scans(confusions)
+    hits, true, _, _ = _counts(confusions)
+    return hits, true
 
 
 @Share
 def precision(confusions: np.ndarray):
     """Positive predictive value. NaN for a class that is never predicted."""
-    return _hits(confusions), _predicted(confusions)
+    hits, _, predicted, _ = _counts(confusions)
+    return hits, predicted
 
 
 @Share
 def specificity(confusions: np.ndarray):
     """Share of the scans of other classes that are called another class. NaN without scans of other classes."""
-    total = confusions.sum(axis=(-2, -1))[..., None]
-    return _true_negatives(confusions), total - _scans(confusions)
+    hits, true, predicted, scans = _counts(confusions)
+    return scans - true - predicted + hits, scans - true
 
 
 @Share
 def npv(confusions: np.ndarray):
     """Negative predictive value. NaN for a class that is always predicted."""
-    total = confusions.sum(axis=(-2, -1))[..., None]
-    return _true_negatives(confusions), total - _predicted(confusions)
+    hits, true, predicted, scans = _counts(confusions)
+    return scans - true - predicted + hits, scans - predicted
 
 
 def f1(confusions: np.ndarray) -> np.ndarray:
     """2 TP / (2 TP + FP + FN): 0 for a class that has scans and is never predicted, NaN for one without either."""
-    return _ratio(2 * _hits(confusions), _scans(confusions) + _predicted(confusions))
+    hits, true, predicted, _ = _counts(confusions)
+    return _ratio(2 * hits, true + predicted)
 
 
 # Scores of the ranking of N scans by the probability of a class. `positive`, bool [N], says which scans are of it;
@@ -177,21 +182,11 @@ def _per_threshold(positive: np.ndarray, probability: np.ndarray, weights: np.nd
     return np.add.reduceat(weights * positive, starts, axis=1), np.add.reduceat(weights * ~positive, starts, axis=1)
 
 
-def _hits(confusions: np.ndarray) -> np.ndarray:
-    return np.diagonal(confusions, axis1=-2, axis2=-1)
-
-
-def _scans(confusions: np.ndarray) -> np.ndarray:
-    return confusions.sum(axis=-1)
-
-
-def _predicted(confusions: np.ndarray) -> np.ndarray:
-    return confusions.sum(axis=-2)
-
-
-def _true_negatives(confusions: np.ndarray) -> np.ndarray:
-    total = confusions.sum(axis=(-2, -1))[..., None]
-    return total - _scans(confusions) - _predicted(confusions) + _hits(confusions)
+def _counts(confusions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Scans of each class that are recognised, that are of it, that are predicted as it: [..., K]; all: [..., 1]."""
+    hits = np.diagonal(confusions, axis1=-2, axis2=-1)
+    true = confusions.sum(axis=-1)
+    return hits, true, confusions.sum(axis=-2), true.sum(axis=-1, keepdims=True)
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

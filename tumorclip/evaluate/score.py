@@ -6,6 +6,7 @@ files look their numbers up in these records.
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,6 @@ from tumorclip.evaluate import metrics
 from tumorclip.evaluate.calibration import ece_if_calibrated
 from tumorclip.evaluate.intervals import (
     MIN_DISTINCT,
-    Bin,
     ConfusionBootstrap,
     Estimate,
     GroupBootstrap,
@@ -45,6 +45,7 @@ PER_CLASS = {
 RANKING = {"auroc": metrics.auroc, "average_precision": metrics.average_precision}
 SCALARS = (*OVERALL, *(f"macro_{name}" for name in RANKING), *OF_TUMOURS, "upside_down_missed_tumours")
 PER_DISTINCT = "_per_distinct_scan"
+OF_PROBABILITIES = ("nll", "brier", "ece")
 OF_DISTINCT = ("accuracy", "balanced_accuracy", "macro_f1")
 OF_BASELINES = ("balanced_accuracy", "macro_f1", "missed_tumours", "false_alarms")
 SIMILARITIES = (0.7, 0.8, 0.9, 0.95, 0.98)  # edges of the bins, finer where neighbouring slices and copies lie
@@ -83,30 +84,27 @@ def evaluate(predictions: ModelPredictions, negative_class: str | None) -> tuple
     healthy = _healthy(predictions, negative_class)
     bootstrap = GroupBootstrap(predictions.group)
     confusions = _confusions(predictions, bootstrap)
-    calibration = _calibration(predictions, bootstrap)
     distinct_counts, of_distinct = _per_distinct_scan(predictions)
     leaked_rows, of_leaked = _leaked_against_clean(predictions, bootstrap)
     records = [
         *score_classes(confusions, predictions.class_names, healthy),
         *_ranking(predictions, bootstrap),
         _upside_down(predictions, bootstrap, healthy),
-        *calibration,
+        *_calibration(predictions, bootstrap),
         *of_distinct,
         *of_leaked,
     ]
     values = {(record["score"], record["class"]): record["value"] for record in records}
-    test = {
+    return {
         "scans": len(predictions),
         **{name: values[name, None] for name in SCALARS},
-        "calibration": {record["score"]: record["value"] for record in calibration} | _beside_calibration(predictions),
-        "per_distinct_scan": {record["score"].removesuffix(PER_DISTINCT): record["value"] for record in of_distinct}
-        | distinct_counts,
+        "calibration": {name: values[name, None] for name in OF_PROBABILITIES} | _beside_calibration(predictions),
+        "per_distinct_scan": {name: values[name + PER_DISTINCT, None] for name in OF_DISTINCT} | distinct_counts,
         "classes": _class_rows(predictions, confusions, values),
         "reliability": _reliability_rows(predictions, bootstrap),
         "similarity": _similarity_rows(predictions, bootstrap),
         "leaked_against_clean": leaked_rows,
-    }
-    return test, records
+    }, records
 
 
 def score_baselines(predictions: BaselinePredictions, negative_class: str | None) -> list[dict]:
@@ -317,17 +315,18 @@ def _class_rows(predictions: ModelPredictions, confusions: ConfusionBootstrap, v
 
 def _reliability_rows(predictions: ModelPredictions, bootstrap: GroupBootstrap) -> list[dict[str, Any]]:
     correct = predictions.y_pred == predictions.y_true
-    confidence, before = (each.max(axis=1) for each in (predictions.probabilities, softmax(predictions.logits, axis=1)))
-    numbers, numbers_before = metrics.confidence_bins(confidence), metrics.confidence_bins(before)
+    confidence = predictions.probabilities.max(axis=1)
+    before = softmax(predictions.logits, axis=1).max(axis=1)
+    bins, bins_before = metrics.confidence_bins(confidence), metrics.confidence_bins(before)
     rows = []
-    for index, part in enumerate(bootstrap.bins(numbers, metrics.ECE_BINS, correct)):
-        inside_before = numbers_before == index
+    for index in range(metrics.ECE_BINS):
+        inside, inside_before = bins == index, bins_before == index
         row = {
             "from": index / metrics.ECE_BINS,
             "to": (index + 1) / metrics.ECE_BINS,
-            "scans": part.scans,
-            "confidence": _mean(confidence[numbers == index]),
-            **_accuracy(part),
+            "scans": int(inside.sum()),
+            "confidence": _mean(confidence[inside]),
+            **_accuracy(correct, inside, bootstrap),
             "scans_before": int(inside_before.sum()),
             "confidence_before": _mean(before[inside_before]),
             "accuracy_before": _mean(correct[inside_before]),
@@ -337,17 +336,18 @@ def _reliability_rows(predictions: ModelPredictions, bootstrap: GroupBootstrap) 
 
 
 def _similarity_rows(predictions: ModelPredictions, bootstrap: GroupBootstrap) -> list[dict[str, Any]]:
-    edges = [-1.0, *SIMILARITIES, 1.0]
-    numbers = np.digitize(predictions.similarity, SIMILARITIES)
-    bins = bootstrap.bins(numbers, len(edges) - 1, predictions.y_pred == predictions.y_true)
-    return [
-        {"from": low, "to": high, "scans": part.scans, "distinct": part.distinct, **_accuracy(part)}
-        for low, high, part in zip(edges, edges[1:], bins, strict=False)
-    ]
+    correct = predictions.y_pred == predictions.y_true
+    bins = np.digitize(predictions.similarity, SIMILARITIES)
+    rows = []
+    for index, (low, high) in enumerate(pairwise([-1.0, *SIMILARITIES, 1.0])):
+        inside = bins == index
+        counts = {"scans": int(inside.sum()), "distinct": len(np.unique(predictions.group[inside]))}
+        rows.append({"from": low, "to": high} | counts | _accuracy(correct, inside, bootstrap))
+    return rows
 
 
-def _accuracy(part: Bin) -> dict[str, float | None]:
-    value, interval = part.share
+def _accuracy(correct: np.ndarray, among: np.ndarray, bootstrap: GroupBootstrap) -> dict[str, float | None]:
+    value, interval = bootstrap.share(correct, among)
     return {"accuracy": _or_none(value), "low": interval.low, "high": interval.high}
 
 
