@@ -4,7 +4,8 @@ python -m benchmarks.speed
 
 CLIP ViT-B/32 with random weights on drawn scans, which are JPEGs of 512 x 512 pixels as in the Kaggle data. Every
 line is measured in a process of its own, so that the peak memory is its own; the ceiling, a matrix product, is
-measured between them. At the end the tables of benchmarks/README.md are printed.
+measured between them, in bf16 only where the machine has instructions for it. At the end the tables of
+docs/results.md are printed.
 """
 
 import contextlib
@@ -23,13 +24,17 @@ import torch
 from PIL import Image
 
 from tumorclip.data.sources import phantom
-from tumorclip.model import builtin as tiny
-from tumorclip.model.encoder import Encoder, pick_device
-from tumorclip.model.pixels import Scans
-from tumorclip.params import load
-from tumorclip.train.augmentation import apply_affine, draw_affine
+from tumorclip.device import pick_device
+from tumorclip.model import builtin
+from tumorclip.model.encoder import Encoder
+from tumorclip.model.pixels import Pixels
+from tumorclip.params import Train, load
+from tumorclip.train.augmentation import Augmentation
+from tumorclip.train.captions import Captions
 from tumorclip.train.distributed import peak_memory_mb
-from tumorclip.train.loop import Settings, fine_tune, uses_bf16
+from tumorclip.train.inputs import TrainingData
+from tumorclip.train.loop import Trainer
+from tumorclip.train.precision import uses_bf16
 
 ROOT = Path(__file__).parents[1]
 EPOCH = 5708  # scans in the Training folder of the Kaggle data set
@@ -49,7 +54,7 @@ LINES = (
     *("fp32 32", "compiled 32"),
 )
 VARIANTS = {"fp32": {"precision": "fp32"}, "compiled": {"compile": True}}
-STAGES = ("download", "checkpoint", "verify", "split", "train", "evaluate", "baselines", "plot")
+STAGES = ("download", "checkpoint", "verify", "split", "train", "predict", "baselines", "evaluate", "plot")
 
 
 def main() -> None:
@@ -88,7 +93,7 @@ def prepare(folder: Path) -> None:
         scan.resize((512, 512)).save(large, quality=90)
     np.save(folder / "pixels.npy", np.stack(pixels))
 
-    tiny.build(folder / "tiny", seed=0)
+    builtin.build(folder / "tiny", seed=0)
     tokenizer = CLIPProcessor.from_pretrained(folder / "tiny").tokenizer
     ends = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
     torch.manual_seed(0)
@@ -97,10 +102,10 @@ def prepare(folder: Path) -> None:
 
 
 def measure(line: str, folder: Path) -> dict:
-    device = pick_device("auto")
+    device = torch.device(pick_device("auto", "train.device"))
     kind, _, size = line.partition(" ")
     if kind == "ceiling":
-        return {kind: matrix_product_flops(device, getattr(torch, kind)) for kind in ("float32", "bfloat16")}
+        return {kind: matrix_product_flops(device, getattr(torch, kind)) for kind in fast_precisions(device)}
     if kind in OTHERS:
         return {"images_per_second": OTHERS[kind](folder, device)}
     if kind == "count":
@@ -125,7 +130,7 @@ class Enough(Exception):
 
 
 class Clock:
-    """Notes when each step ends, as the keeper of states that `fine_tune` asks after each."""
+    """Notes when each step ends, in place of the keeper of states that `fit` asks after each."""
 
     def __init__(self, device: torch.device):
         self.device, self.start, self.times, self.precision = device, time.perf_counter(), [], "float32"
@@ -214,26 +219,25 @@ def trainer(folder: Path, device: torch.device, batch_size: int, clock: Clock) -
 def ours(folder: Path, device: torch.device, tune: str, batch_size: int, clock: Clock) -> None:
     encoder = Encoder.load(folder / "checkpoint", device)
     pixels = np.load(folder / "pixels.npy", mmap_mode="r")
-    scans = Scans(pixels, np.arange(len(pixels)), encoder.image_size, device)
-    labels = torch.arange(len(pixels)) // (len(pixels) // len(CLASSES))
     # As many scans as the Kaggle data set has, the drawn ones again and again.
     train = torch.arange(EPOCH) % len(pixels)
-    parameters = load(ROOT / "params.yaml").train.model_dump(exclude={"device"})
+    data = TrainingData(
+        pixels=Pixels(pixels, np.arange(len(pixels)), encoder.image_size, device),
+        labels=torch.arange(len(pixels)) // (len(pixels) // len(CLASSES)),
+        train=train,
+        val=train[:4],
+        captions=Captions(CAPTIONS),
+    )
+    config = configuration(tune, batch_size)
+    clock.precision = "bfloat16" if uses_bf16(config.precision, encoder.model, device) else "float32"
+    Trainer(encoder, data, config, cache=folder / "features").fit(clock)
+
+
+def configuration(tune: str, batch_size: int) -> Train:
+    """Section `train` of params.yaml for one line of the table."""
     changes = {"tune": tune if tune in TUNES else "full", "batch_size": batch_size, "epochs": 1000}
     changes |= {"learning_rate": LEARNING_RATE} | VARIANTS.get(tune, {})
-    settings = Settings(**parameters | changes)
-    clock.precision = "bfloat16" if uses_bf16(settings.precision, encoder.model, device) else "float32"
-    fine_tune(
-        encoder,
-        scans,
-        labels,
-        train,
-        train[:4],
-        CAPTIONS,
-        settings,
-        states=clock,
-        feature_folder=folder / "features/b32",
-    )
+    return load(ROOT / "params.yaml").train.model_copy(update=changes)
 
 
 def flops_per_image(folder: Path, tune: str) -> float:
@@ -251,6 +255,13 @@ def flops_per_image(folder: Path, tune: str) -> float:
     with FlopCounterMode(display=False) as counter, contextlib.suppress(Enough):
         ours(folder, counts.device, tune, 32, counts)
     return (counts.times[1] - counts.times[0]) / 32
+
+
+def fast_precisions(device: torch.device) -> list[str]:
+    """Precisions that the device has instructions for; without them a product in bf16 takes a hundred times as long."""
+    if device.type == "cpu" and not torch.cpu.get_capabilities().get("avx512_bf16", False):
+        return ["float32"]
+    return ["float32", "bfloat16"]
 
 
 def matrix_product_flops(device: torch.device, kind: torch.dtype) -> float:
@@ -277,18 +288,21 @@ def reading(folder: Path, device: torch.device) -> float:
 
 def taking(folder: Path, device: torch.device) -> float:
     """What ours makes ready: pixels on the device, as the image tower takes them."""
-    scans, places = _scans(folder, device), torch.randperm(256)
+    scans = _scans(folder, device)
+    places = torch.randperm(256)
     return repeated(lambda: sum(len(batch) for batch in scans.batches(places.split(32))), device)
 
 
 def augmenting(folder: Path, device: torch.device) -> float:
     """The same, flipped, turned, shifted and zoomed."""
-    scans, places = _scans(folder, device), torch.randperm(256)
+    scans = _scans(folder, device)
+    places = torch.randperm(256)
     generator = torch.Generator().manual_seed(0)
+    augmentation = Augmentation.of(load(ROOT / "params.yaml").train)
 
     def once() -> int:
         for batch in scans.batches(places.split(32)):
-            apply_affine(batch, draw_affine(len(batch), generator, 0.5, 10, 0.1, 0.1))
+            augmentation.apply(batch, augmentation.draw(len(batch), generator))
         return len(places)
 
     return repeated(once, device)
@@ -297,9 +311,9 @@ def augmenting(folder: Path, device: torch.device) -> float:
 OTHERS = {function.__name__: function for function in (reading, taking, augmenting)}
 
 
-def _scans(folder: Path, device: torch.device) -> Scans:
+def _scans(folder: Path, device: torch.device) -> Pixels:
     pixels = np.load(folder / "pixels.npy", mmap_mode="r")
-    return Scans(pixels, np.arange(len(pixels)), 224, device)
+    return Pixels(pixels, np.arange(len(pixels)), 224, device)
 
 
 def repeated(once: Callable[[], int], device: torch.device) -> float:
