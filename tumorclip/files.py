@@ -68,16 +68,13 @@ def _partial(path: Path, make: Callable[..., str]) -> Iterator[Path]:
 @contextmanager
 def _locked(path: Path, blocking: bool) -> Iterator[bool]:
     """Lock a file or folder, and yield whether it is locked: some disks have no locks."""
-    handle = None
-    is_locked = False
-    try:
+    with ExitStack() as until_end:
+        is_locked = False
         with suppress(OSError):
             handle = os.open(path, os.O_RDONLY)
+            until_end.callback(os.close, handle)
             is_locked = lock_descriptor(handle, blocking=blocking)
         yield is_locked
-    finally:
-        if handle is not None:
-            os.close(handle)
 
 
 def _make_file(prefix: str, dir: Path) -> str:

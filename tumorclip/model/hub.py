@@ -1,5 +1,6 @@
 """A checkpoint from the Hugging Face hub; every file of it must have the hash that the hub lists."""
 
+import contextlib
 import errno
 import re
 import shutil
@@ -15,7 +16,7 @@ FIRST_WAIT = 1.0  # seconds; doubles with every attempt
 TIMEOUT = 30.0  # seconds without a byte
 SUPPORT = re.compile(
     r"config\.json|preprocessor_config\.json|processor_config\.json|tokenizer\.json|tokenizer_config\.json|"
-    r"vocab\.(json|txt)|merges\.txt|special_tokens_map\.json|added_tokens\.json|(spiece|tokenizer|sentencepiece.*)\.model"
+    r"vocab\.(json|txt)|merges\.txt|special_tokens_map\.json|added_tokens\.json|(spiece|tokenizer|sentencepiece[^/]*)\.model"
 )
 SHARD = r"(-\d{5}-of-\d{5})?"
 # In order of preference: the second is a pickle, of which transformers reads the weights only.
@@ -26,36 +27,41 @@ WEIGHTS = [
 
 
 def fetch(name: str, revision: str | None, into: Path) -> str:
-    """Bring configuration, tokenizer, image processor and weights of a checkpoint into the empty folder `into`.
+    """Bring configuration, tokenizer, image processor and weights into the empty folder `into`, and return the commit.
 
     Files come through the hub's own cache. Without a network, or with HF_HUB_OFFLINE=1, what the cache
     holds is used if it is complete.
 
     Args:
         name: owner/name of the repository.
-        revision: commit, branch or tag; None takes the main branch.
-
-    Returns:
-        The commit, 40 hexadecimal digits.
+        revision: commit (40 hexadecimal digits), branch or tag; None takes the main branch.
 
     Raises:
         UserError: no such repository or revision, no access, no network, no weights in it, or a file
             that is damaged twice; what was damaged is deleted from the cache.
     """
-    from huggingface_hub import is_offline_mode, resolve_revision
+    from huggingface_hub import get_cached_repo_tree, is_offline_mode, resolve_revision, snapshot_download
+    from huggingface_hub.errors import CachedRepoTreeNotFoundError, LocalEntryNotFoundError
     from huggingface_hub.utils import disable_progress_bars
+
+    def download(files: list[str]) -> Path:
+        return Path(_patiently(name, revision, lambda: snapshot_download(name, revision=commit, allow_patterns=files)))
 
     if not sys.stderr.isatty():
         disable_progress_bars()
     commit = _patiently(name, revision, lambda: resolve_revision(name, revision=revision)).resolved
-    folder = _patiently(name, revision, lambda: _snapshot(name, commit, ["config.json"]))
-    listed = _listing(name, commit)
-    known = [file.name for file in folder.iterdir()] if listed is None else [file.path for file in listed]
-    files = _choose(known, name)
-    if _is_cached(name, commit, files):
+    folder = download(["config.json"])
+    try:
+        listed = get_cached_repo_tree(name, revision=commit)
+        files = _choose([file.path for file in listed], name)
+    except CachedRepoTreeNotFoundError:  # there is no network, and another program filled the cache
+        listed = []
+        files = _choose([file.name for file in folder.iterdir()], name)
+    with contextlib.suppress(LocalEntryNotFoundError):
+        snapshot_download(name, revision=commit, allow_patterns=files, local_files_only=True)
         print(f"hub: using commit {commit} of {name} from the cache", file=sys.stderr)
-    for attempt in (1, 2):
-        folder = _patiently(name, revision, lambda: _snapshot(name, commit, files))
+    for is_last in (is_offline_mode(), True):
+        folder = download(files)
         for file in files:
             shutil.copyfile(folder / file, into / file)
         damaged = _find_damaged(name, listed, into)
@@ -63,44 +69,15 @@ def fetch(name: str, revision: str | None, into: Path) -> str:
             return commit
         for file in damaged:
             _delete(folder / file)
-        if attempt == 2 or is_offline_mode():
-            break
+        if is_last:
+            raise UserError(
+                f"{', '.join(damaged)} of {name} does not match the hash that the hub lists, and was deleted from the "
+                "cache; run `dvc repro` again, connected to the network"
+            )
         print(f"hub: {', '.join(damaged)} of {name} is damaged; downloading it again", file=sys.stderr)
-    again = "connect to the network and run `dvc repro` again" if is_offline_mode() else "run `dvc repro` again later"
-    raise UserError(
-        f"{', '.join(damaged)} of {name} does not match the hash that the hub lists, and was deleted from the cache; "
-        f"{again}"
-    )
 
 
-def _snapshot(name: str, commit: str, files: list[str], **options) -> Path:
-    """The folder of a commit in the cache, with these files of it and a listing of all its files."""
-    from huggingface_hub import snapshot_download
-
-    return Path(snapshot_download(name, revision=commit, allow_patterns=files, **options))
-
-
-def _is_cached(name: str, commit: str, files: list[str]) -> bool:
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    try:
-        return _snapshot(name, commit, files, local_files_only=True).is_dir()
-    except LocalEntryNotFoundError:
-        return False
-
-
-def _listing(name: str, commit: str) -> list | None:
-    """What the hub lists of a commit, from the cache; None where another program left no listing there."""
-    from huggingface_hub import get_cached_repo_tree
-    from huggingface_hub.errors import CachedRepoTreeNotFoundError
-
-    try:
-        return get_cached_repo_tree(name, revision=commit)
-    except CachedRepoTreeNotFoundError:
-        return None
-
-
-def _find_damaged(name: str, listed: list | None, folder: Path) -> list[str]:
+def _find_damaged(name: str, listed: list, folder: Path) -> list[str]:
     """The files in `folder` whose hash is not the listed one."""
     from huggingface_hub import HfApi
 
@@ -108,7 +85,7 @@ def _find_damaged(name: str, listed: list | None, folder: Path) -> list[str]:
         """Checks against the listing at hand; the client would ask the hub for it, which may be out of reach."""
 
         def list_repo_tree(self, **_):
-            return listed or []
+            return listed
 
     return [file["path"] for file in Api().verify_repo_checksums(name, local_dir=folder).mismatches]
 

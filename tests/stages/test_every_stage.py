@@ -1,0 +1,28 @@
+"""What holds for every stage script: it checks all of params.yaml before it does anything."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+from trainings import environment
+
+ROOT = Path(__file__).parents[2]
+STAGES = sorted(path.stem for path in (ROOT / "stages").glob("*.py") if path.stem != "__init__")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", STAGES)
+def test_a_wrong_parameter_of_any_stage_ends_it_in_one_line(name, tmp_path):
+    yaml = YAML()
+    params = yaml.load(ROOT / "params.yaml")
+    params["train"]["learning_rate"] = "fast"
+    yaml.dump(params, tmp_path / "params.yaml")
+    done = subprocess.run(
+        [sys.executable, "-m", f"stages.{name}"], cwd=tmp_path, env=environment(), capture_output=True, text=True
+    )
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1, done.stderr
+    assert "train.learning_rate" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
