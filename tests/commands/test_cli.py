@@ -65,7 +65,8 @@ def test_a_reader_that_has_seen_enough_ends_it_quietly(size):
     program += f"class Parser:\n  def parse_args(self, _): return Namespace(run=lambda _: print('x' * {size}))\n"
     program += "cli._parser = lambda _: Parser()\ncli.main(['x'])"
     command = f"{{ {sys.executable} -c \"$PROGRAM\"; echo status $? >&2; }} | sh -c 'exec <&-; sleep 2'"
-    env = os.environ | {"PROGRAM": program}
+    # Buffered output fails only once it is flushed.
+    env = os.environ | {"PROGRAM": program, "PYTHONUNBUFFERED": ""}
     done = subprocess.run(command, shell=True, cwd=ROOT, env=env, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("", "status 0\n")
 
