@@ -59,15 +59,16 @@ def test_an_error_is_one_line_on_stderr(tmp_path):
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
 
 
-def test_a_reader_that_has_seen_enough_ends_it_quietly():
+@pytest.mark.parametrize("size", [1, 10**6])
+def test_a_reader_that_has_seen_enough_ends_it_quietly(size):
     program = "import sys; from tumorclip.commands import cli\nfrom argparse import Namespace\n"
-    program += "class Parser:\n  def parse_args(self, _): return Namespace(run=lambda _: print('x' * 10**6))\n"
+    program += f"class Parser:\n  def parse_args(self, _): return Namespace(run=lambda _: print('x' * {size}))\n"
     program += "cli._parser = lambda _: Parser()\ncli.main(['x'])"
-    done = subprocess.run(
-        f"{sys.executable} -c \"$PROGRAM\" | head -c 10", shell=True, cwd=ROOT, env=os.environ | {"PROGRAM": program},
-        capture_output=True, text=True,
-    )  # fmt: skip
-    assert (done.stdout, done.stderr) == ("x" * 10, "")
+    command = f"{{ {sys.executable} -c \"$PROGRAM\"; echo status $? >&2; }} | sh -c 'exec <&-; sleep 2'"
+    # Buffered output fails only once it is flushed.
+    env = os.environ | {"PROGRAM": program, "PYTHONUNBUFFERED": ""}
+    done = subprocess.run(command, shell=True, cwd=ROOT, env=env, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("", "status 0\n")
 
 
 def test_the_installed_command_is_this_one():

@@ -16,6 +16,8 @@ from scipy.stats import binomtest
 
 from tumorclip.errors import UserError
 from tumorclip.evaluate.intervals import (
+    RESAMPLES,
+    SEED,
     Interval,
     group_confusions,
     percentile_interval,
@@ -79,7 +81,9 @@ class Comparison(NamedTuple):
     disagree: np.ndarray
 
 
-def compare(paired: Paired, a: Sequence[str], b: Sequence[str], resamples: int = 2000, seed: int = 0) -> Comparison:
+def compare(
+    paired: Paired, a: Sequence[str], b: Sequence[str], resamples: int = RESAMPLES, seed: int = SEED
+) -> Comparison:
     """Compare the runs named in `b` with those named in `a`; the functions below say how."""
     y_true, groups, classes = paired.y_true, paired.groups, len(paired.class_names)
     sides = [[paired.y_pred[name] for name in names] for names in (a, b)]
@@ -167,7 +171,7 @@ def run_confusions(y_true: np.ndarray, runs: Sequence[np.ndarray], groups: np.nd
 
 
 def bootstrap_difference(
-    confusions_a: np.ndarray, confusions_b: np.ndarray, scores: Sequence, resamples: int = 2000, seed: int = 0
+    confusions_a: np.ndarray, confusions_b: np.ndarray, scores: Sequence, resamples: int = RESAMPLES, seed: int = SEED
 ) -> np.ndarray:
     """Paired bootstrap over groups of the difference of each score, B minus A.
 

@@ -116,14 +116,15 @@ def share_interval(part: np.ndarray, whole: np.ndarray, resampled: np.ndarray) -
 class GroupBootstrap:
     """Resamples of N scans by their groups of copies, drawn once and used for all scores.
 
-    Attributes:
+    Args:
         groups: the same for copies of each other, any type, [N].
+
+    Attributes:
         numbers: the groups, numbered from 0: int [N].
         counts: how often each of the G groups is drawn in each of R resamples, float64 [R, G].
     """
 
     def __init__(self, groups: np.ndarray, resamples: int = RESAMPLES, seed: int = SEED):
-        self.groups = groups
         self.numbers = number_groups(groups)
         self.counts = resample_counts(self.numbers.max() + 1, resamples, seed)
 
