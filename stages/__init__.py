@@ -19,6 +19,10 @@ FINETUNED = Path("models/finetuned")
 METRICS = Path("metrics")
 PLOTS = Path("plots")
 
+# Before PyTorch is imported, whose threads else keep a core busy while they wait for each other: beside another process
+# that needs the core, training came to a standstill.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 if "DVC_STAGE" in os.environ:
     # Before the stage imports PyTorch: that takes seconds, in which DVC may be killed.
     lifetime.stop_with_parent()
