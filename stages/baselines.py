@@ -6,8 +6,9 @@ data/scans, data/splits.csv, models/pretrained -> data/baselines.csv
 import numpy as np
 
 import stages
-from tumorclip.device import pick_device, same_bytes_on_cpus
+from tumorclip.device import pick_device
 from tumorclip.evaluate.baselines import BASELINES, Task
+from tumorclip.model.cpu import same_bytes_on_cpus
 from tumorclip.model.encoder import Encoder
 from tumorclip.params import Params
 from tumorclip.tables import BaselinePredictions, Splits

@@ -8,8 +8,9 @@ import torch
 
 import stages
 from tumorclip.data import copies
-from tumorclip.device import pick_device, same_bytes_on_cpus
+from tumorclip.device import pick_device
 from tumorclip.files import read_json
+from tumorclip.model.cpu import same_bytes_on_cpus
 from tumorclip.model.encoder import Encoder
 from tumorclip.model.pixels import Pixels
 from tumorclip.params import Params

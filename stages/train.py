@@ -14,8 +14,9 @@ import numpy as np
 import torch
 
 import stages
-from tumorclip.device import pick_device, same_bytes_on_cpus
+from tumorclip.device import pick_device
 from tumorclip.files import read_json, whole_folder, write_json
+from tumorclip.model.cpu import same_bytes_on_cpus
 from tumorclip.model.encoder import Encoder
 from tumorclip.params import Params
 from tumorclip.tables import Splits

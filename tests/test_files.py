@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tumorclip import files
-from tumorclip.files import read_csv, read_json, whole_file, whole_folder, write_csv, write_json
+from tumorclip.files import read_json, whole_file, whole_folder, write_json
 
 ROOT = Path(__file__).parents[1]
 
@@ -38,25 +38,15 @@ def test_a_folder_keeps_its_old_content_when_writing_breaks_and_is_replaced_as_a
     assert list(tmp_path.iterdir()) == [folder]
 
 
-def test_json_and_csv_come_back_as_they_went(tmp_path):
+def test_json_comes_back_as_it_went(tmp_path):
     write_json(tmp_path / "a.json", {"tumour": None, "é": 0.1})
     assert read_json(tmp_path / "a.json") == {"tumour": None, "é": 0.1}
-    write_csv(tmp_path / "a.csv", ["a", "b"], [{"a": 'x,"y"', "b": 1}])
-    assert read_csv(tmp_path / "a.csv") == [{"a": 'x,"y"', "b": "1"}]
 
 
 def test_json_refuses_what_it_has_no_word_for(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "a.json", {"loss": float("nan")})
     assert not (tmp_path / "a.json").exists()
-
-
-def test_csv_refuses_rows_that_do_not_fit(tmp_path):
-    with pytest.raises(ValueError, match="lacks"):
-        write_csv(tmp_path / "a.csv", ["a", "b"], [{"a": 1}])
-    with pytest.raises(ValueError):
-        write_csv(tmp_path / "a.csv", ["a"], [{"a": 1, "b": 2}])
-    assert list(tmp_path.iterdir()) == []
 
 
 PROGRAM = """

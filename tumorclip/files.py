@@ -1,11 +1,10 @@
-"""Files that appear whole or not at all, and the two small formats that stages exchange."""
+"""Files that appear whole or not at all, and JSON."""
 
-import csv
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -100,22 +99,6 @@ def write_json(path: Path, content: Mapping) -> None:
 
 def read_json(path: Path) -> dict:
     return json.loads(path.read_text(encoding="utf-8"))
-
-
-def write_csv(path: Path, columns: list[str], rows: Iterable[Mapping]) -> None:
-    """Write `rows` with exactly these `columns`; a row with a missing or an unknown one is an error."""
-    with whole_file(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            if missing := set(columns) - set(row):
-                raise ValueError(f"{path.name}: a row lacks {sorted(missing)}")
-            writer.writerow(row)
-
-
-def read_csv(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def _flush(path: Path) -> None:

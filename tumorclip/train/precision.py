@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from tumorclip.device import LARGE
+from tumorclip.model.cpu import LARGE
 
 
 def uses_bf16(precision: str, model: nn.Module, device: torch.device) -> bool:
