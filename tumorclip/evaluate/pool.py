@@ -13,8 +13,8 @@ import numpy as np
 
 from tumorclip.errors import UserError
 from tumorclip.evaluate import metrics
-from tumorclip.evaluate.compare import pair, pairing_order, require_same_classes
-from tumorclip.evaluate.intervals import ConfusionBootstrap, Estimate, GroupBootstrap
+from tumorclip.evaluate.compare import pair, require_same_classes
+from tumorclip.evaluate.intervals import ConfusionBootstrap, Estimate
 from tumorclip.evaluate.score import distinct
 from tumorclip.tables import Predictions
 
@@ -71,13 +71,9 @@ def pool(runs: Sequence[Run]) -> Pooled:
     placed = _by_fold_and_seed(runs)
     folds, seeds = (sorted(set(numbers)) for numbers in zip(*placed, strict=True))
     out_of_fold = _are_disjoint([placed[fold, seeds[0]] for fold in folds])
-    if out_of_fold:
-        for fold in folds:
-            pair({placed[fold, seed].name: placed[fold, seed].predictions for seed in seeds})
-        repeats = [_one_after_another([placed[fold, seed] for fold in folds]) for seed in seeds]
-    else:
-        pair({run.name: run.predictions for run in placed.values()})
-        repeats = [_one_after_another([run]) for run in placed.values()]
+    same_scans = [[placed[fold, seed] for seed in seeds] for fold in folds] if out_of_fold else [list(placed.values())]
+    paired = [pair({run.name: run.predictions for run in repeated}).values() for repeated in same_scans]
+    repeats = [Predictions.concatenate(tables) for tables in zip(*paired, strict=True)]
     accuracy = {key: np.mean(run.predictions.y_true == run.predictions.y_pred) for key, run in placed.items()}
     sizes = [len(placed[fold, seeds[0]].predictions) for fold in folds]
     return Pooled(
@@ -92,8 +88,9 @@ def pool(runs: Sequence[Run]) -> Pooled:
 
 def _by_fold_and_seed(runs: Sequence[Run]) -> dict[tuple[int, int], Run]:
     """The runs by fold and training seed, in that order; every fold with every seed."""
-    first, wanted = runs[0], _flat(runs[0].params)
-    for run in runs[1:]:
+    first, *others = runs
+    wanted = _flat(first.params)
+    for run in others:
         given = _flat(run.params)
         for key in sorted(wanted.keys() | given.keys()):
             if wanted.get(key) != given.get(key):
@@ -132,35 +129,24 @@ def _flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 def _are_disjoint(folds: Sequence[Run]) -> bool:
     """Whether folds tested different scans, in different groups of copies; False if all tested the same scans."""
-    paths = [set(run.predictions.path.tolist()) for run in folds]
-    if all(each == paths[0] for each in paths):
+    if len({frozenset(run.predictions.path.tolist()) for run in folds}) == 1:
         return False
-    groups = [set(run.predictions.group.tolist()) for run in folds]
-    for kind, of_fold in (("test scans", paths), ("groups of copies", groups)):
-        for a, b in combinations(range(len(folds)), 2):
-            if common := len(of_fold[a] & of_fold[b]):
+    for kind, column in (("test scans", "path"), ("groups of copies", "group")):
+        for a, b in combinations(folds, 2):
+            common = np.intersect1d(getattr(a.predictions, column), getattr(b.predictions, column))
+            if len(common):
                 raise UserError(
-                    f"the folds {folds[a].name} and {folds[b].name} share {kind} ({common}); "
-                    "run them again from the same data"
+                    f"the folds {a.name} and {b.name} share {kind} ({len(common)}); run them again from the same data"
                 )
     return True
 
 
-def _one_after_another(runs: Sequence[Run]) -> Predictions:
-    return Predictions.concatenate([run.predictions.take(pairing_order(run.predictions)) for run in runs])
-
-
 def _scores(repeats: Sequence[Predictions]) -> dict[str, Estimate]:
-    first = repeats[0]
-    runs = [each.y_pred for each in repeats]
-    confusions = ConfusionBootstrap(first.y_true, runs, GroupBootstrap(first.group), len(first.class_names))
+    confusions = ConfusionBootstrap(repeats)
     scores = {name: confusions.estimate(score) for name, score in SCORES.items()}
-    for name, estimate in zip(first.class_names, confusions.estimates(metrics.recall), strict=True):
+    for name, estimate in zip(repeats[0].class_names, confusions.estimates(metrics.recall), strict=True):
         scores[f"sensitivity, {name}"] = estimate
-    votes = [distinct(each) for each in repeats]
-    y_true, _, groups, _ = votes[0]
-    if len(groups):
-        of_distinct = [y_pred for _, y_pred, _, _ in votes]
-        confusions = ConfusionBootstrap(y_true, of_distinct, GroupBootstrap(groups), len(first.class_names))
-        scores["accuracy per distinct scan"] = confusions.estimate(metrics.accuracy)
+    voted = [distinct(each) for each in repeats]
+    if len(voted[0]):
+        scores["accuracy per distinct scan"] = ConfusionBootstrap(voted).estimate(metrics.accuracy)
     return scores
