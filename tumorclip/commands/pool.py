@@ -13,7 +13,7 @@ import numpy as np
 
 from tumorclip.commands.runs import read_params, read_predictions, share
 from tumorclip.evaluate.intervals import Interval
-from tumorclip.evaluate.pool import Pooled, Run, pool
+from tumorclip.evaluate.pool import Run, pool
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,18 +39,11 @@ def run(options: argparse.Namespace) -> None:
     if seeds > 1:
         deviation = np.std(list(pooled.by_seed.values()), ddof=1)
         print(f"Accuracy of single seeds:  {_spread(pooled.by_seed)} (standard deviation {deviation:.4f})")
-    print(f"\n{_sentence(pooled, len(predictions))}")
-
-
-def _sentence(pooled: Pooled, runs: int) -> str:
-    accuracy = pooled.scores["accuracy"]
-    low, high = accuracy.interval.low, accuracy.interval.high
+    accuracy, (low, high, *_) = pooled.scores["accuracy"]
     between = f", 95 % interval {100 * low:.1f} to {100 * high:.1f}" if low is not None else ""
-    model = "The trained model is" if runs == 1 else f"The {runs} trained models are"
-    return (
-        f"{model} right on {100 * accuracy.value:.1f} % of these test scans{between}.\n"
-        "The interval says what other scans of the same kind would change, not what another training would."
-    )
+    models = "The trained model is" if len(predictions) == 1 else f"The {len(predictions)} trained models are"
+    print(f"\n{models} right on {100 * accuracy:.1f} % of these test scans{between}.")
+    print("The interval says what other scans of the same kind would change, not what another training would.")
 
 
 def _interval(interval: Interval) -> str:

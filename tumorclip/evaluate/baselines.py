@@ -25,21 +25,13 @@ TREES = 300
 
 
 class Task(NamedTuple):
-    """What a baseline may use.
+    """What a baseline may use."""
 
-    Attributes:
-        train: pixels of the training scans, uint8 [N, S, S] or [N, S, S, 3].
-        y_train: their class indices, int [N].
-        test: pixels of the test scans, uint8 [T, ...].
-        captions: of each of the K classes.
-        encoder: the pretrained one.
-    """
-
-    train: np.ndarray
-    y_train: np.ndarray
-    test: np.ndarray
-    captions: list[list[str]]
-    encoder: Encoder
+    train: np.ndarray  # pixels of the training scans, uint8 [N, S, S] or [N, S, S, 3]
+    y_train: np.ndarray  # their class indices, int [N]
+    test: np.ndarray  # pixels of the test scans, uint8 [T, ...]
+    captions: list[list[str]]  # of each of the K classes
+    encoder: Encoder  # the pretrained one
 
 
 def nearest_neighbour(task: Task) -> np.ndarray:

@@ -33,26 +33,15 @@ class Difference(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """Side B against side A.
+    """Side B against side A."""
 
-    Attributes:
-        runs: number of runs of A and of B.
-        scores: by the name of the score.
-        sign_flip: p-value of `sign_flip_test`, which takes the trained models as given.
-        mcnemar: what `mcnemar_test` says of one scan per group; None with several runs on a side.
-        p_value: the one that decides: of the sign-flip test. With several runs on a side it must cover their seeds,
-            so it is that of the bootstrap.
-        votes: int [N, K] of A and of B, how many of its runs predict each class.
-        disagree: int [D], the scans for which most runs of A predict another class than most runs of B.
-    """
-
-    runs: tuple[int, int]
+    runs: tuple[int, int]  # number of runs of A and of B
     scores: dict[str, Difference]
-    sign_flip: float
-    mcnemar: tuple[float, int, int] | None
-    p_value: float
-    votes: tuple[np.ndarray, np.ndarray]
-    disagree: np.ndarray
+    sign_flip: float  # p-value of `sign_flip_test`, which takes the trained models as given
+    mcnemar: tuple[float, int, int] | None  # `mcnemar_test` on one scan per group; None with several runs on a side
+    p_value: float  # the one that decides: of the sign flips; with several runs on a side, of the bootstrap over seeds
+    votes: tuple[np.ndarray, np.ndarray]  # int [N, K] of A and of B, how many of its runs predict each class
+    disagree: np.ndarray  # int [D], the scans for which most runs of A predict another class than most runs of B
 
 
 def compare(runs: Mapping[str, Predictions], a: Sequence[str], b: Sequence[str]) -> Comparison:

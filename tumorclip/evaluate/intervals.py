@@ -26,11 +26,11 @@ BLOCK_VALUES = 2**22  # weights of scans held at once
 
 
 class Interval(NamedTuple):
-    """A 95 % interval and how it was found: `bootstrap`, `wilson` or `exact`; or None, None, None and the reason."""
+    """A 95 % interval and how it was found: `bootstrap`, `wilson` or `exact`; or the reason why there is none."""
 
-    low: float | None
-    high: float | None
-    method: str | None
+    low: float | None = None
+    high: float | None = None
+    method: str | None = None
     reason: str | None = None
 
 
@@ -42,21 +42,17 @@ class Estimate(NamedTuple):
 
 
 def resample_counts(groups: int, resamples: int, seed: int) -> np.ndarray:
-    """How often each group is drawn when as many as there are get drawn with replacement: float64 [resamples, groups].
-
-    Floating, so that sums over groups are matrix products.
-    """
+    """How often each group is drawn when as many as there are get drawn with replacement: float64 [R, G]."""
     generator = np.random.default_rng(seed)
     draws = (generator.integers(groups, size=groups) for _ in range(resamples))
+    # Floating, so that sums over groups are matrix products.
     return np.array([np.bincount(draw, minlength=groups) for draw in draws], dtype=float)
 
 
 def group_confusions(runs: Sequence[Predictions], numbers: np.ndarray) -> np.ndarray:
     """Count the scans of every group by true (rows) and predicted class, for each of S runs: float64 [S, G, K, K].
 
-    Args:
-        runs: over the same N scans, in one order.
-        numbers: of their groups, from 0 to G - 1: int [N].
+    The runs are over the same N scans in one order; `numbers`, int [N], say of which group each is, from 0 to G - 1.
     """
     classes = len(runs[0].class_names)
     confusions = np.zeros((len(runs), numbers.max() + 1, classes, classes))
@@ -74,7 +70,7 @@ def percentile_interval(values: np.ndarray) -> Interval:
     """The middle 95 % of the resampled `values`, [R]; NaN stands for a resample without a value."""
     defined = values[~np.isnan(values)]
     if len(defined) < MIN_DEFINED * len(values):
-        return Interval(None, None, None, "too many resamples have no value: too few distinct scans")
+        return Interval(reason="too many resamples have no value: too few distinct scans")
     low, high = np.percentile(defined, [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
     return Interval(float(low), float(high), "bootstrap")
 
@@ -96,7 +92,7 @@ def share_interval(part: np.ndarray, whole: np.ndarray, resampled: np.ndarray) -
     part, whole = part[whole > 0], whole[whole > 0]
     groups = len(whole)
     if groups == 0:
-        return Interval(None, None, None, "there is no scan to count")
+        return Interval(reason="there is no scan to count")
     share = part.sum() / whole.sum()
     tail = (1 - LEVEL) / 2
     if share == 0:
@@ -104,7 +100,7 @@ def share_interval(part: np.ndarray, whole: np.ndarray, resampled: np.ndarray) -
     if share == 1:
         return Interval(float(stats.beta.ppf(tail, groups, 1)), 1.0, "exact")
     if groups == 1:
-        return Interval(None, None, None, "one distinct scan alone tells nothing about others")
+        return Interval(reason="one distinct scan alone tells nothing about others")
     if groups >= FEW_GROUPS and 1 - NEAR_ONE <= share <= NEAR_ONE:
         return percentile_interval(resampled)
     return _wilson(part, whole)
@@ -139,11 +135,7 @@ class GroupBootstrap:
         return Estimate(float(values.mean()), percentile_interval((self.counts @ sums) / (self.counts @ sizes)))
 
     def weighted(self, scores: Sequence[Callable[[np.ndarray], np.ndarray]]) -> list[Estimate]:
-        """The mean of several scores, and then each, of functions of how often each scan counts.
-
-        Args:
-            scores: each takes float [r, N], gives [r].
-        """
+        """The mean of several scores, and then each: functions of how often each scan counts, from [R, N] to [R]."""
         blocks = np.array_split(self.counts, 1 + len(self.counts) * len(self.numbers) // BLOCK_VALUES)
         values = [score(np.ones((1, len(self.numbers))))[0] for score in scores]
         resampled = [np.concatenate([score(block[:, self.numbers]) for block in blocks]) for score in scores]

@@ -156,11 +156,8 @@ def brier(y_true: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 def ece(confidence: np.ndarray, correct: np.ndarray) -> float:
     """Expected calibration error: mean gap between confidence and accuracy within 15 equal bins, from 0 to 1.
 
-    Guo et al. 2017, eq. 3.
-
-    Args:
-        confidence: probability of the predicted class, float64 [N].
-        correct: whether it is the true one, bool [N].
+    Guo et al. 2017, eq. 3. `confidence`, float64 [N], is the probability of the predicted class, and `correct`,
+    bool [N], says whether it is the true one.
     """
     gaps = np.bincount(confidence_bins(confidence), weights=confidence - correct, minlength=ECE_BINS)
     return float(np.abs(gaps).sum() / len(confidence))

@@ -38,30 +38,18 @@ class Run(NamedTuple):
 
 
 class Pooled(NamedTuple):
-    """What several runs say together.
+    """What several runs say together. A score is the mean over repeats of what they reach on all pooled scans."""
 
-    Attributes:
-        out_of_fold: whether every fold tested other scans; else all runs tested the same ones.
-        scans, groups: number of test scans, and of groups of copies among them.
-        scores: by name: overall, per class, and per distinct scan. Each is the mean over repeats of what they reach on
-            all pooled scans.
-        by_fold: accuracy of every fold, the mean over its seeds.
-        by_seed: accuracy of every seed on all pooled scans; the mean over the folds if they tested the same scans.
-    """
-
-    out_of_fold: bool
+    out_of_fold: bool  # whether every fold tested other scans; else all runs tested the same ones
     scans: int
-    groups: int
-    scores: dict[str, Estimate]
-    by_fold: dict[int, float]
-    by_seed: dict[int, float]
+    groups: int  # of copies among the scans
+    scores: dict[str, Estimate]  # overall, per class, and per distinct scan
+    by_fold: dict[int, float]  # accuracy of every fold, the mean over its seeds
+    by_seed: dict[int, float]  # of every seed on all pooled scans; the mean over folds that tested the same scans
 
 
 def pool(runs: Sequence[Run]) -> Pooled:
-    """Pool the predictions of several runs.
-
-    Args:
-        runs: one for every fold and seed; every fold, in any order, if params have `split.folds`.
+    """Pool the predictions of several runs: one for every seed and, if params have `split.folds`, every fold.
 
     Raises:
         UserError: the runs know different classes, or differ in a parameter other than fold, seed and device, a fold
@@ -100,13 +88,11 @@ def _by_fold_and_seed(runs: Sequence[Run]) -> dict[tuple[int, int], Run]:
                 )
     placed: dict[tuple[int, int], Run] = {}
     for run in runs:
-        key = (run.params["split"]["fold"], run.params["train"]["seed"])
-        if key in placed:
-            raise UserError(
-                f"{placed[key].name} and {run.name} are the same fold, {key[0]}, with the same train.seed, {key[1]}; "
-                "name one of them"
-            )
-        placed[key] = run
+        fold, seed = run.params["split"]["fold"], run.params["train"]["seed"]
+        if other := placed.get((fold, seed)):
+            same = f"are the same fold, {fold}, with the same train.seed, {seed}"
+            raise UserError(f"{other.name} and {run.name} {same}; name one of them")
+        placed[fold, seed] = run
     folds = first.params["split"]["folds"] or 1
     for seed in sorted({seed for _, seed in placed}):
         if missing := [str(fold) for fold in range(1, folds + 1) if (fold, seed) not in placed]:

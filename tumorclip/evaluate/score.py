@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from scipy.special import softmax
@@ -19,7 +18,6 @@ from tumorclip.evaluate.calibration import ece_if_calibrated
 from tumorclip.evaluate.intervals import MIN_DISTINCT, ConfusionBootstrap, Estimate, GroupBootstrap, Interval
 from tumorclip.tables import BaselinePredictions, ModelPredictions, Predictions
 
-Record = dict[str, Any]
 OVERALL = {
     "accuracy": metrics.accuracy,
     "balanced_accuracy": metrics.balanced_accuracy,
@@ -42,7 +40,7 @@ PER_DISTINCT = "_per_distinct_scan"
 OF_DISTINCT = ("accuracy", "balanced_accuracy", "macro_f1")
 OF_BASELINES = ("balanced_accuracy", "macro_f1", "missed_tumours", "false_alarms")
 SIMILARITIES = (0.7, 0.8, 0.9, 0.95, 0.98)  # edges of the bins, finer where neighbouring slices and copies lie
-NO_ESTIMATE = Estimate(np.nan, Interval(None, None, None))
+NO_ESTIMATE = Estimate(np.nan, Interval())
 NO_NEGATIVE_CLASS = "evaluate.negative_class is null"
 NO_VALUE = {
     "missed_tumours": "no test scan shows a tumour",
@@ -58,7 +56,7 @@ NO_VALUE = {
 }
 
 
-def evaluate(predictions: ModelPredictions, negative_class: str | None) -> tuple[dict, list[Record]]:
+def evaluate(predictions: ModelPredictions, negative_class: str | None) -> tuple[dict, list[dict]]:
     """Score the fine-tuned model.
 
     Args:
@@ -99,11 +97,7 @@ def evaluate(predictions: ModelPredictions, negative_class: str | None) -> tuple
 
 
 def score_baselines(predictions: BaselinePredictions, negative_class: str | None) -> list[dict]:
-    """Score each baseline: the rows of metrics/baselines.json.
-
-    Raises:
-        UserError: as for `evaluate`.
-    """
+    """Score each baseline, with the errors of `evaluate`: the rows of metrics/baselines.json."""
     healthy = _healthy(predictions, negative_class)
     rows = []
     for name in dict.fromkeys(predictions.baseline.tolist()):
@@ -115,14 +109,13 @@ def score_baselines(predictions: BaselinePredictions, negative_class: str | None
     return rows
 
 
-def summarise(test: dict, records: Sequence[Record], baselines: Sequence[dict], exposed: int, best_epoch: int) -> dict:
+def summarise(test: dict, records: Sequence[dict], baselines: Sequence[dict], exposed: int, best_epoch: int) -> dict:
     """What a person compares first: the content of metrics/summary.json.
 
     Shares have four decimals, so that `dvc metrics show` fits on a terminal; the other files have them all.
 
     Args:
-        test, records: as `evaluate` returns them.
-        baselines: as `score_baselines` returns them.
+        test, records, baselines: as `evaluate` and `score_baselines` return them.
         exposed: number of test scans of which a copy was trained on or validated on.
         best_epoch: the epoch whose weights were kept.
     """
@@ -141,16 +134,13 @@ def distinct(predictions: Predictions) -> Predictions:
 
     Groups whose scans stand under several classes are left out.
     """
-    groups, first, numbers = np.unique(predictions.group, return_index=True, return_inverse=True)
-    probabilities = np.zeros((len(groups), len(predictions.class_names)))
-    np.add.at(probabilities, numbers, predictions.probabilities)
-    stands_under = np.zeros(probabilities.shape, bool)
+    _, first, numbers, sizes = np.unique(predictions.group, return_index=True, return_inverse=True, return_counts=True)
+    sums = np.zeros((len(first), len(predictions.class_names)))
+    np.add.at(sums, numbers, predictions.probabilities)
+    stands_under = np.zeros(sums.shape, bool)
     stands_under[numbers, predictions.y_true] = True
-    voted = replace(
-        predictions.take(first),
-        y_pred=probabilities.argmax(axis=1),
-        probabilities=probabilities / np.bincount(numbers)[:, None],
-    )
+    means = sums / sizes[:, None]
+    voted = replace(predictions.take(first), y_pred=sums.argmax(axis=1), probabilities=means)
     return voted.take(stands_under.sum(axis=1) == 1)
 
 
@@ -167,7 +157,7 @@ def _healthy(predictions: Predictions, negative_class: str | None) -> int | None
     return predictions.class_names.index(negative_class)
 
 
-def _of_classes(predictions: Predictions, healthy: int | None) -> list[Record]:
+def _of_classes(predictions: Predictions, healthy: int | None) -> list[dict]:
     """Score predicted classes: accuracy first, then the other overall scores, those of tumours, and those per class."""
     confusions = ConfusionBootstrap([predictions])
     records = [_record(name, None, confusions.estimate(score)) for name, score in OVERALL.items()]
@@ -181,7 +171,7 @@ def _of_classes(predictions: Predictions, healthy: int | None) -> list[Record]:
     return records
 
 
-def _ranking(predictions: ModelPredictions, bootstrap: GroupBootstrap) -> list[Record]:
+def _ranking(predictions: ModelPredictions, bootstrap: GroupBootstrap) -> list[dict]:
     records = []
     for name, score in RANKING.items():
         columns = enumerate(predictions.probabilities.T)
@@ -192,7 +182,7 @@ def _ranking(predictions: ModelPredictions, bootstrap: GroupBootstrap) -> list[R
     return records
 
 
-def _upside_down(predictions: ModelPredictions, bootstrap: GroupBootstrap, healthy: int | None) -> Record:
+def _upside_down(predictions: ModelPredictions, bootstrap: GroupBootstrap, healthy: int | None) -> dict:
     """Share of the tumours called a tumour that are called healthy once they are turned upside down."""
     name = "upside_down_missed_tumours"
     if healthy is None:
@@ -201,7 +191,7 @@ def _upside_down(predictions: ModelPredictions, bootstrap: GroupBootstrap, healt
     return _record(name, None, bootstrap.share(predictions.upside_down == healthy, found))
 
 
-def _calibration(predictions: ModelPredictions, bootstrap: GroupBootstrap) -> tuple[dict[str, float], list[Record]]:
+def _calibration(predictions: ModelPredictions, bootstrap: GroupBootstrap) -> tuple[dict[str, float], list[dict]]:
     """What calibration is before temperature and if it were perfect; and records of it after temperature."""
     y_true, probabilities = predictions.y_true, predictions.probabilities
     before = softmax(predictions.logits, axis=1)
@@ -213,7 +203,7 @@ def _calibration(predictions: ModelPredictions, bootstrap: GroupBootstrap) -> tu
         "ece_if_calibrated": ece_if_calibrated(confidence, predictions.group),
     }
     # A resample repeats groups, so its calibration error is always larger than that of new scans.
-    no_interval = Interval(None, None, None, "no valid interval; see ece_if_calibrated")
+    no_interval = Interval(reason="no valid interval; see ece_if_calibrated")
     return compared_with, [
         _record("nll", None, bootstrap.mean(metrics.nll(y_true, probabilities))),
         _record("brier", None, bootstrap.mean(metrics.brier(y_true, probabilities))),
@@ -221,7 +211,7 @@ def _calibration(predictions: ModelPredictions, bootstrap: GroupBootstrap) -> tu
     ]
 
 
-def _per_distinct_scan(predictions: ModelPredictions) -> tuple[dict[str, int], list[Record]]:
+def _per_distinct_scan(predictions: ModelPredictions) -> tuple[dict[str, int], list[dict]]:
     voted = distinct(predictions)
     left_out = len(np.unique(predictions.group)) - len(voted)
     counts = {"scans": len(voted), "conflicting_groups_left_out": left_out}
@@ -232,7 +222,7 @@ def _per_distinct_scan(predictions: ModelPredictions) -> tuple[dict[str, int], l
     return counts, [_record(name + PER_DISTINCT, None, confusions.estimate(OVERALL[name])) for name in OF_DISTINCT]
 
 
-def _leaked_against_clean(predictions: ModelPredictions, bootstrap: GroupBootstrap) -> tuple[list[dict], list[Record]]:
+def _leaked_against_clean(predictions: ModelPredictions, bootstrap: GroupBootstrap) -> tuple[list[dict], list[dict]]:
     """Accuracy on leaked and on clean scans, within each class that has 30 distinct scans or more of both kinds.
 
     The last row is the mean over these classes. Both lists are empty where no test scan is exposed.
@@ -312,15 +302,15 @@ def _accuracy(correct: np.ndarray, among: np.ndarray, bootstrap: GroupBootstrap)
     return {"accuracy": _mean(correct[among]), "low": interval.low, "high": interval.high}
 
 
-def _record(score: str, class_name: str | None, estimate: Estimate, reason: str | None = None) -> Record:
+def _record(score: str, class_name: str | None, estimate: Estimate, reason: str | None = None) -> dict:
     """One record; `reason` says why there is no value, where that is not for the usual reason."""
     value, interval = estimate
     if np.isnan(value):
         value = None
         usual = NO_VALUE.get(score, "it has no value in some class" if class_name is None else "{} has no test scan")
-        interval = Interval(None, None, None, reason or usual.format(class_name))
+        interval = Interval(reason=reason or usual.format(class_name))
     elif interval.method == "bootstrap" and interval.low == interval.high:
-        interval = Interval(None, None, None, "every resample gives the same value, which tells nothing about others")
+        interval = Interval(reason="every resample gives the same value, which tells nothing about others")
     return {"score": score, "class": class_name, "value": value, **interval._asdict()}
 
 
