@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from ruamel.yaml import YAML
 
-from tumorclip.evaluate.compare import Paired, compare, pair
+from tumorclip.evaluate.compare import compare, pair
 from tumorclip.evaluate.intervals import MIN_DISTINCT, Estimate, GroupBootstrap
 from tumorclip.files import read_json
 from tumorclip.tables import Predictions, Splits
@@ -153,7 +153,7 @@ def print_inflation(runs: dict[str, dict[int, Predictions]]) -> None:
         print_difference(paired, a, b)
 
 
-def print_difference(paired: Paired, a: str, b: str) -> None:
+def print_difference(paired: dict[str, Predictions], a: str, b: str) -> None:
     """What runs called after `b` and the seed reach beyond those called after `a`."""
     result = compare(paired, *([f"{side} {seed}" for seed in SEEDS] for side in (a, b)))
     score = result.scores["accuracy"]

@@ -22,18 +22,11 @@ def main(params: Params) -> None:
     train, test = splits.split == "train", splits.split == "test"
     y_train = np.array([params.class_names.index(name) for name in splits.class_name[train]])
     task = Task(pixels[train], y_train, pixels[test], list(params.classes.values()), encoder)
-    known = splits.test_columns(params.class_names)
     predictions = []
     for name, baseline in BASELINES.items():
-        probabilities = baseline(task)
-        predictions.append(
-            BaselinePredictions(
-                **known,
-                y_pred=probabilities.argmax(axis=1),
-                probabilities=probabilities,
-                baseline=np.full(len(probabilities), name),
-            )
-        )
+        found = baseline(task)
+        own = {"y_pred": found.argmax(axis=1), "probabilities": found, "baseline": np.full(len(found), name)}
+        predictions.append(BaselinePredictions(**splits.test_columns(params.class_names), **own))
     BaselinePredictions.concatenate(predictions).write(stages.BASELINES)
     right = [f"{each.baseline[0]} {np.mean(each.y_pred == each.y_true):.4f}" for each in predictions]
     print(f"baselines: {len(task.test)} test scans, accuracy of {', '.join(right)}")

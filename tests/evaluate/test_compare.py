@@ -12,7 +12,7 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from tumorclip.errors import UserError
 from tumorclip.evaluate import compare as comparison
-from tumorclip.evaluate.intervals import resample_counts
+from tumorclip.evaluate.intervals import group_confusions, resample_counts
 from tumorclip.evaluate.metrics import accuracy, macro_f1
 from tumorclip.tables import Predictions
 
@@ -43,10 +43,14 @@ def same_pixels(paths, y_true, y_pred) -> Predictions:
     return table(y_true, one_hot(y_pred, 3), np.zeros(len(paths), int), path=np.array(paths), pixel_hash=same)
 
 
-def paired(seed: int, runs: int = 2) -> comparison.Paired:
-    y_true, group, y_pred = drawn(seed, runs=runs)
-    named = dict(zip("abcdef", y_pred, strict=False))
-    return comparison.Paired(np.arange(len(y_true)).astype(str), y_true, group, named, CLASSES)
+def paired(y_true, group, y_pred) -> dict[str, Predictions]:
+    """Runs called a, b, c and so on, from the predictions of each."""
+    return {name: predictions(y_true, group, each) for name, each in zip("abcdef", y_pred, strict=False)}
+
+
+def confusions(y_true, group, y_pred) -> np.ndarray:
+    """Confusion counts of runs, float [S, G, K, K], from the predictions of each."""
+    return group_confusions([predictions(y_true, group, each) for each in y_pred], group)
 
 
 # Pairing
@@ -57,28 +61,29 @@ def test_scans_in_another_order_and_folder_are_paired_by_their_pixels():
     shuffled = predictions(y_true, group + 100, b, folder="elsewhere/Testing")
     shuffled = shuffled.take(np.random.default_rng(1).permutation(60))
     both = comparison.pair({"a": predictions(y_true, group, a), "b": shuffled})
-    order = np.array([int(path[-7:-4]) for path in both.paths])
+    order = np.array([int(path[-7:-4]) for path in both["a"].path])
     assert sorted(order) == list(range(60)) and list(order) != sorted(order)
-    assert np.array_equal(both.y_true, y_true[order])
-    assert np.array_equal(both.y_pred["a"], a[order])
-    assert np.array_equal(both.y_pred["b"], b[order])
-    assert np.array_equal(both.groups[:, None] == both.groups, group[order][:, None] == group[order])
-    assert both.groups[0] == 0 and both.groups.max() == 24
+    assert [path[-7:-4] for path in both["b"].path] == [path[-7:-4] for path in both["a"].path]
+    for name, y_pred, numbers in (("a", a, group), ("b", b, group + 100)):
+        assert np.array_equal(both[name].y_true, y_true[order])
+        assert np.array_equal(both[name].y_pred, y_pred[order])
+        assert np.array_equal(both[name].group, numbers[order])
 
 
 def test_files_with_the_same_pixels_are_paired_by_class_and_path():
     a = same_pixels(["x.jpg", "y.jpg"], [0, 0], [0, 2])
     b = same_pixels(["y.jpg", "x.jpg"], [0, 0], [0, 1])
     both = comparison.pair({"a": a, "b": b})
-    assert both.paths.tolist() == ["x.jpg", "y.jpg"]
-    assert both.y_pred["a"].tolist() == [0, 2]
-    assert both.y_pred["b"].tolist() == [1, 0]
+    assert both["a"].path.tolist() == both["b"].path.tolist() == ["x.jpg", "y.jpg"]
+    assert both["a"].y_pred.tolist() == [0, 2]
+    assert both["b"].y_pred.tolist() == [1, 0]
 
 
 def test_the_same_pixels_under_two_classes_are_paired_by_class_where_folders_were_renamed():
     a = same_pixels(["1/x.jpg", "2/x.jpg"], [0, 2], [0, 0])
     b = same_pixels(["91/x.jpg", "2/x.jpg"], [0, 2], [0, 0])
-    assert comparison.pair({"a": a, "b": b}).y_true.tolist() == [0, 2]
+    both = comparison.pair({"a": a, "b": b})
+    assert both["a"].y_true.tolist() == both["b"].y_true.tolist() == [0, 2]
 
 
 def test_other_classes_are_refused_by_name():
@@ -136,8 +141,8 @@ def test_a_later_run_is_held_to_the_first_too():
 @pytest.mark.parametrize("seed", range(3))
 def test_the_bootstrap_of_two_runs_is_scikit_learn_on_the_drawn_groups_scans(seed):
     y_true, group, y_pred = drawn(seed)
-    confusions = [comparison.run_confusions(y_true, [each], group, 3) for each in y_pred]
-    differences = comparison.bootstrap_difference(*confusions, [accuracy, macro_f1], resamples=50, seed=seed)
+    sides = [confusions(y_true, group, [each]) for each in y_pred]
+    differences = comparison.bootstrap_difference(*sides, [accuracy, macro_f1], resamples=50, seed=seed)
     assert differences.shape == (2, 50)
     for resample, counts in enumerate(resample_counts(25, 50, seed)):
         scans = np.concatenate(
@@ -155,7 +160,7 @@ def test_the_bootstrap_of_two_runs_is_scikit_learn_on_the_drawn_groups_scans(see
 
 def test_several_runs_are_drawn_as_well_on_each_side_alone():
     y_true, group, y_pred = drawn(5, runs=5)
-    sides = [comparison.run_confusions(y_true, side, group, 3) for side in (y_pred[:2], y_pred[2:])]
+    sides = [confusions(y_true, group, side) for side in (y_pred[:2], y_pred[2:])]
     (differences,) = comparison.bootstrap_difference(*sides, [accuracy], resamples=4000, seed=1)
     counts = resample_counts(25, 4000, 1).astype(float)
     sizes = counts @ np.bincount(group)
@@ -169,10 +174,10 @@ def test_several_runs_are_drawn_as_well_on_each_side_alone():
     assert differences.mean() == pytest.approx(np.mean(means[2:]) - np.mean(means[:2]), abs=0.01)
     # Runs without groups: the variance of a mean of S runs is their sample variance over S.
     fixed = np.array([[[[right, 100 - right], [0, 0]]] for right in (60, 70, 80)], dtype=float)
-    (over_seeds,) = comparison.bootstrap_difference(fixed[:1], fixed, [accuracy], resamples=20_000)
+    (over_seeds,) = comparison.bootstrap_difference(fixed[:1], fixed, [accuracy], resamples=20_000, seed=0)
     variance = np.var([0.6, 0.7, 0.8], ddof=1) / 3
     assert over_seeds.var() == pytest.approx(variance, rel=0.05)
-    (over_both,) = comparison.bootstrap_difference(fixed, fixed, [accuracy], resamples=20_000)
+    (over_both,) = comparison.bootstrap_difference(fixed, fixed, [accuracy], resamples=20_000, seed=0)
     assert over_both.var() == pytest.approx(2 * variance, rel=0.05)
 
 
@@ -219,20 +224,22 @@ def test_the_sign_flip_test_over_many_groups_agrees_with_drawn_flips():
 
 def test_single_scans_make_the_sign_flip_test_mcnemars():
     y_true, _, (a, b) = drawn(2)
-    alone = np.arange(60)
+    result = comparison.compare(paired(y_true, np.arange(60), [a, b]), ["a"], ["b"])
     p_value, only_a, only_b = comparison.mcnemar_test(a == y_true, b == y_true)
-    assert only_a and only_b
-    assert comparison.sign_flip_test(comparison.group_differences(y_true, [a], [b], alone)) == pytest.approx(p_value)
+    assert only_a and only_b and result.mcnemar == (p_value, only_a, only_b)
+    assert result.sign_flip == pytest.approx(p_value)
 
 
-def test_group_differences_of_several_runs_are_whole_multiples_of_the_means():
-    y_true, group, y_pred = drawn(4, runs=5)
-    differences = comparison.group_differences(y_true, y_pred[:2], y_pred[2:], group)
-    assert differences.dtype.kind == "i"
-    for mark in range(25):
+@pytest.mark.parametrize("seed", range(5))
+def test_the_sign_flips_of_several_runs_are_those_of_the_differences_of_their_means(seed):
+    y_true, group, y_pred = drawn(seed, groups=9, runs=5)
+    differences = []
+    for mark in range(9):
         here = group == mark
         a, b = (np.mean([np.sum(each[here] == y_true[here]) for each in side]) for side in (y_pred[:2], y_pred[2:]))
-        assert differences[mark] == pytest.approx(6 * (b - a))
+        differences.append(round(6 * (b - a)))
+    result = comparison.compare(paired(y_true, group, y_pred), ["a", "b"], ["c", "d", "e"])
+    assert result.sign_flip == pytest.approx(flipped_one_by_one(differences), abs=1e-12)
 
 
 @pytest.mark.parametrize(("only_a", "only_b"), [(0, 0), (0, 1), (0, 9), (5, 5), (3, 11), (40, 22), (1, 200)])
@@ -272,19 +279,26 @@ def test_holm_by_hand(p_values, adjusted):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_the_scores_are_scikit_learns(seed):
-    both = paired(seed)
-    result = comparison.compare(both, ["a"], ["b"], resamples=200)
+    y_true, group, (y_a, y_b) = drawn(seed)
+    result = comparison.compare(paired(y_true, group, [y_a, y_b]), ["a"], ["b"])
     for name, score in {"accuracy": accuracy_score, "macro F1": lambda *x: f1_score(*x, average="macro")}.items():
-        a, b = (score(both.y_true, both.y_pred[run]) for run in "ab")
+        a, b = (score(y_true, y_pred) for y_pred in (y_a, y_b))
         found = result.scores[name]
         assert (found.a, found.b, found.difference) == pytest.approx((a, b, b - a), abs=1e-9)
         assert found.interval.low < found.difference < found.interval.high
     assert result.p_value == result.sign_flip
-    assert np.array_equal(result.disagree, np.flatnonzero(both.y_pred["a"] != both.y_pred["b"]))
+    assert np.array_equal(result.disagree, np.flatnonzero(y_a != y_b))
+
+
+def test_other_numbers_for_the_same_groups_change_nothing():
+    y_true, group, y_pred = drawn(1)
+    here = comparison.compare(paired(y_true, group, y_pred), ["a"], ["b"])
+    there = comparison.compare(paired(y_true, 1000 - 7 * group, y_pred), ["a"], ["b"])
+    assert here.scores == there.scores and here.sign_flip == there.sign_flip and here.mcnemar == there.mcnemar
 
 
 def test_changing_sides_changes_signs_alone():
-    both = paired(1)
+    both = paired(*drawn(1))
     there, back = comparison.compare(both, ["a"], ["b"]), comparison.compare(both, ["b"], ["a"])
     for name in there.scores:
         assert there.scores[name].difference == -back.scores[name].difference
@@ -298,8 +312,7 @@ def test_seeds_widen_the_interval_and_decide():
     y_true, group = np.zeros(600, dtype=int), np.arange(600)
     # Two methods alike, whose runs reach 80 to 95 %: the models differ, the methods do not.
     levels = [0.80, 0.95, 0.88, 0.95, 0.86, 0.95]
-    y_pred = {name: (random.random(600) > level).astype(int) for name, level in zip("abcdef", levels, strict=True)}
-    both = comparison.Paired([""] * 600, y_true, group, y_pred, ["x", "y"])
+    both = paired(y_true, group, [(random.random(600) > level).astype(int) for level in levels])
     models = comparison.compare(both, ["a"], ["b"])
     methods = comparison.compare(both, list("abc"), list("def"))
     assert models.sign_flip < 1e-6 and methods.sign_flip < 0.01
@@ -309,12 +322,11 @@ def test_seeds_widen_the_interval_and_decide():
 
 
 def test_of_several_runs_the_majority_speaks():
-    y_pred = {"a": [0, 0, 1], "b": [0, 1, 1], "c": [0, 0, 1], "d": [0, 1, 1]}
-    y_pred = {name: np.array(each) for name, each in y_pred.items()}
-    both = comparison.Paired(list("xyz"), np.array([0, 0, 1]), np.arange(3), y_pred, ["x", "y"])
+    both = paired([0, 0, 1], np.arange(3), [[0, 0, 1], [0, 1, 1], [0, 0, 1], [0, 1, 1]])
     result = comparison.compare(both, ["a", "b", "c"], ["d"])
     assert result.disagree.tolist() == [1]
-    assert result.votes[0].tolist() == [[3, 0], [2, 1], [0, 3]]
+    assert result.votes[0].tolist() == [[3, 0, 0], [2, 1, 0], [0, 3, 0]]
+    assert result.votes[1].tolist() == [[1, 0, 0], [0, 1, 0], [0, 1, 0]]
 
 
 @pytest.mark.filterwarnings("error")
@@ -328,9 +340,7 @@ def test_of_several_runs_the_majority_speaks():
     ],
 )
 def test_degenerate_predictions(a, b, group, difference, sign_flip, mcnemar):
-    y_true = np.array([0, 0, 1, 1])
-    both = comparison.Paired(list("wxyz"), y_true, np.array(group), {"a": np.array(a), "b": np.array(b)}, ["x", "y"])
-    result = comparison.compare(both, ["a"], ["b"], resamples=200)
+    result = comparison.compare(paired([0, 0, 1, 1], np.array(group), [a, b]), ["a"], ["b"])
     assert result.scores["accuracy"].difference == difference
     assert result.sign_flip == pytest.approx(sign_flip)
     if mcnemar:
@@ -339,11 +349,11 @@ def test_degenerate_predictions(a, b, group, difference, sign_flip, mcnemar):
 
 @pytest.mark.filterwarnings("error")
 def test_one_class_alone_and_one_scan():
-    both = comparison.Paired(["x"], np.array([0]), np.array([0]), {"a": np.array([0]), "b": np.array([0])}, ["x"])
-    result = comparison.compare(both, ["a"], ["b"])
+    one = {name: table([0], [[1]]) for name in "ab"}
+    result = comparison.compare(one, ["a"], ["b"])
     assert all((score.difference, *score.interval[:2]) == (0, 0, 0) for score in result.scores.values())
     # A class that nobody has or predicts has no F1, so there is no macro F1; the accuracy stays.
-    result = comparison.compare(both._replace(class_names=["x", "y"]), ["a"], ["b"])
+    result = comparison.compare({name: table([0], [[1, 0]]) for name in "ab"}, ["a"], ["b"])
     assert result.scores["accuracy"].difference == 0
     assert all(np.isnan(result.scores["macro F1"][:3]))
     assert result.scores["macro F1"].interval.reason

@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
-from made import labels, one_hot
+from made import labels, one_hot, table
 from sklearn import metrics as sklearn_metrics
 
 from tumorclip.evaluate import intervals, metrics
@@ -82,7 +82,8 @@ def test_every_resample_scores_as_scikit_learn_has_it(mine, seed):
     y_pred = np.where(random.random(60) < 0.6, y_true, random.permutation(np.arange(60) % 4))
     names, numbers = np.unique(random.integers(0, 30, 60), return_inverse=True)
     counts = intervals.resample_counts(len(names), 20, seed)
-    values = mine(intervals.resample_confusions(intervals.group_confusions(y_true, y_pred, numbers, 4), counts))
+    confusions = intervals.group_confusions([table(y_true, one_hot(y_pred, 4))], numbers)
+    (values,) = mine(intervals.resample_confusions(confusions, counts))
     for drawn, value in zip(counts.astype(int), values, strict=True):
         scans = np.repeat(np.arange(60), drawn[numbers])
         if len(np.unique(y_true[scans])) == len(np.unique(y_pred[scans])) == 4:

@@ -177,10 +177,12 @@ def test_any_predictions_have_a_value_within_its_interval_or_a_reason(y_true, sh
 def test_copies_of_a_scan_have_one_vote():
     shares = [[0.6, 0.4], [0.6, 0.4], [0.0, 1.0], [0.9, 0.1], [0.2, 0.8], [0.2, 0.8]]
     predictions = model_table([0, 0, 0, 0, 1, 0], shares, group=[7, 7, 7, 3, 5, 5])
-    y_true, y_pred, groups, left_out = distinct(predictions)
+    voted = distinct(predictions)
     # Group 7 is of the second class by its mean, 0.4 to 0.6, although two of three files say the first.
     # Group 5 stands under both classes.
-    assert (y_true.tolist(), y_pred.tolist(), groups.tolist(), left_out) == ([0, 0], [0, 1], [3, 7], 1)
+    assert [each.tolist() for each in (voted.y_true, voted.y_pred, voted.group)] == [[0, 0], [0, 1], [3, 7]]
+    assert voted.probabilities == pytest.approx(np.array([[0.9, 0.1], [0.4, 0.6]]))
+    assert voted.path.tolist() == ["0003.jpg", "0000.jpg"]
     test, records = evaluate(predictions, None)
     assert list(test["per_distinct_scan"].items()) == [
         ("accuracy", 0.5),

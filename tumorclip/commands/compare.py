@@ -10,15 +10,17 @@ it covers their seeds too.
 """
 
 import argparse
-import string
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from string import ascii_uppercase as LETTERS
 
 import numpy as np
 
-from tumorclip.commands.runs import read_predictions
+from tumorclip.commands.runs import read_predictions, share
 from tumorclip.errors import UserError
-from tumorclip.evaluate.compare import SIGNIFICANT, Comparison, Paired, compare, holm, pair
+from tumorclip.evaluate.compare import SIGNIFICANT, Comparison, compare, holm, pair
 from tumorclip.evaluate.intervals import FEW_GROUPS, Interval
+from tumorclip.tables import Predictions
 
 LISTED = 10
 
@@ -31,17 +33,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     sides = [side.split(",") for side in (options.a, *options.b)]
-    if len(sides) > len(string.ascii_uppercase):
-        raise UserError(f"at most {len(string.ascii_uppercase)} sides can be compared at once")
-    paired = _read(sides)
-    comparisons = [compare(paired, sides[0], side) for side in sides[1:]]
+    if len(sides) > len(LETTERS):
+        raise UserError(f"at most {len(LETTERS)} sides can be compared at once")
+    runs = _read(sides)
+    comparisons = [compare(runs, sides[0], side) for side in sides[1:]]
     adjusted = holm([comparison.p_value for comparison in comparisons])
-    groups = paired.groups.max() + 1
+    scans = runs[sides[0][0]]
+    groups = len(np.unique(scans.group))
 
-    for letter, side in zip(string.ascii_uppercase, sides, strict=False):
+    for letter, side in zip(LETTERS, sides, strict=False):
         print(f"{letter}  {', '.join(side)}")
-    print(f"{len(paired.y_true):,} test scans in {groups:,} groups of copies")
-    for letter, comparison, p_value in zip(string.ascii_uppercase[1:], comparisons, adjusted, strict=False):
+    print(f"{len(scans):,} test scans in {groups:,} groups of copies")
+    for letter, comparison, p_value in zip(LETTERS[1:], comparisons, adjusted, strict=False):
         print()
         _print_scores(comparison, letter)
         if len(comparisons) > 1:
@@ -49,33 +52,27 @@ def run(options: argparse.Namespace) -> None:
         print(f"\n{_verdict(comparison, letter, p_value)}")
         if groups < FEW_GROUPS:
             print(f"With fewer than {FEW_GROUPS} groups the interval tends to be too narrow; the tests hold.")
-        _print_disagreements(paired, comparison, letter, len(paired.y_true) if options.all else LISTED)
+        _print_disagreements(scans, comparison, letter, len(scans) if options.all else LISTED)
 
 
-def _read(sides: list[list[str]]) -> Paired:
+def _read(sides: Sequence[Sequence[str]]) -> Mapping[str, Predictions]:
     names = [name for side in sides for name in side]
     if not all(names):
         raise UserError("a name of a run is empty; write the runs of one side as A1,A2,A3 without spaces")
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise UserError(f"{twice[0]} is named twice; name every run once")
-    runs = {name: read_predictions(name) for name in names}
-    paired = pair(runs)
+    runs = pair(read_predictions(names))
     contents = {name: predictions.text() for name, predictions in runs.items()}
     for side in sides:
-        for number, name in enumerate(side):
-            for other in side[:number]:
-                if contents[name] == contents[other]:
-                    raise UserError(f"{other} and {name} are the same run; runs on one side must differ in their seed")
-    return paired
+        for one, other in combinations(side, 2):
+            if contents[one] == contents[other]:
+                raise UserError(f"{one} and {other} are the same run; runs on one side must differ in their seed")
+    return runs
 
 
 def _print_scores(comparison: Comparison, letter: str) -> None:
     print(f"{'':<12}{'A':>9}{letter:>9}{f'{letter} - A':>10}   95 % interval, in points")
     for name, score in comparison.scores.items():
-        print(
-            f"{name:<12}{_share(score.a):>9}{_share(score.b):>9}{_points(score.difference):>10}"
-            f"   {_interval(score.interval)}"
-        )
+        values = f"{share(score.a):>9}{share(score.b):>9}{_points(score.difference):>10}"
+        print(f"{name:<12}{values}   {_interval(score.interval)}")
     print()
     models = "" if comparison.runs == (1, 1) else ", of these trained models"
     _print_p_value(f"Sign-flip test over groups{models}", comparison.sign_flip)
@@ -92,22 +89,18 @@ def _print_p_value(test: str, p_value: float, remark: str = "") -> None:
 
 
 def _verdict(comparison: Comparison, letter: str, p_value: float) -> str:
-    score = comparison.scores["accuracy"]
-    low, high = score.interval.low, score.interval.high
-    if low == high:
-        found = f"{letter} minus A is {_points(score.difference)} points of accuracy in every resample."
-    elif p_value < SIGNIFICANT and (low > 0 or high < 0):
-        nearest, farthest = sorted((abs(low), abs(high)))
-        kind = "better" if score.difference > 0 else "worse"
+    _, _, difference, interval = comparison.scores["accuracy"]
+    reaches = f"{letter} minus A is {_points(difference)} points of accuracy"
+    if interval.low == interval.high:
+        found = f"{reaches} in every resample."
+    elif p_value < SIGNIFICANT and (interval.low > 0 or interval.high < 0):
+        nearest, farthest = sorted((100 * abs(interval.low), 100 * abs(interval.high)))
         found = (
-            f"{letter} is {kind} by {100 * abs(score.difference):.1f} points of accuracy, "
-            f"95 % interval {100 * nearest:.1f} to {100 * farthest:.1f}."
+            f"{letter} is {'better' if difference > 0 else 'worse'} by {100 * abs(difference):.1f} points of accuracy, "
+            f"95 % interval {nearest:.1f} to {farthest:.1f}."
         )
     else:
-        found = (
-            f"No difference is shown: {letter} minus A is {_points(score.difference)} points of accuracy, "
-            f"95 % interval {_interval(score.interval)}."
-        )
+        found = f"No difference is shown: {reaches}, 95 % interval {_interval(interval)}."
     if min(comparison.runs) > 1:
         return f"{found}\nThis concerns two methods, with {' and '.join(map(str, comparison.runs))} seeds."
     return (
@@ -116,32 +109,24 @@ def _verdict(comparison: Comparison, letter: str, p_value: float) -> str:
     )
 
 
-def _print_disagreements(paired: Paired, comparison: Comparison, letter: str, listed: int) -> None:
+def _print_disagreements(scans: Predictions, comparison: Comparison, letter: str, listed: int) -> None:
     disagree = comparison.disagree
     if len(disagree) == 0:
         print("\nThey disagree on no scan.")
         return
     print(f"\nThey disagree on {len(disagree):,} scans" + (f"; the first {listed}:" if len(disagree) > listed else ":"))
-    rows = [("class", "A", letter, "scan")] + [
-        (
-            paired.class_names[paired.y_true[scan]],
-            *(_votes(side[scan], paired.class_names) for side in comparison.votes),
-            paired.paths[scan],
-        )
-        for scan in sorted(disagree, key=lambda scan: paired.paths[scan])[:listed]
-    ]
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    rows = [("class", "A", letter, "scan")]
+    for scan in disagree[np.argsort(scans.path[disagree])][:listed]:
+        votes = (_votes(side[scan], scans.class_names) for side in comparison.votes)
+        rows.append((scans.class_names[scans.y_true[scan]], *votes, scans.path[scan]))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        print("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]))
+        print("  ".join(map(str.ljust, row, widths)).rstrip())
 
 
 def _votes(votes: np.ndarray, names: Sequence[str]) -> str:
     winner = votes.argmax()
     return names[winner] + (f" {votes[winner]}/{votes.sum()}" if votes.sum() > 1 else "")
-
-
-def _share(value: float) -> str:
-    return "-" if np.isnan(value) else f"{value:.4f}"
 
 
 def _points(value: float) -> str:

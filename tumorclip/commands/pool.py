@@ -11,10 +11,9 @@ import argparse
 
 import numpy as np
 
-from tumorclip.commands.runs import read_params, read_predictions
-from tumorclip.errors import UserError
+from tumorclip.commands.runs import read_params, read_predictions, share
 from tumorclip.evaluate.intervals import Interval
-from tumorclip.evaluate.pool import Pooled, Run, pool
+from tumorclip.evaluate.pool import Run, pool
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,13 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    names = options.runs
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise UserError(f"{twice[0]} is named twice; name every run once")
-    _print(pool([Run(name, read_params(name), read_predictions(name)) for name in names]), len(names))
-
-
-def _print(pooled: Pooled, runs: int) -> None:
+    predictions = read_predictions(options.runs)
+    pooled = pool([Run(name, read_params(name), table) for name, table in predictions.items()])
     folds, seeds = len(pooled.by_fold), len(pooled.by_seed)
     what = f"{folds} fold{'s' * (folds > 1)}, {seeds} training seed{'s' * (seeds > 1)}"
     print(f"{what}: {pooled.scans:,} test scans in {pooled.groups:,} groups of copies")
@@ -37,7 +31,7 @@ def _print(pooled: Pooled, runs: int) -> None:
     width = max(map(len, pooled.scores)) + 2
     print(f"\n{'':<{width}}   value   95 % interval over groups of copies")
     for name, score in pooled.scores.items():
-        print(f"{name:<{width}}{_number(score.value):>8}   {_interval(score.interval)}")
+        print(f"{name:<{width}}{share(score.value):>8}   {_interval(score.interval)}")
     print()
     if folds > 1:
         remark = "folds share training scans, so this is not a confidence interval"
@@ -45,22 +39,11 @@ def _print(pooled: Pooled, runs: int) -> None:
     if seeds > 1:
         deviation = np.std(list(pooled.by_seed.values()), ddof=1)
         print(f"Accuracy of single seeds:  {_spread(pooled.by_seed)} (standard deviation {deviation:.4f})")
-    print(f"\n{_sentence(pooled, runs)}")
-
-
-def _sentence(pooled: Pooled, runs: int) -> str:
-    accuracy = pooled.scores["accuracy"]
-    low, high = accuracy.interval.low, accuracy.interval.high
+    accuracy, (low, high, *_) = pooled.scores["accuracy"]
     between = f", 95 % interval {100 * low:.1f} to {100 * high:.1f}" if low is not None else ""
-    model = "The trained model is" if runs == 1 else f"The {runs} trained models are"
-    return (
-        f"{model} right on {100 * accuracy.value:.1f} % of these test scans{between}.\n"
-        "The interval says what other scans of the same kind would change, not what another training would."
-    )
-
-
-def _number(value: float) -> str:
-    return "-" if np.isnan(value) else f"{value:.4f}"
+    models = "The trained model is" if len(predictions) == 1 else f"The {len(predictions)} trained models are"
+    print(f"\n{models} right on {100 * accuracy:.1f} % of these test scans{between}.")
+    print("The interval says what other scans of the same kind would change, not what another training would.")
 
 
 def _interval(interval: Interval) -> str:

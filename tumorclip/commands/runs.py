@@ -1,5 +1,8 @@
 """What commands over several runs share: the predictions and parameters of any run, read through DVC."""
 
+from collections.abc import Sequence
+from math import isnan
+
 from dvc.exceptions import DvcException, NotDvcRepoError
 from dvc.repo import Repo
 from dvc.scm import NoSCMError, RevError
@@ -10,47 +13,55 @@ from tumorclip.errors import UserError
 from tumorclip.tables import Predictions
 
 PREDICTIONS = "plots/predictions.csv"
-PARAMS = "params.yaml"
 
 
-def read_predictions(revision: str) -> Predictions:
-    """The predictions of one run of the pipeline: at least one scan, each path once.
+def read_predictions(revisions: Sequence[str]) -> dict[str, Predictions]:
+    """The predictions of several runs of the pipeline, by revision: at least one scan, each path once.
 
     Args:
-        revision: a commit, branch or tag, the name of an experiment as `dvc exp show` lists it, or `workspace` for
-            the files as they are now. A name that two experiments have belongs to the one that started at HEAD.
+        revisions: each a commit, branch or tag, the name of an experiment as `dvc exp show` lists it, or `workspace`
+            for the files as they are now. A name that two experiments have belongs to the one that started at HEAD.
 
     Raises:
-        UserError: this is not a DVC repository, the revision is unknown, it holds no predictions, or they are damaged.
+        UserError: this is not a DVC repository, or a revision is unknown, or named twice, or it holds no predictions,
+            or they are damaged.
     """
-    text = _read(revision, PREDICTIONS)
-    try:
-        predictions = Predictions.parse(text)
-        if len(predictions) == 0:
-            raise ValueError("it holds no scan")
-        if len(set(predictions.path.tolist())) < len(predictions):
-            raise ValueError("a path stands in it twice")
-    except ValueError as error:
-        raise UserError(f"{revision}: {PREDICTIONS} cannot be used: {error}; run the pipeline again") from None
-    return predictions
+    if twice := [name for name in revisions if revisions.count(name) > 1]:
+        raise UserError(f"{twice[0]} is named twice; name every run once")
+    runs = {}
+    for revision in revisions:
+        text = _read(revision, PREDICTIONS)
+        try:
+            runs[revision] = Predictions.parse(text)
+            if len(runs[revision]) == 0:
+                raise ValueError("it holds no scan")
+            if len(set(runs[revision].path.tolist())) < len(runs[revision]):
+                raise ValueError("a path stands in it twice")
+        except ValueError as error:
+            raise UserError(f"{revision}: {PREDICTIONS} cannot be used: {error}; run the pipeline again") from None
+    return runs
 
 
 def read_params(revision: str) -> dict:
-    """The content of params.yaml in one run of the pipeline, read as `read_predictions` does.
+    """The content of params.yaml in one run of the pipeline.
 
     Raises:
-        UserError: as there; or it is not YAML, or lacks split.fold, split.folds or train.seed.
+        UserError: as above; or it is not YAML, or lacks split.fold, split.folds or train.seed.
     """
     try:
-        params = YAML(typ="safe").load(_read(revision, PARAMS))
+        params = YAML(typ="safe").load(_read(revision, "params.yaml"))
         params["split"]["fold"], params["split"]["folds"], params["train"]["seed"]
     except YAMLError:
-        raise UserError(f"{revision}: {PARAMS} is not valid YAML; name another run") from None
+        raise UserError(f"{revision}: params.yaml is not valid YAML; name another run") from None
     except (TypeError, KeyError):
-        raise UserError(
-            f"{revision}: {PARAMS} lacks split.fold, split.folds or train.seed; run the pipeline as it is now"
-        ) from None
+        lacks = "params.yaml lacks split.fold, split.folds or train.seed"
+        raise UserError(f"{revision}: {lacks}; run the pipeline as it is now") from None
     return params
+
+
+def share(value: float) -> str:
+    """A share with four decimals; a dash for NaN."""
+    return "-" if isnan(value) else f"{value:.4f}"
 
 
 def _read(revision: str, path: str) -> str:

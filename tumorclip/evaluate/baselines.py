@@ -25,36 +25,29 @@ TREES = 300
 
 
 class Task(NamedTuple):
-    """What a baseline may use.
+    """What a baseline may use."""
 
-    Attributes:
-        train: pixels of the training scans, uint8 [N, S, S] or [N, S, S, 3].
-        y_train: their class indices, int [N].
-        test: pixels of the test scans, uint8 [T, ...].
-        captions: of each of the K classes.
-        encoder: the pretrained one.
-    """
-
-    train: np.ndarray
-    y_train: np.ndarray
-    test: np.ndarray
-    captions: list[list[str]]
-    encoder: Encoder
+    train: np.ndarray  # pixels of the training scans, uint8 [N, S, S] or [N, S, S, 3]
+    y_train: np.ndarray  # their class indices, int [N]
+    test: np.ndarray  # pixels of the test scans, uint8 [T, ...]
+    captions: list[list[str]]  # of each of the K classes
+    encoder: Encoder  # the pretrained one
 
 
 def nearest_neighbour(task: Task) -> np.ndarray:
     """The class of the nearest training scan, by Euclidean distance of 64 x 64 block means, as the files lie."""
-    return _classified(KNeighborsClassifier(1, algorithm="brute"), task, lambda pixels: _flat(thumbnails(pixels)))
+    train, test = (thumbnails(pixels).reshape(len(pixels), -1) for pixels in (task.train, task.test))
+    return _classified(KNeighborsClassifier(1, algorithm="brute"), task, train, test)
 
 
 def border_strips(task: Task) -> np.ndarray:
     """A random forest (Breiman 2001) that sees the border alone."""
-    return _classified(_forest(), task, border)
+    return _classified(_forest(), task, border(task.train), border(task.test))
 
 
 def grey_histogram(task: Task) -> np.ndarray:
     """A random forest that sees how often each grey value occurs, and not where."""
-    return _classified(_forest(), task, histogram)
+    return _classified(_forest(), task, histogram(task.train), histogram(task.test))
 
 
 def zero_shot(task: Task) -> np.ndarray:
@@ -77,9 +70,8 @@ BASELINES: dict[str, Callable[[Task], np.ndarray]] = {
 
 def border(pixels: np.ndarray) -> np.ndarray:
     """Block means of the outer eighth on each side: float32 [N, 448], in grey values."""
-    inner = slice(BORDER, SIDE - BORDER)
     outside = np.ones((SIDE, SIDE), dtype=bool)
-    outside[inner, inner] = False
+    outside[BORDER:-BORDER, BORDER:-BORDER] = False
     # Other threads add up in another order: the last digits must not decide how a tree splits.
     return thumbnails(pixels, SIDE)[:, outside].round(2)
 
@@ -90,17 +82,13 @@ def histogram(pixels: np.ndarray) -> np.ndarray:
     return np.array(counts) / pixels[0].size
 
 
-def _classified(model, task: Task, features: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    model.fit(features(task.train), task.y_train)
+def _classified(model, task: Task, train: np.ndarray, test: np.ndarray) -> np.ndarray:
+    model.fit(train, task.y_train)
     probabilities = np.zeros((len(task.test), len(task.captions)))
     # The threads of a forest add up its trees in any order: the last digits must not decide between equal classes.
-    probabilities[:, model.classes_] = model.predict_proba(features(task.test)).round(9)
+    probabilities[:, model.classes_] = model.predict_proba(test).round(9)
     return probabilities
 
 
 def _forest() -> RandomForestClassifier:
     return RandomForestClassifier(TREES, random_state=0, n_jobs=-1)
-
-
-def _flat(values: np.ndarray) -> np.ndarray:
-    return values.reshape(len(values), -1)

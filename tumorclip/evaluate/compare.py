@@ -15,38 +15,12 @@ import numpy as np
 from scipy.stats import binomtest
 
 from tumorclip.errors import UserError
-from tumorclip.evaluate.intervals import (
-    RESAMPLES,
-    SEED,
-    Interval,
-    group_confusions,
-    percentile_interval,
-    resample_confusions,
-    resample_counts,
-)
+from tumorclip.evaluate import intervals
 from tumorclip.evaluate.metrics import accuracy, macro_f1
 from tumorclip.tables import Predictions
 
 SIGNIFICANT = 0.05  # a p-value below it says that there is a difference
 SCORES = {"accuracy": accuracy, "macro F1": macro_f1}
-
-
-class Paired(NamedTuple):
-    """Several runs over the same N test scans, in one order.
-
-    Attributes:
-        paths: path of every scan in the first run, str [N].
-        y_true: class indices, int [N].
-        groups: int [N], 0..G-1 by first appearance; copies of one scan share a number.
-        y_pred: class indices, int [N], of every run by its name.
-        class_names: name of every class index.
-    """
-
-    paths: np.ndarray
-    y_true: np.ndarray
-    groups: np.ndarray
-    y_pred: dict[str, np.ndarray]
-    class_names: Sequence[str]
 
 
 class Difference(NamedTuple):
@@ -55,49 +29,43 @@ class Difference(NamedTuple):
     a: float
     b: float
     difference: float
-    interval: Interval
+    interval: intervals.Interval
 
 
 class Comparison(NamedTuple):
-    """Side B against side A.
+    """Side B against side A."""
 
-    Attributes:
-        runs: number of runs of A and of B.
-        scores: by the name of the score.
-        sign_flip: p-value of `sign_flip_test`, which takes the trained models as given.
-        mcnemar: what `mcnemar_test` says of one scan per group; None with several runs on a side.
-        p_value: the one that decides: of the sign-flip test. With several runs on a side it must cover their seeds,
-            so it is that of the bootstrap.
-        votes: int [N, K] of A and of B, how many of its runs predict each class.
-        disagree: int [D], the scans for which most runs of A predict another class than most runs of B.
-    """
-
-    runs: tuple[int, int]
+    runs: tuple[int, int]  # number of runs of A and of B
     scores: dict[str, Difference]
-    sign_flip: float
-    mcnemar: tuple[float, int, int] | None
-    p_value: float
-    votes: tuple[np.ndarray, np.ndarray]
-    disagree: np.ndarray
+    sign_flip: float  # p-value of `sign_flip_test`, which takes the trained models as given
+    mcnemar: tuple[float, int, int] | None  # `mcnemar_test` on one scan per group; None with several runs on a side
+    p_value: float  # the one that decides: of the sign flips; with several runs on a side, of the bootstrap over seeds
+    votes: tuple[np.ndarray, np.ndarray]  # int [N, K] of A and of B, how many of its runs predict each class
+    disagree: np.ndarray  # int [D], the scans for which most runs of A predict another class than most runs of B
 
 
-def compare(
-    paired: Paired, a: Sequence[str], b: Sequence[str], resamples: int = RESAMPLES, seed: int = SEED
-) -> Comparison:
-    """Compare the runs named in `b` with those named in `a`; the functions below say how."""
-    y_true, groups, classes = paired.y_true, paired.groups, len(paired.class_names)
-    sides = [[paired.y_pred[name] for name in names] for names in (a, b)]
-    confusions = [run_confusions(y_true, side, groups, classes) for side in sides]
-    resampled = bootstrap_difference(*confusions, list(SCORES.values()), resamples, seed)
+def compare(runs: Mapping[str, Predictions], a: Sequence[str], b: Sequence[str]) -> Comparison:
+    """Compare the runs named in `b` with those named in `a`, all of them as `pair` returns them."""
+    sides = [[runs[name] for name in names] for names in (a, b)]
+    first = sides[0][0]
+    # By first appearance, so that other numbers for the same groups give the same resamples.
+    numbers = {group: number for number, group in enumerate(dict.fromkeys(first.group.tolist()))}
+    groups = np.array([numbers[group] for group in first.group.tolist()])
+    confusions = [intervals.group_confusions(side, groups) for side in sides]
+    resampled = bootstrap_difference(*confusions, list(SCORES.values()), intervals.RESAMPLES, intervals.SEED)
     scores = {}
     for (name, score), differences in zip(SCORES.items(), resampled, strict=True):
         score_a, score_b = (float(score(side.sum(axis=1)).mean()) for side in confusions)
-        scores[name] = Difference(score_a, score_b, score_b - score_a, percentile_interval(differences))
+        interval = intervals.percentile_interval(differences)
+        scores[name] = Difference(score_a, score_b, score_b - score_a, interval)
+    hits_a, hits_b = (np.trace(side, axis1=2, axis2=3).sum(axis=0) for side in confusions)
+    # The difference of the means, times the number of runs on both sides to stay whole.
+    sign_flip = sign_flip_test(hits_b * len(a) - hits_a * len(b))
     several = len(a) > 1 or len(b) > 1
-    sign_flip = sign_flip_test(group_differences(y_true, *sides, groups))
-    one = one_per_group(groups, seed)
-    right_a, right_b = ((side[0] == y_true)[one] for side in sides)
-    votes_a, votes_b = (votes(side, classes) for side in sides)
+    one = one_per_group(groups)
+    right_a, right_b = ((side[0].y_pred == side[0].y_true)[one] for side in sides)
+    one_hot = np.eye(len(first.class_names), dtype=int)
+    votes_a, votes_b = (sum(one_hot[run.y_pred] for run in side) for side in sides)
     return Comparison(
         runs=(len(a), len(b)),
         scores=scores,
@@ -109,7 +77,7 @@ def compare(
     )
 
 
-def pair(runs: Mapping[str, Predictions]) -> Paired:
+def pair(runs: Mapping[str, Predictions]) -> dict[str, Predictions]:
     """Bring the predictions of several runs, by name, into one order, by the hash of each scan's pixels.
 
     Files with the same pixels are told apart by their class and then by their path, so a run over a renamed folder
@@ -121,9 +89,10 @@ def pair(runs: Mapping[str, Predictions]) -> Paired:
             how many scans the two have in common.
     """
     require_same_classes(runs)
-    ordered = {name: predictions.take(pairing_order(predictions)) for name, predictions in runs.items()}
+    ordered = {
+        name: table.take(np.lexsort((table.path, table.y_true, table.pixel_hash))) for name, table in runs.items()
+    }
     (first_name, first), *others = ordered.items()
-    groups = _by_first_appearance(first.group)
     for name, other in others:
         between = f"{first_name} and {name}"
         if not np.array_equal(first.pixel_hash, other.pixel_hash):
@@ -138,40 +107,32 @@ def pair(runs: Mapping[str, Predictions]) -> Paired:
                 f"{between} give other classes to the same scans: {agree} of {len(first)} agree; "
                 "compare runs with the same labels"
             )
-        alike = _alike(groups, _by_first_appearance(other.group))
+        alike = _alike(first.group.tolist(), other.group.tolist())
         if alike < len(first):
             raise UserError(
                 f"{between} group other scans as copies: {alike} of {len(first)} scans have the same copies in both; "
                 "compare runs with the same verify parameters"
             )
-    y_pred = {name: predictions.y_pred for name, predictions in ordered.items()}
-    return Paired(first.path, first.y_true, groups, y_pred, first.class_names)
+    return ordered
 
 
-def pairing_order(predictions: Predictions) -> np.ndarray:
-    """The rows by pixel hash, then class, then path: int [N]."""
-    return np.lexsort((predictions.path, predictions.y_true, predictions.pixel_hash))
+def _alike(groups: list[int], others: list[int]) -> int:
+    """How many scans are grouped with exactly the same scans in both partitions."""
+    pairs = list(zip(groups, others, strict=True))
+    sizes, other_sizes, common = Counter(groups), Counter(others), Counter(pairs)
+    return sum(sizes[one] == other_sizes[other] == common[one, other] for one, other in pairs)
 
 
 def require_same_classes(runs: Mapping[str, Predictions]) -> None:
-    """Check that runs, by name, know the same classes in the same order.
-
-    Raises:
-        UserError: they don't.
-    """
+    """Raise a UserError unless all runs, by name, know the same classes in the same order."""
     (first, known), *others = ((name, predictions.class_names) for name, predictions in runs.items())
     for name, given in others:
         if given != known:
             raise UserError(f"{first} and {name} know different classes: {', '.join(known)}; {', '.join(given)}")
 
 
-def run_confusions(y_true: np.ndarray, runs: Sequence[np.ndarray], groups: np.ndarray, class_count: int) -> np.ndarray:
-    """Confusion counts of every run and group, float64 [S, G, K, K]; `runs` are the predictions of each, int [N]."""
-    return np.stack([group_confusions(y_true, y_pred, groups, class_count) for y_pred in runs])
-
-
 def bootstrap_difference(
-    confusions_a: np.ndarray, confusions_b: np.ndarray, scores: Sequence, resamples: int = RESAMPLES, seed: int = SEED
+    confusions_a: np.ndarray, confusions_b: np.ndarray, scores: Sequence, resamples: int, seed: int
 ) -> np.ndarray:
     """Paired bootstrap over groups of the difference of each score, B minus A.
 
@@ -188,13 +149,12 @@ def bootstrap_difference(
     Returns:
         float [M, R], the difference of each of the M scores in each of R resamples; NaN where it is not defined.
     """
-    groups = confusions_a.shape[1]
-    counts = resample_counts(groups, resamples, seed)
+    counts = intervals.resample_counts(confusions_a.shape[1], resamples, seed)
     random = np.random.default_rng([seed, 1])
     sides = []
     for confusions in (confusions_a, confusions_b):
         runs = len(confusions)
-        resampled = np.stack([resample_confusions(run, counts) for run in confusions])
+        resampled = intervals.resample_confusions(confusions, counts)
         drawn = max(runs - 1, 1)
         weights = random.multinomial(drawn, np.full(runs, 1 / runs), size=resamples).T / drawn
         sides.append(np.stack([(weights * score(resampled)).sum(axis=0) for score in scores]))
@@ -223,31 +183,15 @@ def sign_flip_test(differences: np.ndarray) -> float:
     Args:
         differences: int [G], how many more scans of the group B gets right than A.
     """
-    sizes = np.abs(differences[differences != 0]).astype(int)
-    if len(sizes) == 0:
+    differences = differences[differences != 0].astype(int)
+    if len(differences) == 0:
         return 1.0
-    sizes //= np.gcd.reduce(sizes)
-    observed = abs(int(np.sign(differences[differences != 0]) @ sizes))
+    differences //= np.gcd.reduce(differences)
     share = np.ones(1)  # of the flips whose sum is the index minus the middle one
-    for size in sizes:
-        wider = np.zeros(len(share) + 2 * size)
-        wider[: len(share)] += share / 2
-        wider[-len(share) :] += share / 2
-        share = wider
+    for size in np.abs(differences):
+        share = (np.pad(share, (0, 2 * size)) + np.pad(share, (2 * size, 0))) / 2
     sums = np.arange(len(share)) - len(share) // 2
-    return float(min(1, share[np.abs(sums) >= observed].sum()))
-
-
-def group_differences(
-    y_true: np.ndarray, runs_a: Sequence[np.ndarray], runs_b: Sequence[np.ndarray], groups: np.ndarray
-) -> np.ndarray:
-    """How many more scans of each group B gets right than A, int [G], for `sign_flip_test`.
-
-    With several runs per side the difference of the means, times the number of runs on both sides to stay whole.
-    """
-    right_a, right_b = (sum((y_pred == y_true).astype(int) for y_pred in runs) for runs in (runs_a, runs_b))
-    per_scan = right_b * len(runs_a) - right_a * len(runs_b)
-    return np.rint(np.bincount(groups, weights=per_scan)).astype(int)
+    return float(min(1, share[np.abs(sums) >= abs(differences.sum())].sum()))
 
 
 def mcnemar_test(right_a: np.ndarray, right_b: np.ndarray) -> tuple[float, int, int]:
@@ -285,20 +229,3 @@ def holm(p_values: Sequence[float]) -> list[float]:
     adjusted = np.empty(len(order))
     adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1)
     return adjusted.tolist()
-
-
-def votes(runs: Sequence[np.ndarray], class_count: int) -> np.ndarray:
-    """How many runs predict each class for each scan, int [N, K], from the predictions of each, int [N]."""
-    return sum((y_pred[:, None] == np.arange(class_count)).astype(int) for y_pred in runs)
-
-
-def _by_first_appearance(groups: np.ndarray) -> np.ndarray:
-    numbers: dict[int, int] = {}
-    return np.array([numbers.setdefault(group, len(numbers)) for group in groups.tolist()])
-
-
-def _alike(groups: np.ndarray, others: np.ndarray) -> int:
-    """How many scans are grouped with exactly the same scans in both partitions, int [N] each."""
-    both = Counter(zip(groups.tolist(), others.tolist(), strict=True))
-    sizes, other_sizes = np.bincount(groups), np.bincount(others)
-    return sum(count for (one, other), count in both.items() if count == sizes[one] == other_sizes[other])

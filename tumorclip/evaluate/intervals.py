@@ -11,6 +11,7 @@ import numpy as np
 from scipy import stats
 
 from tumorclip.evaluate.metrics import Share
+from tumorclip.tables import Predictions
 
 LEVEL = 0.95
 RESAMPLES = 2000
@@ -25,11 +26,11 @@ BLOCK_VALUES = 2**22  # weights of scans held at once
 
 
 class Interval(NamedTuple):
-    """A 95 % interval and how it was found: `bootstrap`, `wilson` or `exact`; or None, None, None and the reason."""
+    """A 95 % interval and how it was found: `bootstrap`, `wilson` or `exact`; or the reason why there is none."""
 
-    low: float | None
-    high: float | None
-    method: str | None
+    low: float | None = None
+    high: float | None = None
+    method: str | None = None
     reason: str | None = None
 
 
@@ -41,46 +42,35 @@ class Estimate(NamedTuple):
 
 
 def resample_counts(groups: int, resamples: int, seed: int) -> np.ndarray:
-    """How often each group is drawn when as many as there are get drawn with replacement: float64 [resamples, groups].
-
-    Floating, so that sums over groups are matrix products.
-    """
-    counts = np.empty((resamples, groups))
+    """How often each group is drawn when as many as there are get drawn with replacement: float64 [R, G]."""
     generator = np.random.default_rng(seed)
-    for row in counts:
-        row[:] = np.bincount(generator.integers(groups, size=groups), minlength=groups)
-    return counts
+    draws = (generator.integers(groups, size=groups) for _ in range(resamples))
+    # Floating, so that sums over groups are matrix products.
+    return np.array([np.bincount(draw, minlength=groups) for draw in draws], dtype=float)
 
 
-def number_groups(groups: np.ndarray) -> np.ndarray:
-    """Number groups (any type, [N]) from 0 on: int [N]."""
-    return np.unique(groups, return_inverse=True)[1]
+def group_confusions(runs: Sequence[Predictions], numbers: np.ndarray) -> np.ndarray:
+    """Count the scans of every group by true (rows) and predicted class, for each of S runs: float64 [S, G, K, K].
 
-
-def group_confusions(y_true: np.ndarray, y_pred: np.ndarray, groups: np.ndarray, class_count: int) -> np.ndarray:
-    """Count the scans of every group by true (rows) and predicted class: float64 [G, K, K].
-
-    Args:
-        y_true, y_pred: class indices, int [N].
-        groups: any type, [N]; results are in the order of the sorted groups.
-        class_count: K.
+    The runs are over the same N scans in one order; `numbers`, int [N], say of which group each is, from 0 to G - 1.
     """
-    numbers = number_groups(groups)
-    confusions = np.zeros((numbers.max(initial=-1) + 1, class_count, class_count))
-    np.add.at(confusions, (numbers, y_true, y_pred), 1)
+    classes = len(runs[0].class_names)
+    confusions = np.zeros((len(runs), numbers.max() + 1, classes, classes))
+    for counts, run in zip(confusions, runs, strict=True):
+        np.add.at(counts, (numbers, run.y_true, run.y_pred), 1)
     return confusions
 
 
 def resample_confusions(confusions: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Confusion counts [R, K, K] of resamples, from those of groups [G, K, K] and `resample_counts` [R, G]."""
-    return (counts @ confusions.reshape(len(confusions), -1)).reshape(len(counts), *confusions.shape[1:])
+    """Confusion counts [S, R, K, K] of resamples, from those of groups [S, G, K, K] and `resample_counts` [R, G]."""
+    return np.stack([np.tensordot(counts, run, axes=1) for run in confusions])
 
 
 def percentile_interval(values: np.ndarray) -> Interval:
     """The middle 95 % of the resampled `values`, [R]; NaN stands for a resample without a value."""
     defined = values[~np.isnan(values)]
     if len(defined) < MIN_DEFINED * len(values):
-        return Interval(None, None, None, "too many resamples have no value: too few distinct scans")
+        return Interval(reason="too many resamples have no value: too few distinct scans")
     low, high = np.percentile(defined, [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
     return Interval(float(low), float(high), "bootstrap")
 
@@ -99,18 +89,21 @@ def share_interval(part: np.ndarray, whole: np.ndarray, resampled: np.ndarray) -
         part, whole: numbers of scans in each group, [G]; groups where `whole` is 0 don't count.
         resampled: the share in every resample, [R], NaN where it is not defined.
     """
-    part, whole = part[whole > 0].astype(float), whole[whole > 0].astype(float)
+    part, whole = part[whole > 0], whole[whole > 0]
     groups = len(whole)
     if groups == 0:
-        return Interval(None, None, None, "there is no scan to count")
+        return Interval(reason="there is no scan to count")
     share = part.sum() / whole.sum()
-    if share in (0, 1):
-        return Interval(*_exact(share * groups, groups), "exact")
+    tail = (1 - LEVEL) / 2
+    if share == 0:
+        return Interval(0.0, float(stats.beta.ppf(1 - tail, 1, groups)), "exact")
+    if share == 1:
+        return Interval(float(stats.beta.ppf(tail, groups, 1)), 1.0, "exact")
     if groups == 1:
-        return Interval(None, None, None, "one distinct scan alone tells nothing about others")
+        return Interval(reason="one distinct scan alone tells nothing about others")
     if groups >= FEW_GROUPS and 1 - NEAR_ONE <= share <= NEAR_ONE:
         return percentile_interval(resampled)
-    return Interval(*_wilson(share, _effective_size(part, whole)), "wilson")
+    return _wilson(part, whole)
 
 
 class GroupBootstrap:
@@ -124,13 +117,12 @@ class GroupBootstrap:
         counts: how often each of the G groups is drawn in each of R resamples, float64 [R, G].
     """
 
-    def __init__(self, groups: np.ndarray, resamples: int = RESAMPLES, seed: int = SEED):
-        self.numbers = number_groups(groups)
-        self.counts = resample_counts(self.numbers.max() + 1, resamples, seed)
+    def __init__(self, groups: np.ndarray):
+        self.numbers = np.unique(groups, return_inverse=True)[1]
+        self.counts = resample_counts(self.numbers.max() + 1, RESAMPLES, SEED)
 
-    def share(self, hits: np.ndarray, among: np.ndarray | None = None) -> Estimate:
-        """The share of `hits`, bool [N], among the scans `among`, bool [N], by default all."""
-        among = np.ones(len(hits), bool) if among is None else among
+    def share(self, hits: np.ndarray, among: np.ndarray) -> Estimate:
+        """The share of `hits`, bool [N], among the scans `among`, bool [N]."""
         part, whole = (np.bincount(self.numbers, weights=which) for which in (hits & among, among))
         with np.errstate(invalid="ignore"):
             resampled = (self.counts @ part) / (self.counts @ whole)
@@ -142,35 +134,22 @@ class GroupBootstrap:
         sums, sizes = np.bincount(self.numbers, weights=values), np.bincount(self.numbers)
         return Estimate(float(values.mean()), percentile_interval((self.counts @ sums) / (self.counts @ sizes)))
 
-    def weighted(self, score: Callable[[np.ndarray], np.ndarray]) -> tuple[float, np.ndarray]:
-        """Value, and values in the resamples, float64 [R], of a function of how often each scan counts.
-
-        Args:
-            score: takes float [r, N], gives [r].
-        """
-        step = max(1, BLOCK_VALUES // len(self.numbers))
-        blocks = [self.counts[start : start + step] for start in range(0, len(self.counts), step)]
-        resampled = np.concatenate([score(block[:, self.numbers]) for block in blocks])
-        return float(score(np.ones((1, len(self.numbers))))[0]), resampled
+    def weighted(self, scores: Sequence[Callable[[np.ndarray], np.ndarray]]) -> list[Estimate]:
+        """The mean of several scores, and then each: functions of how often each scan counts, from [R, N] to [R]."""
+        blocks = np.array_split(self.counts, 1 + len(self.counts) * len(self.numbers) // BLOCK_VALUES)
+        values = [score(np.ones((1, len(self.numbers))))[0] for score in scores]
+        resampled = [np.concatenate([score(block[:, self.numbers]) for block in blocks]) for score in scores]
+        mean = Estimate(float(np.mean(values)), percentile_interval(np.mean(resampled, axis=0)))
+        return [mean, *map(Estimate, map(float, values), map(percentile_interval, resampled))]
 
 
 class ConfusionBootstrap:
-    """Scores of predicted classes with their intervals. Of several runs over the same scans, the mean counts.
+    """Scores of predicted classes with their intervals. Of several runs over the same scans, the mean counts."""
 
-    Args:
-        y_true: class indices, int [N].
-        runs: predicted class indices of each run, int [N] each.
-        bootstrap: of these scans.
-        class_count: K.
-
-    Attributes:
-        counts: confusion counts of all runs together, float64 [K, K], true classes in rows.
-    """
-
-    def __init__(self, y_true: np.ndarray, runs: Sequence[np.ndarray], bootstrap: GroupBootstrap, class_count: int):
-        self._by_group = np.stack([group_confusions(y_true, each, bootstrap.numbers, class_count) for each in runs])
-        self._resampled = np.stack([resample_confusions(each, bootstrap.counts) for each in self._by_group])
-        self.counts = self._by_group.sum(axis=(0, 1))
+    def __init__(self, runs: Sequence[Predictions]):
+        bootstrap = GroupBootstrap(runs[0].group)
+        self._by_group = group_confusions(runs, bootstrap.numbers)
+        self._resampled = resample_confusions(self._by_group, bootstrap.counts)
 
     def estimate(self, score: Callable[..., np.ndarray], *arguments) -> Estimate:
         """Value and interval of a score of tumorclip.evaluate.metrics that has one value for all classes together."""
@@ -179,37 +158,26 @@ class ConfusionBootstrap:
     def estimates(self, score: Callable[..., np.ndarray], *arguments) -> list[Estimate]:
         """The same for a score that has a value for each class."""
         values = np.atleast_1d(score(self._by_group.sum(axis=1), *arguments).mean(axis=0))
-        resampled = score(self._resampled, *arguments).mean(axis=0)
-        columns = resampled.reshape(len(resampled), -1).T
+        resampled = _by_class(score(self._resampled, *arguments))
         if isinstance(score, Share):
-            counts = [each.mean(axis=0) for each in score.counts(self._by_group, *arguments)]
-            parts, wholes = (each.reshape(len(each), -1).T for each in counts)
-            intervals = map(share_interval, parts, wholes, columns)
+            intervals = map(share_interval, *map(_by_class, score.counts(self._by_group, *arguments)), resampled)
         else:
-            intervals = map(percentile_interval, columns)
+            intervals = map(percentile_interval, resampled)
         return list(map(Estimate, values.tolist(), intervals))
 
 
-def _effective_size(part: np.ndarray, whole: np.ndarray) -> float:
-    """The number of independent scans that would tell as much, at most the number of scans; [G] each, G > 1."""
+def _by_class(values: np.ndarray) -> np.ndarray:
+    """The mean over runs with a row for each class: [K, R] from [S, R, K], or [1, R] from [S, R]."""
+    return np.atleast_2d(values.mean(axis=0).T)
+
+
+def _wilson(part: np.ndarray, whole: np.ndarray) -> Interval:
     groups, scans = len(whole), whole.sum()
     share = part.sum() / scans
-    residuals = part - share * whole
-    variance = groups / (groups - 1) * (residuals**2).sum() / scans**2
+    variance = groups / (groups - 1) * ((part - share * whole) ** 2).sum() / scans**2
     size = min(scans, share * (1 - share) / variance) if variance > 0 else scans
-    ratio = stats.norm.ppf((1 + LEVEL) / 2) / stats.t.ppf((1 + LEVEL) / 2, groups - 1)
-    return size * ratio**2
-
-
-def _wilson(share: float, size: float) -> tuple[float, float]:
     z = stats.norm.ppf((1 + LEVEL) / 2)
+    size *= (z / stats.t.ppf((1 + LEVEL) / 2, groups - 1)) ** 2
     middle = (share + z**2 / (2 * size)) / (1 + z**2 / size)
     half = z / (1 + z**2 / size) * np.sqrt(share * (1 - share) / size + z**2 / (4 * size**2))
-    return float(max(0, middle - half)), float(min(1, middle + half))
-
-
-def _exact(successes: float, trials: int) -> tuple[float, float]:
-    tail = (1 - LEVEL) / 2
-    low = stats.beta.ppf(tail, successes, trials - successes + 1) if successes else 0.0
-    high = stats.beta.ppf(1 - tail, successes + 1, trials - successes) if successes < trials else 1.0
-    return float(low), float(high)
+    return Interval(float(max(0, middle - half)), float(min(1, middle + half)), "wilson")

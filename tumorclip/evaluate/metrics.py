@@ -15,10 +15,7 @@ ECE_BINS = 15
 
 
 class Share:
-    """A score that is a share of scans.
-
-    Called with confusion counts it gives the share. `counts` gives part and whole, from which intervals are made.
-    """
+    """A score that is a share of scans. `counts` gives part and whole, from which intervals are made."""
 
     def __init__(self, counts: Callable[..., tuple[np.ndarray, np.ndarray]]):
         self.counts = counts
@@ -34,14 +31,14 @@ class Share:
 @Share
 def accuracy(confusions: np.ndarray):
     hits, _, _, scans = _counts(confusions)
-    return hits.sum(axis=-1), scans[..., 0]
+    return hits.sum(axis=-1), scans
 
 
 @Share
 def missed_tumours(confusions: np.ndarray, healthy: int):
     """Share of the tumours that are called healthy; `healthy` is the index of the healthy class."""
     hits, true, predicted, scans = _counts(confusions)
-    return predicted[..., healthy] - hits[..., healthy], scans[..., 0] - true[..., healthy]
+    return predicted[..., healthy] - hits[..., healthy], scans - true[..., healthy]
 
 
 @Share
@@ -70,7 +67,6 @@ def mcc(confusions: np.ndarray) -> np.ndarray:
     NaN if all scans are of one class, or are predicted as one.
     """
     hits, true, predicted, scans = _counts(confusions)
-    scans = scans[..., 0]
     covariance = hits.sum(axis=-1) * scans - (true * predicted).sum(axis=-1)
     spread = (scans**2 - (true**2).sum(axis=-1)) * (scans**2 - (predicted**2).sum(axis=-1))
     return _ratio(covariance, np.sqrt(np.maximum(spread, 0)))
@@ -79,7 +75,6 @@ def mcc(confusions: np.ndarray) -> np.ndarray:
 def cohen_kappa(confusions: np.ndarray) -> np.ndarray:
     """Agreement beyond chance (Cohen 1960). NaN if all scans are of one class and predicted as that class."""
     hits, true, predicted, scans = _counts(confusions)
-    scans = scans[..., 0]
     chance = (true * predicted).sum(axis=-1)
     return _ratio(hits.sum(axis=-1) * scans - chance, scans**2 - chance)
 
@@ -105,14 +100,16 @@ def precision(confusions: np.ndarray):
 def specificity(confusions: np.ndarray):
     """Share of the scans of other classes that are called another class. NaN without scans of other classes."""
     hits, true, predicted, scans = _counts(confusions)
-    return scans - true - predicted + hits, scans - true
+    others = scans[..., None] - true
+    return others - predicted + hits, others
 
 
 @Share
 def npv(confusions: np.ndarray):
     """Negative predictive value. NaN for a class that is always predicted."""
     hits, true, predicted, scans = _counts(confusions)
-    return scans - true - predicted + hits, scans - predicted
+    others = scans[..., None] - predicted
+    return others - true + hits, others
 
 
 def f1(confusions: np.ndarray) -> np.ndarray:
@@ -159,11 +156,8 @@ def brier(y_true: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 def ece(confidence: np.ndarray, correct: np.ndarray) -> float:
     """Expected calibration error: mean gap between confidence and accuracy within 15 equal bins, from 0 to 1.
 
-    Guo et al. 2017, eq. 3.
-
-    Args:
-        confidence: probability of the predicted class, float64 [N].
-        correct: whether it is the true one, bool [N].
+    Guo et al. 2017, eq. 3. `confidence`, float64 [N], is the probability of the predicted class, and `correct`,
+    bool [N], says whether it is the true one.
     """
     gaps = np.bincount(confidence_bins(confidence), weights=confidence - correct, minlength=ECE_BINS)
     return float(np.abs(gaps).sum() / len(confidence))
@@ -183,12 +177,10 @@ def _per_threshold(positive: np.ndarray, probability: np.ndarray, weights: np.nd
 
 
 def _counts(confusions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Scans of each class that are recognised, that are of it, that are predicted as it: [..., K]; all: [..., 1]."""
+    """Scans of each class that are recognised, that are of it, that are predicted as it: [..., K]; all: [...]."""
     hits = np.diagonal(confusions, axis1=-2, axis2=-1)
-    true = confusions.sum(axis=-1)
-    return hits, true, confusions.sum(axis=-2), true.sum(axis=-1, keepdims=True)
+    return hits, confusions.sum(axis=-1), confusions.sum(axis=-2), confusions.sum(axis=(-2, -1))
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    part, whole = np.asarray(part, float), np.asarray(whole, float)
-    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
+    return np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=whole > 0)

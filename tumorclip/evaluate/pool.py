@@ -13,8 +13,8 @@ import numpy as np
 
 from tumorclip.errors import UserError
 from tumorclip.evaluate import metrics
-from tumorclip.evaluate.compare import pair, pairing_order, require_same_classes
-from tumorclip.evaluate.intervals import ConfusionBootstrap, Estimate, GroupBootstrap
+from tumorclip.evaluate.compare import pair, require_same_classes
+from tumorclip.evaluate.intervals import ConfusionBootstrap, Estimate
 from tumorclip.evaluate.score import distinct
 from tumorclip.tables import Predictions
 
@@ -38,30 +38,18 @@ class Run(NamedTuple):
 
 
 class Pooled(NamedTuple):
-    """What several runs say together.
+    """What several runs say together. A score is the mean over repeats of what they reach on all pooled scans."""
 
-    Attributes:
-        out_of_fold: whether every fold tested other scans; else all runs tested the same ones.
-        scans, groups: number of test scans, and of groups of copies among them.
-        scores: by name: overall, per class, and per distinct scan. Each is the mean over repeats of what they reach on
-            all pooled scans.
-        by_fold: accuracy of every fold, the mean over its seeds.
-        by_seed: accuracy of every seed on all pooled scans; the mean over the folds if they tested the same scans.
-    """
-
-    out_of_fold: bool
+    out_of_fold: bool  # whether every fold tested other scans; else all runs tested the same ones
     scans: int
-    groups: int
-    scores: dict[str, Estimate]
-    by_fold: dict[int, float]
-    by_seed: dict[int, float]
+    groups: int  # of copies among the scans
+    scores: dict[str, Estimate]  # overall, per class, and per distinct scan
+    by_fold: dict[int, float]  # accuracy of every fold, the mean over its seeds
+    by_seed: dict[int, float]  # of every seed on all pooled scans; the mean over folds that tested the same scans
 
 
 def pool(runs: Sequence[Run]) -> Pooled:
-    """Pool the predictions of several runs.
-
-    Args:
-        runs: one for every fold and seed; every fold, in any order, if params have `split.folds`.
+    """Pool the predictions of several runs: one for every seed and, if params have `split.folds`, every fold.
 
     Raises:
         UserError: the runs know different classes, or differ in a parameter other than fold, seed and device, a fold
@@ -71,13 +59,9 @@ def pool(runs: Sequence[Run]) -> Pooled:
     placed = _by_fold_and_seed(runs)
     folds, seeds = (sorted(set(numbers)) for numbers in zip(*placed, strict=True))
     out_of_fold = _are_disjoint([placed[fold, seeds[0]] for fold in folds])
-    if out_of_fold:
-        for fold in folds:
-            pair({placed[fold, seed].name: placed[fold, seed].predictions for seed in seeds})
-        repeats = [_one_after_another([placed[fold, seed] for fold in folds]) for seed in seeds]
-    else:
-        pair({run.name: run.predictions for run in placed.values()})
-        repeats = [_one_after_another([run]) for run in placed.values()]
+    same_scans = [[placed[fold, seed] for seed in seeds] for fold in folds] if out_of_fold else [list(placed.values())]
+    paired = [pair({run.name: run.predictions for run in repeated}).values() for repeated in same_scans]
+    repeats = [Predictions.concatenate(tables) for tables in zip(*paired, strict=True)]
     accuracy = {key: np.mean(run.predictions.y_true == run.predictions.y_pred) for key, run in placed.items()}
     sizes = [len(placed[fold, seeds[0]].predictions) for fold in folds]
     return Pooled(
@@ -92,8 +76,9 @@ def pool(runs: Sequence[Run]) -> Pooled:
 
 def _by_fold_and_seed(runs: Sequence[Run]) -> dict[tuple[int, int], Run]:
     """The runs by fold and training seed, in that order; every fold with every seed."""
-    first, wanted = runs[0], _flat(runs[0].params)
-    for run in runs[1:]:
+    first, *others = runs
+    wanted = _flat(first.params)
+    for run in others:
         given = _flat(run.params)
         for key in sorted(wanted.keys() | given.keys()):
             if wanted.get(key) != given.get(key):
@@ -103,13 +88,11 @@ def _by_fold_and_seed(runs: Sequence[Run]) -> dict[tuple[int, int], Run]:
                 )
     placed: dict[tuple[int, int], Run] = {}
     for run in runs:
-        key = (run.params["split"]["fold"], run.params["train"]["seed"])
-        if key in placed:
-            raise UserError(
-                f"{placed[key].name} and {run.name} are the same fold, {key[0]}, with the same train.seed, {key[1]}; "
-                "name one of them"
-            )
-        placed[key] = run
+        fold, seed = run.params["split"]["fold"], run.params["train"]["seed"]
+        if other := placed.get((fold, seed)):
+            same = f"are the same fold, {fold}, with the same train.seed, {seed}"
+            raise UserError(f"{other.name} and {run.name} {same}; name one of them")
+        placed[fold, seed] = run
     folds = first.params["split"]["folds"] or 1
     for seed in sorted({seed for _, seed in placed}):
         if missing := [str(fold) for fold in range(1, folds + 1) if (fold, seed) not in placed]:
@@ -132,35 +115,24 @@ def _flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 def _are_disjoint(folds: Sequence[Run]) -> bool:
     """Whether folds tested different scans, in different groups of copies; False if all tested the same scans."""
-    paths = [set(run.predictions.path.tolist()) for run in folds]
-    if all(each == paths[0] for each in paths):
+    if len({frozenset(run.predictions.path.tolist()) for run in folds}) == 1:
         return False
-    groups = [set(run.predictions.group.tolist()) for run in folds]
-    for kind, of_fold in (("test scans", paths), ("groups of copies", groups)):
-        for a, b in combinations(range(len(folds)), 2):
-            if common := len(of_fold[a] & of_fold[b]):
+    for kind, column in (("test scans", "path"), ("groups of copies", "group")):
+        for a, b in combinations(folds, 2):
+            common = np.intersect1d(getattr(a.predictions, column), getattr(b.predictions, column))
+            if len(common):
                 raise UserError(
-                    f"the folds {folds[a].name} and {folds[b].name} share {kind} ({common}); "
-                    "run them again from the same data"
+                    f"the folds {a.name} and {b.name} share {kind} ({len(common)}); run them again from the same data"
                 )
     return True
 
 
-def _one_after_another(runs: Sequence[Run]) -> Predictions:
-    return Predictions.concatenate([run.predictions.take(pairing_order(run.predictions)) for run in runs])
-
-
 def _scores(repeats: Sequence[Predictions]) -> dict[str, Estimate]:
-    first = repeats[0]
-    runs = [each.y_pred for each in repeats]
-    confusions = ConfusionBootstrap(first.y_true, runs, GroupBootstrap(first.group), len(first.class_names))
+    confusions = ConfusionBootstrap(repeats)
     scores = {name: confusions.estimate(score) for name, score in SCORES.items()}
-    for name, estimate in zip(first.class_names, confusions.estimates(metrics.recall), strict=True):
+    for name, estimate in zip(repeats[0].class_names, confusions.estimates(metrics.recall), strict=True):
         scores[f"sensitivity, {name}"] = estimate
-    votes = [distinct(each) for each in repeats]
-    y_true, _, groups, _ = votes[0]
-    if len(groups):
-        of_distinct = [y_pred for _, y_pred, _, _ in votes]
-        confusions = ConfusionBootstrap(y_true, of_distinct, GroupBootstrap(groups), len(first.class_names))
-        scores["accuracy per distinct scan"] = confusions.estimate(metrics.accuracy)
+    voted = [distinct(each) for each in repeats]
+    if len(voted[0]):
+        scores["accuracy per distinct scan"] = ConfusionBootstrap(voted).estimate(metrics.accuracy)
     return scores
