@@ -174,15 +174,9 @@ def test_evaluate_needs_neither_torch_nor_a_model(copied):
     ("name", "content", "said"),
     [
         ("plots/predictions.csv", "path\n1.jpg\n", "plots/predictions.csv is damaged: it has no column pixel_hash"),
-<<<<<<< HEAD
-        ("plots/predictions.csv", None, "plots/predictions.csv is missing; run `dvc repro`, which also runs the stage that writes it"),
-        ("data/baselines.csv", "", "data/baselines.csv is damaged: it has no column path"),
-        ("metrics/train.json", None, "metrics/train.json is missing; run `dvc repro`, which also runs the stage that writes it"),
-=======
         ("plots/predictions.csv", None, "plots/predictions.csv is missing; run `dvc repro`, which"),
         ("data/baselines.csv", "", "data/baselines.csv is damaged: it has no column path"),
         ("metrics/train.json", None, "metrics/train.json is missing; run `dvc repro`, which"),
->>>>>>> s/evaluate
     ],
 )
 def test_what_is_missing_or_damaged_ends_evaluate_in_one_line(copied, name, content, said):

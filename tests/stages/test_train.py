@@ -50,18 +50,18 @@ def folder(tmp_path_factory) -> Path:
     return folder
 
 
-def run(folder: Path) -> subprocess.CompletedProcess:
+def run(folder: Path, **variables: str) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, "-m", "stages.train"],
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | variables,
         capture_output=True,
         text=True,
     )
 
 
-def train(folder: Path) -> None:
-    done = run(folder)
+def train(folder: Path, **variables: str) -> None:
+    done = run(folder, **variables)
     assert done.returncode == 0, done.stderr
 
 
@@ -131,3 +131,15 @@ def test_a_device_that_cannot_be_is_one_line_and_status_2(again: Path, device: s
     assert done.stderr.splitlines() == [
         f"error: params.yaml: train.device is {device!r}; it must be auto, cpu, cuda, cuda:N or mps"
     ]
+
+
+@pytest.mark.parametrize(
+    "machine",
+    [
+        {"ATEN_CPU_CAPABILITY": "default", "OMP_NUM_THREADS": "1"},
+        {"MKL_CBWR": "COMPATIBLE", "ONEDNN_MAX_CPU_ISA": "SSE41", "OMP_NUM_THREADS": "5"},
+    ],
+)
+def test_a_small_model_is_the_same_whatever_instructions_and_threads_there_are(folder: Path, again: Path, machine):
+    train(again, **machine)
+    assert digests(again) == digests(folder)
