@@ -42,11 +42,8 @@ def main(params: Params) -> None:
 def _find_copies(folder: Path, decoded: list[decode.Scan], params: Params, device: str) -> dict:
     """Write the tables beside pixels.npy, and return the counts."""
     pixels = np.load(folder / "pixels.npy", mmap_mode="r")
-    columns = {
-        name: np.array([getattr(scan, name) for scan in decoded])
-        for name in decode.Scan._fields
-        if name != "has_colour"
-    }
+    names = [name for name in decode.Scan._fields if name != "has_colour"]
+    columns = {name: np.array([getattr(scan, name) for scan in decoded]) for name in names}
     workers = params.machine.workers or os.cpu_count()
     found = copies.find(pixels, columns["pixel_hash"], params.verify, device, workers)
     scans = Scans(**columns, group=groups.group(len(decoded), found.pairs), best_match=found.best_matches)

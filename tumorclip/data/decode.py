@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
@@ -42,10 +42,7 @@ class Unreadable(NamedTuple):
 
 
 class Scan(NamedTuple):
-    """One decoded file. `width` and `height` are as seen, after EXIF orientation; `mode` is Pillow's, of the file.
-
-    `pixel_hash` is the start of the SHA-256 over the shape and the decoded uint8 pixels at full size.
-    """
+    """One decoded file, with the columns of `tumorclip.tables.Scans`."""
 
     path: str
     class_name: str
@@ -58,9 +55,7 @@ class Scan(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """What came out of a folder: the decoded scans in the order of the pixels, and the files left out."""
-
-    scans: list[Scan]
+    scans: list[Scan]  # in the order of the pixels
     unreadable: list[Unreadable]
 
 
@@ -85,11 +80,16 @@ def find(raw: Path) -> list[ScanFile]:
         raise UserError(f"{raw} holds no class folder; {layout}: check data.source")
     files = []
     for split, folder in places:
-        inside = [path.relative_to(raw).as_posix() for path in _files(folder)]
-        if not inside:
+        names = [path.relative_to(raw) for path in folder.rglob("*") if not path.is_dir()]
+        scans = [name.as_posix() for name in names if not any(map(is_litter, name.parts))]
+        if not scans:
             raise UserError(f"the class folder {folder} holds no scans; add some, or remove the folder")
-        files += [ScanFile(path, folder.name, OFFICIAL_SPLITS.get(split.name, "")) for path in inside]
+        files += [ScanFile(name, folder.name, OFFICIAL_SPLITS.get(split.name, "")) for name in scans]
     return sorted(files)
+
+
+def _folders(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.is_dir() and not is_litter(path.name)]
 
 
 def check_classes(found: Iterable[tuple[str, str]], class_names: list[str]) -> None:
@@ -132,10 +132,8 @@ def read(raw: Path, files: list[ScanFile], into: Path, params: Verify, workers: 
     unreadable: list[Unreadable] = []
     shape = (params.image_size, params.image_size, *([3] if params.colour else []))
     decode = partial(_decode, raw=raw, params=params)
-    with (
-        (into / "pixels.npy").open("wb") as pixels,
-        ProcessPoolExecutor(workers or os.cpu_count(), initializer=_start_worker) as pool,
-    ):
+    pool = ProcessPoolExecutor(workers or os.cpu_count(), initializer=_start_worker)
+    with (into / "pixels.npy").open("wb") as pixels, pool:
         _write_header(pixels, (len(files), *shape))
         decoded = pool.map(decode, files, chunksize=8)
         try:
@@ -143,9 +141,8 @@ def read(raw: Path, files: list[ScanFile], into: Path, params: Verify, workers: 
                 if isinstance(outcome, Unreadable):
                     unreadable.append(outcome)
                 else:
-                    scan, content = outcome
-                    scans.append(scan)
-                    pixels.write(content)
+                    scans.append(outcome[0])
+                    pixels.write(outcome[1])
         except BrokenProcessPool:
             raise UserError(
                 f"a process died after {len(scans) + len(unreadable)} of {len(files)} scans were read, "
@@ -161,20 +158,6 @@ def read(raw: Path, files: list[ScanFile], into: Path, params: Verify, workers: 
             f"or raise verify.max_unreadable (now {params.max_unreadable})"
         )
     return Reading(scans, unreadable)
-
-
-def _folders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not is_litter(path.name))
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.iterdir()):
-        if is_litter(path.name):
-            continue
-        if path.is_dir():
-            yield from _files(path)
-        else:
-            yield path
 
 
 def _write_header(file, shape: tuple[int, ...]) -> None:
@@ -216,7 +199,7 @@ def _decode(file: ScanFile, raw: Path, params: Verify) -> tuple[Scan, bytes] | U
     picture = picture.convert("RGB" if params.colour else "L")
     pixels = np.asarray(picture)
     pixel_hash = hashlib.sha256(f"{pixels.shape}".encode() + pixels.tobytes()).hexdigest()[:32]
-    scan = Scan(*file, picture.width, picture.height, mode, pixel_hash, has_colour)
+    scan = Scan(*file, *picture.size, mode, pixel_hash, has_colour)
     return scan, _fit(picture, params.image_size).tobytes()
 
 
@@ -243,7 +226,7 @@ def _to_eight_bit(image: Image.Image) -> Image.Image:
 
 def _has_colour(pixels: np.ndarray) -> bool:
     """Whether the channels of uint8 [H, W, 3] differ by more than what saving grey as JPEG leaves."""
-    red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]
+    red, green, blue = np.moveaxis(pixels, -1, 0)
     spread = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
     return bool((spread > COLOUR_DIFFERENCE).mean() > COLOUR_SHARE)
 
