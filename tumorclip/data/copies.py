@@ -14,22 +14,11 @@ import numpy as np
 
 from tumorclip.data.alignment import align, compare, framed
 from tumorclip.data.groups import exact_copies, group
-from tumorclip.data.thumbnails import (
-    COARSE,
-    FINE,
-    FINEST,
-    KINDS,
-    RESOLUTION,
-    Pictures,
-    blocks,
-    shrunk,
-    thumbnails,
-    turned,
-    whole_units,
-)
+from tumorclip.data.thumbnails import KINDS, RESOLUTION, Pictures, blocks, shrunk, thumbnails, turned, whole_units
 from tumorclip.params import Verify
 from tumorclip.tables import Groups, Pairs
 
+FINEST, COARSE = 128, 16  # blocks per side
 # Coarse correlation is nearly always above the fine one, as averages hide what differs: among the 15,000 pairs of the
 # Kaggle brain tumour data with a fine correlation of 0.98 or more the lowest coarse one is below it by 0.004.
 COARSE_MARGIN = 0.02
@@ -43,14 +32,10 @@ ALIGNMENT_BYTES = 2**19  # of working memory for each pair that is aligned, more
 
 
 class Copies(NamedTuple):
-    """What is found among N scans.
+    """What is found among N scans."""
 
-    pairs: all scans that are copies of each other, sorted by rows.
-    best_matches: float64 [N], how much each scan correlates with the one most like it, without alignment; 1 where an
-        exact copy exists.
-    """
-
-    pairs: Pairs
+    pairs: Pairs  # all scans that are copies of each other, sorted by rows
+    # float64 [N], how much each scan correlates with the one most like it, without alignment; 1 for an exact copy.
     best_matches: np.ndarray
 
 
@@ -117,7 +102,7 @@ def weakest_pairs(means: np.ndarray, groups: np.ndarray) -> Groups:
 
 def _least_alike(means: np.ndarray, rows: np.ndarray) -> tuple[int, int]:
     pictures, lowest, pair = Pictures(means[rows]), np.inf, (0, 0)
-    for block in blocks(len(rows), 8 * (3 * len(rows) + FINE * FINE)):
+    for block in blocks(len(rows), 8 * (3 * len(rows) + means[0].size)):
         some = Pictures(means[rows[block]])
         best = np.max([some.correlate_all(pictures, kind) for kind in KINDS], axis=0)
         best[np.arange(len(best)), np.arange(block.start, block.stop)] = np.inf  # a scan beside itself
@@ -135,9 +120,10 @@ def nearest_training(test_means: np.ndarray, train_means: np.ndarray) -> np.ndar
         train_means: thumbnails of the scans that train, float32 [N, 64, 64], at least one.
     """
     nearest = np.full(len(test_means), -1.0)
-    for columns in blocks(len(train_means), 3 * 8 * FINE * FINE):
+    bytes_each = 3 * 8 * train_means[0].size
+    for columns in blocks(len(train_means), bytes_each):
         train = Pictures(train_means[columns])
-        for rows in blocks(len(test_means), 3 * 8 * FINE * FINE):
+        for rows in blocks(len(test_means), bytes_each):
             test = Pictures(test_means[rows])
             for kind in KINDS:
                 nearest[rows] = np.maximum(nearest[rows], train.correlate_all(test, kind).max(axis=0))

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-FINEST, FINE, COARSE = 128, 64, 16  # blocks per side
+FINE = 64  # blocks per side
 # Parts of a grey value. All sums over 64 x 64 blocks are then whole multiples of 1 / PARTS**2, fewer than 2**53.
 PARTS = 64
 DECIMALS = 6
@@ -81,13 +81,10 @@ class Pictures:
     """N thumbnails of 64 x 64 blocks or fewer, ready to be correlated with each other and with others.
 
     Correlations are float64, rounded to six decimals; those of an even picture are 0.
-
-    Attributes:
-        flat: float32 [N, side * side], as `thumbnails` gives them.
     """
 
     def __init__(self, means: np.ndarray):
-        self.flat = means.reshape(len(means), -1)
+        self.flat = means.reshape(len(means), -1)  # float32 [N, side * side]
         self.side = means.shape[1]
         self._sums = self.flat.sum(axis=1, dtype=np.float64)
         rows = np.arange(len(means))

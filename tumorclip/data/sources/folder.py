@@ -28,13 +28,10 @@ DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError)
 def take(source: Path, into: Path) -> int:
     """Copy the scans of `source` into the empty folder `into`, as Training/<class>/ and Testing/<class>/, or <class>/.
 
-    The layout is found inside any number of wrapping folders; `train` and `test` in any spelling of
-    capitals become Training and Testing. Hidden files and the litter of operating systems are passed
-    over. Every member of an archive is checked before the first is written; what `into` holds after an
-    error that came later (a member that proves damaged, a full disk) is to be thrown away.
-
-    Args:
-        source: a folder, or a .zip of one.
+    `source` is a folder, or a .zip of one. The layout is found inside any number of wrapping folders; `train` and
+    `test` in any spelling of capitals become Training and Testing. Hidden files and the litter of operating systems are
+    passed over. Every member of an archive is checked before the first is written; what `into` holds after an error
+    that came later (a member that proves damaged, a full disk) is to be thrown away.
 
     Returns:
         The number of files that stand in no class folder, which are passed over too.
@@ -81,9 +78,7 @@ def _take_archive(archive: zipfile.ZipFile, source: Path, into: Path) -> int:
     return _copy(sizes, lambda name: archive.open(members[name]), source, into)
 
 
-def _copy(
-    sizes: dict[PurePosixPath, int], open_file: Callable[[PurePosixPath], BinaryIO], source: Path, into: Path
-) -> int:
+def _copy(sizes: dict[PurePosixPath, int], open_file: Callable, source: Path, into: Path) -> int:
     """Copy the files of `source`, given with their sizes in bytes, and return how many stand in no class folder."""
     targets = _arrange(sizes, source)
     total = sum(sizes[name] for name in targets)

@@ -31,17 +31,16 @@ CONNECT_TIMEOUT = 15.0  # seconds
 SILENCE_TIMEOUT = 60.0  # seconds without a byte
 CHUNK = 2**16  # bytes; what has come of a chunk when the connection is cut is lost
 PAGE = "https://www.kaggle.com/datasets/"
-CREDENTIALS = (
-    "KAGGLE_API_TOKEN (or ~/.kaggle/access_token), or KAGGLE_USERNAME and KAGGLE_KEY (or ~/.kaggle/kaggle.json)"
-)
+TOKEN = "KAGGLE_API_TOKEN (or ~/.kaggle/access_token)"
+CREDENTIALS = f"{TOKEN}, or KAGGLE_USERNAME and KAGGLE_KEY (or ~/.kaggle/kaggle.json)"
 
 
 def download(dataset: str, version: int | None, sha256: str | None, cache: Path) -> Path:
     """Bring the archive of a data set into the folder `cache`, once, and return its path.
 
-    An archive that is there already and intact is used as it is, without the network. Its SHA-256 is
-    recorded beside it in a file of the same name plus `.sha256`. A download that was cut is resumed, in
-    this run or the next. Public data sets need no credentials; those of the environment are used.
+    An archive that is there already and intact is used as it is, without the network. Its SHA-256 is recorded beside
+    it in a file of the same name plus `.sha256`. A download that was cut is resumed, in this run or the next. Public
+    data sets need no credentials; those of the environment are used.
 
     Args:
         dataset: owner/name.
@@ -49,8 +48,7 @@ def download(dataset: str, version: int | None, sha256: str | None, cache: Path)
         sha256: expected hash in lower-case hexadecimal digits; None accepts what comes.
 
     Raises:
-        UserError: no access, no such data set or version, no network, no room, or a damaged archive;
-            what was damaged is deleted.
+        UserError: no access, no such data set or version, no network, no room, or a damaged archive, which is deleted.
     """
     slug = dataset.split("/")[1]
     archive = cache / dataset / str(version or "newest") / f"{slug}.zip"
@@ -125,8 +123,7 @@ def _fetch(dataset: str, version: int | None, incoming: Path) -> None:
     headers = {"Accept-Encoding": "identity"}
     if tag.exists() and (known := tag.read_text("utf-8")):
         headers |= {"Range": f"bytes={_size(incoming)}-", "If-Range": known}
-    limits = (CONNECT_TIMEOUT, SILENCE_TIMEOUT)
-    with requests.get(address, headers=headers, stream=True, timeout=limits) as response:
+    with requests.get(address, headers=headers, stream=True, timeout=(CONNECT_TIMEOUT, SILENCE_TIMEOUT)) as response:
         if response.status_code == 416:  # nothing is missing
             return
         if response.status_code in (400, 401, 403, 404, 410):
@@ -140,10 +137,8 @@ def _fetch(dataset: str, version: int | None, incoming: Path) -> None:
                 "free some space and run `dvc repro` again"
             )
         is_rest = response.status_code == 206
-        with (
-            incoming.open("ab" if is_rest else "wb") as file,
-            tqdm(total=missing or None, desc="downloading", unit="B", unit_scale=True, disable=None) as progress,
-        ):
+        progress = tqdm(total=missing or None, desc="downloading", unit="B", unit_scale=True, disable=None)
+        with progress, incoming.open("ab" if is_rest else "wb") as file:
             if not is_rest:
                 tag.write_text(response.headers.get("ETag") or response.headers.get("Last-Modified") or "", "utf-8")
             for chunk in response.iter_content(CHUNK):
@@ -164,15 +159,16 @@ def _address(dataset: str, version: int | None) -> str:
         except BaseException as error:
             answer.set_exception(error)
 
-    with contextlib.ExitStack() as until_answered:
-        until_answered.enter_context(contextlib.redirect_stdout(io.StringIO()))
-        until_answered.callback(setattr, sys, "stdin", sys.stdin)
-        sys.stdin = io.StringIO()
-        threading.Thread(target=ask, daemon=True).start()
-        try:
+    stdin = sys.stdin
+    sys.stdin = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            threading.Thread(target=ask, daemon=True).start()
             return answer.result(SILENCE_TIMEOUT)
-        except TimeoutError:
-            raise requests.Timeout(f"no answer for {SILENCE_TIMEOUT:.0f} s") from None
+    except TimeoutError:
+        raise requests.Timeout(f"no answer for {SILENCE_TIMEOUT:.0f} s") from None
+    finally:
+        sys.stdin = stdin
 
 
 def _ask(dataset: str, version: int | None) -> str:
@@ -197,11 +193,10 @@ def _check(archive: Path) -> str:
     """Read every member against its checksum, and return the SHA-256 of the whole."""
     try:
         with zipfile.ZipFile(archive) as content:
-            broken = content.testzip()
+            if broken := content.testzip():
+                raise zipfile.BadZipFile(f"{broken} does not match its checksum")
     except Exception as error:  # zlib, lzma, struct and others, depending on where the damage lies
         raise zipfile.BadZipFile(str(error)) from error
-    if broken:
-        raise zipfile.BadZipFile(f"{broken} does not match its checksum")
     return _hash(archive)
 
 
