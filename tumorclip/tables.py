@@ -48,14 +48,12 @@ SHARE = Kind(np.float64, _share, "{:.9g}".format, "a number from 0 to 1")
 CLASS = "class"
 
 
-def column(kind: "Kind | str", name: str | None = None) -> Any:
-    """A column of `kind`; in the file it is called `name`, or like the field."""
-    return field(metadata={"kind": kind, "name": name, "per_class": False})
+def column(kind: "Kind | str", name: str | None = None, per_class: bool = False) -> Any:
+    """A column of `kind`; in the file it is called `name`, or like the field.
 
-
-def per_class(kind: Kind, prefix: str) -> Any:
-    """K columns, one for each class, called `prefix` and the name of the class: an array [N, K]."""
-    return field(metadata={"kind": kind, "name": prefix, "per_class": True})
+    With `per_class` K columns, one for each class, called `name` and the name of the class: an array [N, K].
+    """
+    return field(metadata={"kind": kind, "name": name, "per_class": per_class})
 
 
 @dataclass(frozen=True)
@@ -247,7 +245,7 @@ class Predictions(Table):
     y_true: np.ndarray = column(CLASS)  # class index
     y_pred: np.ndarray = column(CLASS)  # the class of the highest probability, among equals the first
     # [N, K], rows sum to 1; of the fine-tuned model after temperature.
-    probabilities: np.ndarray = per_class(SHARE, "probability_")
+    probabilities: np.ndarray = column(SHARE, "probability_", per_class=True)
 
 
 @dataclass(frozen=True)
@@ -261,7 +259,7 @@ class BaselinePredictions(Predictions):
 class ModelPredictions(Predictions):
     """Those of the fine-tuned model: plots/predictions.csv, from which every number of a run follows."""
 
-    logits: np.ndarray = per_class(NUMBER, "logit_")  # [N, K], before temperature
+    logits: np.ndarray = column(NUMBER, "logit_", per_class=True)  # [N, K], before temperature
     upside_down: np.ndarray = column(CLASS)  # class index predicted for the scan turned upside down
     similarity: np.ndarray = column(SIX_DECIMALS)  # correlation with the training scan most like it, as both lie best
 

@@ -61,12 +61,14 @@ def find(pixels: np.ndarray, pixel_hashes: np.ndarray, params: Verify, device: s
     alike = correlations >= params.copy_threshold
     candidate_pairs = Pairs(a, b, kinds, correlations)
     groups = group(len(means), candidate_pairs.take(alike & (correlations >= SURE)))
-    in_one_group = groups[a] == groups[b]
+    unsure = groups[a] != groups[b]
     # What is alike but not sure, and what is not alike, must prove itself once aligned.
     aligned = np.full(len(a), -1.0)
-    aligned[~in_one_group] = _aligned(means, pixels, distinct, (a[~in_one_group], b[~in_one_group]), params, workers)
+    aligned[unsure] = _aligned(
+        (a[unsure], b[unsure]), means, lambda rows: thumbnails(pixels[distinct[rows]], FINEST), params, workers
+    )
     kinds = np.where(alike, kinds, "aligned")
-    found = (alike & in_one_group) | (aligned >= 0)
+    found = (alike & ~unsure) | (aligned >= 0)
     pairs = Pairs(
         np.concatenate([exact.a, distinct[a[found]]]),
         np.concatenate([exact.b, distinct[b[found]]]),
@@ -84,13 +86,7 @@ def weakest_pairs(means: np.ndarray, groups: np.ndarray) -> Groups:
     """Pair the two scans of every group of copies that correlate least, as they best lie and without alignment.
 
     A chain of copies may join scans that are not copies of each other; the groups where that happened come first.
-
-    Args:
-        means: thumbnails, float32 [N, 64, 64].
-        groups: the same number for copies of each other, int [N].
-
-    Returns:
-        One row for every group of more than one scan, the lowest correlation first.
+    `means` are thumbnails, float32 [N, 64, 64]; `groups` is the same number for copies of each other, int [N].
     """
     order = np.argsort(groups, kind="stable")
     members = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
@@ -115,9 +111,7 @@ def _least_alike(means: np.ndarray, rows: np.ndarray) -> tuple[int, int]:
 def nearest_training(test_means: np.ndarray, train_means: np.ndarray) -> np.ndarray:
     """How much each test scan correlates with the training scan most like it, as they lie best: float64 [T].
 
-    Args:
-        test_means: thumbnails, float32 [T, 64, 64].
-        train_means: thumbnails of the scans that train, float32 [N, 64, 64], at least one.
+    From thumbnails, float32 [T, 64, 64] and [N, 64, 64], at least one.
     """
     nearest = np.full(len(test_means), -1.0)
     bytes_each = 3 * 8 * train_means[0].size
@@ -134,14 +128,7 @@ def candidates(means: np.ndarray, floor: float, device: str = "cpu") -> tuple[np
     """Find every pair that correlates coarsely at `floor` or more in some orientation, and neighbours of every scan.
 
     Neighbours are the scans most alike as they are, and those most alike once both are framed, which undoes most of a
-    shift, a stretch or a crop.
-
-    Args:
-        means: float32 [N, 64, 64].
-        device: as `tumorclip.device.pick_device` gives it.
-
-    Returns:
-        Rows a < b of each pair, int [P], sorted.
+    shift, a stretch or a crop. From thumbnails, float32 [N, 64, 64], to rows a < b of each pair, int [P], sorted.
     """
     count, neighbours = len(means), min(NEIGHBOURS, len(means) - 1)
     plain = _products_on(device, _coarse_units(means, shrunk))
@@ -169,19 +156,10 @@ def best_orientations(means: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[
     return np.array(KINDS)[by_kind.argmax(axis=1)], by_kind.max(axis=1)
 
 
-def _aligned(
-    means: np.ndarray,
-    pixels: np.ndarray,
-    rows: np.ndarray,
-    pairs: tuple[np.ndarray, np.ndarray],
-    params: Verify,
-    workers: int,
-) -> np.ndarray:
-    """How much pairs correlate once aligned: float64 [P], -1 where they are not copies or not worth the search.
+def _aligned(pairs: tuple, means: np.ndarray, finest: Callable, params: Verify, workers: int) -> np.ndarray:
+    """How much pairs of rows correlate once aligned: float64 [P], -1 where they are not copies.
 
-    Args:
-        means: thumbnails of the scans that `rows`, int [N], of `pixels` show.
-        pairs: their places among `rows`, int [P] each.
+    `finest` gives the thumbnails of rows in FINEST blocks per side.
     """
     a, b = pairs
     by_kind = _products_by_kind(_coarse_units(means, framed), a, b)
@@ -193,14 +171,9 @@ def _aligned(
         result = np.full(len(at), -1.0)
         at, maps = at[promising], maps[promising]
         if len(at):
-            first = thumbnails(pixels[rows[a[at]]], FINEST)
-            second = _turn(thumbnails(pixels[rows[b[at]]], FINEST), kind)
-            fit = compare(first, second, maps)
-            is_copy = (
-                (fit.correlation >= params.copy_threshold)
-                & (fit.local >= params.local_threshold)
-                & (fit.overlap >= params.min_overlap)
-            )
+            fit = compare(finest(a[at]), _turn(finest(b[at]), kind), maps)
+            is_copy = (fit.correlation >= params.copy_threshold) & (fit.local >= params.local_threshold)
+            is_copy &= fit.overlap >= params.min_overlap
             result[promising] = np.where(is_copy, fit.correlation, -1)
         return result
 

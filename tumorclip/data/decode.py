@@ -105,10 +105,8 @@ def check_classes(found: Iterable[tuple[str, str]], class_names: list[str]) -> N
     if unnamed := sorted(folders - set(class_names)):
         missing = sorted(set(class_names) - folders)
         without = f", while {', '.join(missing)} of `classes:` has no folder" if missing else ""
-        raise UserError(
-            f"class folder without an entry under `classes:` in params.yaml: {', '.join(unnamed)}{without}; "
-            "rename the folder or edit `classes:`"
-        )
+        problem = f"class folder without an entry under `classes:` in params.yaml: {', '.join(unnamed)}{without}"
+        raise UserError(f"{problem}; rename the folder or edit `classes:`")
     for split in sorted({split for split, _ in counts} or {""}):
         if missing := [name for name in class_names if not counts[split, name]]:
             folder = {official: name for name, official in OFFICIAL_SPLITS.items()}.get(split)
@@ -153,10 +151,8 @@ def read(raw: Path, files: list[ScanFile], into: Path, params: Verify, workers: 
     if len(unreadable) > params.max_unreadable:
         first = "; ".join(f"{path} ({reason})" for path, reason in unreadable[:3])
         more = f"; and {len(unreadable) - 3} more" if len(unreadable) > 3 else ""
-        raise UserError(
-            f"{len(unreadable)} of {len(files)} files cannot be read: {first}{more}; remove or replace them, "
-            f"or raise verify.max_unreadable (now {params.max_unreadable})"
-        )
+        advice = f"remove or replace them, or raise verify.max_unreadable (now {params.max_unreadable})"
+        raise UserError(f"{len(unreadable)} of {len(files)} files cannot be read: {first}{more}; {advice}")
     return Reading(scans, unreadable)
 
 
@@ -176,15 +172,15 @@ def _decode(file: ScanFile, raw: Path, params: Verify) -> tuple[Scan, bytes] | U
     try:
         file.path.encode("utf-8")
         if path.stat().st_size == 0:
-            raise _Refused("the file is empty")
+            raise ValueError("the file is empty")
         with Image.open(path, formats=FORMATS) as image:
             width, height = image.size
             mode = image.mode
             if width * height > params.max_pixels:
-                raise _Refused(f"{width} x {height} pixels are more than verify.max_pixels ({params.max_pixels})")
+                raise ValueError(f"{width} x {height} pixels are more than verify.max_pixels ({params.max_pixels})")
             # A JPEG with a preview (MPO) is one picture; anything else may be a volume, and which slice is meant?
             if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
-                raise _Refused(f"it holds {image.n_frames} frames; save one slice per file")
+                raise ValueError(f"it holds {image.n_frames} frames; save one slice per file")
             picture = _to_eight_bit(ImageOps.exif_transpose(image))
     except UnicodeEncodeError:
         return Unreadable(file.path.encode("utf-8", "backslashreplace").decode(), "its name is not valid UTF-8")
@@ -203,17 +199,13 @@ def _decode(file: ScanFile, raw: Path, params: Verify) -> tuple[Scan, bytes] | U
     return scan, _fit(picture, params.image_size).tobytes()
 
 
-class _Refused(Exception):
-    """A file that Pillow could read but that is not a usable scan; the message is the reason."""
-
-
 def _to_eight_bit(image: Image.Image) -> Image.Image:
     """Bring any of Pillow's modes to L or RGB: deep ones scaled by their own range, transparent ones over black."""
     if image.mode.startswith("I") or image.mode == "F":
         values = np.asarray(image).astype(np.float64)
         finite = np.isfinite(values)
         if not finite.any():
-            raise _Refused("it holds no finite value")
+            raise ValueError("it holds no finite value")
         low, high = values[finite].min(), values[finite].max()
         values = (np.where(finite, values, low) - low) / max(high - low, np.finfo(np.float64).tiny)
         return Image.fromarray(np.rint(values * 255).astype(np.uint8))

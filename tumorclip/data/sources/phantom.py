@@ -10,8 +10,7 @@ the last bit of an exponential or a power, and that must not reach a pixel.
 
 Copies are planted, so that the checks downstream have something to find. In each class the last three of every 50
 training scans and of every 20 test scans are copies of training scans of the same class: one exact (the same bytes),
-one near (another contrast, brightness and JPEG quality), one mirrored left to right (and near as well). With 400 and
-100 scans per class these are 24 + 15 copies per class, 52 of each kind in all.
+one near (another contrast, brightness and JPEG quality), one mirrored left to right (and near as well).
 """
 
 import math
@@ -55,6 +54,8 @@ CONTRAST_SHARES = (0.90, 0.04, 0.06)  # T1 with contrast agent, T2, FLAIR
 
 COPY_EVERY = {"Training": 50, "Testing": 20}
 COPY_KINDS = ("exact", "near", "mirrored")
+# x to the right and y down, from -1 to 1: float64 [SIZE, SIZE].
+_X, _Y = np.meshgrid(np.linspace(-1, 1, SIZE), np.linspace(-1, 1, SIZE))
 
 
 class Scan(NamedTuple):
@@ -87,15 +88,14 @@ def plan(seed: int, train_per_class: int, test_per_class: int) -> Iterator[File]
     """Yield every file of a data set, the planted copies among them."""
     for (split, every), class_name in product(COPY_EVERY.items(), CLASSES):
         for index in range(train_per_class if split == "Training" else test_per_class):
-            scan = drawing = Scan(seed, split, class_name, index)
-            copy = dict(zip(range(every - len(COPY_KINDS), every), COPY_KINDS, strict=True)).get(index % every)
+            scan = Scan(seed, split, class_name, index)
+            turn = index % every - (every - len(COPY_KINDS))
             # The scan 20 places earlier is a drawing of its own, also where test scan 97 copies training scan 97.
             source = index - 20 if index % COPY_EVERY["Training"] >= 47 else index
-            if copy and source < train_per_class:
-                drawing = Scan(seed, "Training", class_name, source)
+            if turn >= 0 and source < train_per_class:
+                yield File(scan, Scan(seed, "Training", class_name, source), COPY_KINDS[turn])
             else:
-                copy = None
-            yield File(scan, drawing, copy)
+                yield File(scan, scan, None)
 
 
 def draw(into: Path, seed: int, train_per_class: int, test_per_class: int, workers: int) -> None:
@@ -108,8 +108,7 @@ def draw(into: Path, seed: int, train_per_class: int, test_per_class: int, worke
     files = list(plan(seed, train_per_class, test_per_class))
     with ProcessPoolExecutor(workers or os.cpu_count(), initializer=_start_worker) as pool:
         written = pool.map(_write, [into] * len(files), files, chunksize=8)
-        for _ in tqdm(written, total=len(files), desc="drawing", unit="scan", disable=None):
-            pass
+        list(tqdm(written, total=len(files), desc="drawing", unit="scan", disable=None))
 
 
 def _start_worker() -> None:
@@ -143,6 +142,7 @@ def render(scan: Scan) -> tuple[np.ndarray, int]:
     if rng.random() < DISTRACTOR_SHARE:
         _draw_distractor(pen, tissue, view)
     if tumour:
+        pen.x, pen.y = pen.undisturbed
         _TUMOURS[scan.class_name](pen, tissue, tumour, brain)
     return _scan(pen.image, rng), int(rng.integers(82, 96))
 
@@ -157,12 +157,10 @@ _CONTRASTS = (
 
 
 class _Tumour(NamedTuple):
-    """Centre and radius in a head that is about 0.8 in radius, and how well it can be seen, from 0 to 1."""
-
-    x: float
+    x: float  # as `radius` in a head that is about 0.8 in radius
     y: float
     radius: float
-    visibility: float
+    visibility: float  # from 0 to 1
 
 
 class _Pen:
@@ -173,9 +171,8 @@ class _Pen:
 
     def __init__(self, rng: np.random.Generator):
         self.rng = rng
-        x, y = _coordinates()
-        x = x - rng.uniform(-0.03, 0.03)
-        y = y - rng.uniform(-0.03, 0.03)
+        x = _X - rng.uniform(-0.03, 0.03)
+        y = _Y - rng.uniform(-0.03, 0.03)
         angle = math.radians(rng.normal(0, 4))
         zoom = rng.uniform(0.98, 1.10)
         self.x = (math.cos(angle) * x + math.sin(angle) * y) / (zoom * rng.uniform(0.95, 1.05))
@@ -230,12 +227,6 @@ def _cubic_convolution(count: int) -> tuple[np.ndarray, np.ndarray]:
     far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
     weights = np.where(distance < 1, near, far)
     return np.clip(neighbours, 0, count - 1), weights
-
-
-def _coordinates() -> tuple[np.ndarray, np.ndarray]:
-    """x to the right and y down, from -1 to 1: float64 [SIZE, SIZE]."""
-    side = np.linspace(-1, 1, SIZE)
-    return np.meshgrid(side, side)
 
 
 def _inside(distance: np.ndarray, soft: float = 0.022) -> np.ndarray:
@@ -431,14 +422,12 @@ def _draw_gland(pen: _Pen, tissue: _Tissue, x: float, y: float) -> None:
 
 
 class _View(NamedTuple):
-    """One way to cut a head: how it is drawn, an ellipse (x, y, a, b) that stands for the brain, where along it
-    the dura can be reached (degrees, 0 to the right, 90 down), and where the pituitary gland lies.
-    """
+    """One way to cut a head."""
 
     draw: Callable[[_Pen, _Tissue], np.ndarray]
-    brain: tuple[float, float, float, float]
-    dura: tuple[tuple[float, float], ...]
-    gland: tuple[float, float] | None
+    brain: tuple[float, float, float, float]  # an ellipse (x, y, a, b) that stands for it
+    dura: tuple[tuple[float, float], ...]  # where along the ellipse it can be reached; degrees, 0 to the right, 90 down
+    gland: tuple[float, float] | None  # where the pituitary gland lies
 
 
 _VIEWS = (
@@ -481,7 +470,6 @@ def _lobes(pen: _Pen, tumour: _Tumour, roughness: float) -> np.ndarray:
 
 
 def _draw_glioma(pen: _Pen, tissue: _Tissue, tumour: _Tumour, brain: np.ndarray) -> None:
-    pen.x, pen.y = pen.undisturbed
     rng, seen = pen.rng, tumour.visibility
     within = _inside(brain + 0.01)
     edge = _lobes(pen, tumour, 0.42) + 0.12 * tumour.radius * pen.noise(14)
@@ -496,7 +484,6 @@ def _draw_glioma(pen: _Pen, tissue: _Tissue, tumour: _Tumour, brain: np.ndarray)
 
 
 def _draw_meningioma(pen: _Pen, tissue: _Tissue, tumour: _Tumour, brain: np.ndarray) -> None:
-    pen.x, pen.y = pen.undisturbed
     seen = tumour.visibility
     within = _inside(brain - 0.012)
     edge = _lobes(pen, tumour, 0.12)
@@ -509,7 +496,6 @@ def _draw_meningioma(pen: _Pen, tissue: _Tissue, tumour: _Tumour, brain: np.ndar
 
 
 def _draw_pituitary(pen: _Pen, tissue: _Tissue, tumour: _Tumour, brain: np.ndarray) -> None:
-    pen.x, pen.y = pen.undisturbed
     rng = pen.rng
     below = _lobes(pen, tumour, 0.15)
     above = pen.ellipse(tumour.x, tumour.y - 0.8 * tumour.radius, 0.65 * tumour.radius, 0.6 * tumour.radius)
@@ -540,9 +526,8 @@ def _draw_distractor(pen: _Pen, tissue: _Tissue, view: _View) -> None:
 
 def _scan(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Add what a scanner adds: uneven coils, noise (Rician, as in magnitude images), window and gamma."""
-    x, y = _coordinates()
     slope, bend = rng.normal(0, BIAS, 2).tolist(), rng.normal(0, BIAS, 3).tolist()
-    coils = np.exp(slope[0] * x + slope[1] * y + bend[0] * x * y + bend[1] * x**2 + bend[2] * y**2)
+    coils = np.exp(slope[0] * _X + slope[1] * _Y + bend[0] * _X * _Y + bend[1] * _X**2 + bend[2] * _Y**2)
     deviation = rng.uniform(*NOISE)
     real, imaginary = deviation * rng.standard_normal((2, SIZE, SIZE))
     magnitude = np.hypot(image * coils + real, imaginary)
