@@ -45,10 +45,8 @@ def framed(means: np.ndarray, side: int) -> np.ndarray:
 def align(first: np.ndarray, second: np.ndarray, threshold: float, min_overlap: float) -> tuple[np.ndarray, np.ndarray]:
     """Find the affine map from each first picture to its second.
 
-    Args:
-        first, second: [P, 64, 64].
-        threshold: where pictures correlate much less at the end of a level, the search is given up; in (0, 1].
-        min_overlap: the same where they overlap less; in (0, 1].
+    The search is given up where pictures [P, 64, 64] correlate much less than `threshold` at the end of a level, or
+    overlap less than `min_overlap`, both in (0, 1].
 
     Returns:
         The maps, float64 [P, 2, 3], between coordinates that run from -1 to 1 over a picture; and bool [P], False
@@ -69,12 +67,9 @@ def align(first: np.ndarray, second: np.ndarray, threshold: float, min_overlap: 
 
 
 def compare(first: np.ndarray, second: np.ndarray, maps: np.ndarray) -> Alignment:
-    """How well pictures fit under their maps, in the better of both directions.
+    """How well pictures [P, 128, 128] fit under their maps, float64 [P, 2, 3], in the better of both directions.
 
-    Args:
-        first, second: [P, 128, 128]: resampled at this size and averaged to 64 blocks per side, so that the
-            blur of resampling counts for little.
-        maps: float64 [P, 2, 3].
+    They are resampled at this size and averaged to 64 blocks per side, so that the blur counts for little.
     """
     whole = np.tile(np.eye(3), (len(maps), 1, 1))
     whole[:, :2] = maps

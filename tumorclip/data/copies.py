@@ -47,9 +47,7 @@ def find(pixels: np.ndarray, pixel_hashes: np.ndarray, params: Verify, device: s
     Args:
         pixels: uint8 [N, S, S] or [N, S, S, 3]; may be memory-mapped.
         pixel_hashes: str [N].
-        params: thresholds of what counts as a copy.
-        device: where candidates are sought, as `tumorclip.device.pick_device` gives it. What they are is always
-            decided on the CPU.
+        device: where candidates are sought, as `tumorclip.device.pick_device` gives it; the CPU decides what they are.
         workers: threads that align pairs.
     """
     exact = exact_copies(pixel_hashes.tolist())

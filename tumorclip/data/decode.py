@@ -142,10 +142,9 @@ def read(raw: Path, files: list[ScanFile], into: Path, params: Verify, workers: 
                     scans.append(outcome[0])
                     pixels.write(outcome[1])
         except BrokenProcessPool:
-            raise UserError(
-                f"a process died after {len(scans) + len(unreadable)} of {len(files)} scans were read, "
-                "probably out of memory; set machine.workers or verify.max_pixels lower"
-            ) from None
+            problem = f"a process died after {len(scans) + len(unreadable)} of {len(files)} scans were read"
+            advice = "probably out of memory; set machine.workers or verify.max_pixels lower"
+            raise UserError(f"{problem}, {advice}") from None
         pixels.seek(0)
         _write_header(pixels, (len(scans), *shape))
     if len(unreadable) > params.max_unreadable:

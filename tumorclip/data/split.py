@@ -42,16 +42,8 @@ def split(scans: Scans, params: parameters.Split) -> Result:
     Groups of copies never straddle train and val, nor either of them and test, except test under `keep` and
     `drop_random`. Class by class, shares and folds are kept as well as whole units allow.
 
-    Args:
-        params: `protocol`: `official` takes the published test set and makes val from Training. `grouped` makes test
-            and val from all scans in whole groups of copies, `blocked` in whole blocks of consecutive file names.
-            `leaks` is what `official` does about copies between the two folders. `drop_train` drops the training
-            scans, `drop_test` the test scans, `keep` neither; `drop_random` drops as many training scans of each class
-            as `drop_train` would, drawn from all of them.
-            `conflicts`: `drop` leaves out scans whose copies stand under several classes, but for those of a published
-            test set. `copies`: `one` leaves the first scan of every group in train; val and test stay whole.
-            `folds`: into how many folds the scans are divided. Fold number `fold` is held out, as val under
-            `official`, as test otherwise. None holds out `validation_share` and `test_share` instead.
+    docs/parameters.md says what the parameters mean. `conflicts: drop` spares a published test set; `copies: one`
+    leaves val and test whole.
 
     Raises:
         UserError: a class has fewer units than there are folds, or is left without scans in train, val or test.
@@ -193,10 +185,8 @@ def _require(parts: np.ndarray, classes: np.ndarray, wanted: Sequence[str], blam
     for name in np.unique(classes):
         for part in wanted:
             if not np.any((classes == name) & (parts == part)):
-                raise UserError(
-                    f"dropping copies ({blame}) leaves no {part} scan of {name}; "
-                    f"choose another policy or bring more scans of {name}"
-                )
+                problem = f"dropping copies ({blame}) leaves no {part} scan of {name}"
+                raise UserError(f"{problem}; choose another policy or bring more scans of {name}")
 
 
 def _hold_out_fold(parts: np.ndarray, into: str, units: _Units, params: parameters.Split) -> None:
@@ -207,10 +197,8 @@ def _hold_out_fold(parts: np.ndarray, into: str, units: _Units, params: paramete
     for name, members, sizes in _to_divide(parts, units, params.seed, "folds"):
         if len(members) < params.folds:
             remedy = " or raise split.blocks" if "blocks" in units.name else ""
-            raise UserError(
-                f"class {name} has {len(members)} {units.name} to divide, fewer than split.folds: {params.folds}; "
-                f"lower split.folds{remedy}"
-            )
+            problem = f"class {name} has {len(members)} {units.name} to divide, fewer than split.folds: {params.folds}"
+            raise UserError(f"{problem}; lower split.folds{remedy}")
         fold_of = np.empty(len(members), dtype=np.int64)
         filled = np.zeros(params.folds, dtype=np.int64)
         for place in np.argsort(-sizes, kind="stable"):
@@ -233,8 +221,8 @@ def _hold_out(parts: np.ndarray, into: str, units: _Units, params: parameters.Sp
         case = f"{name}, which has {scans} to divide"
         if len(members) < 2:
             remedy = "raise split.blocks or bring more scans" if "blocks" in units.name else "bring two different scans"
-            lack = f"not two {units.name} among them; {remedy}"
-            raise UserError(f"class {name} has {scans} to divide between train and {into}, and {lack}")
+            problem = f"class {name} has {scans} to divide between train and {into}, and not two {units.name} among them"
+            raise UserError(f"{problem}; {remedy}")
         room = round(share * total)
         if room == 0:
             raise UserError(f"split.{key} {share} leaves no {into} scan of {case}; raise it to {1 / total:.2g} or more")

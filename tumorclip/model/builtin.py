@@ -32,9 +32,8 @@ def build(into: Path, seed: int) -> None:
     """Write a CLIP with seeded random weights into the folder `into`, as a Hugging Face directory.
 
     The vision tower is a ViT of 0.6 M parameters on 64 x 64 pixels in patches of 8; the text tower has 0.1 M and reads
-    bytes. It knows nothing yet: unlike a pretrained checkpoint it learns images and captions from the training scans
-    alone. Weights are drawn as CLIP draws them, and then changed so that a few hundred steps are enough to learn
-    something.
+    bytes. It knows nothing yet. Weights are drawn as CLIP draws them, but so that a few hundred steps are enough to
+    learn something.
     """
     import torch
     from transformers import CLIPConfig, CLIPModel, CLIPProcessor
@@ -53,10 +52,8 @@ def build_convolutional(into: Path, seed: int) -> None:
 
     The image tower is a ConvNeXt (Liu et al. 2022, "A ConvNet for the 2020s") of 1.0 M parameters on 96 x 96 pixels;
     the text tower is that of `build`. It has no batch normalisation, so that it trains alike on one device and on
-    several.
-
-    Weights start with the variance 1 / fan-in (LeCun et al. 1998, "Efficient BackProp") instead of one that is the
-    same for all layers, which a few thousand steps do not get over at this size.
+    several. Weights start with the variance 1 / fan-in (LeCun et al. 1998, "Efficient BackProp") instead of one that is
+    the same for all layers, which a few thousand steps do not get over at this size.
     """
     import transformers
 

@@ -47,7 +47,10 @@ def take(source: Path, into: Path) -> int:
         raise UserError(f"{source} {problem}; set data.source to phantom, kaggle, or the path of a folder or .zip")
     try:
         with zipfile.ZipFile(source) as archive:
-            return _take_archive(archive, source, into)
+            _refuse_hostile(archive, source)
+            files = {PurePosixPath(member.filename): member for member in archive.infolist() if not member.is_dir()}
+            sizes = {name: file.file_size for name, file in files.items() if not any(map(is_litter, name.parts))}
+            return _copy(sizes, lambda name: archive.open(files[name]), source, into)
     except PermissionError as error:
         raise UserError(f"{source} cannot be read ({error.strerror}); change its permissions") from error
     except DAMAGE as error:
@@ -69,13 +72,6 @@ def _take_folder(source: Path, into: Path) -> int:
             raise UserError(f"{path} is neither a file nor a folder; remove it from the scans")
     sizes = {name: path.stat().st_size for name, path in files.items()}
     return _copy(sizes, lambda name: files[name].open("rb"), source, into)
-
-
-def _take_archive(archive: zipfile.ZipFile, source: Path, into: Path) -> int:
-    _refuse_hostile(archive, source)
-    members = {PurePosixPath(member.filename): member for member in archive.infolist() if not member.is_dir()}
-    sizes = {name: member.file_size for name, member in members.items() if not any(map(is_litter, name.parts))}
-    return _copy(sizes, lambda name: archive.open(members[name]), source, into)
 
 
 def _copy(sizes: dict[PurePosixPath, int], open_file: Callable, source: Path, into: Path) -> int:
@@ -122,18 +118,12 @@ def _refuse_hostile(archive: zipfile.ZipFile, source: Path) -> None:
         raise UserError(f"{source} is refused: it holds {str(twice[0])!r} more than once")
     unpacked, packed = sum(member.file_size for member in members), source.stat().st_size
     if unpacked > max(ALWAYS_ALLOWED, MAX_RATIO * packed):
-        raise UserError(
-            f"{source} is refused: its {packed:,} bytes would unpack to {unpacked:,}, which no archive of scans does; "
-            "if you trust it, unpack it yourself and give the folder"
-        )
+        problem = f"its {packed:,} bytes would unpack to {unpacked:,}, which no archive of scans does"
+        raise UserError(f"{source} is refused: {problem}; if you trust it, unpack it yourself and give the folder")
 
 
 def _arrange(files: Iterable[PurePosixPath], source: Path) -> dict[PurePosixPath, PurePosixPath]:
-    """Where each of `files` belongs: {path in the source: path in the target}; those in no class folder are left out.
-
-    Raises:
-        UserError: no file stands in a class folder, or the layout is ambiguous.
-    """
+    """Where each of `files` belongs, {path in the source: path in the target}, but for those in no class folder."""
     files = sorted(files)
     if not files:
         raise UserError(f"{source} is empty; expected {LAYOUT}")

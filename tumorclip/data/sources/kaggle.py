@@ -31,8 +31,9 @@ CONNECT_TIMEOUT = 15.0  # seconds
 SILENCE_TIMEOUT = 60.0  # seconds without a byte
 CHUNK = 2**16  # bytes; what has come of a chunk when the connection is cut is lost
 PAGE = "https://www.kaggle.com/datasets/"
-TOKEN = "KAGGLE_API_TOKEN (or ~/.kaggle/access_token)"
-CREDENTIALS = f"{TOKEN}, or KAGGLE_USERNAME and KAGGLE_KEY (or ~/.kaggle/kaggle.json)"
+CREDENTIALS = (
+    "KAGGLE_API_TOKEN (or ~/.kaggle/access_token), or KAGGLE_USERNAME and KAGGLE_KEY (or ~/.kaggle/kaggle.json)"
+)
 
 
 def download(dataset: str, version: int | None, sha256: str | None, cache: Path) -> Path:
@@ -42,16 +43,13 @@ def download(dataset: str, version: int | None, sha256: str | None, cache: Path)
     it in a file of the same name plus `.sha256`. A download that was cut is resumed, in this run or the next. Public
     data sets need no credentials; those of the environment are used.
 
-    Args:
-        dataset: owner/name.
-        version: of the data set; None takes the newest at the time of the first download.
-        sha256: expected hash in lower-case hexadecimal digits; None accepts what comes.
+    `dataset` is owner/name; a `version` of None takes the newest at the time of the first download. `sha256` is the
+    expected hash in lower-case hexadecimal digits; None accepts what comes.
 
     Raises:
         UserError: no access, no such data set or version, no network, no room, or a damaged archive, which is deleted.
     """
-    slug = dataset.split("/")[1]
-    archive = cache / dataset / str(version or "newest") / f"{slug}.zip"
+    archive = cache / dataset / str(version or "newest") / f"{dataset.split('/')[1]}.zip"
     archive.parent.mkdir(parents=True, exist_ok=True)
     # Of experiments that run side by side one downloads; the others wait, and find the archive.
     with filelock.FileLock(archive.parent.with_suffix(".lock")):
@@ -63,10 +61,8 @@ def _download(dataset: str, version: int | None, sha256: str | None, archive: Pa
     recorded = note.read_text(encoding="ascii", errors="replace")[:64] if note.exists() else None
     if archive.exists() and _hash(archive) == recorded:
         if sha256 and recorded != sha256:
-            raise UserError(
-                f"{archive} has SHA-256 {recorded}, but data.kaggle.sha256 is {sha256}; "
-                "correct that parameter, or delete the archive to download it again"
-            )
+            problem = f"{archive} has SHA-256 {recorded}, but data.kaggle.sha256 is {sha256}"
+            raise UserError(f"{problem}; correct that parameter, or delete the archive to download it again")
         print(f"kaggle: using {archive}, downloaded before; delete it to download again", file=sys.stderr)
         return archive
 
@@ -74,10 +70,8 @@ def _download(dataset: str, version: int | None, sha256: str | None, archive: Pa
     digest = _fetch_whole(dataset, version, incoming)
     if sha256 and digest != sha256:
         shutil.rmtree(incoming.parent)
-        raise UserError(
-            f"the archive of {PAGE}{dataset} has SHA-256 {digest}, but data.kaggle.sha256 is {sha256}; it was deleted; "
-            "correct that parameter if the new hash is right"
-        )
+        problem = f"the archive of {PAGE}{dataset} has SHA-256 {digest}, but data.kaggle.sha256 is {sha256}"
+        raise UserError(f"{problem}; it was deleted; correct that parameter if the new hash is right")
     print(f"kaggle: {archive.name} has SHA-256 {digest}; set data.kaggle.sha256 to it to insist on these bytes")
     with whole_file(note) as beside:
         beside.write_text(f"{digest}  {archive.name}\n", encoding="ascii")
@@ -132,10 +126,8 @@ def _fetch(dataset: str, version: int | None, incoming: Path) -> None:
         missing = int(response.headers.get("Content-Length") or 0)
         free = shutil.disk_usage(incoming.parent).free
         if missing > free:
-            raise UserError(
-                f"the archive needs {missing:,} more bytes in {incoming.parent}, where {free:,} are free; "
-                "free some space and run `dvc repro` again"
-            )
+            problem = f"the archive needs {missing:,} more bytes in {incoming.parent}, where {free:,} are free"
+            raise UserError(f"{problem}; free some space and run `dvc repro` again")
         is_rest = response.status_code == 206
         progress = tqdm(total=missing or None, desc="downloading", unit="B", unit_scale=True, disable=None)
         with progress, incoming.open("ab" if is_rest else "wb") as file:
@@ -147,10 +139,7 @@ def _fetch(dataset: str, version: int | None, incoming: Path) -> None:
 
 
 def _address(dataset: str, version: int | None) -> str:
-    """Ask the client for the address of the archive, which holds for some minutes.
-
-    The client runs in a thread, which is left alone when it takes too long, with stdout and stdin of its own.
-    """
+    """Ask the client for the address of the archive, in a thread that is left alone when it takes too long."""
     answer = Future()
 
     def ask() -> None:

@@ -202,6 +202,10 @@ class _Pen:
         across = (c / b) * dy - (s / b) * dx
         return (np.sqrt(along * along + across * across) - 1) * min(a, b)
 
+    def pair(self, x: float, y: float, a: float, b: float, turn: float = 0) -> np.ndarray:
+        """The same for an ellipse and its mirror image, whichever is nearer."""
+        return np.minimum(*[self.ellipse(side * x, y, a, b, side * turn) for side in (-1, 1)])
+
     def paint(self, cover: np.ndarray, value: float | np.ndarray) -> None:
         """Lay `value` over the image where `cover` is 1, mixing where it is between 0 and 1."""
         self.image += cover * (value - self.image)
@@ -303,16 +307,13 @@ def _draw_axial_low(pen: _Pen, tissue: _Tissue) -> np.ndarray:
     pen.fill(np.maximum(skull + 0.01, pen.y + 0.16 - 0.30 * np.abs(pen.x)), tissue.bone)
     pen.fill(np.maximum(skull + 0.02, pen.y + 0.20 - 0.30 * np.abs(pen.x)), tissue.muscle * (1 + 0.25 * pen.noise(16)))
     pen.fill(pen.ellipse(0, -0.50, 0.11, 0.26) + 0.02 * pen.noise(12), tissue.bone)
-    for side in (-1, 1):
-        pen.fill(pen.ellipse(side * 0.26, -0.50, 0.13, 0.19, side * -16), 0.9 * tissue.fat, 0.04)
-        pen.fill(pen.ellipse(side * 0.27, -0.55, 0.098, 0.105), tissue.dura)
-        pen.fill(pen.ellipse(side * 0.27, -0.55, 0.086, 0.093), 0.8 * tissue.fluid + 0.05)
-        pen.fill(pen.ellipse(side * 0.21, -0.34, 0.018, 0.11, side * 22), tissue.muscle, 0.03)
+    pen.fill(pen.pair(0.26, -0.50, 0.13, 0.19, -16), 0.9 * tissue.fat, 0.04)
+    pen.fill(pen.pair(0.27, -0.55, 0.098, 0.105), tissue.dura)
+    pen.fill(pen.pair(0.27, -0.55, 0.086, 0.093), 0.8 * tissue.fluid + 0.05)
+    pen.fill(pen.pair(0.21, -0.34, 0.018, 0.11, 22), tissue.muscle, 0.03)
     pen.fill(np.maximum(skull + 0.015, -0.08 - pen.y), tissue.bone + 0.4 * tissue.marrow * _inside(-pen.noise(14), 1.0))
-    lobes = np.minimum(*[pen.ellipse(side * 0.34, 0.0, 0.23, 0.22, side * 28) for side in (-1, 1)])
-    temporal = np.maximum(lobes, skull)
-    behind = np.minimum(*[pen.ellipse(side * 0.22, 0.44, 0.33, 0.25, side * 18) for side in (-1, 1)])
-    cerebellum = np.maximum(behind, skull + 0.01)
+    temporal = np.maximum(pen.pair(0.34, 0.0, 0.23, 0.22, 28), skull)
+    cerebellum = np.maximum(pen.pair(0.22, 0.44, 0.33, 0.25, 18), skull + 0.01)
     stem = pen.ellipse(0, 0.15, 0.13, 0.12)
     cistern = pen.ellipse(0, 0.02, 0.15, 0.14)
     brain = np.minimum(temporal, cerebellum)
@@ -322,8 +323,7 @@ def _draw_axial_low(pen: _Pen, tissue: _Tissue) -> np.ndarray:
     pen.fill(stem, 0.95 * tissue.white)
     pen.fill(pen.ellipse(0, 0.285, 0.05, 0.028), tissue.fluid)
     _draw_gland(pen, tissue, 0, -0.10)
-    for side in (-1, 1):
-        pen.fill(pen.ellipse(side * 0.105, -0.08, 0.026, 0.04), tissue.vessel)
+    pen.fill(pen.pair(0.105, -0.08, 0.026, 0.04), tissue.vessel)
     pen.fill(pen.ellipse(0, 0.01, 0.018, 0.018), tissue.vessel)
     return brain
 
@@ -331,9 +331,8 @@ def _draw_axial_low(pen: _Pen, tissue: _Tissue) -> np.ndarray:
 def _draw_coronal(pen: _Pen, tissue: _Tissue) -> np.ndarray:
     rng = pen.rng
     dome = pen.ellipse(0, -0.16, 0.58, 0.56)
-    temporal = np.minimum(*[pen.ellipse(side * 0.34, 0.16, 0.21, 0.21, side * -20) for side in (-1, 1)])
-    middle = pen.ellipse(0, 0.02, 0.34, 0.22)
-    brain = np.minimum(np.minimum(np.maximum(dome, pen.y - 0.10), temporal), middle)
+    lobes = np.minimum(pen.pair(0.34, 0.16, 0.21, 0.21, -20), pen.ellipse(0, 0.02, 0.34, 0.22))
+    brain = np.minimum(np.maximum(dome, pen.y - 0.10), lobes)
     neck = np.minimum(pen.ellipse(0, 0.45, 0.56, 0.42), pen.ellipse(0, 0.95, 0.46, 0.60))
     pen.fill(neck, 0.8 * tissue.fat)
     pen.fill(neck + 0.035 + 0.015 * pen.noise(8), tissue.muscle * (1 + 0.35 * pen.noise(13)))
@@ -358,8 +357,7 @@ def _draw_coronal(pen: _Pen, tissue: _Tissue) -> np.ndarray:
     pen.fill(pen.ellipse(0, -0.01, 0.014 * wide, 0.085), tissue.fluid)
     pen.fill(pen.ellipse(0, 0.235, 0.10, 0.05), tissue.fluid, 0.04)
     _draw_gland(pen, tissue, 0, 0.275)
-    for side in (-1, 1):
-        pen.fill(pen.ellipse(side * 0.115, 0.28, 0.030, 0.034), tissue.vessel)
+    pen.fill(pen.pair(0.115, 0.28, 0.030, 0.034), tissue.vessel)
     return brain
 
 
