@@ -65,12 +65,7 @@ class Table:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read a CSV file.
-
-        Raises:
-            FileNotFoundError: there is no such file.
-            UserError: it is damaged, as `parse` finds it.
-        """
+        """Read a CSV file; a damaged one is a UserError."""
         try:
             return cls.parse(path.read_text(encoding="utf-8"))
         except ValueError as error:
@@ -221,12 +216,8 @@ class Splits(Table):
         """
         test = self.take(self.split == "test")
         fitted = np.isin(self.split, ["train", "val"])
-        return {
+        return {name: getattr(test, name) for name in ("path", "pixel_hash", "group", "leaked")} | {
             "class_names": tuple(class_names),
-            "path": test.path,
-            "pixel_hash": test.pixel_hash,
-            "group": test.group,
-            "leaked": test.leaked,
             "exposed": np.isin(test.group, self.group[fitted]),
             "y_true": np.array([class_names.index(name) for name in test.class_name], dtype=int),
         }

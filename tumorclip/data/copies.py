@@ -57,8 +57,7 @@ def find(pixels: np.ndarray, pixel_hashes: np.ndarray, params: Verify, device: s
     kinds, correlations = best_orientations(means, a, b)
 
     alike = correlations >= params.copy_threshold
-    candidate_pairs = Pairs(a, b, kinds, correlations)
-    groups = group(len(means), candidate_pairs.take(alike & (correlations >= SURE)))
+    groups = group(len(means), Pairs(a, b, kinds, correlations).take(alike & (correlations >= SURE)))
     unsure = groups[a] != groups[b]
     # What is alike but not sure, and what is not alike, must prove itself once aligned.
     aligned = np.full(len(a), -1.0)
@@ -189,8 +188,7 @@ def _aligned(pairs: tuple, means: np.ndarray, finest: Callable, params: Verify, 
 
 
 def _turn(means: np.ndarray, kind: str) -> np.ndarray:
-    side = means.shape[1]
-    return means.reshape(len(means), -1)[:, turned(side, kind)].reshape(means.shape)
+    return means.reshape(len(means), -1)[:, turned(means.shape[1], kind)].reshape(means.shape)
 
 
 def _among_nearest(a: np.ndarray, b: np.ndarray, products: np.ndarray) -> np.ndarray:

@@ -54,11 +54,6 @@ class Scan(NamedTuple):
     has_colour: bool
 
 
-class Reading(NamedTuple):
-    scans: list[Scan]  # in the order of the pixels
-    unreadable: list[Unreadable]
-
-
 def find(raw: Path) -> list[ScanFile]:
     """List the files in the class folders of `raw`, sorted by path; hidden files and system litter are passed over.
 
@@ -116,7 +111,9 @@ def check_classes(found: Iterable[tuple[str, str]], class_names: list[str]) -> N
             )
 
 
-def read(raw: Path, files: list[ScanFile], into: Path, params: Verify, workers: int) -> Reading:
+def read(
+    raw: Path, files: list[ScanFile], into: Path, params: Verify, workers: int
+) -> tuple[list[Scan], list[Unreadable]]:
     """Decode `files` and write them to `into`/pixels.npy, in their order; those that cannot be read are left out.
 
     pixels.npy is uint8 [N, S, S], or [N, S, S, 3] with `params.colour`, where S is `params.image_size`: each scan is
@@ -152,7 +149,7 @@ def read(raw: Path, files: list[ScanFile], into: Path, params: Verify, workers: 
         more = f"; and {len(unreadable) - 3} more" if len(unreadable) > 3 else ""
         advice = f"remove or replace them, or raise verify.max_unreadable (now {params.max_unreadable})"
         raise UserError(f"{len(unreadable)} of {len(files)} files cannot be read: {first}{more}; {advice}")
-    return Reading(scans, unreadable)
+    return scans, unreadable
 
 
 def _write_header(file, shape: tuple[int, ...]) -> None:

@@ -87,6 +87,7 @@ def summarise(scans: Scans, pairs: Pairs) -> dict:
     """Count scans, copies, groups and leaks, in total, per class and per kind, and choose example pairs."""
     is_leaked = leaked(scans)
     sizes = np.bincount(scans.group)
+    kinds = ["exact", *np.unique(pairs.kind[pairs.kind != "exact"]).tolist()]
     return {
         "distinct_scans": len(np.unique(scans.group)),
         "copy_pairs": len(pairs),
@@ -96,10 +97,7 @@ def summarise(scans: Scans, pairs: Pairs) -> dict:
         "test_scans": int((scans.official_split == "test").sum()),
         "leaked_test_scans": int(is_leaked.sum()),
         "classes": [_of_class(scans, is_leaked, name) for name in np.unique(scans.class_name).tolist()],
-        "copy_kinds": [
-            {"kind": kind, "pairs": int((pairs.kind == kind).sum())}
-            for kind in ["exact", *np.unique(pairs.kind[pairs.kind != "exact"]).tolist()]
-        ],
+        "copy_kinds": [{"kind": kind, "pairs": int((pairs.kind == kind).sum())} for kind in kinds],
         "best_matches": _best_matches(scans),
         "examples": _shown(examples(pairs, scans), scans),
     }

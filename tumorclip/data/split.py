@@ -133,12 +133,10 @@ def name_blocks(scans: Scans, classes: np.ndarray, blocks: int) -> np.ndarray:
     """Cut every class into `blocks` runs of consecutive file names, each of about as many scans: int [N].
 
     Public collections lost their patient identifiers but kept the order of their source, in Training and Testing
-    apart. So a run of names approximates some patients; it does not prove that two runs share none. A file's place is
-    its rank among the names of its class and folder, divided by their number, which lays the two folders side by
-    side. A group of copies stands as a whole where the first of its files does: joining every block that a group
-    touches would join nearly all blocks of a class, since copies were appended far behind their originals.
-
-    `classes` is str [N], the same within a group.
+    apart. A file's place is its rank among the names of its class and folder, divided by their number, which lays the
+    two folders side by side. A group of copies, all of one of `classes`, str [N], stands where the first of its files
+    does: joining every block that a group touches would join nearly all blocks of a class, since copies were appended
+    far behind their originals.
     """
     places = np.zeros(len(scans))
     natural = [_natural(path) for path in scans.path.tolist()]
@@ -172,12 +170,9 @@ def _as_many(wanted: np.ndarray, pool: np.ndarray, classes: np.ndarray, seed: in
     for index, name in enumerate(np.unique(classes)):
         rows = np.flatnonzero(pool & (classes == name))
         number = int((wanted & (classes == name)).sum())
-        result[_generator(seed, index, "random").choice(rows, number, replace=False)] = True
+        generator = np.random.default_rng([seed, index, PURPOSES.index("random")])
+        result[generator.choice(rows, number, replace=False)] = True
     return result
-
-
-def _generator(seed: int, index: int, purpose: str) -> np.random.Generator:
-    return np.random.default_rng([seed, index, PURPOSES.index(purpose)])
 
 
 def _require(parts: np.ndarray, classes: np.ndarray, wanted: Sequence[str], blame: str) -> None:
@@ -221,8 +216,8 @@ def _hold_out(parts: np.ndarray, into: str, units: _Units, params: parameters.Sp
         case = f"{name}, which has {scans} to divide"
         if len(members) < 2:
             remedy = "raise split.blocks or bring more scans" if "blocks" in units.name else "bring two different scans"
-            problem = f"class {name} has {scans} to divide between train and {into}, and not two {units.name} among them"
-            raise UserError(f"{problem}; {remedy}")
+            problem = f"class {name} has {scans} to divide between train and {into}"
+            raise UserError(f"{problem}, and not two {units.name} among them; {remedy}")
         room = round(share * total)
         if room == 0:
             raise UserError(f"split.{key} {share} leaves no {into} scan of {case}; raise it to {1 / total:.2g} or more")
@@ -242,5 +237,5 @@ def _to_divide(parts: np.ndarray, units: _Units, seed: int, purpose: str) -> Ite
     for index, name in enumerate(np.unique(units.classes)):
         pool = (units.classes == name) & (parts == "train")
         members, sizes = np.unique(units.of[pool], return_counts=True)
-        order = _generator(seed, index, purpose).permutation(len(members))
+        order = np.random.default_rng([seed, index, PURPOSES.index(purpose)]).permutation(len(members))
         yield name, members[order], sizes[order]

@@ -197,8 +197,7 @@ def _wait(error: requests.RequestException, attempt: int) -> float | None:
     status = error.response.status_code
     if status not in (408, 429) and status < 500:
         return None
-    wished = error.response.headers.get("Retry-After", "")
-    if re.fullmatch(r"\d+", wished):
+    if re.fullmatch(r"\d+", wished := error.response.headers.get("Retry-After", "")):
         wait = max(wait, float(wished))
     return wait if wait <= LONGEST_WAIT else None
 

@@ -251,10 +251,7 @@ def _draw_skull(pen: _Pen, tissue: _Tissue, distance: np.ndarray) -> None:
 
 
 def _draw_brain(pen: _Pen, tissue: _Tissue, distance: np.ndarray, fold: float = 1.0) -> None:
-    """Paint white matter, a folded cortex and the furrows in it, given the distance to the brain's surface.
-
-    Furrows run where a noise field crosses zero, fewer and narrower with depth; the cortex lines them.
-    """
+    """Paint white matter, a cortex, and furrows in it where noise crosses zero, given the distance to the surface."""
     depth = -distance + 0.02 * pen.noise(9)
     ridges = np.abs(pen.noise(18) + 0.4 * pen.noise(34))
     pen.fill(distance, tissue.white * (1 + 0.03 * pen.noise(12)))
@@ -526,7 +523,6 @@ def _scan(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Add what a scanner adds: uneven coils, noise (Rician, as in magnitude images), window and gamma."""
     slope, bend = rng.normal(0, BIAS, 2).tolist(), rng.normal(0, BIAS, 3).tolist()
     coils = np.exp(slope[0] * _X + slope[1] * _Y + bend[0] * _X * _Y + bend[1] * _X**2 + bend[2] * _Y**2)
-    deviation = rng.uniform(*NOISE)
-    real, imaginary = deviation * rng.standard_normal((2, SIZE, SIZE))
+    real, imaginary = rng.uniform(*NOISE) * rng.standard_normal((2, SIZE, SIZE))
     magnitude = np.hypot(image * coils + real, imaginary)
     return np.clip(magnitude * rng.uniform(0.92, 1.08), 0, 1) ** rng.uniform(0.9, 1.15)
