@@ -103,11 +103,7 @@ def test_the_leak_policy_and_the_seed_are_parameters(folder: Path):
     change(folder, "leaks: keep ", "leaks: drop_train ")
     run(folder)
     assert (folder / "data/splits.csv").read_text() == before
-    change(
-        folder,
-        "seed: 0                      # another seed draws another val",
-        "seed: 1  # another seed draws another val",
-    )
+    change(folder, "seed: 0                      # another seed holds out", "seed: 1  # another seed holds out")
     run(folder)
     assert (folder / "data/splits.csv").read_text() != before
 
