@@ -19,7 +19,7 @@ repro: .venv/.ready
 	@$(RUN) dvc repro
 
 test: .venv/.ready-test
-	@$(RUN) python -m pytest -q
+	@$(RUN) python -m pytest -q -n logical --maxprocesses 4 --dist loadfile
 
 test-slow: .venv/.ready-test
 	@$(RUN) python -m pytest -q -m slow

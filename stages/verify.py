@@ -21,17 +21,16 @@ def main(params: Params) -> None:
     found = decode.find(stages.RAW)
     decode.check_classes([(file.official_split, file.class_name) for file in found], params.class_names)
     with whole_folder(stages.SCANS) as folder:
-        reading = decode.read(stages.RAW, found, folder, params.verify, params.machine.workers)
-        decode.check_classes([(scan.official_split, scan.class_name) for scan in reading.scans], params.class_names)
-        summary = _find_copies(folder, reading.scans, params, device)
+        decoded, unreadable = decode.read(stages.RAW, found, folder, params.verify, params.machine.workers)
+        decode.check_classes([(scan.official_split, scan.class_name) for scan in decoded], params.class_names)
+        summary = _find_copies(folder, decoded, params, device)
     counts = {
         "files": len(found),
-        "decoded": len(reading.scans),
-        "unreadable_files": len(reading.unreadable),
-        "colour_files": sum(scan.has_colour for scan in reading.scans),
+        "decoded": len(decoded),
+        "unreadable_files": len(unreadable),
+        "colour_files": sum(scan.has_colour for scan in decoded),
     }
-    unreadable = [file._asdict() for file in reading.unreadable]
-    write_json(stages.METRICS / "data.json", counts | summary | {"unreadable": unreadable})
+    write_json(stages.METRICS / "data.json", counts | summary | {"unreadable": [file._asdict() for file in unreadable]})
     print(
         f"verify: {counts['decoded']} scans, {counts['unreadable_files']} files unreadable, "
         f"{summary['copy_kinds'][0]['pairs']} exact copies, {summary['distinct_scans']} distinct scans, "
@@ -42,11 +41,8 @@ def main(params: Params) -> None:
 def _find_copies(folder: Path, decoded: list[decode.Scan], params: Params, device: str) -> dict:
     """Write the tables beside pixels.npy, and return the counts."""
     pixels = np.load(folder / "pixels.npy", mmap_mode="r")
-    columns = {
-        name: np.array([getattr(scan, name) for scan in decoded])
-        for name in decode.Scan._fields
-        if name != "has_colour"
-    }
+    names = [name for name in decode.Scan._fields if name != "has_colour"]
+    columns = {name: np.array([getattr(scan, name) for scan in decoded]) for name in names}
     workers = params.machine.workers or os.cpu_count()
     found = copies.find(pixels, columns["pixel_hash"], params.verify, device, workers)
     scans = Scans(**columns, group=groups.group(len(decoded), found.pairs), best_match=found.best_matches)

@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+# As in stages/__init__.py, before PyTorch is imported: tests run side by side.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 ROOT = Path(__file__).parents[1]
 PARTS = (
     *("stages", "tumorclip", "params.yaml", "dvc.yaml"),

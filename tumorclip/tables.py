@@ -48,14 +48,12 @@ SHARE = Kind(np.float64, _share, "{:.9g}".format, "a number from 0 to 1")
 CLASS = "class"
 
 
-def column(kind: "Kind | str", name: str | None = None) -> Any:
-    """A column of `kind`; in the file it is called `name`, or like the field."""
-    return field(metadata={"kind": kind, "name": name, "per_class": False})
+def column(kind: "Kind | str", name: str | None = None, per_class: bool = False) -> Any:
+    """A column of `kind`; in the file it is called `name`, or like the field.
 
-
-def per_class(kind: Kind, prefix: str) -> Any:
-    """K columns, one for each class, called `prefix` and the name of the class: an array [N, K]."""
-    return field(metadata={"kind": kind, "name": prefix, "per_class": True})
+    With `per_class` K columns, one for each class, called `name` and the name of the class: an array [N, K].
+    """
+    return field(metadata={"kind": kind, "name": name, "per_class": per_class})
 
 
 @dataclass(frozen=True)
@@ -67,12 +65,7 @@ class Table:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read a CSV file.
-
-        Raises:
-            FileNotFoundError: there is no such file.
-            UserError: it is damaged, as `parse` finds it.
-        """
+        """Read a CSV file; a damaged one is a UserError."""
         try:
             return cls.parse(path.read_text(encoding="utf-8"))
         except ValueError as error:
@@ -85,27 +78,23 @@ class Table:
         Raises:
             ValueError: a column is missing, or a cell is not of its kind; the message names column and line.
         """
-        reader = csv.reader(io.StringIO(text, newline=""))
-        header = next(reader, [])
-        rows = list(reader)
+        header, *rows = list(csv.reader(io.StringIO(text, newline=""))) or [[]]
         for line, row in enumerate(rows, start=2):
             if len(row) != len(header):
                 raise ValueError(f"line {line} has another number of columns than the first")
-        cells = dict(zip(header, zip(*rows, strict=True), strict=True)) if rows else {name: () for name in header}
+        cells = {name: [row[place] for row in rows] for place, name in enumerate(header)}
         values: dict[str, Any] = {}
-        for each in cls._columns():
+        # Columns of class names can only be read once the classes are known.
+        for each in sorted(cls._columns(), key=lambda each: not each.metadata["per_class"]):
             kind, name = each.metadata["kind"], each.metadata["name"] or each.name
             if each.metadata["per_class"]:
-                names = [title for title in header if title.startswith(name)]
-                values.setdefault("class_names", tuple(title.removeprefix(name) for title in names))
-                wanted = [name + class_name for class_name in values["class_names"]]
-                columns = [_cells(cells, title, kind) for title in wanted]
+                names = tuple(title.removeprefix(name) for title in header if title.startswith(name))
+                values.setdefault("class_names", names)
+                columns = [_cells(cells, name + class_name, kind) for class_name in values["class_names"]]
                 values[each.name] = np.stack(columns, axis=1) if columns else np.empty((len(rows), 0))
-            elif kind == CLASS:
-                indices = {class_name: str(index) for index, class_name in enumerate(values["class_names"])}
-                known = Kind(np.int64, lambda text, indices=indices: int(indices[text]), str, "the name of a class")
-                values[each.name] = _cells(cells, name, known)
             else:
+                if kind == CLASS:
+                    kind = Kind(np.int64, values["class_names"].index, str, "the name of a class")
                 values[each.name] = _cells(cells, name, kind)
         return cls(**values)
 
@@ -116,22 +105,19 @@ class Table:
 
     def text(self) -> str:
         """The content of the CSV file."""
-        titles, columns = [], []
-        for each in self._columns(in_file_order=True):
+        columns = {}
+        for each in self._columns():
             kind, name, values = each.metadata["kind"], each.metadata["name"] or each.name, getattr(self, each.name)
             if each.metadata["per_class"]:
-                titles += [name + class_name for class_name in self.class_names]
-                columns += [map(kind.write, one.tolist()) for one in values.T]
-            elif kind == CLASS:
-                titles.append(name)
-                columns.append(self.class_names[index] for index in values.tolist())
+                for class_name, numbers in zip(self.class_names, values.T.tolist(), strict=True):
+                    columns[name + class_name] = map(kind.write, numbers)
             else:
-                titles.append(name)
-                columns.append(map(kind.write, values.tolist()))
+                write = self.class_names.__getitem__ if kind == CLASS else kind.write
+                columns[name] = map(write, values.tolist())
         file = io.StringIO(newline="")
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(titles)
-        writer.writerows(zip(*columns, strict=True))
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
         return file.getvalue()
 
     def take(self, rows: np.ndarray) -> Self:
@@ -142,15 +128,12 @@ class Table:
     def concatenate(cls, tables: Sequence[Self]) -> Self:
         """The rows of tables one after another; their classes are those of the first."""
         names = [each.name for each in cls._columns()]
-        return replace(
-            tables[0], **{name: np.concatenate([getattr(table, name) for table in tables]) for name in names}
-        )
+        columns = {name: np.concatenate([getattr(table, name) for table in tables]) for name in names}
+        return replace(tables[0], **columns)
 
     @classmethod
-    def _columns(cls, in_file_order: bool = False) -> list:
-        columns = [each for each in fields(cls) if "kind" in each.metadata]
-        # Columns of class names can only be read once the classes are known.
-        return columns if in_file_order else sorted(columns, key=lambda each: not each.metadata["per_class"])
+    def _columns(cls) -> list:
+        return [each for each in fields(cls) if "kind" in each.metadata]
 
 
 def _cells(cells: dict[str, tuple[str, ...]], name: str, kind: Kind) -> np.ndarray:
@@ -167,27 +150,17 @@ def _cells(cells: dict[str, tuple[str, ...]], name: str, kind: Kind) -> np.ndarr
 
 @dataclass(frozen=True)
 class Scans(Table):
-    """Decoded scans, in the order of data/scans/pixels.npy: data/scans/scans.csv.
+    """Decoded scans, in the order of data/scans/pixels.npy: data/scans/scans.csv."""
 
-    Attributes:
-        path: relative to data/raw, with forward slashes.
-        class_name: the folder it lies in.
-        official_split: `train`, `test`, or empty where the source comes without a test set.
-        width, height: pixels as seen, after EXIF orientation.
-        mode: Pillow's mode of the file.
-        pixel_hash: start of the SHA-256 over shape and pixels at full size.
-        group: the same for copies of each other, the row number of the first of them.
-        best_match: correlation with the scan most like it, as they lie best, without alignment; 1 for an exact copy.
-    """
-
-    path: np.ndarray = column(TEXT)
-    class_name: np.ndarray = column(TEXT, "class")
-    official_split: np.ndarray = column(TEXT)
-    width: np.ndarray = column(WHOLE)
+    path: np.ndarray = column(TEXT)  # relative to data/raw, with forward slashes
+    class_name: np.ndarray = column(TEXT, "class")  # the folder it lies in
+    official_split: np.ndarray = column(TEXT)  # `train`, `test`, or empty where the source comes without a test set
+    width: np.ndarray = column(WHOLE)  # pixels as seen, after EXIF orientation
     height: np.ndarray = column(WHOLE)
-    mode: np.ndarray = column(TEXT)
-    pixel_hash: np.ndarray = column(TEXT)
-    group: np.ndarray = column(WHOLE)
+    mode: np.ndarray = column(TEXT)  # Pillow's, of the file
+    pixel_hash: np.ndarray = column(TEXT)  # start of the SHA-256 over shape and pixels at full size
+    group: np.ndarray = column(WHOLE)  # the same for copies of each other, the row number of the first of them
+    # Correlation with the scan most like it, as they lie best, without alignment; 1 for an exact copy.
     best_match: np.ndarray = column(SIX_DECIMALS)
 
 
@@ -203,10 +176,7 @@ class Pairs(Table):
 
 @dataclass(frozen=True)
 class Groups(Table):
-    """Groups of copies, the most doubtful first: data/scans/groups.csv.
-
-    Each with its number of files and the pair in it that correlates least, as in `Pairs`.
-    """
+    """Groups of copies and the pair in each that correlates least, the lowest first: data/scans/groups.csv."""
 
     group: np.ndarray = column(WHOLE)
     files: np.ndarray = column(WHOLE)
@@ -228,22 +198,15 @@ class Conflicts(Table):
 
 @dataclass(frozen=True)
 class Splits(Table):
-    """Where each scan stands: data/splits.csv, in the order of scans.csv.
-
-    Attributes:
-        path, class_name, pixel_hash, group: as in `Scans`.
-        split: `train`, `val`, `test` or `dropped`.
-        reason: why it was dropped; empty elsewhere.
-        leaked: whether it is of the published test set and has a copy in the published Training folder.
-    """
+    """Where each scan stands: data/splits.csv, in the order of scans.csv, and as in `Scans`."""
 
     path: np.ndarray = column(TEXT)
     class_name: np.ndarray = column(TEXT, "class")
     pixel_hash: np.ndarray = column(TEXT)
     group: np.ndarray = column(WHOLE)
-    split: np.ndarray = column(TEXT)
-    reason: np.ndarray = column(TEXT)
-    leaked: np.ndarray = column(FLAG)
+    split: np.ndarray = column(TEXT)  # `train`, `val`, `test` or `dropped`
+    reason: np.ndarray = column(TEXT)  # why it was dropped; empty elsewhere
+    leaked: np.ndarray = column(FLAG)  # of the published test set, with a copy in the published Training folder
 
     def test_columns(self, class_names: Sequence[str]) -> dict[str, Any]:
         """What `Predictions` holds of the test scans before anything is predicted, by field.
@@ -253,12 +216,8 @@ class Splits(Table):
         """
         test = self.take(self.split == "test")
         fitted = np.isin(self.split, ["train", "val"])
-        return {
+        return {name: getattr(test, name) for name in ("path", "pixel_hash", "group", "leaked")} | {
             "class_names": tuple(class_names),
-            "path": test.path,
-            "pixel_hash": test.pixel_hash,
-            "group": test.group,
-            "leaked": test.leaked,
             "exposed": np.isin(test.group, self.group[fitted]),
             "y_true": np.array([class_names.index(name) for name in test.class_name], dtype=int),
         }
@@ -266,25 +225,18 @@ class Splits(Table):
 
 @dataclass(frozen=True)
 class Predictions(Table):
-    """What is said of N test scans among K classes.
+    """What is said of N test scans among K classes; the first columns are as in `Splits`."""
 
-    Attributes:
-        path, pixel_hash, group, leaked: as in `Splits`.
-        exposed: whether a copy was trained on or validated on.
-        y_true, y_pred: class index; y_pred has the highest probability, among equals the first.
-        probabilities: [N, K], rows sum to 1; of the fine-tuned model after temperature.
-        class_names: K of them, in the order of the class indices.
-    """
-
-    class_names: tuple[str, ...]
+    class_names: tuple[str, ...]  # K of them, in the order of the class indices
     path: np.ndarray = column(TEXT)
     pixel_hash: np.ndarray = column(TEXT)
     group: np.ndarray = column(WHOLE)
     leaked: np.ndarray = column(FLAG)
-    exposed: np.ndarray = column(FLAG)
-    y_true: np.ndarray = column(CLASS)
-    y_pred: np.ndarray = column(CLASS)
-    probabilities: np.ndarray = per_class(SHARE, "probability_")
+    exposed: np.ndarray = column(FLAG)  # whether a copy was trained on or validated on
+    y_true: np.ndarray = column(CLASS)  # class index
+    y_pred: np.ndarray = column(CLASS)  # the class of the highest probability, among equals the first
+    # [N, K], rows sum to 1; of the fine-tuned model after temperature.
+    probabilities: np.ndarray = column(SHARE, "probability_", per_class=True)
 
 
 @dataclass(frozen=True)
@@ -296,17 +248,11 @@ class BaselinePredictions(Predictions):
 
 @dataclass(frozen=True)
 class ModelPredictions(Predictions):
-    """Those of the fine-tuned model: plots/predictions.csv, from which every number of a run follows.
+    """Those of the fine-tuned model: plots/predictions.csv, from which every number of a run follows."""
 
-    Attributes:
-        logits: [N, K], before temperature.
-        upside_down: class index predicted for the scan turned upside down.
-        similarity: correlation with the training scan most like it, as both lie best.
-    """
-
-    logits: np.ndarray = per_class(NUMBER, "logit_")
-    upside_down: np.ndarray = column(CLASS)
-    similarity: np.ndarray = column(SIX_DECIMALS)
+    logits: np.ndarray = column(NUMBER, "logit_", per_class=True)  # [N, K], before temperature
+    upside_down: np.ndarray = column(CLASS)  # class index predicted for the scan turned upside down
+    similarity: np.ndarray = column(SIX_DECIMALS)  # correlation with the training scan most like it, as both lie best
 
 
 @dataclass(frozen=True)

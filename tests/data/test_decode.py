@@ -35,19 +35,19 @@ def png(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def read(raw: Path, into: Path, **changes) -> tuple[decode.Reading, np.ndarray]:
+def read(raw: Path, into: Path, **changes) -> tuple[list[decode.Scan], list[decode.Unreadable], np.ndarray]:
     workers = changes.pop("workers", 1)
     verify = VERIFY.model_copy(update={"image_size": SIZE, "max_pixels": 10**6} | changes)
-    result = decode.read(raw, decode.find(raw), into, verify, workers)
-    return result, np.load(into / "pixels.npy", mmap_mode="r")
+    scans, unreadable = decode.read(raw, decode.find(raw), into, verify, workers)
+    return scans, unreadable, np.load(into / "pixels.npy", mmap_mode="r")
 
 
 def read_one(tmp_path: Path, image, name: str = "x.png", colour: bool = False, **options):
     """Save one image and read it at its own size (square ones), without any resizing."""
     put(tmp_path / "raw" / "a" / name, image, **options)
     size = max(Image.open(tmp_path / "raw" / "a" / name).size)
-    result, pixels = read(tmp_path / "raw", tmp_path, image_size=size, colour=colour)
-    return result.scans[0], pixels[0].astype(int)
+    scans, _, pixels = read(tmp_path / "raw", tmp_path, image_size=size, colour=colour)
+    return scans[0], pixels[0].astype(int)
 
 
 # Which files are scans
@@ -128,30 +128,31 @@ def test_rows_and_pixels_come_in_the_order_of_the_paths_with_any_number_of_proce
         put(tmp_path / "raw" / "ab"[index % 2] / f"{index}.png", np.full((8, 8), index * 5, np.uint8))
     first, second = tmp_path / "1", tmp_path / "2"
     first.mkdir(), second.mkdir()
-    (one, pixels), (two, _) = read(tmp_path / "raw", first, workers=1), read(tmp_path / "raw", second, workers=2)
+    one, _, pixels = read(tmp_path / "raw", first, workers=1)
+    two, _, _ = read(tmp_path / "raw", second, workers=2)
     assert one == two and (first / "pixels.npy").read_bytes() == (second / "pixels.npy").read_bytes()
-    assert [scan.path for scan in one.scans] == sorted(scan.path for scan in one.scans)
+    assert [scan.path for scan in one] == sorted(scan.path for scan in one)
     assert pixels.shape == (40, SIZE, SIZE) and pixels.dtype == np.uint8
-    assert [int(scan.path[2:-4]) * 5 for scan in one.scans] == pixels[:, 16, 16].tolist()
+    assert [int(scan.path[2:-4]) * 5 for scan in one] == pixels[:, 16, 16].tolist()
 
 
 def test_a_wide_scan_is_fitted_in_proportion_and_centred_on_black(tmp_path: Path):
     put(tmp_path / "raw/a/wide.png", np.full((20, 40), 200, np.uint8))
-    result, pixels = read(tmp_path / "raw", tmp_path, image_size=16)
-    assert (result.scans[0].width, result.scans[0].height) == (40, 20)
+    scans, _, pixels = read(tmp_path / "raw", tmp_path, image_size=16)
+    assert (scans[0].width, scans[0].height) == (40, 20)
     assert (pixels[0, 4:12] == 200).all() and (pixels[0, :4] == 0).all() and (pixels[0, 12:] == 0).all()
 
 
 def test_a_line_of_pixels_needs_no_more_memory_than_its_square(tmp_path: Path):
     put(tmp_path / "raw/a/line.png", np.full((1, 900_000), 255, np.uint8))
-    _, pixels = read(tmp_path / "raw", tmp_path, image_size=16)
+    _, _, pixels = read(tmp_path / "raw", tmp_path, image_size=16)
     assert pixels[0].any(axis=1).sum() == 1
 
 
 def test_shrinking_is_antialiased(tmp_path: Path):
     checkerboard = (np.indices((256, 256)).sum(axis=0) % 2 * 255).astype(np.uint8)
     put(tmp_path / "raw/a/fine.png", checkerboard)
-    _, pixels = read(tmp_path / "raw", tmp_path)
+    _, _, pixels = read(tmp_path / "raw", tmp_path)
     assert np.abs(pixels[0].astype(int) - 127).max() < 12
 
 
@@ -248,7 +249,7 @@ def test_the_hash_is_of_what_is_seen_not_of_the_file(tmp_path: Path):
     }  # fmt: skip
     for name, image in images.items():
         put(tmp_path / "raw/a" / name, image)
-    hashes = [scan.pixel_hash for scan in read(tmp_path / "raw", tmp_path)[0].scans]
+    hashes = [scan.pixel_hash for scan in read(tmp_path / "raw", tmp_path)[0]]
     assert hashes[0] == hashes[1] == hashes[2]
     assert len(set(hashes)) == 3 and all(len(value) == 32 for value in hashes)
 
@@ -286,11 +287,11 @@ def test_unreadable_files_are_left_out_with_their_reason(tmp_path: Path):
     reasons = broken(tmp_path / "raw/a")
     put(tmp_path / "raw/a/bright.png", np.full((8, 8), 250, np.uint8))
     put(tmp_path / "raw/a/zero.png", np.zeros((8, 8), np.uint8))
-    result, pixels = read(tmp_path / "raw", tmp_path, max_unreadable=len(reasons))
-    assert [scan.path for scan in result.scans] == ["a/bright.png", "a/zero.png"]
+    scans, unreadable, pixels = read(tmp_path / "raw", tmp_path, max_unreadable=len(reasons))
+    assert [scan.path for scan in scans] == ["a/bright.png", "a/zero.png"]
     assert pixels.shape == (2, SIZE, SIZE) and (pixels[0] == 250).all() and not pixels[1].any()
-    assert {Path(path).name for path, _ in result.unreadable} == set(reasons)
-    for path, reason in result.unreadable:
+    assert {Path(path).name for path, _ in unreadable} == set(reasons)
+    for path, reason in unreadable:
         assert reasons[Path(path).name] in reason, path
 
 
@@ -308,5 +309,5 @@ def test_a_picture_beyond_pillows_own_limit_is_read_if_max_pixels_allows(tmp_pat
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        result, _ = read(tmp_path / "raw", tmp_path)
-    assert len(result.scans) == 1
+        scans, _, _ = read(tmp_path / "raw", tmp_path)
+    assert len(scans) == 1

@@ -6,8 +6,7 @@ pictures by which the first changes when the map does (the inverse compositional
 Lucas-Kanade 20 years on, IJCV 2004, with brightness and contrast free as in Bartoli, PAMI 2008). All pairs of a block
 take their steps together.
 
-All is computed in float64, and what is compared with a threshold is rounded to six decimals, far above the last bit in
-which CPUs differ.
+All is float64, and what is compared with a threshold is rounded to six decimals: CPUs differ in the last bit.
 """
 
 from typing import NamedTuple
@@ -24,17 +23,13 @@ RIDGE = 1e-4  # per pixel of unit variance, for pictures in which some change of
 
 
 class Alignment(NamedTuple):
-    """How well pairs fit: float64 [P], rounded to six decimals.
+    """How well pairs fit: float64 [P], rounded to six decimals."""
 
-    correlation: over the overlap.
-    local: mean correlation within windows of 9 x 9 blocks: all parts of the picture count alike, also those inside
-        a bright skull on black, which alone lifts `correlation` far up.
-    overlap: share of the first picture that the second covers, or the reverse, whichever is less.
-    """
-
-    correlation: np.ndarray
+    correlation: np.ndarray  # over the overlap
+    # Mean correlation within windows of 9 x 9 blocks: all parts of the picture count alike, also those inside a bright
+    # skull on black, which alone lifts `correlation` far up.
     local: np.ndarray
-    overlap: np.ndarray
+    overlap: np.ndarray  # share of the first picture that the second covers, or the reverse, whichever is less
 
 
 def framed(means: np.ndarray, side: int) -> np.ndarray:
@@ -50,10 +45,8 @@ def framed(means: np.ndarray, side: int) -> np.ndarray:
 def align(first: np.ndarray, second: np.ndarray, threshold: float, min_overlap: float) -> tuple[np.ndarray, np.ndarray]:
     """Find the affine map from each first picture to its second.
 
-    Args:
-        first, second: [P, 64, 64].
-        threshold: where pictures correlate much less at the end of a level, the search is given up; in (0, 1].
-        min_overlap: the same where they overlap less; in (0, 1].
+    The search is given up where pictures [P, 64, 64] correlate much less than `threshold` at the end of a level, or
+    overlap less than `min_overlap`, both in (0, 1].
 
     Returns:
         The maps, float64 [P, 2, 3], between coordinates that run from -1 to 1 over a picture; and bool [P], False
@@ -74,12 +67,9 @@ def align(first: np.ndarray, second: np.ndarray, threshold: float, min_overlap: 
 
 
 def compare(first: np.ndarray, second: np.ndarray, maps: np.ndarray) -> Alignment:
-    """How well pictures fit under their maps, in the better of both directions.
+    """How well pictures [P, 128, 128] fit under their maps, float64 [P, 2, 3], in the better of both directions.
 
-    Args:
-        first, second: [P, 128, 128]: resampled at this size and averaged to 64 blocks per side, so that the
-            blur of resampling counts for little.
-        maps: float64 [P, 2, 3].
+    They are resampled at this size and averaged to 64 blocks per side, so that the blur counts for little.
     """
     whole = np.tile(np.eye(3), (len(maps), 1, 1))
     whole[:, :2] = maps
@@ -141,8 +131,8 @@ def _compare(first: np.ndarray, resampled: tuple[np.ndarray, np.ndarray], maps: 
     both = np.stack([np.ones_like(first), first, seen, first * first, seen * seen, first * seen]) * inside
 
     correlation, _ = _correlation(both.mean(axis=(2, 3)))
-    near = np.abs(np.subtract.outer(np.arange(side), np.arange(side))) <= WINDOW // 2 * side / 64
-    near = near.astype(np.float64)
+    distances = np.abs(np.subtract.outer(np.arange(side), np.arange(side)))
+    near = (distances <= WINDOW // 2 * side / 64).astype(np.float64)
     local, spread = _correlation(near @ both @ near)
     # Where either picture is even there is nothing to compare.
     counts = inside * (spread > 0.01)

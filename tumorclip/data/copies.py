@@ -14,22 +14,11 @@ import numpy as np
 
 from tumorclip.data.alignment import align, compare, framed
 from tumorclip.data.groups import exact_copies, group
-from tumorclip.data.thumbnails import (
-    COARSE,
-    FINE,
-    FINEST,
-    KINDS,
-    RESOLUTION,
-    Pictures,
-    blocks,
-    shrunk,
-    thumbnails,
-    turned,
-    whole_units,
-)
+from tumorclip.data.thumbnails import KINDS, RESOLUTION, Pictures, blocks, shrunk, thumbnails, turned, whole_units
 from tumorclip.params import Verify
 from tumorclip.tables import Groups, Pairs
 
+FINEST, COARSE = 128, 16  # blocks per side
 # Coarse correlation is nearly always above the fine one, as averages hide what differs: among the 15,000 pairs of the
 # Kaggle brain tumour data with a fine correlation of 0.98 or more the lowest coarse one is below it by 0.004.
 COARSE_MARGIN = 0.02
@@ -43,14 +32,10 @@ ALIGNMENT_BYTES = 2**19  # of working memory for each pair that is aligned, more
 
 
 class Copies(NamedTuple):
-    """What is found among N scans.
+    """What is found among N scans."""
 
-    pairs: all scans that are copies of each other, sorted by rows.
-    best_matches: float64 [N], how much each scan correlates with the one most like it, without alignment; 1 where an
-        exact copy exists.
-    """
-
-    pairs: Pairs
+    pairs: Pairs  # all scans that are copies of each other, sorted by rows
+    # float64 [N], how much each scan correlates with the one most like it, without alignment; 1 for an exact copy.
     best_matches: np.ndarray
 
 
@@ -62,9 +47,7 @@ def find(pixels: np.ndarray, pixel_hashes: np.ndarray, params: Verify, device: s
     Args:
         pixels: uint8 [N, S, S] or [N, S, S, 3]; may be memory-mapped.
         pixel_hashes: str [N].
-        params: thresholds of what counts as a copy.
-        device: where candidates are sought, as `tumorclip.device.pick_device` gives it. What they are is always
-            decided on the CPU.
+        device: where candidates are sought, as `tumorclip.device.pick_device` gives it; the CPU decides what they are.
         workers: threads that align pairs.
     """
     exact = exact_copies(pixel_hashes.tolist())
@@ -74,14 +57,15 @@ def find(pixels: np.ndarray, pixel_hashes: np.ndarray, params: Verify, device: s
     kinds, correlations = best_orientations(means, a, b)
 
     alike = correlations >= params.copy_threshold
-    candidate_pairs = Pairs(a, b, kinds, correlations)
-    groups = group(len(means), candidate_pairs.take(alike & (correlations >= SURE)))
-    in_one_group = groups[a] == groups[b]
+    groups = group(len(means), Pairs(a, b, kinds, correlations).take(alike & (correlations >= SURE)))
+    unsure = groups[a] != groups[b]
     # What is alike but not sure, and what is not alike, must prove itself once aligned.
     aligned = np.full(len(a), -1.0)
-    aligned[~in_one_group] = _aligned(means, pixels, distinct, (a[~in_one_group], b[~in_one_group]), params, workers)
+    aligned[unsure] = _aligned(
+        (a[unsure], b[unsure]), means, lambda rows: thumbnails(pixels[distinct[rows]], FINEST), params, workers
+    )
     kinds = np.where(alike, kinds, "aligned")
-    found = (alike & in_one_group) | (aligned >= 0)
+    found = (alike & ~unsure) | (aligned >= 0)
     pairs = Pairs(
         np.concatenate([exact.a, distinct[a[found]]]),
         np.concatenate([exact.b, distinct[b[found]]]),
@@ -99,13 +83,7 @@ def weakest_pairs(means: np.ndarray, groups: np.ndarray) -> Groups:
     """Pair the two scans of every group of copies that correlate least, as they best lie and without alignment.
 
     A chain of copies may join scans that are not copies of each other; the groups where that happened come first.
-
-    Args:
-        means: thumbnails, float32 [N, 64, 64].
-        groups: the same number for copies of each other, int [N].
-
-    Returns:
-        One row for every group of more than one scan, the lowest correlation first.
+    `means` are thumbnails, float32 [N, 64, 64]; `groups` is the same number for copies of each other, int [N].
     """
     order = np.argsort(groups, kind="stable")
     members = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
@@ -117,7 +95,7 @@ def weakest_pairs(means: np.ndarray, groups: np.ndarray) -> Groups:
 
 def _least_alike(means: np.ndarray, rows: np.ndarray) -> tuple[int, int]:
     pictures, lowest, pair = Pictures(means[rows]), np.inf, (0, 0)
-    for block in blocks(len(rows), 8 * (3 * len(rows) + FINE * FINE)):
+    for block in blocks(len(rows), 8 * (3 * len(rows) + means[0].size)):
         some = Pictures(means[rows[block]])
         best = np.max([some.correlate_all(pictures, kind) for kind in KINDS], axis=0)
         best[np.arange(len(best)), np.arange(block.start, block.stop)] = np.inf  # a scan beside itself
@@ -130,14 +108,13 @@ def _least_alike(means: np.ndarray, rows: np.ndarray) -> tuple[int, int]:
 def nearest_training(test_means: np.ndarray, train_means: np.ndarray) -> np.ndarray:
     """How much each test scan correlates with the training scan most like it, as they lie best: float64 [T].
 
-    Args:
-        test_means: thumbnails, float32 [T, 64, 64].
-        train_means: thumbnails of the scans that train, float32 [N, 64, 64], at least one.
+    From thumbnails, float32 [T, 64, 64] and [N, 64, 64], at least one.
     """
     nearest = np.full(len(test_means), -1.0)
-    for columns in blocks(len(train_means), 3 * 8 * FINE * FINE):
+    bytes_each = 3 * 8 * train_means[0].size
+    for columns in blocks(len(train_means), bytes_each):
         train = Pictures(train_means[columns])
-        for rows in blocks(len(test_means), 3 * 8 * FINE * FINE):
+        for rows in blocks(len(test_means), bytes_each):
             test = Pictures(test_means[rows])
             for kind in KINDS:
                 nearest[rows] = np.maximum(nearest[rows], train.correlate_all(test, kind).max(axis=0))
@@ -148,14 +125,7 @@ def candidates(means: np.ndarray, floor: float, device: str = "cpu") -> tuple[np
     """Find every pair that correlates coarsely at `floor` or more in some orientation, and neighbours of every scan.
 
     Neighbours are the scans most alike as they are, and those most alike once both are framed, which undoes most of a
-    shift, a stretch or a crop.
-
-    Args:
-        means: float32 [N, 64, 64].
-        device: as `tumorclip.device.pick_device` gives it.
-
-    Returns:
-        Rows a < b of each pair, int [P], sorted.
+    shift, a stretch or a crop. From thumbnails, float32 [N, 64, 64], to rows a < b of each pair, int [P], sorted.
     """
     count, neighbours = len(means), min(NEIGHBOURS, len(means) - 1)
     plain = _products_on(device, _coarse_units(means, shrunk))
@@ -183,19 +153,10 @@ def best_orientations(means: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[
     return np.array(KINDS)[by_kind.argmax(axis=1)], by_kind.max(axis=1)
 
 
-def _aligned(
-    means: np.ndarray,
-    pixels: np.ndarray,
-    rows: np.ndarray,
-    pairs: tuple[np.ndarray, np.ndarray],
-    params: Verify,
-    workers: int,
-) -> np.ndarray:
-    """How much pairs correlate once aligned: float64 [P], -1 where they are not copies or not worth the search.
+def _aligned(pairs: tuple, means: np.ndarray, finest: Callable, params: Verify, workers: int) -> np.ndarray:
+    """How much pairs of rows correlate once aligned: float64 [P], -1 where they are not copies.
 
-    Args:
-        means: thumbnails of the scans that `rows`, int [N], of `pixels` show.
-        pairs: their places among `rows`, int [P] each.
+    `finest` gives the thumbnails of rows in FINEST blocks per side.
     """
     a, b = pairs
     by_kind = _products_by_kind(_coarse_units(means, framed), a, b)
@@ -207,14 +168,9 @@ def _aligned(
         result = np.full(len(at), -1.0)
         at, maps = at[promising], maps[promising]
         if len(at):
-            first = thumbnails(pixels[rows[a[at]]], FINEST)
-            second = _turn(thumbnails(pixels[rows[b[at]]], FINEST), kind)
-            fit = compare(first, second, maps)
-            is_copy = (
-                (fit.correlation >= params.copy_threshold)
-                & (fit.local >= params.local_threshold)
-                & (fit.overlap >= params.min_overlap)
-            )
+            fit = compare(finest(a[at]), _turn(finest(b[at]), kind), maps)
+            is_copy = (fit.correlation >= params.copy_threshold) & (fit.local >= params.local_threshold)
+            is_copy &= fit.overlap >= params.min_overlap
             result[promising] = np.where(is_copy, fit.correlation, -1)
         return result
 
@@ -232,8 +188,7 @@ def _aligned(
 
 
 def _turn(means: np.ndarray, kind: str) -> np.ndarray:
-    side = means.shape[1]
-    return means.reshape(len(means), -1)[:, turned(side, kind)].reshape(means.shape)
+    return means.reshape(len(means), -1)[:, turned(means.shape[1], kind)].reshape(means.shape)
 
 
 def _among_nearest(a: np.ndarray, b: np.ndarray, products: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
@@ -42,10 +42,7 @@ class Unreadable(NamedTuple):
 
 
 class Scan(NamedTuple):
-    """One decoded file. `width` and `height` are as seen, after EXIF orientation; `mode` is Pillow's, of the file.
-
-    `pixel_hash` is the start of the SHA-256 over the shape and the decoded uint8 pixels at full size.
-    """
+    """One decoded file, with the columns of `tumorclip.tables.Scans`."""
 
     path: str
     class_name: str
@@ -55,13 +52,6 @@ class Scan(NamedTuple):
     mode: str
     pixel_hash: str
     has_colour: bool
-
-
-class Reading(NamedTuple):
-    """What came out of a folder: the decoded scans in the order of the pixels, and the files left out."""
-
-    scans: list[Scan]
-    unreadable: list[Unreadable]
 
 
 def find(raw: Path) -> list[ScanFile]:
@@ -85,11 +75,16 @@ def find(raw: Path) -> list[ScanFile]:
         raise UserError(f"{raw} holds no class folder; {layout}: check data.source")
     files = []
     for split, folder in places:
-        inside = [path.relative_to(raw).as_posix() for path in _files(folder)]
-        if not inside:
+        names = [path.relative_to(raw) for path in folder.rglob("*") if not path.is_dir()]
+        scans = [name.as_posix() for name in names if not any(map(is_litter, name.parts))]
+        if not scans:
             raise UserError(f"the class folder {folder} holds no scans; add some, or remove the folder")
-        files += [ScanFile(path, folder.name, OFFICIAL_SPLITS.get(split.name, "")) for path in inside]
+        files += [ScanFile(name, folder.name, OFFICIAL_SPLITS.get(split.name, "")) for name in scans]
     return sorted(files)
+
+
+def _folders(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.is_dir() and not is_litter(path.name)]
 
 
 def check_classes(found: Iterable[tuple[str, str]], class_names: list[str]) -> None:
@@ -105,10 +100,8 @@ def check_classes(found: Iterable[tuple[str, str]], class_names: list[str]) -> N
     if unnamed := sorted(folders - set(class_names)):
         missing = sorted(set(class_names) - folders)
         without = f", while {', '.join(missing)} of `classes:` has no folder" if missing else ""
-        raise UserError(
-            f"class folder without an entry under `classes:` in params.yaml: {', '.join(unnamed)}{without}; "
-            "rename the folder or edit `classes:`"
-        )
+        problem = f"class folder without an entry under `classes:` in params.yaml: {', '.join(unnamed)}{without}"
+        raise UserError(f"{problem}; rename the folder or edit `classes:`")
     for split in sorted({split for split, _ in counts} or {""}):
         if missing := [name for name in class_names if not counts[split, name]]:
             folder = {official: name for name, official in OFFICIAL_SPLITS.items()}.get(split)
@@ -118,7 +111,9 @@ def check_classes(found: Iterable[tuple[str, str]], class_names: list[str]) -> N
             )
 
 
-def read(raw: Path, files: list[ScanFile], into: Path, params: Verify, workers: int) -> Reading:
+def read(
+    raw: Path, files: list[ScanFile], into: Path, params: Verify, workers: int
+) -> tuple[list[Scan], list[Unreadable]]:
     """Decode `files` and write them to `into`/pixels.npy, in their order; those that cannot be read are left out.
 
     pixels.npy is uint8 [N, S, S], or [N, S, S, 3] with `params.colour`, where S is `params.image_size`: each scan is
@@ -132,10 +127,8 @@ def read(raw: Path, files: list[ScanFile], into: Path, params: Verify, workers: 
     unreadable: list[Unreadable] = []
     shape = (params.image_size, params.image_size, *([3] if params.colour else []))
     decode = partial(_decode, raw=raw, params=params)
-    with (
-        (into / "pixels.npy").open("wb") as pixels,
-        ProcessPoolExecutor(workers or os.cpu_count(), initializer=_start_worker) as pool,
-    ):
+    pool = ProcessPoolExecutor(workers or os.cpu_count(), initializer=_start_worker)
+    with (into / "pixels.npy").open("wb") as pixels, pool:
         _write_header(pixels, (len(files), *shape))
         decoded = pool.map(decode, files, chunksize=8)
         try:
@@ -143,38 +136,20 @@ def read(raw: Path, files: list[ScanFile], into: Path, params: Verify, workers: 
                 if isinstance(outcome, Unreadable):
                     unreadable.append(outcome)
                 else:
-                    scan, content = outcome
-                    scans.append(scan)
-                    pixels.write(content)
+                    scans.append(outcome[0])
+                    pixels.write(outcome[1])
         except BrokenProcessPool:
-            raise UserError(
-                f"a process died after {len(scans) + len(unreadable)} of {len(files)} scans were read, "
-                "probably out of memory; set machine.workers or verify.max_pixels lower"
-            ) from None
+            problem = f"a process died after {len(scans) + len(unreadable)} of {len(files)} scans were read"
+            advice = "probably out of memory; set machine.workers or verify.max_pixels lower"
+            raise UserError(f"{problem}, {advice}") from None
         pixels.seek(0)
         _write_header(pixels, (len(scans), *shape))
     if len(unreadable) > params.max_unreadable:
         first = "; ".join(f"{path} ({reason})" for path, reason in unreadable[:3])
         more = f"; and {len(unreadable) - 3} more" if len(unreadable) > 3 else ""
-        raise UserError(
-            f"{len(unreadable)} of {len(files)} files cannot be read: {first}{more}; remove or replace them, "
-            f"or raise verify.max_unreadable (now {params.max_unreadable})"
-        )
-    return Reading(scans, unreadable)
-
-
-def _folders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not is_litter(path.name))
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.iterdir()):
-        if is_litter(path.name):
-            continue
-        if path.is_dir():
-            yield from _files(path)
-        else:
-            yield path
+        advice = f"remove or replace them, or raise verify.max_unreadable (now {params.max_unreadable})"
+        raise UserError(f"{len(unreadable)} of {len(files)} files cannot be read: {first}{more}; {advice}")
+    return scans, unreadable
 
 
 def _write_header(file, shape: tuple[int, ...]) -> None:
@@ -193,15 +168,15 @@ def _decode(file: ScanFile, raw: Path, params: Verify) -> tuple[Scan, bytes] | U
     try:
         file.path.encode("utf-8")
         if path.stat().st_size == 0:
-            raise _Refused("the file is empty")
+            raise ValueError("the file is empty")
         with Image.open(path, formats=FORMATS) as image:
             width, height = image.size
             mode = image.mode
             if width * height > params.max_pixels:
-                raise _Refused(f"{width} x {height} pixels are more than verify.max_pixels ({params.max_pixels})")
+                raise ValueError(f"{width} x {height} pixels are more than verify.max_pixels ({params.max_pixels})")
             # A JPEG with a preview (MPO) is one picture; anything else may be a volume, and which slice is meant?
             if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
-                raise _Refused(f"it holds {image.n_frames} frames; save one slice per file")
+                raise ValueError(f"it holds {image.n_frames} frames; save one slice per file")
             picture = _to_eight_bit(ImageOps.exif_transpose(image))
     except UnicodeEncodeError:
         return Unreadable(file.path.encode("utf-8", "backslashreplace").decode(), "its name is not valid UTF-8")
@@ -216,12 +191,8 @@ def _decode(file: ScanFile, raw: Path, params: Verify) -> tuple[Scan, bytes] | U
     picture = picture.convert("RGB" if params.colour else "L")
     pixels = np.asarray(picture)
     pixel_hash = hashlib.sha256(f"{pixels.shape}".encode() + pixels.tobytes()).hexdigest()[:32]
-    scan = Scan(*file, picture.width, picture.height, mode, pixel_hash, has_colour)
+    scan = Scan(*file, *picture.size, mode, pixel_hash, has_colour)
     return scan, _fit(picture, params.image_size).tobytes()
-
-
-class _Refused(Exception):
-    """A file that Pillow could read but that is not a usable scan; the message is the reason."""
 
 
 def _to_eight_bit(image: Image.Image) -> Image.Image:
@@ -230,7 +201,7 @@ def _to_eight_bit(image: Image.Image) -> Image.Image:
         values = np.asarray(image).astype(np.float64)
         finite = np.isfinite(values)
         if not finite.any():
-            raise _Refused("it holds no finite value")
+            raise ValueError("it holds no finite value")
         low, high = values[finite].min(), values[finite].max()
         values = (np.where(finite, values, low) - low) / max(high - low, np.finfo(np.float64).tiny)
         return Image.fromarray(np.rint(values * 255).astype(np.uint8))
@@ -243,7 +214,7 @@ def _to_eight_bit(image: Image.Image) -> Image.Image:
 
 def _has_colour(pixels: np.ndarray) -> bool:
     """Whether the channels of uint8 [H, W, 3] differ by more than what saving grey as JPEG leaves."""
-    red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]
+    red, green, blue = np.moveaxis(pixels, -1, 0)
     spread = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
     return bool((spread > COLOUR_DIFFERENCE).mean() > COLOUR_SHARE)
 

@@ -5,7 +5,7 @@ Copies are pairs, which copies.py finds; groups are the connected components of 
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -87,6 +87,7 @@ def summarise(scans: Scans, pairs: Pairs) -> dict:
     """Count scans, copies, groups and leaks, in total, per class and per kind, and choose example pairs."""
     is_leaked = leaked(scans)
     sizes = np.bincount(scans.group)
+    kinds = ["exact", *np.unique(pairs.kind[pairs.kind != "exact"]).tolist()]
     return {
         "distinct_scans": len(np.unique(scans.group)),
         "copy_pairs": len(pairs),
@@ -96,10 +97,7 @@ def summarise(scans: Scans, pairs: Pairs) -> dict:
         "test_scans": int((scans.official_split == "test").sum()),
         "leaked_test_scans": int(is_leaked.sum()),
         "classes": [_of_class(scans, is_leaked, name) for name in np.unique(scans.class_name).tolist()],
-        "copy_kinds": [
-            {"kind": kind, "pairs": int((pairs.kind == kind).sum())}
-            for kind in ["exact", *np.unique(pairs.kind[pairs.kind != "exact"]).tolist()]
-        ],
+        "copy_kinds": [{"kind": kind, "pairs": int((pairs.kind == kind).sum())} for kind in kinds],
         "best_matches": _best_matches(scans),
         "examples": _shown(examples(pairs, scans), scans),
     }
@@ -122,23 +120,12 @@ def _best_matches(scans: Scans) -> list[dict]:
     has_copy = np.bincount(scans.group)[scans.group] > 1
     copies, _ = np.histogram(scans.best_match[has_copy], BEST_MATCH_EDGES)
     others, _ = np.histogram(scans.best_match[~has_copy], BEST_MATCH_EDGES)
-    return [
-        {"from": low, "to": high, "copies": with_copy, "others": without}
-        for low, high, with_copy, without in zip(
-            BEST_MATCH_EDGES[:-1], BEST_MATCH_EDGES[1:], copies.tolist(), others.tolist(), strict=True
-        )
-    ]
+    rows = zip(BEST_MATCH_EDGES[:-1], BEST_MATCH_EDGES[1:], copies.tolist(), others.tolist(), strict=True)
+    return [dict(zip(("from", "to", "copies", "others"), row, strict=True)) for row in rows]
 
 
 def _shown(pairs: Pairs, scans: Scans) -> list[dict]:
-    columns = pairs.a.tolist(), pairs.b.tolist(), pairs.kind.tolist(), pairs.correlation.tolist()
-    return [
-        {
-            "a": a,
-            "b": b,
-            "kind": kind,
-            "correlation": correlation,
-            "class": " / ".join(dict.fromkeys(scans.class_name[[a, b]].tolist())),
-        }
-        for a, b, kind, correlation in zip(*columns, strict=True)
-    ]
+    columns = {column.name: getattr(pairs, column.name).tolist() for column in fields(pairs)}
+    classes = np.stack([scans.class_name[pairs.a], scans.class_name[pairs.b]], axis=1).tolist()
+    columns["class"] = [" / ".join(dict.fromkeys(names)) for names in classes]
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]

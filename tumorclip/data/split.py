@@ -4,7 +4,7 @@ What is placed as a whole is a unit: a group of copies, or under `blocked` a run
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,26 +17,15 @@ from tumorclip.tables import Scans, Splits
 # A generator for each purpose and class: more scans of one class change nothing for the others.
 PURPOSES = ("val", "test", "random", "folds")
 # Why a scan is dropped, as splits.csv says it, by what it is called in split.json.
-REASONS = {
-    "as_conflicting": "conflicting",
-    "as_leaked": "leaked",
-    "at_random": "at random",
-    "as_repeated": "repeated",
-}
+REASONS = {"as_conflicting": "conflicting", "as_leaked": "leaked", "at_random": "at random", "as_repeated": "repeated"}
 
 
 class Result(NamedTuple):
-    """Where each scan stands.
+    """Where each scan stands."""
 
-    Attributes:
-        protocol: the one that was followed; `grouped` where `official` was asked for and no test set is published.
-        splits: one row for each scan; `reason` is a value of REASONS or empty.
-        conflicting: bool [N], the scans with a copy under another class, dropped or not.
-    """
-
-    protocol: str
-    splits: Splits
-    conflicting: np.ndarray
+    protocol: str  # that was followed; `grouped` where `official` was asked for and no test set is published
+    splits: Splits  # one row for each scan; `reason` is a value of REASONS or empty
+    conflicting: np.ndarray  # bool [N], the scans with a copy under another class, dropped or not
 
 
 class _Units(NamedTuple):
@@ -53,18 +42,8 @@ def split(scans: Scans, params: parameters.Split) -> Result:
     Groups of copies never straddle train and val, nor either of them and test, except test under `keep` and
     `drop_random`. Class by class, shares and folds are kept as well as whole units allow.
 
-    `params.protocol`: `official` takes the published test set and makes val from Training. `grouped` makes test and
-    val from all scans in whole groups of copies, `blocked` in whole blocks of consecutive file names.
-
-    `params.leaks` is what `official` does about copies between the two folders. `drop_train` drops the training scans,
-    `drop_test` the test scans, `keep` neither; `drop_random` drops as many training scans of each class as
-    `drop_train` would, drawn from all of them.
-
-    `params.conflicts`: `drop` leaves out scans whose copies stand under several classes, but for those of a published
-    test set. `params.copies`: `one` leaves the first scan of every group in train; val and test stay whole.
-
-    `params.folds`: into how many folds the scans are divided. Fold number `params.fold` is held out, as val under
-    `official`, as test otherwise. None holds out `validation_share` and `test_share` instead.
+    docs/parameters.md says what the parameters mean. `conflicts: drop` spares a published test set; `copies: one`
+    leaves val and test whole.
 
     Raises:
         UserError: a class has fewer units than there are folds, or is left without scans in train, val or test.
@@ -73,11 +52,9 @@ def split(scans: Scans, params: parameters.Split) -> Result:
     protocol = params.protocol if params.protocol != "official" or published.any() else "grouped"
     official = protocol == "official"
     conflicting = groups.conflicting(scans)
+    reasons = _reasons(scans, params, official, conflicting)
     parts = np.where(published & official, "test", "train").astype("<U7")
-    reasons = np.full(len(scans), "", dtype="<U11")
-    for chosen, reason in _dropped_at_first(scans, params, official, conflicting):
-        parts[chosen] = "dropped"
-        reasons[chosen] = reason
+    parts[reasons != ""] = "dropped"
     blame = f"split.leaks: {params.leaks} and " if official else ""
     blame += f"split.conflicts: {params.conflicts}"
     _require(parts, scans.class_name, ("train", "test") if official else ("train",), blame)
@@ -90,7 +67,9 @@ def split(scans: Scans, params: parameters.Split) -> Result:
     if params.folds is None or not official:
         _hold_out(parts, "val", units, params)
     if params.copies == "one":
-        repeated = (parts == "train") & ~_first_of_each(scans.group, parts == "train")
+        train = np.flatnonzero(parts == "train")
+        _, first = np.unique(scans.group[train], return_index=True)
+        repeated = np.delete(train, first)
         parts[repeated] = "dropped"
         reasons[repeated] = "repeated"
     blame = f"split.conflicts: {params.conflicts} and split.copies: {params.copies}"
@@ -99,32 +78,35 @@ def split(scans: Scans, params: parameters.Split) -> Result:
     return Result(protocol, splits, conflicting)
 
 
-def _dropped_at_first(
-    scans: Scans, params: parameters.Split, official: bool, conflicting: np.ndarray
-) -> list[tuple[np.ndarray, str]]:
-    """What is dropped before anything is held out: scans, bool [N], and the reason, in order."""
+def _reasons(scans: Scans, params: parameters.Split, official: bool, conflicting: np.ndarray) -> np.ndarray:
+    """Why scans are dropped before anything is held out: str [N], empty where they are not."""
+    reasons = np.full(len(scans), "", dtype="<U11")
     published = scans.official_split == "test"
-    dropped = []
     train = ~(published & official)
     if params.conflicts == "drop":
-        dropped.append((conflicting & train, "conflicting"))
+        reasons[conflicting & train] = "conflicting"
         train &= ~conflicting
     if official:
         copies_of_test = train & np.isin(scans.group, scans.group[published])
         if params.leaks == "drop_train":
-            dropped.append((copies_of_test, "leaked"))
+            reasons[copies_of_test] = "leaked"
         elif params.leaks == "drop_test":
-            dropped.append((groups.leaked(scans), "leaked"))
+            reasons[groups.leaked(scans)] = "leaked"
         elif params.leaks == "drop_random":
-            dropped.append((_as_many(copies_of_test, train, scans.class_name, params.seed), "at random"))
-    return dropped
+            reasons[_as_many(copies_of_test, train, scans.class_name, params.seed)] = "at random"
+    return reasons
 
 
 def _units(scans: Scans, params: parameters.Split, protocol: str) -> _Units:
-    homes = _home_classes(scans.class_name, scans.group)
+    names, labels = np.unique(scans.class_name, return_inverse=True)
+    _, members = np.unique(scans.group, return_inverse=True)
+    votes = np.zeros((members.max() + 1, len(names)), dtype=np.int64)
+    np.add.at(votes, (members, labels), 1)
+    # A group is of the class of most of its scans, the first by name where there are several.
+    classes = names[votes.argmax(axis=1)][members]
     if protocol == "blocked":
-        return _Units(name_blocks(scans, homes, params.blocks), homes, "blocks of file names")
-    return _Units(scans.group, homes, "groups of copies")
+        return _Units(name_blocks(scans, classes, params.blocks), classes, "blocks of file names")
+    return _Units(scans.group, classes, "groups of copies")
 
 
 def count(result: Result) -> dict:
@@ -151,12 +133,10 @@ def name_blocks(scans: Scans, classes: np.ndarray, blocks: int) -> np.ndarray:
     """Cut every class into `blocks` runs of consecutive file names, each of about as many scans: int [N].
 
     Public collections lost their patient identifiers but kept the order of their source, in Training and Testing
-    apart. So a run of names approximates some patients; it does not prove that two runs share none. A file's place is
-    its rank among the names of its class and folder, divided by their number, which lays the two folders side by
-    side. A group of copies stands as a whole where the first of its files does: joining every block that a group
-    touches would join nearly all blocks of a class, since copies were appended far behind their originals.
-
-    `classes` is str [N], the same within a group.
+    apart. A file's place is its rank among the names of its class and folder, divided by their number, which lays the
+    two folders side by side. A group of copies, all of one of `classes`, str [N], stands where the first of its files
+    does: joining every block that a group touches would join nearly all blocks of a class, since copies were appended
+    far behind their originals.
     """
     places = np.zeros(len(scans))
     natural = [_natural(path) for path in scans.path.tolist()]
@@ -184,35 +164,15 @@ def _natural(path: str) -> list[tuple[bool, int, str]]:
     return [(False, int(piece), piece) if piece.isdigit() else (True, 0, piece) for piece in pieces if piece]
 
 
-def _home_classes(classes: np.ndarray, group: np.ndarray) -> np.ndarray:
-    """The class under which most scans of each scan's group stand, the first by name where there are several."""
-    names, labels = np.unique(classes, return_inverse=True)
-    _, members = np.unique(group, return_inverse=True)
-    votes = np.zeros((members.max() + 1, len(names)), dtype=np.int64)
-    np.add.at(votes, (members, labels), 1)
-    return names[votes.argmax(axis=1)][members]
-
-
-def _first_of_each(group: np.ndarray, among: np.ndarray) -> np.ndarray:
-    """The first scan of every group `among` those chosen: bool [N]."""
-    rows = np.flatnonzero(among)
-    result = np.zeros(len(group), dtype=bool)
-    result[rows[np.unique(group[rows], return_index=True)[1]]] = True
-    return result
-
-
 def _as_many(wanted: np.ndarray, pool: np.ndarray, classes: np.ndarray, seed: int) -> np.ndarray:
     """Draw as many scans of each class from `pool` as are `wanted`: bool [N]."""
     result = np.zeros(len(classes), dtype=bool)
     for index, name in enumerate(np.unique(classes)):
         rows = np.flatnonzero(pool & (classes == name))
         number = int((wanted & (classes == name)).sum())
-        result[_generator(seed, index, "random").choice(rows, number, replace=False)] = True
+        generator = np.random.default_rng([seed, index, PURPOSES.index("random")])
+        result[generator.choice(rows, number, replace=False)] = True
     return result
-
-
-def _generator(seed: int, index: int, purpose: str) -> np.random.Generator:
-    return np.random.default_rng([seed, index, PURPOSES.index(purpose)])
 
 
 def _require(parts: np.ndarray, classes: np.ndarray, wanted: Sequence[str], blame: str) -> None:
@@ -220,10 +180,8 @@ def _require(parts: np.ndarray, classes: np.ndarray, wanted: Sequence[str], blam
     for name in np.unique(classes):
         for part in wanted:
             if not np.any((classes == name) & (parts == part)):
-                raise UserError(
-                    f"dropping copies ({blame}) leaves no {part} scan of {name}; "
-                    f"choose another policy or bring more scans of {name}"
-                )
+                problem = f"dropping copies ({blame}) leaves no {part} scan of {name}"
+                raise UserError(f"{problem}; choose another policy or bring more scans of {name}")
 
 
 def _hold_out_fold(parts: np.ndarray, into: str, units: _Units, params: parameters.Split) -> None:
@@ -231,22 +189,17 @@ def _hold_out_fold(parts: np.ndarray, into: str, units: _Units, params: paramete
 
     The largest unit goes first, equal ones in random order, each to the fold with the fewest scans so far.
     """
-    for index, name in enumerate(np.unique(units.classes)):
-        pool = (units.classes == name) & (parts == "train")
-        members, sizes = np.unique(units.of[pool], return_counts=True)
+    for name, members, sizes in _to_divide(parts, units, params.seed, "folds"):
         if len(members) < params.folds:
             remedy = " or raise split.blocks" if "blocks" in units.name else ""
-            raise UserError(
-                f"class {name} has {len(members)} {units.name} to divide, fewer than split.folds: {params.folds}; "
-                f"lower split.folds{remedy}"
-            )
-        order = _generator(params.seed, index, "folds").permutation(len(members))
+            problem = f"class {name} has {len(members)} {units.name} to divide, fewer than split.folds: {params.folds}"
+            raise UserError(f"{problem}; lower split.folds{remedy}")
         fold_of = np.empty(len(members), dtype=np.int64)
         filled = np.zeros(params.folds, dtype=np.int64)
-        for place in order[np.argsort(-sizes[order], kind="stable")]:
+        for place in np.argsort(-sizes, kind="stable"):
             fold_of[place] = filled.argmin()
             filled[fold_of[place]] += sizes[place]
-        parts[pool & np.isin(units.of, members[fold_of == params.fold - 1])] = into
+        parts[(parts == "train") & np.isin(units.of, members[fold_of == params.fold - 1])] = into
 
 
 def _hold_out(parts: np.ndarray, into: str, units: _Units, params: parameters.Split) -> None:
@@ -257,33 +210,32 @@ def _hold_out(parts: np.ndarray, into: str, units: _Units, params: parameters.Sp
     """
     key = {"val": "validation_share", "test": "test_share"}[into]
     share = getattr(params, key)
+    for name, members, sizes in _to_divide(parts, units, params.seed, into):
+        total = int(sizes.sum())
+        scans = f"{total} scan{'' if total == 1 else 's'}"
+        case = f"{name}, which has {scans} to divide"
+        if len(members) < 2:
+            remedy = "raise split.blocks or bring more scans" if "blocks" in units.name else "bring two different scans"
+            problem = f"class {name} has {scans} to divide between train and {into}"
+            raise UserError(f"{problem}, and not two {units.name} among them; {remedy}")
+        room = round(share * total)
+        if room == 0:
+            raise UserError(f"split.{key} {share} leaves no {into} scan of {case}; raise it to {1 / total:.2g} or more")
+        taken = []
+        for place, size in enumerate(sizes):
+            if size < 2 * room:
+                taken.append(place)
+                room -= size
+        taken = taken or [sizes.argmin()]
+        if len(taken) == len(members):
+            raise UserError(f"split.{key} {share} leaves no training scan of {case}; lower it")
+        parts[(parts == "train") & np.isin(units.of, members[taken])] = into
+
+
+def _to_divide(parts: np.ndarray, units: _Units, seed: int, purpose: str) -> Iterator[tuple]:
+    """Each class, the units of its train scans in random order, and how many of these scans each unit has."""
     for index, name in enumerate(np.unique(units.classes)):
         pool = (units.classes == name) & (parts == "train")
         members, sizes = np.unique(units.of[pool], return_counts=True)
-        total = int(pool.sum())
-        target = round(share * total)
-        scans = f"{total} scan{'' if total == 1 else 's'}"
-        if len(members) < 2:
-            remedy = "raise split.blocks or bring more scans" if "blocks" in units.name else "bring two different scans"
-            raise UserError(
-                f"class {name} has {scans} to divide between train and {into}, and not two {units.name} among them; "
-                f"{remedy}"
-            )
-        if target == 0:
-            raise UserError(
-                f"split.{key} {share} leaves no {into} scan of {name}, which has {scans} to divide; "
-                f"raise it to {1 / total:.2g} or more"
-            )
-        order = _generator(params.seed, index, into).permutation(len(members))
-        taken = []
-        room = target
-        for place in order:
-            if sizes[place] < 2 * room:
-                taken.append(place)
-                room -= sizes[place]
-        taken = taken or [order[np.argmin(sizes[order])]]
-        if len(taken) == len(members):
-            raise UserError(
-                f"split.{key} {share} leaves no training scan of {name}, which has {scans} to divide; lower it"
-            )
-        parts[pool & np.isin(units.of, members[taken])] = into
+        order = np.random.default_rng([seed, index, PURPOSES.index(purpose)]).permutation(len(members))
+        yield name, members[order], sizes[order]

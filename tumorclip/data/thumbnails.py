@@ -10,23 +10,23 @@ from collections.abc import Iterator
 
 import numpy as np
 
-FINEST, FINE, COARSE = 128, 64, 16  # blocks per side
+FINE = 64  # blocks per side
 # Parts of a grey value. All sums over 64 x 64 blocks are then whole multiples of 1 / PARTS**2, fewer than 2**53.
 PARTS = 64
 DECIMALS = 6
 # Two vectors of this length have products and partial sums below 2**24, which float32 adds up exactly in any order.
 RESOLUTION = 4000
 BLOCK_BYTES = 2**26  # size of the largest intermediate array, whatever the number of scans
-# How b is turned to lie like a: swap rows and columns, then reverse rows, then columns.
+# How b is turned to lie like a.
 ORIENTATIONS = {
-    "near": (False, False, False),
-    "mirrored": (False, False, True),
-    "upside_down": (False, True, False),
-    "half_turn": (False, True, True),
-    "transposed": (True, False, False),
-    "quarter_turn_right": (True, False, True),
-    "quarter_turn_left": (True, True, False),
-    "transversed": (True, True, True),
+    "near": lambda square: square,
+    "mirrored": np.fliplr,
+    "upside_down": np.flipud,
+    "half_turn": lambda square: np.rot90(square, 2),
+    "transposed": np.transpose,
+    "quarter_turn_right": lambda square: np.rot90(square, -1),
+    "quarter_turn_left": np.rot90,
+    "transversed": lambda square: np.rot90(square, 2).T,
 }
 KINDS = list(ORIENTATIONS)
 
@@ -70,24 +70,17 @@ def shrunk(means: np.ndarray, side: int) -> np.ndarray:
 
 def turned(side: int, kind: str) -> np.ndarray:
     """Where each pixel of a flattened square comes from when the square is turned by `kind`: int [side * side]."""
-    swap, rows, columns = ORIENTATIONS[kind]
-    square = np.arange(side * side).reshape(side, side)
-    square = square.T if swap else square
-    square = square[::-1] if rows else square
-    return (square[:, ::-1] if columns else square).ravel()
+    return ORIENTATIONS[kind](np.arange(side * side).reshape(side, side)).ravel()
 
 
 class Pictures:
     """N thumbnails of 64 x 64 blocks or fewer, ready to be correlated with each other and with others.
 
     Correlations are float64, rounded to six decimals; those of an even picture are 0.
-
-    Attributes:
-        flat: float32 [N, side * side], as `thumbnails` gives them.
     """
 
     def __init__(self, means: np.ndarray):
-        self.flat = means.reshape(len(means), -1)
+        self.flat = means.reshape(len(means), -1)  # float32 [N, side * side]
         self.side = means.shape[1]
         self._sums = self.flat.sum(axis=1, dtype=np.float64)
         rows = np.arange(len(means))

@@ -32,21 +32,19 @@ def build(into: Path, seed: int) -> None:
     """Write a CLIP with seeded random weights into the folder `into`, as a Hugging Face directory.
 
     The vision tower is a ViT of 0.6 M parameters on 64 x 64 pixels in patches of 8; the text tower has 0.1 M and reads
-    bytes. It knows nothing yet: unlike a pretrained checkpoint it learns images and captions from the training scans
-    alone. Weights are drawn as CLIP draws them, and then changed so that a few hundred steps are enough to learn
-    something.
+    bytes. It knows nothing yet. Weights are drawn as CLIP draws them, but so that a few hundred steps are enough to
+    learn something.
     """
     import torch
     from transformers import CLIPConfig, CLIPModel, CLIPProcessor
 
     vision = VISION | {"image_size": IMAGE_SIZE, "patch_size": PATCH_SIZE}
     model = CLIPModel(CLIPConfig(projection_dim=64, vision_config=vision, text_config=_text_config()))
-
     _draw(model, seed, lambda name, _: _clip_deviation(name, VISION, VISION_ATTENTION))
     positions = POSITIONS * _sines_and_cosines(IMAGE_SIZE // PATCH_SIZE, VISION["hidden_size"])
     # The first place is the class token's.
     model.vision_model.embeddings.position_embedding.weight.data[1:] = torch.from_numpy(positions.astype(np.float32))
-    _write(model, CLIPProcessor(image_processor=_image_processor(IMAGE_SIZE), tokenizer=_tokenizer()), into)
+    _write(model, CLIPProcessor, IMAGE_SIZE, into)
 
 
 def build_convolutional(into: Path, seed: int) -> None:
@@ -54,44 +52,28 @@ def build_convolutional(into: Path, seed: int) -> None:
 
     The image tower is a ConvNeXt (Liu et al. 2022, "A ConvNet for the 2020s") of 1.0 M parameters on 96 x 96 pixels;
     the text tower is that of `build`. It has no batch normalisation, so that it trains alike on one device and on
-    several.
-
-    Weights start with the variance 1 / fan-in (LeCun et al. 1998, "Efficient BackProp") instead of one that is the
-    same for all layers, which a few thousand steps do not get over at this size.
+    several. Weights start with the variance 1 / fan-in (LeCun et al. 1998, "Efficient BackProp") instead of one that is
+    the same for all layers, which a few thousand steps do not get over at this size.
     """
-    from transformers import (
-        CLIPTextConfig,
-        ConvNextConfig,
-        VisionTextDualEncoderConfig,
-        VisionTextDualEncoderModel,
-        VisionTextDualEncoderProcessor,
-    )
+    import transformers
 
-    vision = ConvNextConfig(
-        image_size=CONVOLUTIONAL_IMAGE_SIZE,
-        hidden_sizes=[32, 64, 128, 256],
-        depths=[1, 1, 2, 1],
-        layer_scale_init_value=0.1,
-    )
+    sizes = {"hidden_sizes": [32, 64, 128, 256], "depths": [1, 1, 2, 1]}
+    vision = transformers.ConvNextConfig(image_size=CONVOLUTIONAL_IMAGE_SIZE, layer_scale_init_value=0.1, **sizes)
     vision.hidden_size = vision.hidden_sizes[-1]  # what the dual encoder projects from
-    config = VisionTextDualEncoderConfig.from_vision_text_configs(
-        vision, CLIPTextConfig(**_text_config()), projection_dim=64
-    )
-    model = VisionTextDualEncoderModel(config)
-
+    text = transformers.CLIPTextConfig(**_text_config())
+    config = transformers.VisionTextDualEncoderConfig.from_vision_text_configs(vision, text, projection_dim=64)
+    model = transformers.VisionTextDualEncoderModel(config)
     _draw(model, seed, lambda _, shape: math.prod(shape[1:]) ** -0.5)
-    images = _image_processor(CONVOLUTIONAL_IMAGE_SIZE)
-    _write(model, VisionTextDualEncoderProcessor(image_processor=images, tokenizer=_tokenizer()), into)
+    _write(model, transformers.VisionTextDualEncoderProcessor, CONVOLUTIONAL_IMAGE_SIZE, into)
 
 
 BUILDERS = {"tiny": build, "tiny_conv": build_convolutional}
 
 
 def _draw(model, seed: int, vision_deviation: Callable[[str, tuple[int, ...]], float]) -> None:
-    """Draw all weights of a model from normal distributions.
+    """Draw all weights but biases, normalisations and layer scales from normal distributions.
 
-    Biases, normalisations and layer scales stay at the constants that they start with. `vision_deviation` gives the
-    standard deviation of a weight of the vision tower by its name and shape.
+    `vision_deviation` gives the standard deviation of a weight of the vision tower by its name and shape.
     """
     import torch
 
@@ -127,24 +109,16 @@ def _clip_deviation(name: str, tower: dict[str, int], attention: float) -> float
     }[name.removesuffix(".weight").rsplit(".", 1)[-1]]
 
 
-def _write(model, processor, into: Path) -> None:
+def _write(model, processor_class: type, side: int, into: Path) -> None:
+    """Write a model and its processor, which reads bytes and scans of `side` x `side` pixels."""
+    from transformers import CLIPImageProcessor, CLIPTokenizer
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     model.save_pretrained(into)
-    processor.save_pretrained(into)
-
-
-def _tokenizer():
-    from transformers import CLIPTokenizer
-
-    return CLIPTokenizer(vocab=_byte_vocabulary(), merges=[], model_max_length=MAX_TOKENS)
-
-
-def _image_processor(side: int):
-    from transformers import CLIPImageProcessor
-
-    return CLIPImageProcessor(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
+    images = CLIPImageProcessor(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
+    tokenizer = CLIPTokenizer(vocab=_byte_vocabulary(), merges=[], model_max_length=MAX_TOKENS)
+    processor_class(image_processor=images, tokenizer=tokenizer).save_pretrained(into)
 
 
 def _text_config() -> dict:
@@ -169,12 +143,11 @@ def _sines_and_cosines(side: int, width: int) -> np.ndarray:
 def _byte_vocabulary() -> dict[str, int]:
     """CLIP's tokenizer without merges: every byte, every byte at the end of a word, two special tokens.
 
-    The tokenizer writes a byte as a printable character: itself where it is printable, else one
-    from 256 upwards (the byte-level alphabet of GPT-2; Radford et al. 2019).
+    The tokenizer writes a byte as a printable character (the byte-level alphabet of GPT-2; Radford et al. 2019).
     """
-    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
-    others = [byte for byte in range(256) if byte not in printable]
-    alphabet = [chr(byte) for byte in printable] + [chr(256 + place) for place in range(len(others))]
+    from tokenizers.pre_tokenizers import ByteLevel
+
+    alphabet = sorted(ByteLevel.alphabet())
     tokens = alphabet + [character + "</w>" for character in alphabet] + ["<|startoftext|>", "<|endoftext|>"]
     # The end token must have the highest id: CLIP finds the end of a caption by it.
     return {token: place for place, token in enumerate(tokens)}

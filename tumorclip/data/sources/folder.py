@@ -28,13 +28,10 @@ DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError)
 def take(source: Path, into: Path) -> int:
     """Copy the scans of `source` into the empty folder `into`, as Training/<class>/ and Testing/<class>/, or <class>/.
 
-    The layout is found inside any number of wrapping folders; `train` and `test` in any spelling of
-    capitals become Training and Testing. Hidden files and the litter of operating systems are passed
-    over. Every member of an archive is checked before the first is written; what `into` holds after an
-    error that came later (a member that proves damaged, a full disk) is to be thrown away.
-
-    Args:
-        source: a folder, or a .zip of one.
+    `source` is a folder, or a .zip of one. The layout is found inside any number of wrapping folders; `train` and
+    `test` in any spelling of capitals become Training and Testing. Hidden files and the litter of operating systems are
+    passed over. Every member of an archive is checked before the first is written; what `into` holds after an error
+    that came later (a member that proves damaged, a full disk) is to be thrown away.
 
     Returns:
         The number of files that stand in no class folder, which are passed over too.
@@ -50,7 +47,10 @@ def take(source: Path, into: Path) -> int:
         raise UserError(f"{source} {problem}; set data.source to phantom, kaggle, or the path of a folder or .zip")
     try:
         with zipfile.ZipFile(source) as archive:
-            return _take_archive(archive, source, into)
+            _refuse_hostile(archive, source)
+            files = {PurePosixPath(member.filename): member for member in archive.infolist() if not member.is_dir()}
+            sizes = {name: file.file_size for name, file in files.items() if not any(map(is_litter, name.parts))}
+            return _copy(sizes, lambda name: archive.open(files[name]), source, into)
     except PermissionError as error:
         raise UserError(f"{source} cannot be read ({error.strerror}); change its permissions") from error
     except DAMAGE as error:
@@ -74,16 +74,7 @@ def _take_folder(source: Path, into: Path) -> int:
     return _copy(sizes, lambda name: files[name].open("rb"), source, into)
 
 
-def _take_archive(archive: zipfile.ZipFile, source: Path, into: Path) -> int:
-    _refuse_hostile(archive, source)
-    members = {PurePosixPath(member.filename): member for member in archive.infolist() if not member.is_dir()}
-    sizes = {name: member.file_size for name, member in members.items() if not any(map(is_litter, name.parts))}
-    return _copy(sizes, lambda name: archive.open(members[name]), source, into)
-
-
-def _copy(
-    sizes: dict[PurePosixPath, int], open_file: Callable[[PurePosixPath], BinaryIO], source: Path, into: Path
-) -> int:
+def _copy(sizes: dict[PurePosixPath, int], open_file: Callable, source: Path, into: Path) -> int:
     """Copy the files of `source`, given with their sizes in bytes, and return how many stand in no class folder."""
     targets = _arrange(sizes, source)
     total = sum(sizes[name] for name in targets)
@@ -127,18 +118,12 @@ def _refuse_hostile(archive: zipfile.ZipFile, source: Path) -> None:
         raise UserError(f"{source} is refused: it holds {str(twice[0])!r} more than once")
     unpacked, packed = sum(member.file_size for member in members), source.stat().st_size
     if unpacked > max(ALWAYS_ALLOWED, MAX_RATIO * packed):
-        raise UserError(
-            f"{source} is refused: its {packed:,} bytes would unpack to {unpacked:,}, which no archive of scans does; "
-            "if you trust it, unpack it yourself and give the folder"
-        )
+        problem = f"its {packed:,} bytes would unpack to {unpacked:,}, which no archive of scans does"
+        raise UserError(f"{source} is refused: {problem}; if you trust it, unpack it yourself and give the folder")
 
 
 def _arrange(files: Iterable[PurePosixPath], source: Path) -> dict[PurePosixPath, PurePosixPath]:
-    """Where each of `files` belongs: {path in the source: path in the target}; those in no class folder are left out.
-
-    Raises:
-        UserError: no file stands in a class folder, or the layout is ambiguous.
-    """
+    """Where each of `files` belongs, {path in the source: path in the target}, but for those in no class folder."""
     files = sorted(files)
     if not files:
         raise UserError(f"{source} is empty; expected {LAYOUT}")

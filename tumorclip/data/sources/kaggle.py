@@ -39,21 +39,17 @@ CREDENTIALS = (
 def download(dataset: str, version: int | None, sha256: str | None, cache: Path) -> Path:
     """Bring the archive of a data set into the folder `cache`, once, and return its path.
 
-    An archive that is there already and intact is used as it is, without the network. Its SHA-256 is
-    recorded beside it in a file of the same name plus `.sha256`. A download that was cut is resumed, in
-    this run or the next. Public data sets need no credentials; those of the environment are used.
+    An archive that is there already and intact is used as it is, without the network. Its SHA-256 is recorded beside
+    it in a file of the same name plus `.sha256`. A download that was cut is resumed, in this run or the next. Public
+    data sets need no credentials; those of the environment are used.
 
-    Args:
-        dataset: owner/name.
-        version: of the data set; None takes the newest at the time of the first download.
-        sha256: expected hash in lower-case hexadecimal digits; None accepts what comes.
+    `dataset` is owner/name; a `version` of None takes the newest at the time of the first download. `sha256` is the
+    expected hash in lower-case hexadecimal digits; None accepts what comes.
 
     Raises:
-        UserError: no access, no such data set or version, no network, no room, or a damaged archive;
-            what was damaged is deleted.
+        UserError: no access, no such data set or version, no network, no room, or a damaged archive, which is deleted.
     """
-    slug = dataset.split("/")[1]
-    archive = cache / dataset / str(version or "newest") / f"{slug}.zip"
+    archive = cache / dataset / str(version or "newest") / f"{dataset.split('/')[1]}.zip"
     archive.parent.mkdir(parents=True, exist_ok=True)
     # Of experiments that run side by side one downloads; the others wait, and find the archive.
     with filelock.FileLock(archive.parent.with_suffix(".lock")):
@@ -65,10 +61,8 @@ def _download(dataset: str, version: int | None, sha256: str | None, archive: Pa
     recorded = note.read_text(encoding="ascii", errors="replace")[:64] if note.exists() else None
     if archive.exists() and _hash(archive) == recorded:
         if sha256 and recorded != sha256:
-            raise UserError(
-                f"{archive} has SHA-256 {recorded}, but data.kaggle.sha256 is {sha256}; "
-                "correct that parameter, or delete the archive to download it again"
-            )
+            problem = f"{archive} has SHA-256 {recorded}, but data.kaggle.sha256 is {sha256}"
+            raise UserError(f"{problem}; correct that parameter, or delete the archive to download it again")
         print(f"kaggle: using {archive}, downloaded before; delete it to download again", file=sys.stderr)
         return archive
 
@@ -76,10 +70,8 @@ def _download(dataset: str, version: int | None, sha256: str | None, archive: Pa
     digest = _fetch_whole(dataset, version, incoming)
     if sha256 and digest != sha256:
         shutil.rmtree(incoming.parent)
-        raise UserError(
-            f"the archive of {PAGE}{dataset} has SHA-256 {digest}, but data.kaggle.sha256 is {sha256}; it was deleted; "
-            "correct that parameter if the new hash is right"
-        )
+        problem = f"the archive of {PAGE}{dataset} has SHA-256 {digest}, but data.kaggle.sha256 is {sha256}"
+        raise UserError(f"{problem}; it was deleted; correct that parameter if the new hash is right")
     print(f"kaggle: {archive.name} has SHA-256 {digest}; set data.kaggle.sha256 to it to insist on these bytes")
     with whole_file(note) as beside:
         beside.write_text(f"{digest}  {archive.name}\n", encoding="ascii")
@@ -125,8 +117,7 @@ def _fetch(dataset: str, version: int | None, incoming: Path) -> None:
     headers = {"Accept-Encoding": "identity"}
     if tag.exists() and (known := tag.read_text("utf-8")):
         headers |= {"Range": f"bytes={_size(incoming)}-", "If-Range": known}
-    limits = (CONNECT_TIMEOUT, SILENCE_TIMEOUT)
-    with requests.get(address, headers=headers, stream=True, timeout=limits) as response:
+    with requests.get(address, headers=headers, stream=True, timeout=(CONNECT_TIMEOUT, SILENCE_TIMEOUT)) as response:
         if response.status_code == 416:  # nothing is missing
             return
         if response.status_code in (400, 401, 403, 404, 410):
@@ -135,15 +126,11 @@ def _fetch(dataset: str, version: int | None, incoming: Path) -> None:
         missing = int(response.headers.get("Content-Length") or 0)
         free = shutil.disk_usage(incoming.parent).free
         if missing > free:
-            raise UserError(
-                f"the archive needs {missing:,} more bytes in {incoming.parent}, where {free:,} are free; "
-                "free some space and run `dvc repro` again"
-            )
+            problem = f"the archive needs {missing:,} more bytes in {incoming.parent}, where {free:,} are free"
+            raise UserError(f"{problem}; free some space and run `dvc repro` again")
         is_rest = response.status_code == 206
-        with (
-            incoming.open("ab" if is_rest else "wb") as file,
-            tqdm(total=missing or None, desc="downloading", unit="B", unit_scale=True, disable=None) as progress,
-        ):
+        progress = tqdm(total=missing or None, desc="downloading", unit="B", unit_scale=True, disable=None)
+        with progress, incoming.open("ab" if is_rest else "wb") as file:
             if not is_rest:
                 tag.write_text(response.headers.get("ETag") or response.headers.get("Last-Modified") or "", "utf-8")
             for chunk in response.iter_content(CHUNK):
@@ -152,10 +139,7 @@ def _fetch(dataset: str, version: int | None, incoming: Path) -> None:
 
 
 def _address(dataset: str, version: int | None) -> str:
-    """Ask the client for the address of the archive, which holds for some minutes.
-
-    The client runs in a thread, which is left alone when it takes too long, with stdout and stdin of its own.
-    """
+    """Ask the client for the address of the archive, in a thread that is left alone when it takes too long."""
     answer = Future()
 
     def ask() -> None:
@@ -164,15 +148,16 @@ def _address(dataset: str, version: int | None) -> str:
         except BaseException as error:
             answer.set_exception(error)
 
-    with contextlib.ExitStack() as until_answered:
-        until_answered.enter_context(contextlib.redirect_stdout(io.StringIO()))
-        until_answered.callback(setattr, sys, "stdin", sys.stdin)
-        sys.stdin = io.StringIO()
-        threading.Thread(target=ask, daemon=True).start()
-        try:
+    stdin = sys.stdin
+    sys.stdin = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            threading.Thread(target=ask, daemon=True).start()
             return answer.result(SILENCE_TIMEOUT)
-        except TimeoutError:
-            raise requests.Timeout(f"no answer for {SILENCE_TIMEOUT:.0f} s") from None
+    except TimeoutError:
+        raise requests.Timeout(f"no answer for {SILENCE_TIMEOUT:.0f} s") from None
+    finally:
+        sys.stdin = stdin
 
 
 def _ask(dataset: str, version: int | None) -> str:
@@ -197,11 +182,10 @@ def _check(archive: Path) -> str:
     """Read every member against its checksum, and return the SHA-256 of the whole."""
     try:
         with zipfile.ZipFile(archive) as content:
-            broken = content.testzip()
+            if broken := content.testzip():
+                raise zipfile.BadZipFile(f"{broken} does not match its checksum")
     except Exception as error:  # zlib, lzma, struct and others, depending on where the damage lies
         raise zipfile.BadZipFile(str(error)) from error
-    if broken:
-        raise zipfile.BadZipFile(f"{broken} does not match its checksum")
     return _hash(archive)
 
 
@@ -213,8 +197,7 @@ def _wait(error: requests.RequestException, attempt: int) -> float | None:
     status = error.response.status_code
     if status not in (408, 429) and status < 500:
         return None
-    wished = error.response.headers.get("Retry-After", "")
-    if re.fullmatch(r"\d+", wished):
+    if re.fullmatch(r"\d+", wished := error.response.headers.get("Retry-After", "")):
         wait = max(wait, float(wished))
     return wait if wait <= LONGEST_WAIT else None
 

@@ -10,8 +10,7 @@ the last bit of an exponential or a power, and that must not reach a pixel.
 
 Copies are planted, so that the checks downstream have something to find. In each class the last three of every 50
 training scans and of every 20 test scans are copies of training scans of the same class: one exact (the same bytes),
-one near (another contrast, brightness and JPEG quality), one mirrored left to right (and near as well). With 400 and
-100 scans per class these are 24 + 15 copies per class, 52 of each kind in all.
+one near (another contrast, brightness and JPEG quality), one mirrored left to right (and near as well).
 """
 
 import math
@@ -55,6 +54,8 @@ CONTRAST_SHARES = (0.90, 0.04, 0.06)  # T1 with contrast agent, T2, FLAIR
 
 COPY_EVERY = {"Training": 50, "Testing": 20}
 COPY_KINDS = ("exact", "near", "mirrored")
+# x to the right and y down, from -1 to 1: float64 [SIZE, SIZE].
+_X, _Y = np.meshgrid(np.linspace(-1, 1, SIZE), np.linspace(-1, 1, SIZE))
 
 
 class Scan(NamedTuple):
@@ -87,15 +88,14 @@ def plan(seed: int, train_per_class: int, test_per_class: int) -> Iterator[File]
     """Yield every file of a data set, the planted copies among them."""
     for (split, every), class_name in product(COPY_EVERY.items(), CLASSES):
         for index in range(train_per_class if split == "Training" else test_per_class):
-            scan = drawing = Scan(seed, split, class_name, index)
-            copy = dict(zip(range(every - len(COPY_KINDS), every), COPY_KINDS, strict=True)).get(index % every)
+            scan = Scan(seed, split, class_name, index)
+            turn = index % every - (every - len(COPY_KINDS))
             # The scan 20 places earlier is a drawing of its own, also where test scan 97 copies training scan 97.
             source = index - 20 if index % COPY_EVERY["Training"] >= 47 else index
-            if copy and source < train_per_class:
-                drawing = Scan(seed, "Training", class_name, source)
+            if turn >= 0 and source < train_per_class:
+                yield File(scan, Scan(seed, "Training", class_name, source), COPY_KINDS[turn])
             else:
-                copy = None
-            yield File(scan, drawing, copy)
+                yield File(scan, scan, None)
 
 
 def draw(into: Path, seed: int, train_per_class: int, test_per_class: int, workers: int) -> None:
@@ -108,8 +108,7 @@ def draw(into: Path, seed: int, train_per_class: int, test_per_class: int, worke
     files = list(plan(seed, train_per_class, test_per_class))
     with ProcessPoolExecutor(workers or os.cpu_count(), initializer=_start_worker) as pool:
         written = pool.map(_write, [into] * len(files), files, chunksize=8)
-        for _ in tqdm(written, total=len(files), desc="drawing", unit="scan", disable=None):
-            pass
+        list(tqdm(written, total=len(files), desc="drawing", unit="scan", disable=None))
 
 
 def _start_worker() -> None:
@@ -143,6 +142,7 @@ def render(scan: Scan) -> tuple[np.ndarray, int]:
     if rng.random() < DISTRACTOR_SHARE:
         _draw_distractor(pen, tissue, view)
     if tumour:
+        pen.x, pen.y = pen.undisturbed
         _TUMOURS[scan.class_name](pen, tissue, tumour, brain)
     return _scan(pen.image, rng), int(rng.integers(82, 96))
 
@@ -157,12 +157,10 @@ _CONTRASTS = (
 
 
 class _Tumour(NamedTuple):
-    """Centre and radius in a head that is about 0.8 in radius, and how well it can be seen, from 0 to 1."""
-
-    x: float
+    x: float  # as `radius` in a head that is about 0.8 in radius
     y: float
     radius: float
-    visibility: float
+    visibility: float  # from 0 to 1
 
 
 class _Pen:
@@ -173,9 +171,8 @@ class _Pen:
 
     def __init__(self, rng: np.random.Generator):
         self.rng = rng
-        x, y = _coordinates()
-        x = x - rng.uniform(-0.03, 0.03)
-        y = y - rng.uniform(-0.03, 0.03)
+        x = _X - rng.uniform(-0.03, 0.03)
+        y = _Y - rng.uniform(-0.03, 0.03)
         angle = math.radians(rng.normal(0, 4))
         zoom = rng.uniform(0.98, 1.10)
         self.x = (math.cos(angle) * x + math.sin(angle) * y) / (zoom * rng.uniform(0.95, 1.05))
@@ -205,6 +202,10 @@ class _Pen:
         across = (c / b) * dy - (s / b) * dx
         return (np.sqrt(along * along + across * across) - 1) * min(a, b)
 
+    def pair(self, x: float, y: float, a: float, b: float, turn: float = 0) -> np.ndarray:
+        """The same for an ellipse and its mirror image, whichever is nearer."""
+        return np.minimum(*[self.ellipse(side * x, y, a, b, side * turn) for side in (-1, 1)])
+
     def paint(self, cover: np.ndarray, value: float | np.ndarray) -> None:
         """Lay `value` over the image where `cover` is 1, mixing where it is between 0 and 1."""
         self.image += cover * (value - self.image)
@@ -232,12 +233,6 @@ def _cubic_convolution(count: int) -> tuple[np.ndarray, np.ndarray]:
     return np.clip(neighbours, 0, count - 1), weights
 
 
-def _coordinates() -> tuple[np.ndarray, np.ndarray]:
-    """x to the right and y down, from -1 to 1: float64 [SIZE, SIZE]."""
-    side = np.linspace(-1, 1, SIZE)
-    return np.meshgrid(side, side)
-
-
 def _inside(distance: np.ndarray, soft: float = 0.022) -> np.ndarray:
     """1 where `distance` is negative, 0 where positive, with an edge `soft` wide."""
     return np.clip(0.5 - distance / soft, 0, 1)
@@ -256,10 +251,7 @@ def _draw_skull(pen: _Pen, tissue: _Tissue, distance: np.ndarray) -> None:
 
 
 def _draw_brain(pen: _Pen, tissue: _Tissue, distance: np.ndarray, fold: float = 1.0) -> None:
-    """Paint white matter, a folded cortex and the furrows in it, given the distance to the brain's surface.
-
-    Furrows run where a noise field crosses zero, fewer and narrower with depth; the cortex lines them.
-    """
+    """Paint white matter, a cortex, and furrows in it where noise crosses zero, given the distance to the surface."""
     depth = -distance + 0.02 * pen.noise(9)
     ridges = np.abs(pen.noise(18) + 0.4 * pen.noise(34))
     pen.fill(distance, tissue.white * (1 + 0.03 * pen.noise(12)))
@@ -312,16 +304,13 @@ def _draw_axial_low(pen: _Pen, tissue: _Tissue) -> np.ndarray:
     pen.fill(np.maximum(skull + 0.01, pen.y + 0.16 - 0.30 * np.abs(pen.x)), tissue.bone)
     pen.fill(np.maximum(skull + 0.02, pen.y + 0.20 - 0.30 * np.abs(pen.x)), tissue.muscle * (1 + 0.25 * pen.noise(16)))
     pen.fill(pen.ellipse(0, -0.50, 0.11, 0.26) + 0.02 * pen.noise(12), tissue.bone)
-    for side in (-1, 1):
-        pen.fill(pen.ellipse(side * 0.26, -0.50, 0.13, 0.19, side * -16), 0.9 * tissue.fat, 0.04)
-        pen.fill(pen.ellipse(side * 0.27, -0.55, 0.098, 0.105), tissue.dura)
-        pen.fill(pen.ellipse(side * 0.27, -0.55, 0.086, 0.093), 0.8 * tissue.fluid + 0.05)
-        pen.fill(pen.ellipse(side * 0.21, -0.34, 0.018, 0.11, side * 22), tissue.muscle, 0.03)
+    pen.fill(pen.pair(0.26, -0.50, 0.13, 0.19, -16), 0.9 * tissue.fat, 0.04)
+    pen.fill(pen.pair(0.27, -0.55, 0.098, 0.105), tissue.dura)
+    pen.fill(pen.pair(0.27, -0.55, 0.086, 0.093), 0.8 * tissue.fluid + 0.05)
+    pen.fill(pen.pair(0.21, -0.34, 0.018, 0.11, 22), tissue.muscle, 0.03)
     pen.fill(np.maximum(skull + 0.015, -0.08 - pen.y), tissue.bone + 0.4 * tissue.marrow * _inside(-pen.noise(14), 1.0))
-    lobes = np.minimum(*[pen.ellipse(side * 0.34, 0.0, 0.23, 0.22, side * 28) for side in (-1, 1)])
-    temporal = np.maximum(lobes, skull)
-    behind = np.minimum(*[pen.ellipse(side * 0.22, 0.44, 0.33, 0.25, side * 18) for side in (-1, 1)])
-    cerebellum = np.maximum(behind, skull + 0.01)
+    temporal = np.maximum(pen.pair(0.34, 0.0, 0.23, 0.22, 28), skull)
+    cerebellum = np.maximum(pen.pair(0.22, 0.44, 0.33, 0.25, 18), skull + 0.01)
     stem = pen.ellipse(0, 0.15, 0.13, 0.12)
     cistern = pen.ellipse(0, 0.02, 0.15, 0.14)
     brain = np.minimum(temporal, cerebellum)
@@ -331,8 +320,7 @@ def _draw_axial_low(pen: _Pen, tissue: _Tissue) -> np.ndarray:
     pen.fill(stem, 0.95 * tissue.white)
     pen.fill(pen.ellipse(0, 0.285, 0.05, 0.028), tissue.fluid)
     _draw_gland(pen, tissue, 0, -0.10)
-    for side in (-1, 1):
-        pen.fill(pen.ellipse(side * 0.105, -0.08, 0.026, 0.04), tissue.vessel)
+    pen.fill(pen.pair(0.105, -0.08, 0.026, 0.04), tissue.vessel)
     pen.fill(pen.ellipse(0, 0.01, 0.018, 0.018), tissue.vessel)
     return brain
 
@@ -340,9 +328,8 @@ def _draw_axial_low(pen: _Pen, tissue: _Tissue) -> np.ndarray:
 def _draw_coronal(pen: _Pen, tissue: _Tissue) -> np.ndarray:
     rng = pen.rng
     dome = pen.ellipse(0, -0.16, 0.58, 0.56)
-    temporal = np.minimum(*[pen.ellipse(side * 0.34, 0.16, 0.21, 0.21, side * -20) for side in (-1, 1)])
-    middle = pen.ellipse(0, 0.02, 0.34, 0.22)
-    brain = np.minimum(np.minimum(np.maximum(dome, pen.y - 0.10), temporal), middle)
+    lobes = np.minimum(pen.pair(0.34, 0.16, 0.21, 0.21, -20), pen.ellipse(0, 0.02, 0.34, 0.22))
+    brain = np.minimum(np.maximum(dome, pen.y - 0.10), lobes)
     neck = np.minimum(pen.ellipse(0, 0.45, 0.56, 0.42), pen.ellipse(0, 0.95, 0.46, 0.60))
     pen.fill(neck, 0.8 * tissue.fat)
     pen.fill(neck + 0.035 + 0.015 * pen.noise(8), tissue.muscle * (1 + 0.35 * pen.noise(13)))
@@ -367,8 +354,7 @@ def _draw_coronal(pen: _Pen, tissue: _Tissue) -> np.ndarray:
     pen.fill(pen.ellipse(0, -0.01, 0.014 * wide, 0.085), tissue.fluid)
     pen.fill(pen.ellipse(0, 0.235, 0.10, 0.05), tissue.fluid, 0.04)
     _draw_gland(pen, tissue, 0, 0.275)
-    for side in (-1, 1):
-        pen.fill(pen.ellipse(side * 0.115, 0.28, 0.030, 0.034), tissue.vessel)
+    pen.fill(pen.pair(0.115, 0.28, 0.030, 0.034), tissue.vessel)
     return brain
 
 
@@ -431,14 +417,12 @@ def _draw_gland(pen: _Pen, tissue: _Tissue, x: float, y: float) -> None:
 
 
 class _View(NamedTuple):
-    """One way to cut a head: how it is drawn, an ellipse (x, y, a, b) that stands for the brain, where along it
-    the dura can be reached (degrees, 0 to the right, 90 down), and where the pituitary gland lies.
-    """
+    """One way to cut a head."""
 
     draw: Callable[[_Pen, _Tissue], np.ndarray]
-    brain: tuple[float, float, float, float]
-    dura: tuple[tuple[float, float], ...]
-    gland: tuple[float, float] | None
+    brain: tuple[float, float, float, float]  # an ellipse (x, y, a, b) that stands for it
+    dura: tuple[tuple[float, float], ...]  # where along the ellipse it can be reached; degrees, 0 to the right, 90 down
+    gland: tuple[float, float] | None  # where the pituitary gland lies
 
 
 _VIEWS = (
@@ -481,7 +465,6 @@ def _lobes(pen: _Pen, tumour: _Tumour, roughness: float) -> np.ndarray:
 
 
 def _draw_glioma(pen: _Pen, tissue: _Tissue, tumour: _Tumour, brain: np.ndarray) -> None:
-    pen.x, pen.y = pen.undisturbed
     rng, seen = pen.rng, tumour.visibility
     within = _inside(brain + 0.01)
     edge = _lobes(pen, tumour, 0.42) + 0.12 * tumour.radius * pen.noise(14)
@@ -496,7 +479,6 @@ def _draw_glioma(pen: _Pen, tissue: _Tissue, tumour: _Tumour, brain: np.ndarray)
 
 
 def _draw_meningioma(pen: _Pen, tissue: _Tissue, tumour: _Tumour, brain: np.ndarray) -> None:
-    pen.x, pen.y = pen.undisturbed
     seen = tumour.visibility
     within = _inside(brain - 0.012)
     edge = _lobes(pen, tumour, 0.12)
@@ -509,7 +491,6 @@ def _draw_meningioma(pen: _Pen, tissue: _Tissue, tumour: _Tumour, brain: np.ndar
 
 
 def _draw_pituitary(pen: _Pen, tissue: _Tissue, tumour: _Tumour, brain: np.ndarray) -> None:
-    pen.x, pen.y = pen.undisturbed
     rng = pen.rng
     below = _lobes(pen, tumour, 0.15)
     above = pen.ellipse(tumour.x, tumour.y - 0.8 * tumour.radius, 0.65 * tumour.radius, 0.6 * tumour.radius)
@@ -540,10 +521,8 @@ def _draw_distractor(pen: _Pen, tissue: _Tissue, view: _View) -> None:
 
 def _scan(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Add what a scanner adds: uneven coils, noise (Rician, as in magnitude images), window and gamma."""
-    x, y = _coordinates()
     slope, bend = rng.normal(0, BIAS, 2).tolist(), rng.normal(0, BIAS, 3).tolist()
-    coils = np.exp(slope[0] * x + slope[1] * y + bend[0] * x * y + bend[1] * x**2 + bend[2] * y**2)
-    deviation = rng.uniform(*NOISE)
-    real, imaginary = deviation * rng.standard_normal((2, SIZE, SIZE))
+    coils = np.exp(slope[0] * _X + slope[1] * _Y + bend[0] * _X * _Y + bend[1] * _X**2 + bend[2] * _Y**2)
+    real, imaginary = rng.uniform(*NOISE) * rng.standard_normal((2, SIZE, SIZE))
     magnitude = np.hypot(image * coils + real, imaginary)
     return np.clip(magnitude * rng.uniform(0.92, 1.08), 0, 1) ** rng.uniform(0.9, 1.15)
