@@ -103,15 +103,7 @@ def test_the_leak_policy_and_the_seed_are_parameters(folder: Path):
     change(folder, "leaks: keep ", "leaks: drop_train ")
     run(folder)
     assert (folder / "data/splits.csv").read_text() == before
-<<<<<<< HEAD
-    change(
-        folder,
-        "seed: 0                      # another seed holds out",
-        "seed: 1                      # another seed holds out",
-    )
-=======
     change(folder, "seed: 0                      # another seed holds out", "seed: 1  # another seed holds out")
->>>>>>> s/data
     run(folder)
     assert (folder / "data/splits.csv").read_text() != before
 
