@@ -32,11 +32,7 @@ class Augmentation:
         return cls(**{field.name: getattr(config, field.name) for field in fields(cls)})
 
     def draw(self, count: int, generator: torch.Generator) -> torch.Tensor:
-        """Draw one affine map per scan.
-
-        Args:
-            count: B.
-            generator: on the CPU, so that the same seed draws the same maps for every device.
+        """Draw one affine map for each of B = `count` scans; the generator of the CPU draws the same for every device.
 
         Returns:
             float32 [B, 2, 3] on the CPU, from a pixel of the result back to its source, in units of half the side.
@@ -52,11 +48,7 @@ class Augmentation:
         return torch.stack([flip * cosine, flip * sine, shift_x, -sine, cosine, shift_y], dim=1).view(count, 2, 3)
 
     def apply(self, pixels: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
-        """Move every scan by its own map; what comes in from outside is black.
-
-        Args:
-            pixels: any dtype, [B, C, S, S].
-            maps: as `draw` gives them, on any device.
+        """Move scans, any dtype [B, C, S, S], by `maps` as `draw` gives them; what comes in from outside is black.
 
         Returns:
             float32 [B, C, S, S], bilinear between pixels.

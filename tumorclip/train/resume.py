@@ -11,7 +11,7 @@ from pathlib import Path
 import filelock
 import torch
 
-from tumorclip.files import flush_folder, whole_file
+from tumorclip.files import flush
 
 KEPT_RUNS = 8  # unfinished trainings whose states stay
 
@@ -39,14 +39,10 @@ def seed_of(seed: int, purpose: str, number: int) -> int:
 
 
 class States:
-    """The latest state of one training. Only process 0 has it.
+    """The latest state of one training, in a folder of its own; process 0 saves one every `interval` seconds.
 
     A state is a file whose name holds the step after which it was written and the hash of its bytes. The one before is
     deleted only once the new one is whole on the disk, so a crash at any moment leaves one of them.
-
-    Args:
-        folder: for this training alone, named after its fingerprint.
-        interval: seconds of training from one state to the next.
     """
 
     def __init__(self, folder: Path, interval: float):
@@ -58,8 +54,7 @@ class States:
         try:
             self._lock.acquire(blocking=False)
             self._own = True
-            for left in folder.glob("*writing*"):
-                left.unlink()
+            (folder / "writing.pt").unlink(missing_ok=True)
         except filelock.Timeout:
             self._own = False
             print("train: another run trains the same right now; this one keeps no state to resume from")
@@ -86,8 +81,9 @@ class States:
         before = list(self.folder.glob("step-*.pt"))
         writing = self.folder / "writing.pt"
         try:
-            with whole_file(writing) as beside, beside.open("wb") as file:
+            with writing.open("wb") as file:
                 torch.save(state, file)
+            flush(writing)
             writing.replace(self.folder / f"step-{state['step']:09d}-{_hash(writing)[:16]}.pt")
         except RuntimeError as error:
             # PyTorch reports a file that was cut short, and hides the reason: a full disk, or Ctrl-C.
@@ -96,7 +92,8 @@ class States:
             raise
         finally:
             writing.unlink(missing_ok=True)
-        flush_folder(self.folder)
+        # Until then a power cut may undo the renaming, but not the deletions that follow.
+        flush(self.folder)
         for path in before:
             path.unlink()
         os.utime(self.folder)
