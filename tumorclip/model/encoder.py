@@ -26,12 +26,7 @@ class Encoder:
     """A dual encoder on one device. All embeddings have unit length, float32, and the same dimension D.
 
     A tower pools what it sees into features, which a projection then takes into the common space. Where a family has
-    no projections, the features are the embeddings.
-
-    Attributes:
-        model: the Hugging Face model; its parameters are what training changes.
-        family: what sets its family apart.
-        image_size: side, in pixels, of the scans that the image tower takes.
+    no projections, the features are the embeddings. Training changes the parameters of `model`.
     """
 
     def __init__(self, model: "PreTrainedModel", processor: "ProcessorMixin", device: torch.device):
@@ -39,7 +34,7 @@ class Encoder:
         self.processor = processor
         self.device = device
         self.family: Family = FAMILIES[model.config.model_type]
-        self.image_size: int = model.config.vision_config.image_size
+        self.image_size: int = model.config.vision_config.image_size  # side in pixels
         image_processor = processor.image_processor
         # Scans are bytes from 0 to 255; the checkpoint's mean and deviation are for 0 to 1.
         self._mean = 255 * torch.tensor(image_processor.image_mean, device=device).view(1, 3, 1, 1)
@@ -95,14 +90,10 @@ class Encoder:
         return digest.hexdigest()
 
     def image_features(self, pixels: torch.Tensor) -> torch.Tensor:
-        """What the image tower pools of scans.
+        """What the image tower pools of scans before the projection: [B, F].
 
         Args:
-            pixels: grey values from 0 to 255, any dtype, [B, 1, S, S], or colour, [B, 3, S, S];
-                S is `image_size`.
-
-        Returns:
-            [B, F], before the projection.
+            pixels: 0 to 255, any dtype, grey, [B, 1, S, S], or colour, [B, 3, S, S], where S is `image_size`.
         """
         normalised = (pixels.float().expand(-1, 3, -1, -1) - self._mean) / self._deviation
         return self.model.vision_model(pixel_values=normalised).pooler_output
@@ -158,13 +149,12 @@ class Encoder:
 
     @torch.inference_mode()
     def logits(self, batches: Iterable[torch.Tensor], class_embeddings: torch.Tensor) -> torch.Tensor:
-        """Score scans against classes, as CLIP's zero-shot classification does.
+        """Score scans against classes, [K, D], as CLIP's zero-shot classification does.
 
         SigLIP's bias is left out: it is the same for all classes, and softmax does not see it.
 
         Args:
             batches: N scans in all, as `image_features` takes them, on the encoder's device.
-            class_embeddings: float32 [K, D].
 
         Returns:
             float32 [N, K] on the CPU; softmax over K gives probabilities.
@@ -175,7 +165,12 @@ class Encoder:
 
 def _check(folder: Path) -> None:
     """Refuse what transformers would ask about on the terminal, or replace by something made up."""
-    kind = _model_type(folder)
+    try:
+        kind = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
+    except FileNotFoundError:
+        raise UserError(f"{folder} has no config.json, so it is not a Hugging Face checkpoint") from None
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{folder}/config.json is not a valid Hugging Face configuration") from None
     for path in sorted(folder.glob("*config.json")):
         if '"auto_map"' in path.read_text(encoding="utf-8"):
             raise UserError(
@@ -187,12 +182,3 @@ def _check(folder: Path) -> None:
     if not any((folder / name).exists() for name in TOKENIZERS):
         # transformers would make up a tokenizer of two tokens without a word.
         raise UserError(f"{folder} has none of {', '.join(TOKENIZERS)}; the checkpoint is incomplete")
-
-
-def _model_type(folder: Path) -> str:
-    try:
-        return json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
-    except FileNotFoundError:
-        raise UserError(f"{folder} has no config.json, so it is not a Hugging Face checkpoint") from None
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"{folder}/config.json is not a valid Hugging Face configuration") from None

@@ -21,10 +21,7 @@ def needed(launcher: str) -> bool:
 
 
 def run(launcher: str, module: str, output: Path) -> None:
-    """Run `launcher -m module` to its end; environment variables in `launcher` are filled in.
-
-    Args:
-        output: a file that the first of the processes writes anew.
+    """Run `launcher -m module` to its end, of which one process writes `output` anew; fill in environment variables.
 
     Raises:
         ParamsError: there is no such program, or it did not run `module`.

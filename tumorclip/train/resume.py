@@ -27,15 +27,15 @@ def fingerprint(*parts: object) -> str:
     return digest.hexdigest()[:32]
 
 
-def generator(seed: int, purpose: str, number: int) -> torch.Generator:
-    """A generator on the CPU that no other purpose and number share."""
-    return torch.Generator().manual_seed(seed_of(seed, purpose, number))
-
-
 def seed_of(seed: int, purpose: str, number: int) -> int:
-    """The seed of `generator`, 0 to 2**56 - 1."""
+    """A seed, 0 to 2**56 - 1, that no other purpose and number share."""
     digest = hashlib.sha256(f"{seed} {purpose} {number}".encode()).digest()
     return int.from_bytes(digest[:7], "big")
+
+
+def generator(seed: int, purpose: str, number: int) -> torch.Generator:
+    """A generator on the CPU with that seed."""
+    return torch.Generator().manual_seed(seed_of(seed, purpose, number))
 
 
 class States:
@@ -53,16 +53,14 @@ class States:
         folder.mkdir(parents=True, exist_ok=True)
         try:
             self._lock.acquire(blocking=False)
-            self._own = True
             (folder / "writing.pt").unlink(missing_ok=True)
         except filelock.Timeout:
-            self._own = False
             print("train: another run trains the same right now; this one keeps no state to resume from")
         delete_oldest(folder.parent, KEPT_RUNS)
 
     def load(self) -> dict | None:
         """The latest whole state, on the CPU; None if there is none. A damaged one is renamed and reported."""
-        if not self._own:
+        if not self._lock.is_locked:
             return None
         for path in sorted(self.folder.glob("step-*.pt"), reverse=True):
             if _hash(path)[:16] == path.stem.split("-")[-1]:
@@ -74,7 +72,7 @@ class States:
 
     def due(self) -> bool:
         """Whether `interval` has passed since the last state."""
-        return self._own and time.monotonic() - self._saved_at >= self.interval
+        return self._lock.is_locked and time.monotonic() - self._saved_at >= self.interval
 
     def save(self, state: dict) -> None:
         """Write `state`, which has `step` among its keys."""
@@ -101,7 +99,7 @@ class States:
 
     def finish(self) -> None:
         """Delete the states of a training that is complete."""
-        if self._own:
+        if self._lock.is_locked:
             shutil.rmtree(self.folder, ignore_errors=True)
             Path(self._lock.lock_file).unlink(missing_ok=True)
             self._lock.release()
