@@ -64,7 +64,9 @@ def fetch(name: str, revision: str | None, into: Path) -> str:
         if not damaged:
             return commit
         for file in damaged:
-            _delete(folder / file)
+            # In the hub's cache it is a link to what was downloaded.
+            (folder / file).resolve().unlink()
+            (folder / file).unlink(missing_ok=True)
         if is_last:
             raise UserError(
                 f"{', '.join(damaged)} of {name} does not match the hash that the hub lists, and was deleted from the "
@@ -77,13 +79,10 @@ def _find_damaged(name: str, listed: list, folder: Path) -> list[str]:
     """The files in `folder` whose hash is not the listed one."""
     from huggingface_hub import HfApi
 
-    class Api(HfApi):
-        """Checks against the listing at hand; the client would ask the hub for it, which may be out of reach."""
-
-        def list_repo_tree(self, **_):
-            return listed
-
-    return [file["path"] for file in Api().verify_repo_checksums(name, local_dir=folder).mismatches]
+    api = HfApi()
+    # The client would ask the hub for the listing, which may be out of reach.
+    api.list_repo_tree = lambda **_: listed
+    return [file["path"] for file in api.verify_repo_checksums(name, local_dir=folder).mismatches]
 
 
 def _choose(files: Iterable[str], name: str) -> list[str]:
@@ -95,15 +94,6 @@ def _choose(files: Iterable[str], name: str) -> list[str]:
         f"{name} holds no weights as model.safetensors or pytorch_model.bin; "
         "set checkpoint.name to a checkpoint of CLIP, or checkpoint.revision to a commit that has them"
     )
-
-
-def _delete(file: Path) -> None:
-    """Delete a file of the hub's cache together with what it links to."""
-    while file.is_symlink():
-        target = file.parent / file.readlink()
-        file.unlink()
-        file = target
-    file.unlink(missing_ok=True)
 
 
 def _patiently(name: str, revision: str | None, request):

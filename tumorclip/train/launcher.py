@@ -43,13 +43,11 @@ def run(launcher: str, module: str, output: Path) -> None:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         try:
             status = child.wait()
-        finally:
+        finally:  # neither signal is sent to a process that has ended
+            child.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                if child.poll() is None:
-                    child.terminate()
-                    child.wait(GRACE)
-            if child.poll() is None:
-                child.kill()
+                child.wait(GRACE)
+            child.kill()
         if status:
             raise UserError(reason.read() or f"what machine.launcher started ended with status {status}; see above")
     if _version(output) == before:

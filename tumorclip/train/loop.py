@@ -40,10 +40,6 @@ class Trainer:
         processes: those that share the work; None for this one alone.
         cache: folder in which features of frozen towers are kept; only where `config.tune` needs them.
 
-    Attributes:
-        fingerprint: a name for all that the training depends on.
-        images_trained: scans of all steps since this process was started.
-
     Raises:
         UserError: the configuration does not fit the checkpoint, the data or the processes, or memory is too small.
     """
@@ -63,6 +59,7 @@ class Trainer:
         self.config = config
         self.processes = processes or Processes(encoder.device)
         _check_sizes(config, len(data.train), self.processes)
+        # A name for all that the training depends on.
         self.fingerprint = fingerprint(encoder.hash(data.captions.texts), data.hash(), config, self.device.type)
         torch.manual_seed(config.seed)
         self.untuned = copied(self.model.state_dict()) if config.wise_ft else None
@@ -86,15 +83,12 @@ class Trainer:
         self.correct = torch.zeros((), dtype=torch.int64, device=self.device)  # training scans of this epoch
         self.losses: list[torch.Tensor] = []  # of the last steps, still on the device
         self.history = History()
-        self.images_trained = 0
+        self.images_trained = 0  # by this process, which may have taken up a state
 
     def fit(self, states: States | None = None) -> History:
         """Train to the end, and leave the encoder with the weights of the best epoch.
 
-        The best epoch, WiSE-FT's alpha and the temperature are chosen on the validation scans.
-
-        Args:
-            states: where the state of an interrupted training is kept; None keeps none.
+        The best epoch, WiSE-FT's alpha and the temperature are chosen on validation. A saved state is taken up.
 
         Raises:
             UserError: the loss is not a finite number any more, memory is too small, or the model cannot be compiled.
@@ -156,11 +150,9 @@ class Trainer:
         progress.set_postfix(epoch=epoch, loss=f"{train_loss:.3f}", val_accuracy=f"{val_accuracy:.3f}")
 
     def step(self, rows: torch.Tensor, inputs: Iterator[torch.Tensor]) -> torch.Tensor:
-        """Change the weights once, and return the loss, a float32 scalar on the device.
+        """Change the weights once: `rows` are the scans of the batch, int64 [B], and `inputs` gives those of each part.
 
-        Args:
-            rows: scans of the batch, int64 [B], on the CPU.
-            inputs: of each part of the batch.
+        Returns the loss, a float32 scalar on the device.
         """
         factor = learning_rate_factor(self.step_number, self.total_steps, self.config.warmup_ratio)
         for group in self.optimizer.param_groups:
@@ -292,13 +284,11 @@ class Trainer:
         self.losses.clear()
         for number, loss in enumerate(values, start=len(self.history.steps) + 1):
             if not math.isfinite(loss):
-                raise UserError(
-                    f"the training loss is {loss} at step {number}; lower train.learning_rate "
-                    f"(now {self.config.learning_rate:g}) or raise train.warmup_ratio"
-                )
+                advice = f"lower train.learning_rate (now {self.config.learning_rate:g}) or raise train.warmup_ratio"
+                raise UserError(f"the training loss is {loss} at step {number}; {advice}")
             factor = learning_rate_factor(number - 1, self.total_steps, self.config.warmup_ratio)
-            record = {"step": number, "loss": loss, "learning_rate": self.config.learning_rate * factor}
-            self.history.steps.append(record)
+            rate = self.config.learning_rate * factor
+            self.history.steps.append({"step": number, "loss": loss, "learning_rate": rate})
 
     def _mix_with_untuned(self) -> float:
         """Leave the model with the mixture of tuned and untuned weights that validates best, and return its alpha."""
