@@ -21,9 +21,10 @@ def is_litter(name: str) -> bool:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Yield the path of a file to write; it is moved to `path` only if the block succeeds."""
+    """Yield an empty file to write to; it replaces what is at `path` only if the block succeeds."""
     with _workplace(path) as folder:
         new = folder / "new"
+        new.touch()
         yield new
         new.chmod(0o644)
         # Without it a power cut after the rename can leave an empty file under the final name.

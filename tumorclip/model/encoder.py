@@ -90,8 +90,7 @@ class Encoder:
     def image_features(self, pixels: torch.Tensor) -> torch.Tensor:
         """What the image tower pools of scans before the projection: [B, F].
 
-        Args:
-            pixels: 0 to 255, any dtype, grey, [B, 1, S, S], or colour, [B, 3, S, S], where S is `image_size`.
+        Scans are 0 to 255, of any dtype, grey, [B, 1, S, S], or colour, [B, 3, S, S], where S is `image_size`.
         """
         normalised = (pixels.float().expand(-1, 3, -1, -1) - self._mean) / self._deviation
         return self.model.vision_model(pixel_values=normalised).pooler_output
@@ -145,15 +144,10 @@ class Encoder:
 
     @torch.inference_mode()
     def logits(self, batches: Iterable[torch.Tensor], class_embeddings: torch.Tensor) -> torch.Tensor:
-        """Score scans against classes, [K, D], as CLIP's zero-shot classification does.
+        """Score N scans, as `image_features` takes them, against classes, [K, D]: float32 [N, K] on the CPU.
 
-        SigLIP's bias is left out: it is the same for all classes, and softmax does not see it.
-
-        Args:
-            batches: N scans in all, as `image_features` takes them, on the encoder's device.
-
-        Returns:
-            float32 [N, K] on the CPU; softmax over K gives probabilities.
+        As in CLIP's zero-shot classification, softmax over K gives probabilities. SigLIP's bias is left out: it is the
+        same for all classes, and softmax does not see it.
         """
         parts = [self.logit_scale * self.encode_images(batch) @ class_embeddings.T for batch in batches]
         return torch.cat(parts).cpu()

@@ -26,12 +26,9 @@ WEIGHTS = [rf"model{SHARD}\.safetensors(\.index\.json)?", rf"pytorch_model{SHARD
 def fetch(name: str, revision: str | None, into: Path) -> str:
     """Bring configuration, tokenizer, image processor and weights into the empty folder `into`, and return the commit.
 
-    Files come through the hub's own cache. Without a network, or with HF_HUB_OFFLINE=1, what the cache holds is used if
-    it is complete. What is damaged is deleted from it.
-
-    Args:
-        name: owner/name of the repository.
-        revision: commit (40 hexadecimal digits), branch or tag; None takes the main branch.
+    The repository is called owner/name. `revision` is a commit (40 hexadecimal digits), branch or tag; None takes the
+    main branch. Files come through the hub's own cache. Without a network, or with HF_HUB_OFFLINE=1, what the cache
+    holds is used if it is complete. What is damaged is deleted from it.
 
     Raises:
         UserError: no such repository or revision, no access, no network, no weights in it, or a file damaged twice.

@@ -11,7 +11,7 @@ class Drawn(NamedTuple):
 
     Attributes:
         captions: which ones, int64 [C].
-        of_class: matrix that takes their embeddings to one per class, float32 [K, C].
+        of_class: matrix that takes their embeddings to one direction per class, float32 [K, C].
         of_scan: for each scan the place of its caption among the C, int64 [B]; None where it gets that of its class.
     """
 
@@ -47,8 +47,3 @@ class Captions:
     def _draw(self, classes: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         counts = self._counts[classes]
         return self._first[classes] + (torch.rand(len(counts), generator=generator) * counts).long()
-
-
-def class_embeddings(texts: torch.Tensor, of_class: torch.Tensor) -> torch.Tensor:
-    """One unit embedding per class, [K, D], from those of captions, [C, D], and the matrix `of_class`, [K, C]."""
-    return functional.normalize(of_class @ texts, dim=-1)

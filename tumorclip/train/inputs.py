@@ -1,7 +1,4 @@
-"""What a step starts from: augmented scans, or cached features of the image tower where it is frozen.
-
-A set of features is found by a key made of all that it depends on. An epoch on features needs the projections alone.
-"""
+"""What a step starts from: augmented scans, or cached features of the image tower where it is frozen."""
 
 import functools
 import hashlib

@@ -16,7 +16,7 @@ from tumorclip.errors import UserError
 from tumorclip.model.encoder import Encoder
 from tumorclip.params import Train
 from tumorclip.train import losses, temperature
-from tumorclip.train.captions import Drawn, class_embeddings
+from tumorclip.train.captions import Drawn
 from tumorclip.train.distributed import Processes
 from tumorclip.train.history import History
 from tumorclip.train.inputs import TrainingData, make_inputs
@@ -185,7 +185,7 @@ class Trainer:
         with self.autocast:
             images, texts, logit_scale, logit_bias = self.forward(inputs, drawn.captions.to(self.device))
         images = self.processes.gather(images, len(rows))
-        classes = class_embeddings(texts, drawn.of_class.to(self.device))
+        classes = functional.normalize(drawn.of_class.to(self.device) @ texts, dim=-1)
         labels = self.data.labels[rows].to(self.device)
         weights = self.data.weights[rows] if self.config.balance == "weights" else torch.ones(len(rows))
         self.correct += ((images.detach() @ classes.detach().T).argmax(dim=1) == labels).sum()

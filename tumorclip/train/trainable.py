@@ -16,8 +16,7 @@ TOWERS = ("vision_model", "text_model")
 def make_trainable(encoder: Encoder, config: Train) -> nn.Module | None:
     """Let those parameters learn that `config.tune` names; the logit bias only where the loss uses it.
 
-    Returns:
-        peft's model, which merges low-rank additions into the encoder's at the end; None where there are none.
+    Returns what merges low-rank additions into the model at the end, or None where there are none.
 
     Raises:
         UserError: this checkpoint has no such parts.
@@ -25,13 +24,11 @@ def make_trainable(encoder: Encoder, config: Train) -> nn.Module | None:
     loss = LOSSES[config.objective]
     tuning = TUNING[config.tune]
     if loss.logit_bias and not encoder.family.logit_bias:
-        raise UserError(
-            f"train.objective is {config.objective}, but this checkpoint has no logit bias; only SigLIP ones have"
-        )
+        problem = "this checkpoint has no logit bias; only SigLIP ones have"
+        raise UserError(f"train.objective is {config.objective}, but {problem}")
     if tuning.images == "features" and not encoder.family.projections:
-        raise UserError(
-            f"train.tune is {config.tune}, but this checkpoint has no projections; take vision, lora or full"
-        )
+        problem = "this checkpoint has no projections; take vision, lora or full"
+        raise UserError(f"train.tune is {config.tune}, but {problem}")
     additions = _add_lora(encoder.model, config.lora) if tuning.lora else None
     for name, parameter in encoder.model.named_parameters():
         learns = re.match(tuning.learns, name) and (loss.logit_bias or name != "logit_bias")
@@ -51,9 +48,8 @@ def _add_lora(model: nn.Module, lora: Lora) -> nn.Module:
         )
     highest = max(layers.get(name, 0) for layers in (vision, text) for name in targets)
     if lora.rank > highest:
-        raise UserError(
-            f"train.lora.rank is {lora.rank}, but no layer of train.lora.targets has a rank above {highest}; lower it"
-        )
+        problem = f"no layer of train.lora.targets has a rank above {highest}"
+        raise UserError(f"train.lora.rank is {lora.rank}, but {problem}; lower it")
     return get_peft_model(model, LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=sorted(targets)))
 
 
@@ -90,8 +86,7 @@ class DualEncoder(nn.Module):
     def forward(self, inputs: torch.Tensor, captions: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Embed scans, [B, 1 or 3, S, S], from 0 to 255, or their features, [B, F], and some captions, int64 [C].
 
-        Returns:
-            Unit embeddings of the inputs, [B, D], and of the captions, [C, D]; the logit scale and bias, scalars.
+        The unit embeddings, [B, D] and [C, D], come with the logit scale and bias, scalars.
         """
         encoder = self._encoder
         from_features = self._tuning.images == "features"
