@@ -40,7 +40,7 @@ class Pixels:
         if resident:
             self._resident = torch.empty((len(rows), channels, size, size), dtype=torch.uint8, device=device)
             for places in torch.arange(len(rows)).split(BATCH):
-                self._resident[places] = self._place(self._read(places))
+                self._resident[places[0] : places[-1] + 1] = self._place(self._read(places))
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -14,8 +14,7 @@ from datetime import timedelta
 import torch
 from torch import distributed, nn
 
-# The others give up if a process sends nothing for so long.
-PATIENCE = timedelta(minutes=10)
+PATIENCE = timedelta(minutes=10)  # the others give up if a process sends nothing for so long
 
 
 class Processes:

@@ -32,8 +32,8 @@ ALPHAS = [tenth / 10 for tenth in range(10, -1, -1)]
 class Trainer:
     """Fine-tunes an encoder.
 
-    Every epoch and every step draws from generators of its own, seeded by their number, so that a training that goes
-    on from a saved state does what the uninterrupted one would have done.
+    Every epoch and every step draws from generators of its own, seeded by its number, so that a training that goes on
+    from a saved state does what the uninterrupted one would have done.
 
     Args:
         config: section `train` of params.yaml.
@@ -150,10 +150,7 @@ class Trainer:
         progress.set_postfix(epoch=epoch, loss=f"{train_loss:.3f}", val_accuracy=f"{val_accuracy:.3f}")
 
     def step(self, rows: torch.Tensor, inputs: Iterator[torch.Tensor]) -> torch.Tensor:
-        """Change the weights once: `rows` are the scans of the batch, int64 [B], and `inputs` gives those of each part.
-
-        Returns the loss, a float32 scalar on the device.
-        """
+        """Change the weights once for the scans in `rows`, int64 [B], whose parts `inputs` gives; return the loss."""
         factor = learning_rate_factor(self.step_number, self.total_steps, self.config.warmup_ratio)
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * factor
