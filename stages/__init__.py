@@ -19,8 +19,7 @@ FINETUNED = Path("models/finetuned")
 METRICS = Path("metrics")
 PLOTS = Path("plots")
 
-# Before PyTorch is imported, whose threads else keep a core busy while they wait for each other: beside another process
-# that needs the core, training came to a standstill.
+# Before PyTorch is imported: else waiting threads keep a core busy, and with a second process training stands still.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if "DVC_STAGE" in os.environ:
@@ -42,10 +41,8 @@ def run(main: Callable[[params.Params], None]) -> None:
     lifetime.stop_with_parent()
     try:
         main(params.load(Path("params.yaml")))
-    except ParamsError as error:
-        _end(2, str(error))
     except UserError as error:
-        _end(1, str(error))
+        _end(2 if isinstance(error, ParamsError) else 1, str(error))
     except KeyboardInterrupt:
         _end(130, "stopped by the user; `dvc repro` takes this stage up again")
     except FileNotFoundError as error:

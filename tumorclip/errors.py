@@ -1,11 +1,8 @@
-"""The one exception that the library raises for what its user can mend."""
+"""What the library raises where its user can mend something: a parameter, a file, the network, the disk."""
 
 
 class UserError(Exception):
-    """Something the user can mend: a parameter, a file, the network, the disk.
-
-    The message is one line: what happened, to which file or key, and what to do next.
-    """
+    """The message is one line: what happened, to which file or key, and what to do next."""
 
 
 class ParamsError(UserError):

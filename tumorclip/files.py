@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -21,34 +21,34 @@ def is_litter(name: str) -> bool:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Yield an empty file beside `path` to write to; it takes the name `path` only if the block succeeds."""
-    with _partial(path, _make_file) as beside:
-        yield beside
-        beside.chmod(0o644)
-        _flush(beside)
-        beside.replace(path)
+    """Yield an empty file to write to; it replaces what is at `path` only if the block succeeds."""
+    with _workplace(path) as folder:
+        new = folder / "new"
+        new.touch()
+        yield new
+        new.chmod(0o644)
+        # Without it a power cut after the rename can leave an empty file under the final name.
+        flush(new)
+        new.replace(path)
 
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `path`; it takes the name `path` only if the block succeeds.
-
-    A folder that is already at `path` stays as it is until then and is replaced as a whole.
-    """
-    with _partial(path, tempfile.mkdtemp) as workplace:
-        beside = workplace / "new"
-        beside.mkdir()
-        yield beside
+    """Yield an empty folder to fill; it replaces what is at `path`, as a whole, only if the block succeeds."""
+    with _workplace(path) as folder:
+        new = folder / "new"
+        new.mkdir()
+        yield new
         if path.exists():
-            path.rename(workplace / "old")
-        beside.rename(path)
+            path.rename(folder / "old")
+        new.rename(path)
 
 
 @contextmanager
-def _partial(path: Path, make: Callable[..., str]) -> Iterator[Path]:
-    """Make a file or folder beside `path`, and delete it in the end; also delete what killed processes left there.
+def _workplace(path: Path) -> Iterator[Path]:
+    """Make a folder beside `path`, and delete it in the end; also delete those that killed processes left there.
 
-    What a living process works on is locked. The system releases the lock when that process ends, however it ends.
+    That of a living process is locked. The system releases the lock when that process ends, however it ends.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as until_end:
@@ -57,16 +57,16 @@ def _partial(path: Path, make: Callable[..., str]) -> Iterator[Path]:
             for left in path.parent.glob(".*.partial-*"):
                 with _locked(left, blocking=False) as is_abandoned:
                     if is_abandoned:
-                        _delete(left)
-            partial = Path(make(prefix=f".{path.name}.partial-", dir=path.parent))
-            until_end.callback(_delete, partial)
-            until_end.enter_context(_locked(partial, blocking=True))
-        yield partial
+                        shutil.rmtree(left, ignore_errors=True)
+            folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.partial-", dir=path.parent))
+            until_end.callback(shutil.rmtree, folder, ignore_errors=True)
+            until_end.enter_context(_locked(folder, blocking=True))
+        yield folder
 
 
 @contextmanager
 def _locked(path: Path, blocking: bool) -> Iterator[bool]:
-    """Lock a file or folder, and yield whether it is locked: some disks have no locks."""
+    """Lock a folder, and yield whether it is locked: some disks have no locks."""
     with ExitStack() as until_end:
         is_locked = False
         with suppress(OSError):
@@ -76,18 +76,13 @@ def _locked(path: Path, blocking: bool) -> Iterator[bool]:
         yield is_locked
 
 
-def _make_file(prefix: str, dir: Path) -> str:
-    handle, name = tempfile.mkstemp(prefix=prefix, dir=dir)
-    os.close(handle)
-    return name
-
-
-def _delete(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with suppress(OSError):
-            path.unlink()
+def flush(path: Path) -> None:
+    """Have the content of a file, or the names in a folder, on the disk, where a power cut leaves them."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def write_json(path: Path, content: Mapping) -> None:
@@ -99,19 +94,3 @@ def write_json(path: Path, content: Mapping) -> None:
 
 def read_json(path: Path) -> dict:
     return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _flush(path: Path) -> None:
-    # Without it a power cut after the rename can leave an empty file under the final name.
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-
-
-def flush_folder(path: Path) -> None:
-    """Have the names in a folder on the disk: until then a power cut may undo a rename that was followed by others."""
-    if os.name == "posix":
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

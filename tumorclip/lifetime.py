@@ -15,13 +15,11 @@ import psutil
 
 @functools.cache
 def stop_with_parent() -> None:
-    """Have this process end when the one that started it is killed: DVC leaves its stages running.
-
-    DVC starts a stage in a shell, which may stay between the two and outlive DVC.
-    """
+    """Have this process end when the one that started it is killed: DVC leaves its stages running."""
     with contextlib.suppress(psutil.Error):
         for parent in psutil.Process().parents():
             _terminate_after(parent.wait)
+            # DVC starts a stage in a shell, which may stay between the two and outlive DVC.
             if "-c" not in parent.cmdline():
                 break
 

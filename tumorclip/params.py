@@ -71,10 +71,9 @@ class Split(Section):
     @model_validator(mode="after")
     def _fold_exists(self) -> "Split":
         if self.fold > (self.folds or 1):
-            raise ValueError(
-                f"fold is {self.fold}, but folds is {self.folds or 'null'}; "
-                f"give a fold from 1 to folds, or 1 where that is null"
-            )
+            folds = self.folds or "null"
+            advice = "give a fold from 1 to folds, or 1 where that is null"
+            raise ValueError(f"fold is {self.fold}, but folds is {folds}; {advice}")
         return self
 
 
@@ -118,13 +117,11 @@ class Train(Section):
         if self.layer_decay < 1 and not TUNING[self.tune].layer_decay:
             raise ValueError(f"layer_decay has no meaning for tune {self.tune}; set it to 1, or take full or vision")
         if self.label_smoothing and not LOSSES[self.objective].label_smoothing:
-            raise ValueError(
-                f"label_smoothing has no meaning for {self.objective}; set it to 0, or take another objective"
-            )
+            advice = "set it to 0, or take another objective"
+            raise ValueError(f"label_smoothing has no meaning for {self.objective}; {advice}")
         if self.accumulation > self.batch_size:
-            raise ValueError(
-                f"accumulation is {self.accumulation}, but a batch has only {self.batch_size} scans to divide; lower it"
-            )
+            problem = f"a batch has only {self.batch_size} scans to divide"
+            raise ValueError(f"accumulation is {self.accumulation}, but {problem}; lower it")
         return self
 
 
@@ -153,19 +150,16 @@ class Params(Section):
     def _folder_names(cls, classes: dict[str, list[str]]) -> dict[str, list[str]]:
         for name in classes:
             if not re.fullmatch(r"[^\W.][\w. -]*", name):
-                raise ValueError(
-                    f"{name!r} cannot be the name of a class folder; use letters, digits, _ - . and spaces"
-                )
+                advice = "use letters, digits, _ - . and spaces"
+                raise ValueError(f"{name!r} cannot be the name of a class folder; {advice}")
         return dict(sorted(classes.items()))
 
     @model_validator(mode="after")
     def _negative_class_exists(self) -> "Params":
         negative = self.evaluate.negative_class
         if negative is not None and negative not in self.classes:
-            raise ValueError(
-                f"evaluate.negative_class is {negative!r}, which is not a class; "
-                f"give one of {', '.join(self.classes)}, or null"
-            )
+            advice = f"give one of {', '.join(self.classes)}, or null"
+            raise ValueError(f"evaluate.negative_class is {negative!r}, which is not a class; {advice}")
         return self
 
     @property
@@ -177,13 +171,11 @@ class Params(Section):
 def load(path: Path) -> Params:
     """Read and check the whole of `path`.
 
-    YAML 1.2, as DVC itself reads it: `1e-05` is a number (PyYAML, at YAML 1.1, would give a string).
-
     Raises:
         ParamsError: the file is missing, is not YAML, or holds an unknown key, a wrong type or a value out of range.
-            The message is one line that names the first such key.
     """
     try:
+        # YAML 1.2, as DVC reads it: `1e-05` is a number, while PyYAML, at YAML 1.1, would give a string.
         content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ParamsError(f"{path} is missing; run from the repository's root, or: git restore {path}") from None
@@ -208,28 +200,24 @@ def _explain(error: ValidationError) -> str:
     problem, more = problems[0], len(problems) - 1
     key, given = ".".join(map(str, problem["loc"])), problem["input"]
     if problem["type"] == "extra_forbidden":
-        line = f"unknown key {key}; the keys there are {', '.join(_siblings(problem['loc']))}"
+        section: type[BaseModel] = Params
+        for part in problem["loc"][:-1]:
+            section = section.model_fields[part].annotation
+        line = f"unknown key {key}; the keys there are {', '.join(section.model_fields)}"
     elif problem["type"] == "missing":
         line = f"{key} is missing; it has no default, so give it a value"
     elif problem["type"] == "value_error":
         line = f"{key + ': ' if key else ''}{problem['ctx']['error']}"
     elif problem["type"] == "string_pattern_mismatch":
-        line = f"{key} is {given!r}; {_PATTERNS[key]}"
+        line = f"{key} is {given!r}; {_PATTERNS[problem['loc'][-1]]}"
     else:
         line = f"{key} is {given!r}; {problem['msg'].replace('Input', 'it').replace('should', 'must')}"
     return line + (f" (and {more} more)" if more else "")
 
 
+# What the patterns above say, by the last part of the key.
 _PATTERNS = {
-    "verify.device": "it must be auto, cpu, cuda, cuda:N or mps",
-    "train.device": "it must be auto, cpu, cuda, cuda:N or mps",
-    "data.kaggle.dataset": "it must be owner/name, as in the data set's address on Kaggle",
-    "data.kaggle.sha256": "it must be 64 hexadecimal digits in lower case, or null",
+    "device": "it must be auto, cpu, cuda, cuda:N or mps",
+    "dataset": "it must be owner/name, as in the data set's address on Kaggle",
+    "sha256": "it must be 64 hexadecimal digits in lower case, or null",
 }
-
-
-def _siblings(location: tuple) -> list[str]:
-    model: type[BaseModel] = Params
-    for part in location[:-1]:
-        model = model.model_fields[part].annotation
-    return list(model.model_fields)

@@ -308,11 +308,11 @@ def test_a_model_that_cannot_be_compiled_is_not_reported_as_too_large(encoder, m
 def test_too_little_memory_names_the_ways_out(encoder):
     pixels = np.zeros((80, 64, 64), np.uint8)
 
-    class Huge(torch.nn.Module):
+    class Huge(torch.nn.Linear):
         def forward(self, **_):
             return torch.empty(2**60)
 
-    encoder.model.vision_model = Huge()
+    encoder.model.vision_model = Huge(1, 1)
     with pytest.raises(UserError, match=r"out of memory .* train.batch_size \(now 16\), .*accumulation .* train.tune"):
         tuned(encoder, pixels)
 

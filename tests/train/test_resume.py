@@ -64,8 +64,7 @@ def test_a_damaged_state_is_set_aside_and_named_and_the_one_before_is_taken(fold
 def test_a_half_written_state_is_cleared_away(folder):
     states = States(folder, 0)
     states.save(state(3))
-    (folder / ".writing.pt.partial-abc").write_bytes(b"half")
-    (folder / "writing.pt").write_bytes(b"whole, but without its name")
+    (folder / "writing.pt").write_bytes(b"half, or whole, but without its name")
     again = reopened(states)
     assert [path.name for path in folder.iterdir()] == saved(folder)
     assert again.load()["step"] == 3

@@ -15,13 +15,8 @@ def same_bytes_on_cpus(checkpoint: Path) -> None:
     """Have a small model give the same bytes on all x86 CPUs of one maker since AVX2, however many cores they have.
 
     PyTorch, oneDNN and MKL choose instructions by the CPU and divide sums among its cores, and both change the last
-    bits. A small model gains little from either, so it does without; a model of 1,000,000 parameters or more is left
-    alone. MKL tells AMD from Intel even so: docs/results.md says what else was tried.
-
-    To be called before anything is computed; what stands in the environment already is replaced.
-
-    Args:
-        checkpoint: a Hugging Face directory.
+    bits. A small model gains little from either, so it does without; a large one is left alone. MKL tells AMD from
+    Intel even so: docs/results.md says what else was tried. To be called before anything is computed.
     """
     if sum(path.stat().st_size for path in checkpoint.glob("*.safetensors")) >= 4 * LARGE:
         return

@@ -6,47 +6,40 @@ import json
 import os
 import pickle
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Self
 
 import torch
 from safetensors import SafetensorError
+from torch import nn
 from torch.nn import functional
 
 from tumorclip.errors import UserError
-from tumorclip.model.families import FAMILIES, Family
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, ProcessorMixin
+from tumorclip.model.families import FAMILIES
 
 TOKENIZERS = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "tokenizer.model")
 
 
 class Encoder:
-    """A dual encoder on one device. All embeddings have unit length, float32, and the same dimension D.
+    """A Hugging Face model and its processor. All embeddings have unit length, float32, and the same dimension D.
 
     A tower pools what it sees into features, which a projection then takes into the common space. Where a family has
-    no projections, the features are the embeddings.
-
-    Attributes:
-        model: the Hugging Face model; its parameters are what training changes.
-        family: what sets its family apart.
-        image_size: side, in pixels, of the scans that the image tower takes.
+    no projections, the features are the embeddings. Training changes the parameters of `model`.
     """
 
-    def __init__(self, model: "PreTrainedModel", processor: "ProcessorMixin", device: torch.device):
+    def __init__(self, model: nn.Module, processor, device: torch.device):
         self.model = model.to(device).eval()
         self.processor = processor
         self.device = device
-        self.family: Family = FAMILIES[model.config.model_type]
-        self.image_size: int = model.config.vision_config.image_size
-        image_processor = processor.image_processor
+        self.family = FAMILIES[model.config.model_type]
+        self.image_size = model.config.vision_config.image_size  # side in pixels
         # Scans are bytes from 0 to 255; the checkpoint's mean and deviation are for 0 to 1.
-        self._mean = 255 * torch.tensor(image_processor.image_mean, device=device).view(1, 3, 1, 1)
-        self._deviation = 255 * torch.tensor(image_processor.image_std, device=device).view(1, 3, 1, 1)
+        self._mean = 255 * torch.tensor(processor.image_processor.image_mean, device=device).view(1, 3, 1, 1)
+        self._deviation = 255 * torch.tensor(processor.image_processor.image_std, device=device).view(1, 3, 1, 1)
 
     @classmethod
-    def load(cls, folder: Path, device: torch.device | str) -> "Encoder":
+    def load(cls, folder: Path, device: torch.device | str) -> Self:
         """Load a Hugging Face directory. Nothing is looked up on the network, and no code of the directory is run.
 
         Raises:
@@ -95,14 +88,9 @@ class Encoder:
         return digest.hexdigest()
 
     def image_features(self, pixels: torch.Tensor) -> torch.Tensor:
-        """What the image tower pools of scans.
+        """What the image tower pools of scans before the projection: [B, F].
 
-        Args:
-            pixels: grey values from 0 to 255, any dtype, [B, 1, S, S], or colour, [B, 3, S, S];
-                S is `image_size`.
-
-        Returns:
-            [B, F], before the projection.
+        Scans are 0 to 255, of any dtype, grey, [B, 1, S, S], or colour, [B, 3, S, S], where S is `image_size`.
         """
         normalised = (pixels.float().expand(-1, 3, -1, -1) - self._mean) / self._deviation
         return self.model.vision_model(pixel_values=normalised).pooler_output
@@ -140,8 +128,8 @@ class Encoder:
 
     def encode_classes(self, captions: list[list[str]]) -> torch.Tensor:
         """Embed each of K classes as the mean direction of its captions: float32 [K, D]."""
-        embeddings = self.encode_tokens(self.tokenize([caption for of_class in captions for caption in of_class]))
-        means = [part.mean(dim=0) for part in embeddings.split([len(of_class) for of_class in captions])]
+        embeddings = self.encode_tokens(self.tokenize(list(chain(*captions))))
+        means = [part.mean(dim=0) for part in embeddings.split(list(map(len, captions)))]
         return functional.normalize(torch.stack(means), dim=-1)
 
     @property
@@ -152,22 +140,14 @@ class Encoder:
     @property
     def logit_bias(self) -> torch.Tensor:
         """What the sigmoid loss adds to logits: float32 scalar; 0 where the family has none."""
-        if self.family.logit_bias:
-            return self.model.logit_bias.squeeze()
-        return torch.zeros((), device=self.device)
+        return self.model.logit_bias.squeeze() if self.family.logit_bias else torch.zeros((), device=self.device)
 
     @torch.inference_mode()
     def logits(self, batches: Iterable[torch.Tensor], class_embeddings: torch.Tensor) -> torch.Tensor:
-        """Score scans against classes, as CLIP's zero-shot classification does.
+        """Score N scans, as `image_features` takes them, against classes, [K, D]: float32 [N, K] on the CPU.
 
-        SigLIP's bias is left out: it is the same for all classes, and softmax does not see it.
-
-        Args:
-            batches: N scans in all, as `image_features` takes them, on the encoder's device.
-            class_embeddings: float32 [K, D].
-
-        Returns:
-            float32 [N, K] on the CPU; softmax over K gives probabilities.
+        As in CLIP's zero-shot classification, softmax over K gives probabilities. SigLIP's bias is left out: it is the
+        same for all classes, and softmax does not see it.
         """
         parts = [self.logit_scale * self.encode_images(batch) @ class_embeddings.T for batch in batches]
         return torch.cat(parts).cpu()
@@ -175,24 +155,18 @@ class Encoder:
 
 def _check(folder: Path) -> None:
     """Refuse what transformers would ask about on the terminal, or replace by something made up."""
-    kind = _model_type(folder)
+    try:
+        kind = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
+    except FileNotFoundError:
+        raise UserError(f"{folder} has no config.json, so it is not a Hugging Face checkpoint") from None
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{folder}/config.json is not a valid Hugging Face configuration") from None
     for path in sorted(folder.glob("*config.json")):
         if '"auto_map"' in path.read_text(encoding="utf-8"):
-            raise UserError(
-                f"{path} asks to run code that comes with the checkpoint (auto_map), which is never done; "
-                "take a checkpoint without auto_map"
-            )
+            code = "code that comes with the checkpoint (auto_map)"
+            raise UserError(f"{path} asks to run {code}, which is never done; take a checkpoint without auto_map")
     if kind not in FAMILIES:
         raise UserError(f"{folder} holds a model of type {kind!r}; supported are: {', '.join(FAMILIES)}")
     if not any((folder / name).exists() for name in TOKENIZERS):
         # transformers would make up a tokenizer of two tokens without a word.
         raise UserError(f"{folder} has none of {', '.join(TOKENIZERS)}; the checkpoint is incomplete")
-
-
-def _model_type(folder: Path) -> str:
-    try:
-        return json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
-    except FileNotFoundError:
-        raise UserError(f"{folder} has no config.json, so it is not a Hugging Face checkpoint") from None
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"{folder}/config.json is not a valid Hugging Face configuration") from None

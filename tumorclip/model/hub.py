@@ -14,31 +14,24 @@ from tumorclip.errors import UserError
 ATTEMPTS = 4
 FIRST_WAIT = 1.0  # seconds; doubles with every attempt
 TIMEOUT = 30.0  # seconds without a byte
-SUPPORT = re.compile(
+SUPPORT = (
     r"config\.json|preprocessor_config\.json|processor_config\.json|tokenizer\.json|tokenizer_config\.json|"
     r"vocab\.(json|txt)|merges\.txt|special_tokens_map\.json|added_tokens\.json|(spiece|tokenizer|sentencepiece[^/]*)\.model"
 )
 SHARD = r"(-\d{5}-of-\d{5})?"
 # In order of preference: the second is a pickle, of which transformers reads the weights only.
-WEIGHTS = [
-    re.compile(rf"model{SHARD}\.safetensors(\.index\.json)?"),
-    re.compile(rf"pytorch_model{SHARD}\.bin(\.index\.json)?"),
-]
+WEIGHTS = [rf"model{SHARD}\.safetensors(\.index\.json)?", rf"pytorch_model{SHARD}\.bin(\.index\.json)?"]
 
 
 def fetch(name: str, revision: str | None, into: Path) -> str:
     """Bring configuration, tokenizer, image processor and weights into the empty folder `into`, and return the commit.
 
-    Files come through the hub's own cache. Without a network, or with HF_HUB_OFFLINE=1, what the cache
-    holds is used if it is complete.
-
-    Args:
-        name: owner/name of the repository.
-        revision: commit (40 hexadecimal digits), branch or tag; None takes the main branch.
+    The repository is called owner/name. `revision` is a commit (40 hexadecimal digits), branch or tag; None takes the
+    main branch. Files come through the hub's own cache. Without a network, or with HF_HUB_OFFLINE=1, what the cache
+    holds is used if it is complete. What is damaged is deleted from it.
 
     Raises:
-        UserError: no such repository or revision, no access, no network, no weights in it, or a file
-            that is damaged twice; what was damaged is deleted from the cache.
+        UserError: no such repository or revision, no access, no network, no weights in it, or a file damaged twice.
     """
     from huggingface_hub import get_cached_repo_tree, is_offline_mode, resolve_revision, snapshot_download
     from huggingface_hub.errors import CachedRepoTreeNotFoundError, LocalEntryNotFoundError
@@ -68,7 +61,9 @@ def fetch(name: str, revision: str | None, into: Path) -> str:
         if not damaged:
             return commit
         for file in damaged:
-            _delete(folder / file)
+            # In the hub's cache it is a link to what was downloaded.
+            (folder / file).resolve().unlink()
+            (folder / file).unlink(missing_ok=True)
         if is_last:
             raise UserError(
                 f"{', '.join(damaged)} of {name} does not match the hash that the hub lists, and was deleted from the "
@@ -81,19 +76,16 @@ def _find_damaged(name: str, listed: list, folder: Path) -> list[str]:
     """The files in `folder` whose hash is not the listed one."""
     from huggingface_hub import HfApi
 
-    class Api(HfApi):
-        """Checks against the listing at hand; the client would ask the hub for it, which may be out of reach."""
-
-        def list_repo_tree(self, **_):
-            return listed
-
-    return [file["path"] for file in Api().verify_repo_checksums(name, local_dir=folder).mismatches]
+    api = HfApi()
+    # The client would ask the hub for the listing, which may be out of reach.
+    api.list_repo_tree = lambda **_: listed
+    return [file["path"] for file in api.verify_repo_checksums(name, local_dir=folder).mismatches]
 
 
 def _choose(files: Iterable[str], name: str) -> list[str]:
-    support = [file for file in files if SUPPORT.fullmatch(file)]
+    support = [file for file in files if re.fullmatch(SUPPORT, file)]
     for layout in WEIGHTS:
-        if weights := [file for file in files if layout.fullmatch(file)]:
+        if weights := [file for file in files if re.fullmatch(layout, file)]:
             return sorted(support + weights)
     raise UserError(
         f"{name} holds no weights as model.safetensors or pytorch_model.bin; "
@@ -101,19 +93,14 @@ def _choose(files: Iterable[str], name: str) -> list[str]:
     )
 
 
-def _delete(file: Path) -> None:
-    """Delete a file of the hub's cache together with what it links to."""
-    while file.is_symlink():
-        target = file.parent / file.readlink()
-        file.unlink()
-        file = target
-    file.unlink(missing_ok=True)
-
-
 def _patiently(name: str, revision: str | None, request):
     """Return what `request` returns; try again after what may pass, and end other errors in a UserError."""
+    from huggingface_hub import get_session
+
     for attempt in range(1, ATTEMPTS + 1):
-        _limit_time()
+        hooks = get_session().event_hooks["request"]
+        if _limit_time not in hooks:
+            hooks.append(_limit_time)
         try:
             return request()
         # The hub's client, its two ways of transport and its cache raise kinds that share no base.
@@ -128,22 +115,10 @@ def _patiently(name: str, revision: str | None, request):
         time.sleep(wait)
 
 
-def _limit_time() -> None:
-    """Give a time limit to the requests that the client sends without one.
-
-    Its own settings, HF_HUB_ETAG_TIMEOUT and HF_HUB_DOWNLOAD_TIMEOUT, hold for files, not for the lists of them.
-    """
-    from huggingface_hub import get_session
-
-    hooks = get_session().event_hooks["request"]
-    if _with_limits not in hooks:
-        hooks.append(_with_limits)
-
-
-def _with_limits(request) -> None:
+def _limit_time(request) -> None:
+    """Give a time limit to a request without one: the client's settings hold for files, not for the lists of them."""
     given = request.extensions.get("timeout", {})
-    limits = {kind: given.get(kind) or TIMEOUT for kind in ("connect", "read", "write", "pool")}
-    request.extensions["timeout"] = limits
+    request.extensions["timeout"] = {kind: given.get(kind) or TIMEOUT for kind in ("connect", "read", "write", "pool")}
 
 
 def _explain(error: Exception, name: str, revision: str | None) -> tuple[str, bool]:

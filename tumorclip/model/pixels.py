@@ -33,7 +33,9 @@ class Pixels:
         self.device = device
         channels = pixels.shape[3] if pixels.ndim == 4 else 1
         if resident is None:
-            resident = len(rows) * channels * size * size < _free_memory(device) / 2
+            gpu = device.type == "cuda"
+            free = torch.cuda.mem_get_info(device)[0] if gpu else psutil.virtual_memory().available
+            resident = len(rows) * channels * size * size < free / 2
         self._resident = None
         if resident:
             self._resident = torch.empty((len(rows), channels, size, size), dtype=torch.uint8, device=device)
@@ -86,10 +88,3 @@ class Pixels:
             return batch
         resized = functional.interpolate(batch.float(), (self._size, self._size), mode="bicubic", antialias=True)
         return resized.round().clamp(0, 255).to(torch.uint8)
-
-
-def _free_memory(device: torch.device) -> int:
-    """Bytes."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    return psutil.virtual_memory().available

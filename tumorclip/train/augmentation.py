@@ -32,14 +32,9 @@ class Augmentation:
         return cls(**{field.name: getattr(config, field.name) for field in fields(cls)})
 
     def draw(self, count: int, generator: torch.Generator) -> torch.Tensor:
-        """Draw one affine map per scan.
+        """Draw B = `count` affine maps from a pixel of the result back to its source, in units of half the side.
 
-        Args:
-            count: B.
-            generator: on the CPU, so that the same seed draws the same maps for every device.
-
-        Returns:
-            float32 [B, 2, 3] on the CPU, from a pixel of the result back to its source, in units of half the side.
+        They are float32 [B, 2, 3], on the CPU: there a seed draws the same for every device.
         """
         chance, turn, zoom, right, down = torch.rand((5, count), generator=generator)
         flip = torch.where(chance < self.horizontal_flip, -1.0, 1.0)
@@ -52,14 +47,6 @@ class Augmentation:
         return torch.stack([flip * cosine, flip * sine, shift_x, -sine, cosine, shift_y], dim=1).view(count, 2, 3)
 
     def apply(self, pixels: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
-        """Move every scan by its own map; what comes in from outside is black.
-
-        Args:
-            pixels: any dtype, [B, C, S, S].
-            maps: as `draw` gives them, on any device.
-
-        Returns:
-            float32 [B, C, S, S], bilinear between pixels.
-        """
+        """Move scans, any dtype [B, C, S, S], by drawn maps: float32 [B, C, S, S], bilinear, black where none was."""
         grid = functional.affine_grid(maps.to(pixels.device), list(pixels.shape), align_corners=False)
         return functional.grid_sample(pixels.float(), grid, mode="bilinear", padding_mode="zeros", align_corners=False)

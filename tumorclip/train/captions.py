@@ -11,7 +11,7 @@ class Drawn(NamedTuple):
 
     Attributes:
         captions: which ones, int64 [C].
-        of_class: matrix that takes their embeddings to one per class, float32 [K, C].
+        of_class: matrix that takes their embeddings to one direction per class, float32 [K, C].
         of_scan: for each scan the place of its caption among the C, int64 [B]; None where it gets that of its class.
     """
 
@@ -21,12 +21,7 @@ class Drawn(NamedTuple):
 
 
 class Captions:
-    """The captions of K classes.
-
-    Attributes:
-        per_class: those of each class, in the order of the class indices.
-        texts: all of them, class after class.
-    """
+    """Those `per_class` of K classes, in the order of the class indices; `texts` has all, class after class."""
 
     def __init__(self, per_class: list[list[str]]):
         self.per_class = per_class
@@ -41,20 +36,14 @@ class Captions:
 
     def draw(self, generator: torch.Generator, labels: torch.Tensor | None = None) -> Drawn:
         """Draw a caption for each class, and one for each scan whose class index is in `labels`, int64 [B]."""
-        of_class = self._draw(slice(None), generator)
-        classes = len(of_class)
+        of_class = self._draw(torch.arange(len(self.per_class)), generator)
         if labels is None:
-            return Drawn(of_class, torch.eye(classes), None)
+            return Drawn(of_class, torch.eye(len(of_class)), None)
         of_scan = self._draw(labels, generator)
         captions, places = torch.unique(torch.cat([of_class, of_scan]), return_inverse=True)
-        matrix = functional.one_hot(places[:classes], len(captions)).float()
-        return Drawn(captions, matrix, places[classes:])
+        matrix = functional.one_hot(places[: len(of_class)], len(captions)).float()
+        return Drawn(captions, matrix, places[len(of_class) :])
 
-    def _draw(self, classes: torch.Tensor | slice, generator: torch.Generator) -> torch.Tensor:
+    def _draw(self, classes: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         counts = self._counts[classes]
         return self._first[classes] + (torch.rand(len(counts), generator=generator) * counts).long()
-
-
-def class_embeddings(texts: torch.Tensor, of_class: torch.Tensor) -> torch.Tensor:
-    """One unit embedding per class, [K, D], from those of captions, [C, D], and the matrix `of_class`, [K, C]."""
-    return functional.normalize(of_class @ texts, dim=-1)

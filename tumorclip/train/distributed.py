@@ -14,17 +14,11 @@ from datetime import timedelta
 import torch
 from torch import distributed, nn
 
-# The others give up if a process sends nothing for so long.
-PATIENCE = timedelta(minutes=10)
+PATIENCE = timedelta(minutes=10)  # the others give up if a process sends nothing for so long
 
 
 class Processes:
-    """The processes of this run, which a launcher such as torchrun has started; or this one, alone.
-
-    Attributes:
-        count: how many there are.
-        rank: which this one is, from 0; only 0 writes.
-    """
+    """The `count` processes that a launcher such as torchrun has started, or this one alone; `rank` 0 writes."""
 
     def __init__(self, device: torch.device):
         self.count = int(os.environ.get("WORLD_SIZE", 1))
@@ -35,9 +29,8 @@ class Processes:
             from accelerate import Accelerator
             from accelerate.utils import InitProcessGroupKwargs
 
-            self._accelerator = Accelerator(
-                cpu=device.type == "cpu", kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)]
-            )
+            timeout = InitProcessGroupKwargs(timeout=PATIENCE)
+            self._accelerator = Accelerator(cpu=device.type == "cpu", kwargs_handlers=[timeout])
             self.device = self._accelerator.device
 
     def prepare(self, model: nn.Module) -> nn.Module:
@@ -56,14 +49,11 @@ class Processes:
         return padded[self.rank * each : (self.rank + 1) * each]
 
     def gather(self, part: torch.Tensor, total: int) -> torch.Tensor:
-        """All N = `total` rows, of which `share` gave every process a part; only this process's rows carry gradients.
-
-        Each process then computes the same loss of all rows, and gradients are averaged over the processes. The average
-        divides by `count` what only one process computes, the gradients of its rows: hence the factor.
-        """
+        """All N = `total` rows, of which `share` gave every process a part; only its own rows carry gradients."""
         if self.count == 1:
             return part
         if part.requires_grad:
+            # The average over the processes divides by `count` what only one of them computes: these rows' gradients.
             part.register_hook(lambda gradient: gradient * self.count)
         parts = [torch.empty_like(part) for _ in range(self.count)]
         distributed.all_gather(parts, part.detach().contiguous())

@@ -31,10 +31,9 @@ class History:
         The best has the highest validation accuracy, among equals the lowest validation loss, then the first.
         """
         self.epochs.append(epoch)
-        is_best = not self.best_epoch or _score(epoch) > _score(self.epochs[self.best_epoch - 1])
-        if is_best:
-            self.best_epoch = epoch["epoch"]
-        return is_best
+        best = max(self.epochs, key=lambda each: (each["val_accuracy"], -each["val_loss"]))
+        self.best_epoch = best["epoch"]
+        return best is epoch
 
     def stalled(self, patience: int | None) -> bool:
         """Whether `patience` epochs have passed since the best; never where it is None."""
@@ -54,14 +53,8 @@ class History:
 
     def step_table(self) -> Steps:
         """What plots/steps.csv holds."""
-        step, loss, learning_rate = (
-            np.array([record[name] for record in self.steps]) for name in ("step", "loss", "learning_rate")
-        )
-        window = np.ones(len(step) // 40 * 2 + 1)
+        columns = {name: np.array([step[name] for step in self.steps]) for name in ("step", "loss", "learning_rate")}
+        window = np.ones(len(self.steps) // 40 * 2 + 1)
         # Near both ends fewer steps lie within the window.
-        mean_loss = np.convolve(loss, window, "same") / np.convolve(np.ones(len(loss)), window, "same")
-        return Steps(step=step, loss=loss, mean_loss=mean_loss, learning_rate=learning_rate)
-
-
-def _score(epoch: dict) -> tuple[float, float]:
-    return epoch["val_accuracy"], -epoch["val_loss"]
+        counts = np.convolve(np.ones(len(self.steps)), window, "same")
+        return Steps(**columns, mean_loss=np.convolve(columns["loss"], window, "same") / counts)

@@ -1,14 +1,9 @@
-"""What a step starts from: augmented scans, or cached features of the image tower where it is frozen.
+"""What a step starts from: augmented scans, or cached features of the image tower where it is frozen."""
 
-A set of features is found by a key made of all that it depends on. An epoch on features needs the projections alone.
-"""
-
-import contextlib
 import functools
 import hashlib
-import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -26,25 +21,23 @@ from tumorclip.params import Train
 from tumorclip.tables import Splits
 from tumorclip.train.augmentation import Augmentation
 from tumorclip.train.captions import Captions
-from tumorclip.train.precision import precision, uses_bf16
+from tumorclip.train.precision import uses_bf16
 from tumorclip.train.resume import delete_oldest, fingerprint, generator
 
 KEPT = 4  # sets of features that stay; one of 5,708 scans and 4 views at ViT-B/32 has 70 MB
 FEATURE_BATCH = 64
 
-# Rows of the scans, int64 [B], and what was drawn for each of them.
-Plan = Iterable[tuple[torch.Tensor, torch.Tensor]]
+# Of one batch after another: the rows of its scans, int64 [B], and what was drawn for each of them.
+Plan = Sequence[tuple[torch.Tensor, torch.Tensor]]
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Scans to train on and to validate on. Test scans are not among them.
+    """N scans to train on and to validate on. Test scans are not among them.
 
     Attributes:
-        pixels: N scans.
         labels: class indices, int64 [N], on the CPU.
         train, val: places among the N, int64 [n], on the CPU.
-        captions: those of K classes.
     """
 
     pixels: Pixels
@@ -76,8 +69,8 @@ class TrainingData:
 
     def hash(self) -> str:
         """SHA-256 over all of it."""
-        lists = [self.labels.tolist(), self.train.tolist(), self.val.tolist(), self.captions.per_class]
-        return hashlib.sha256(repr([self.pixels.hash(), *lists]).encode()).hexdigest()
+        lists = [values.tolist() for values in (self.labels, self.train, self.val)]
+        return hashlib.sha256(repr([self.pixels.hash(), *lists, self.captions.per_class]).encode()).hexdigest()
 
 
 class AugmentedPixels:
@@ -94,9 +87,9 @@ class AugmentedPixels:
 
     def stream(self, plan: Plan) -> Iterator[torch.Tensor]:
         """Changed scans of each item of `plan`: float32 [B, C, S, S]."""
-        rows, maps = itertools.tee(plan)
-        for pixels, (_, of_batch) in zip(self._pixels.batches(row for row, _ in rows), maps, strict=True):
-            yield self._augmentation.apply(pixels, of_batch)
+        batches = self._pixels.batches([rows for rows, _ in plan])
+        for pixels, (_, maps) in zip(batches, plan, strict=True):
+            yield self._augmentation.apply(pixels, maps)
 
     def embed(self, rows: torch.Tensor) -> torch.Tensor:
         """Unit embeddings of scans as they are: float32 [n, D]."""
@@ -104,10 +97,9 @@ class AugmentedPixels:
 
 
 class CachedFeatures:
-    """Features of several views of each scan, of which one is drawn whenever the scan comes.
+    """Features of V views of each scan, float32 [V, N, F], of which one is drawn whenever the scan comes.
 
-    Args:
-        features: float32 [V, N, F]; the first view is the scan as it is.
+    The first view is the scan as it is.
     """
 
     def __init__(self, encoder: Encoder, features: torch.Tensor):
@@ -136,32 +128,25 @@ def make_inputs(
     if TUNING[config.tune].images == "pixels":
         return AugmentedPixels(encoder, pixels, augmentation)
     is_bf16 = uses_bf16(config.precision, encoder.model, encoder.device)
+    autocast = torch.autocast(encoder.device.type, torch.bfloat16, enabled=is_bf16)
     # The same views for every seed of the training, so that all of them share the features.
     maps = [augmentation.draw(len(pixels), generator(0, "view", view)) for view in range(1, config.views)]
-    with _locked(cache / features_key(encoder, pixels, augmentation, is_bf16)) as folder:
-        views = []
-        for number, of_view in enumerate([None, *maps]):
-            path = folder / f"view-{number}.npy"
+    folder = cache / features_key(encoder, pixels, augmentation, is_bf16)
+    folder.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(folder.with_suffix(".lock")):
+        os.utime(folder)
+        delete_oldest(cache, KEPT)
+        files = [folder / f"view-{view}.npy" for view in range(config.views)]
+        for path, of_view in zip(files, [None, *maps], strict=True):
             if not path.exists():
-                with whole_file(path) as beside, beside.open("wb") as file, precision(encoder.device, is_bf16):
+                with whole_file(path) as beside, beside.open("wb") as file, autocast:
                     np.save(file, _features(encoder, pixels, augmentation, of_view))
-            views.append(torch.from_numpy(np.load(path)))
-    return CachedFeatures(encoder, torch.stack(views))
+        return CachedFeatures(encoder, torch.stack([torch.from_numpy(np.load(path)) for path in files]))
 
 
 def features_key(encoder: Encoder, pixels: Pixels, augmentation: Augmentation, is_bf16: bool) -> str:
     """A name for all that features depend on."""
     return fingerprint(encoder.hash(), pixels.hash(), augmentation, is_bf16, encoder.device.type)
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[Path]:
-    """Make `folder`, for one process at a time, and delete the oldest of its neighbours."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(folder.with_suffix(".lock")):
-        os.utime(folder)
-        delete_oldest(folder.parent, KEPT)
-        yield folder
 
 
 @torch.inference_mode()

@@ -21,10 +21,7 @@ def needed(launcher: str) -> bool:
 
 
 def run(launcher: str, module: str, output: Path) -> None:
-    """Run `launcher -m module` to its end; environment variables in `launcher` are filled in.
-
-    Args:
-        output: a file that the first of the processes writes anew.
+    """Run `launcher -m module` to its end, of which one process writes `output` anew; fill in environment variables.
 
     Raises:
         ParamsError: there is no such program, or it did not run `module`.
@@ -46,13 +43,11 @@ def run(launcher: str, module: str, output: Path) -> None:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         try:
             status = child.wait()
-        finally:
+        finally:  # neither signal is sent to a process that has ended
+            child.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                if child.poll() is None:
-                    child.terminate()
-                    child.wait(GRACE)
-            if child.poll() is None:
-                child.kill()
+                child.wait(GRACE)
+            child.kill()
         if status:
             raise UserError(reason.read() or f"what machine.launcher started ended with status {status}; see above")
     if _version(output) == before:

@@ -2,10 +2,9 @@
 
 import contextlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -17,11 +16,11 @@ from tumorclip.errors import UserError
 from tumorclip.model.encoder import Encoder
 from tumorclip.params import Train
 from tumorclip.train import losses, temperature
-from tumorclip.train.captions import Drawn, class_embeddings
+from tumorclip.train.captions import Drawn
 from tumorclip.train.distributed import Processes
 from tumorclip.train.history import History
 from tumorclip.train.inputs import TrainingData, make_inputs
-from tumorclip.train.precision import precision, uses_bf16
+from tumorclip.train.precision import uses_bf16
 from tumorclip.train.resume import States, fingerprint, generator, seed_of
 from tumorclip.train.trainable import DualEncoder, make_trainable, parameter_groups
 from tumorclip.train.weights import average, copied, interpolate, learning_weights, put, replaced
@@ -30,28 +29,16 @@ CHECK_EVERY = 10  # steps between looks at the loss on a GPU, which has to be wa
 ALPHAS = [tenth / 10 for tenth in range(10, -1, -1)]
 
 
-class Validation(NamedTuple):
-    """How the validation scans are classified: mean cross-entropy, accuracy, and logits, float32 [n, K]."""
-
-    loss: float
-    accuracy: float
-    logits: torch.Tensor
-
-
 class Trainer:
     """Fine-tunes an encoder.
 
-    Every epoch and every step draws from generators of its own, seeded by their number, so that a training that goes
-    on from a saved state does what the uninterrupted one would have done.
+    Every epoch and every step draws from generators of its own, seeded by its number, so that a training that goes on
+    from a saved state does what the uninterrupted one would have done.
 
     Args:
-        config: how to train: section `train` of params.yaml.
+        config: section `train` of params.yaml.
         processes: those that share the work; None for this one alone.
         cache: folder in which features of frozen towers are kept; only where `config.tune` needs them.
-
-    Attributes:
-        fingerprint: a name for all that the training depends on.
-        images_trained: how many scans this process has seen its steps through, since it was started.
 
     Raises:
         UserError: the configuration does not fit the checkpoint, the data or the processes, or memory is too small.
@@ -72,11 +59,15 @@ class Trainer:
         self.config = config
         self.processes = processes or Processes(encoder.device)
         _check_sizes(config, len(data.train), self.processes)
+        # A name for all that the training depends on.
         self.fingerprint = fingerprint(encoder.hash(data.captions.texts), data.hash(), config, self.device.type)
         torch.manual_seed(config.seed)
         self.untuned = copied(self.model.state_dict()) if config.wise_ft else None
-        self.precision = precision(self.device, uses_bf16(config.precision, self.model, self.device))
-        self.highest_logit_scale = _highest_logit_scale(self.model, config.max_logit_scale)
+        is_bf16 = uses_bf16(config.precision, self.model, self.device)
+        self.autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=is_bf16)
+        # A checkpoint that starts above the limit, as SigLIP does, may stay where it is.
+        limit = math.log(config.max_logit_scale or math.inf)
+        self.highest_logit_scale = max(limit, self.model.logit_scale.max().item())
         with _explained(config):
             self.lora = make_trainable(encoder, config)
             self.inputs = make_inputs(encoder, data.pixels, config, cache)
@@ -92,25 +83,25 @@ class Trainer:
         self.correct = torch.zeros((), dtype=torch.int64, device=self.device)  # training scans of this epoch
         self.losses: list[torch.Tensor] = []  # of the last steps, still on the device
         self.history = History()
-        self.images_trained = 0
+        self.images_trained = 0  # by this process, which may have taken up a state
 
     def fit(self, states: States | None = None) -> History:
         """Train to the end, and leave the encoder with the weights of the best epoch.
 
-        The best epoch, WiSE-FT's alpha and the temperature are chosen on the validation scans.
-
-        Args:
-            states: where the state of an interrupted training is kept; None keeps none.
+        The best epoch, WiSE-FT's alpha and the temperature are chosen on validation. A saved state is taken up.
 
         Raises:
             UserError: the loss is not a finite number any more, memory is too small, or the model cannot be compiled.
         """
+        scans = self.config.epochs * len(self.data.train)
+        hidden = None if self.processes.rank == 0 else True  # None shows the bar on a terminal only
         with _explained(self.config):
             if state := self.processes.from_first(states.load() if states else None):
                 self.load_state_dict(state)
                 if self.processes.rank == 0:
                     print(f"train: goes on after step {self.step_number} of {self.total_steps}")
-            with self._progress() as progress:
+            done = min(self.step_number * self.config.batch_size, scans)
+            with tqdm(total=scans, initial=done, unit=" images", desc="train", disable=hidden) as progress:
                 for epoch in range(len(self.history.epochs) + 1, self.config.epochs + 1):
                     if self.history.stalled(self.config.patience):
                         break
@@ -144,34 +135,25 @@ class Trainer:
         scans = len(self.data.train)
         train_loss = sum(step["loss"] * size for step, size in zip(steps, sizes, strict=True)) / scans
         with replaced(self.weights, by=self.mean):
-            validation = self.validate()
-            is_best = self.history.add_epoch(
-                {
-                    "epoch": epoch,
-                    "train_loss": train_loss,
-                    "train_accuracy": self.correct.item() / scans,
-                    "val_loss": validation.loss,
-                    "val_accuracy": validation.accuracy,
-                    "learning_rate": steps[-1]["learning_rate"],
-                }
-            )
-            if is_best:
+            val_loss, val_accuracy, _ = self.validate()
+            record = {
+                "epoch": epoch,
+                "train_loss": train_loss,
+                "train_accuracy": self.correct.item() / scans,
+                "val_loss": val_loss,
+                "val_accuracy": val_accuracy,
+                "learning_rate": steps[-1]["learning_rate"],
+            }
+            if self.history.add_epoch(record):
                 put(self.weights, into=self.best)
         self.correct.zero_()
-        progress.set_postfix(epoch=epoch, loss=f"{train_loss:.3f}", val_accuracy=f"{validation.accuracy:.3f}")
+        progress.set_postfix(epoch=epoch, loss=f"{train_loss:.3f}", val_accuracy=f"{val_accuracy:.3f}")
 
     def step(self, rows: torch.Tensor, inputs: Iterator[torch.Tensor]) -> torch.Tensor:
-        """Change the weights once.
-
-        Args:
-            rows: scans of the batch, int64 [B], on the CPU.
-            inputs: of each part of the batch.
-
-        Returns:
-            The loss, float32 scalar on the device.
-        """
+        """Change the weights once for the scans in `rows`, int64 [B], whose parts `inputs` gives; return the loss."""
+        factor = learning_rate_factor(self.step_number, self.total_steps, self.config.warmup_ratio)
         for group in self.optimizer.param_groups:
-            group["lr"] = group["peak"] * self._learning_rate_factor(self.step_number)
+            group["lr"] = group["peak"] * factor
         # Dropout, where a checkpoint has it, must not depend on what was drawn before an interruption.
         torch.manual_seed(seed_of(self.config.seed, "step", self.step_number) + self.processes.rank)
         drawing = generator(self.config.seed, "captions", self.step_number)
@@ -197,18 +179,19 @@ class Trainer:
 
     def loss(self, rows: torch.Tensor, inputs: torch.Tensor, drawn: Drawn) -> torch.Tensor:
         """Loss of the scans in `rows`, of which `inputs` holds this process's share: a scalar."""
-        with self.precision:
+        with self.autocast:
             images, texts, logit_scale, logit_bias = self.forward(inputs, drawn.captions.to(self.device))
         images = self.processes.gather(images, len(rows))
-        classes = class_embeddings(texts, drawn.of_class.to(self.device))
+        classes = functional.normalize(drawn.of_class.to(self.device) @ texts, dim=-1)
         labels = self.data.labels[rows].to(self.device)
+        weights = self.data.weights[rows] if self.config.balance == "weights" else torch.ones(len(rows))
         self.correct += ((images.detach() @ classes.detach().T).argmax(dim=1) == labels).sum()
         batch = losses.Batch(
             images=images,
             captions=classes[labels] if drawn.of_scan is None else texts[drawn.of_scan.to(self.device)],
             classes=classes,
             labels=labels,
-            weights=self._scan_weights(rows).to(self.device),
+            weights=weights.to(self.device),
             logit_scale=logit_scale,
             logit_bias=logit_bias,
             label_smoothing=self.config.label_smoothing,
@@ -216,15 +199,15 @@ class Trainer:
         return getattr(losses, self.config.objective)(batch)
 
     @torch.no_grad()
-    def validate(self) -> Validation:
-        """Classify the validation scans as they are, without augmentation."""
+    def validate(self) -> tuple[float, float, torch.Tensor]:
+        """Classify the n validation scans as they are: mean cross-entropy, accuracy, and logits, float32 [n, K]."""
         rows = self.data.val
         images = self.processes.gather(self.inputs.embed(self.processes.share(rows)), len(rows))
         classes = self.encoder.encode_classes(self.data.captions.per_class)
         logits = (self.encoder.logit_scale * images @ classes.T).cpu()
         labels = self.data.labels[rows]
         accuracy = (logits.argmax(dim=1) == labels).float().mean().item()
-        return Validation(functional.cross_entropy(logits, labels).item(), accuracy, logits)
+        return functional.cross_entropy(logits, labels).item(), accuracy, logits
 
     def finish(self) -> None:
         """Put the best weights into the model, choose WiSE-FT's alpha, and fit the temperature."""
@@ -235,8 +218,8 @@ class Trainer:
         self.model.eval()
         if self.untuned:
             self.history.wise_ft_alpha = self._mix_with_untuned()
-        labels = self.data.labels[self.data.val]
-        self.history.temperature = temperature.fit(self.validate().logits.numpy(), labels.numpy())
+        _, _, logits = self.validate()
+        self.history.temperature = temperature.fit(logits.numpy(), self.data.labels[self.data.val].numpy())
 
     def state_dict(self) -> dict:
         """All that a training needs to go on after this step."""
@@ -276,13 +259,15 @@ class Trainer:
         """The parts of a batch, which come one after another; the processes share each of them."""
         return [part for part in rows.tensor_split(self.config.accumulation) if len(part)]
 
-    def _plan(self, batches: Sequence[torch.Tensor]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    def _plan(self, batches: tuple[torch.Tensor, ...]) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """This process's share of each part, and what is drawn for it, from the current step on."""
+        plan = []
         for step, rows in enumerate(batches, start=self.step_number):
             drawing = generator(self.config.seed, "step", step)
             for part in self._parts(rows):
                 drawn = self.inputs.draw(len(part), drawing)
-                yield self.processes.share(part), self.processes.share(drawn)
+                plan.append((self.processes.share(part), self.processes.share(drawn)))
+        return plan
 
     def _draw_captions(self, rows: torch.Tensor, drawing: torch.Generator) -> Drawn:
         if self.config.captions == "mean":
@@ -290,68 +275,42 @@ class Trainer:
         per_scan = LOSSES[self.config.objective].caption_per_scan
         return self.data.captions.draw(drawing, self.data.labels[rows] if per_scan else None)
 
-    def _scan_weights(self, rows: torch.Tensor) -> torch.Tensor:
-        return self.data.weights[rows] if self.config.balance == "weights" else torch.ones(len(rows))
-
-    def _learning_rate_factor(self, step: int) -> float:
-        return learning_rate_factor(step, self.total_steps, self.config.warmup_ratio)
-
     def _read_losses(self) -> None:
         """Bring the losses of the last steps from the device into the history."""
         values = torch.stack(self.losses).tolist() if self.losses else []
         self.losses.clear()
         for number, loss in enumerate(values, start=len(self.history.steps) + 1):
             if not math.isfinite(loss):
-                raise UserError(
-                    f"the training loss is {loss} at step {number}; lower train.learning_rate "
-                    f"(now {self.config.learning_rate:g}) or raise train.warmup_ratio"
-                )
-            rate = self.config.learning_rate * self._learning_rate_factor(number - 1)
+                advice = f"lower train.learning_rate (now {self.config.learning_rate:g}) or raise train.warmup_ratio"
+                raise UserError(f"the training loss is {loss} at step {number}; {advice}")
+            factor = learning_rate_factor(number - 1, self.total_steps, self.config.warmup_ratio)
+            rate = self.config.learning_rate * factor
             self.history.steps.append({"step": number, "loss": loss, "learning_rate": rate})
 
     def _mix_with_untuned(self) -> float:
-        """Leave the model with the mixture of tuned and untuned weights that validates best: WiSE-FT.
-
-        Returns:
-            The share of the tuned weights.
-        """
+        """Leave the model with the mixture of tuned and untuned weights that validates best, and return its alpha."""
         weights = self.model.state_dict()
         tuned = copied(weights)
-        scores = {}
-        for alpha in ALPHAS:
+
+        def score(alpha: float) -> tuple[float, float]:
             interpolate(self.untuned, tuned, alpha, into=weights)
-            validation = self.validate()
-            scores[alpha] = (validation.accuracy, -validation.loss)
-        best = max(ALPHAS, key=scores.__getitem__)
+            loss, accuracy, _ = self.validate()
+            return accuracy, -loss
+
+        best = max(ALPHAS, key=score)
         interpolate(self.untuned, tuned, best, into=weights)
         return best
 
-    def _progress(self) -> tqdm:
-        scans = self.config.epochs * len(self.data.train)
-        done = min(self.step_number * self.config.batch_size, scans)
-        is_first = self.processes.rank == 0
-        return tqdm(total=scans, initial=done, unit=" images", desc="train", disable=None if is_first else True)
-
 
 def learning_rate_factor(step: int, total_steps: int, warmup_ratio: float) -> float:
-    """Linear rise over the first steps, then half a cosine to 0 (Loshchilov & Hutter 2017, eq. 5).
+    """The factor, 0 to 1, on the peak learning rate once `step` steps are taken, from 0 to `total_steps`.
 
-    Args:
-        step: steps already taken, from 0 to `total_steps`.
-
-    Returns:
-        The factor on the peak learning rate, 0 to 1.
+    A linear rise over the first steps, then half a cosine to 0 (Loshchilov & Hutter 2017, eq. 5).
     """
     warmup_steps = round(warmup_ratio * total_steps)
     if step < warmup_steps:
         return (step + 1) / (warmup_steps + 1)
     return (1 + math.cos(math.pi * (step - warmup_steps) / max(1, total_steps - warmup_steps))) / 2
-
-
-def _highest_logit_scale(model: nn.Module, limit: float | None) -> float:
-    """The limit on the logarithm of the scale."""
-    # A checkpoint that starts above the limit, as SigLIP does, may stay where it is.
-    return max(math.log(limit), model.logit_scale.max().item()) if limit else math.inf
 
 
 def _check_sizes(config: Train, scans: int, processes: Processes) -> None:

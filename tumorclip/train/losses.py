@@ -1,7 +1,4 @@
-"""The losses. Each takes a batch of unit embeddings and gives a scalar, the mean over its scans.
-
-A loss is found by its name; the entry of that name in LOSSES, in choices.py, says what it needs.
-"""
+"""The losses, found by name. Each takes a batch of unit embeddings and gives a scalar, the mean over its scans."""
 
 from dataclasses import dataclass
 
@@ -38,8 +35,8 @@ def caption(batch: Batch) -> torch.Tensor:
 
         loss = - mean_i w_i log( exp(s v_i . t_{y_i}) / sum_k exp(s v_i . t_k) )
 
-    It is the loss of zero-shot classification itself, so training and use agree; compared as an
-    ablation in FLYP (Goyal et al. 2023, "Finetune like you pretrain", section 5).
+    It is the loss of zero-shot classification itself, so training and use agree; compared as an ablation in FLYP (Goyal
+    et al. 2023, "Finetune like you pretrain", section 5).
     """
     logits = batch.logit_scale * batch.images @ batch.classes.T
     targets = functional.one_hot(batch.labels, len(batch.classes)).float()
@@ -51,10 +48,9 @@ def in_batch(batch: Batch) -> torch.Tensor:
 
         loss = - mean_i w_i ( log softmax_j(s v_i . u_j)[i] + log softmax_j(s u_i . v_j)[i] ) / 2
 
-    (Radford et al. 2021, figure 3). Scans of one class are taken as each other's negatives, although
-    they carry captions of the same meaning. Where it is the very same caption, the first term cannot
-    fall below the mean log of the number of such scans in the batch: the baseline, as the original
-    project used it.
+    (Radford et al. 2021, figure 3). Scans of one class are taken as each other's negatives, although they carry
+    captions of the same meaning. Where it is the very same caption, the first term cannot fall below the mean log of
+    the number of such scans in the batch: the baseline, as the original project used it.
     """
     logits = batch.logit_scale * batch.images @ batch.captions.T
     own = torch.eye(len(logits), device=logits.device)
@@ -66,10 +62,9 @@ def multi_positive(batch: Batch) -> torch.Tensor:
 
         loss = - mean_i w_i mean_{j: y_j = y_i} ( log softmax_j(s v_i . u_j) + log softmax_j(s u_i . v_j) ) / 2
 
-    (UniCL, Yang et al. 2022, equations 3 and 4, halved; supervised contrastive learning, Khosla et
-    al. 2020, equation 2, between images and texts). If all scans of a class carried one and the same
-    caption, it would equal `in_batch` up to rounding, since equal logits have equal softmax: it
-    differs only because captions are drawn for each scan.
+    (UniCL, Yang et al. 2022, equations 3 and 4, halved; supervised contrastive learning, Khosla et al. 2020, equation
+    2, between images and texts). If all scans of a class carried one and the same caption, it would equal `in_batch` up
+    to rounding, since equal logits have equal softmax: it differs only because captions are drawn for each scan.
     """
     logits = batch.logit_scale * batch.images @ batch.captions.T
     same = (batch.labels[:, None] == batch.labels[None, :]).float()
@@ -82,8 +77,7 @@ def sigmoid(batch: Batch) -> torch.Tensor:
 
         loss = - mean_i w_i sum_j log sigmoid( z_ij (s v_i . u_j + b) ),   z_ij = 1 if y_i = y_j else -1
 
-    (Zhai et al. 2023, "Sigmoid loss for language image pre-training", equation 1, where z_ij is 1 for
-    i = j only).
+    (Zhai et al. 2023, "Sigmoid loss for language image pre-training", equation 1, where z_ij is 1 for i = j only).
     """
     logits = batch.logit_scale * batch.images @ batch.captions.T + batch.logit_bias
     signs = 2 * (batch.labels[:, None] == batch.labels[None, :]).float() - 1

@@ -15,8 +15,3 @@ def uses_bf16(precision: str, model: nn.Module, device: torch.device) -> bool:
         large = sum(parameter.numel() for parameter in model.parameters()) >= LARGE
         return large and torch.cpu.get_capabilities().get("avx512_bf16", False)
     return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-
-
-def precision(device: torch.device, is_bf16: bool) -> torch.autocast:
-    """A context in which matrix products are computed in bf16, if asked for."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=is_bf16)

@@ -11,7 +11,7 @@ from pathlib import Path
 import filelock
 import torch
 
-from tumorclip.files import flush_folder, whole_file
+from tumorclip.files import flush
 
 KEPT_RUNS = 8  # unfinished trainings whose states stay
 
@@ -27,26 +27,22 @@ def fingerprint(*parts: object) -> str:
     return digest.hexdigest()[:32]
 
 
-def generator(seed: int, purpose: str, number: int) -> torch.Generator:
-    """A generator on the CPU that no other purpose and number share."""
-    return torch.Generator().manual_seed(seed_of(seed, purpose, number))
-
-
 def seed_of(seed: int, purpose: str, number: int) -> int:
-    """The seed of `generator`, 0 to 2**56 - 1."""
+    """A seed, 0 to 2**56 - 1, that no other purpose and number share."""
     digest = hashlib.sha256(f"{seed} {purpose} {number}".encode()).digest()
     return int.from_bytes(digest[:7], "big")
 
 
+def generator(seed: int, purpose: str, number: int) -> torch.Generator:
+    """A generator on the CPU with that seed."""
+    return torch.Generator().manual_seed(seed_of(seed, purpose, number))
+
+
 class States:
-    """The latest state of one training. Only process 0 has it.
+    """The latest state of one training, in a folder of its own; process 0 saves one every `interval` seconds.
 
     A state is a file whose name holds the step after which it was written and the hash of its bytes. The one before is
     deleted only once the new one is whole on the disk, so a crash at any moment leaves one of them.
-
-    Args:
-        folder: for this training alone, named after its fingerprint.
-        interval: seconds of training from one state to the next.
     """
 
     def __init__(self, folder: Path, interval: float):
@@ -57,17 +53,14 @@ class States:
         folder.mkdir(parents=True, exist_ok=True)
         try:
             self._lock.acquire(blocking=False)
-            self._own = True
-            for left in folder.glob("*writing*"):
-                left.unlink()
+            (folder / "writing.pt").unlink(missing_ok=True)
         except filelock.Timeout:
-            self._own = False
             print("train: another run trains the same right now; this one keeps no state to resume from")
         delete_oldest(folder.parent, KEPT_RUNS)
 
     def load(self) -> dict | None:
         """The latest whole state, on the CPU; None if there is none. A damaged one is renamed and reported."""
-        if not self._own:
+        if not self._lock.is_locked:
             return None
         for path in sorted(self.folder.glob("step-*.pt"), reverse=True):
             if _hash(path)[:16] == path.stem.split("-")[-1]:
@@ -79,15 +72,16 @@ class States:
 
     def due(self) -> bool:
         """Whether `interval` has passed since the last state."""
-        return self._own and time.monotonic() - self._saved_at >= self.interval
+        return self._lock.is_locked and time.monotonic() - self._saved_at >= self.interval
 
     def save(self, state: dict) -> None:
         """Write `state`, which has `step` among its keys."""
         before = list(self.folder.glob("step-*.pt"))
         writing = self.folder / "writing.pt"
         try:
-            with whole_file(writing) as beside, beside.open("wb") as file:
+            with writing.open("wb") as file:
                 torch.save(state, file)
+            flush(writing)
             writing.replace(self.folder / f"step-{state['step']:09d}-{_hash(writing)[:16]}.pt")
         except RuntimeError as error:
             # PyTorch reports a file that was cut short, and hides the reason: a full disk, or Ctrl-C.
@@ -96,7 +90,8 @@ class States:
             raise
         finally:
             writing.unlink(missing_ok=True)
-        flush_folder(self.folder)
+        # Until then a power cut may undo the renaming, but not the deletions that follow.
+        flush(self.folder)
         for path in before:
             path.unlink()
         os.utime(self.folder)
@@ -104,7 +99,7 @@ class States:
 
     def finish(self) -> None:
         """Delete the states of a training that is complete."""
-        if self._own:
+        if self._lock.is_locked:
             shutil.rmtree(self.folder, ignore_errors=True)
             Path(self._lock.lock_file).unlink(missing_ok=True)
             self._lock.release()

@@ -1,7 +1,6 @@
 """What of the model learns."""
 
 import re
-from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -11,19 +10,13 @@ from tumorclip.errors import UserError
 from tumorclip.model.encoder import Encoder
 from tumorclip.params import Lora, Train
 
-if TYPE_CHECKING:
-    from peft import PeftModel
-
 TOWERS = ("vision_model", "text_model")
 
 
-def make_trainable(encoder: Encoder, config: Train) -> "PeftModel | None":
-    """Let exactly those parameters learn that `config.tune` names.
+def make_trainable(encoder: Encoder, config: Train) -> nn.Module | None:
+    """Let those parameters learn that `config.tune` names; the logit bias only where the loss uses it.
 
-    The logit bias learns only where the loss uses it.
-
-    Returns:
-        What merges low-rank additions into the model at the end; None where there are none.
+    Returns what merges low-rank additions into the model at the end, or None where there are none.
 
     Raises:
         UserError: this checkpoint has no such parts.
@@ -31,13 +24,11 @@ def make_trainable(encoder: Encoder, config: Train) -> "PeftModel | None":
     loss = LOSSES[config.objective]
     tuning = TUNING[config.tune]
     if loss.logit_bias and not encoder.family.logit_bias:
-        raise UserError(
-            f"train.objective is {config.objective}, but this checkpoint has no logit bias; only SigLIP ones have"
-        )
+        problem = "this checkpoint has no logit bias; only SigLIP ones have"
+        raise UserError(f"train.objective is {config.objective}, but {problem}")
     if tuning.images == "features" and not encoder.family.projections:
-        raise UserError(
-            f"train.tune is {config.tune}, but this checkpoint has no projections; take vision, lora or full"
-        )
+        problem = "this checkpoint has no projections; take vision, lora or full"
+        raise UserError(f"train.tune is {config.tune}, but {problem}")
     additions = _add_lora(encoder.model, config.lora) if tuning.lora else None
     for name, parameter in encoder.model.named_parameters():
         learns = re.match(tuning.learns, name) and (loss.logit_bias or name != "logit_bias")
@@ -45,25 +36,21 @@ def make_trainable(encoder: Encoder, config: Train) -> "PeftModel | None":
     return additions
 
 
-def _add_lora(model: nn.Module, lora: Lora) -> "PeftModel":
+def _add_lora(model: nn.Module, lora: Lora) -> nn.Module:
     from peft import LoraConfig, get_peft_model
 
-    layers = {tower: _linear_layers(model.get_submodule(tower)) for tower in TOWERS}
-    names = {tower: sorted(of_tower) for tower, of_tower in layers.items()}
-    unknown = set(lora.targets).difference(*names.values())
-    if unknown or not set(lora.targets) & set(names["vision_model"]):
+    targets = set(lora.targets)
+    vision, text = (_linear_layers(model.get_submodule(tower)) for tower in TOWERS)
+    if targets - vision.keys() - text.keys() or not targets & vision.keys():
         raise UserError(
-            f"train.lora.targets is {', '.join(lora.targets)}, but in this checkpoint the linear layers of the "
-            f"image tower are called {', '.join(names['vision_model'])}, "
-            f"those of the text tower {', '.join(names['text_model'])}"
+            f"train.lora.targets is {', '.join(lora.targets)}, but in this checkpoint the linear layers of the image "
+            f"tower are called {', '.join(sorted(vision))}, those of the text tower {', '.join(sorted(text))}"
         )
-    highest = max(of_tower[name] for of_tower in layers.values() for name in lora.targets if name in of_tower)
+    highest = max(layers.get(name, 0) for layers in (vision, text) for name in targets)
     if lora.rank > highest:
-        raise UserError(
-            f"train.lora.rank is {lora.rank}, but no layer of train.lora.targets has a rank above {highest}; lower it"
-        )
-    config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=sorted(lora.targets))
-    return get_peft_model(model, config)
+        problem = f"no layer of train.lora.targets has a rank above {highest}"
+        raise UserError(f"train.lora.rank is {lora.rank}, but {problem}; lower it")
+    return get_peft_model(model, LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=sorted(targets)))
 
 
 def _linear_layers(tower: nn.Module) -> dict[str, int]:
@@ -79,11 +66,7 @@ def _linear_layers(tower: nn.Module) -> dict[str, int]:
 class DualEncoder(nn.Module):
     """The part of a step that learns, as one module: several devices and the compiler wrap it whole.
 
-    What `tune` leaves frozen is computed here once: the embeddings of captions, or their features.
-
-    Args:
-        tune: a name in TUNING.
-        captions: C captions.
+    What `tune`, a name in TUNING, leaves frozen of the captions is computed here once: embeddings, or features.
     """
 
     def __init__(self, encoder: Encoder, tune: str, captions: list[str]):
@@ -101,26 +84,20 @@ class DualEncoder(nn.Module):
                 self._texts = tokens
 
     def forward(self, inputs: torch.Tensor, captions: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Embed a batch.
+        """Embed scans, [B, 1 or 3, S, S], from 0 to 255, or their features, [B, F], and some captions, int64 [C].
 
-        Args:
-            inputs: scans, [B, 1 or 3, S, S], from 0 to 255, or features, [B, F].
-            captions: which of the captions, int64 [c].
-
-        Returns:
-            Unit embeddings of the inputs, [B, D], and of the captions, [c, D]; the logit scale and bias, scalars.
+        The unit embeddings, [B, D] and [C, D], come with the logit scale and bias, scalars.
         """
         encoder = self._encoder
         from_features = self._tuning.images == "features"
         images = encoder.project_images(inputs) if from_features else encoder.encode_images(inputs)
-        return images, self._embed_texts(captions), encoder.logit_scale, encoder.logit_bias
-
-    def _embed_texts(self, captions: torch.Tensor) -> torch.Tensor:
         if self._tuning.texts == "embeddings":
-            return self._texts[captions]
-        if self._tuning.texts == "features":
-            return self._encoder.project_texts(self._texts[captions])
-        return self._encoder.encode_tokens({name: values[captions] for name, values in self._texts.items()})
+            texts = self._texts[captions]
+        elif self._tuning.texts == "features":
+            texts = encoder.project_texts(self._texts[captions])
+        else:
+            texts = encoder.encode_tokens({name: values[captions] for name, values in self._texts.items()})
+        return images, texts, encoder.logit_scale, encoder.logit_bias
 
 
 def parameter_groups(model: nn.Module, config: Train) -> list[dict]:

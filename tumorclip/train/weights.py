@@ -41,9 +41,9 @@ def replaced(weights: Weights, by: Weights | None) -> Iterator[None]:
 # torch's AveragedModel would copy the frozen towers too, start from the first step instead of from the checkpoint,
 # and count its steps on the device, where a decay that warms up has to wait for the count.
 def average(mean: Weights, weights: Weights, decay: float, step: int) -> None:
-    """Move `mean` towards `weights`: mean = d mean + (1 - d) weights, with d = min(decay, (1 + step) / (10 + step)).
+    """mean = d mean + (1 - d) weights, with d = min(decay, (1 + step) / (10 + step)): Polyak & Juditsky 1992.
 
-    The exponential moving average of Polyak & Juditsky 1992. d starts low, so that the first steps are forgotten.
+    d starts low, so that the first steps are forgotten.
     """
     share = 1 - min(decay, (1 + step) / (10 + step))
     torch._foreach_lerp_(list(mean.values()), [weights[name] for name in mean], share)
