@@ -218,7 +218,8 @@ def leaked_pairs(run: Run, pixels: np.ndarray) -> Figure:
     examples, published = run.data["examples"], run.data["test_scans"] > 0
     rows = -(-len(examples) // PAIRS_IN_A_ROW)
     title = "Test scans and their copies in Training" if published else "Scans and their copies"
-    figure = Figure(figsize=(WIDTH, 0.9 + 3.5 * rows), dpi=DPI, layout="constrained")
+    # About as many pixels as the scans have themselves: more only make a larger file.
+    figure = Figure(figsize=(WIDTH, 0.9 + 3.5 * rows), dpi=0.7 * DPI, layout="constrained")
     figure.suptitle(title, x=0.02, ha="left", fontsize=13, fontweight="bold")
     note = "Above each pair: how the copy was made, and how much\nthe pixels correlate once that is undone"
     figure.supxlabel(note, x=0.02, ha="left", fontsize=10, color=GREY)
