@@ -137,7 +137,9 @@ def test_a_device_that_cannot_be_is_one_line_and_status_2(again: Path, device: s
     "machine",
     [
         {"ATEN_CPU_CAPABILITY": "default", "OMP_NUM_THREADS": "1"},
-        {"MKL_CBWR": "COMPATIBLE", "ONEDNN_MAX_CPU_ISA": "SSE41", "OMP_NUM_THREADS": "5"},
+        pytest.param(
+            {"MKL_CBWR": "COMPATIBLE", "ONEDNN_MAX_CPU_ISA": "SSE41", "OMP_NUM_THREADS": "5"}, marks=pytest.mark.slow
+        ),
     ],
 )
 def test_a_small_model_is_the_same_whatever_instructions_and_threads_there_are(folder: Path, again: Path, machine):

@@ -52,6 +52,7 @@ def test_killed_many_times_it_ends_with_the_same_bytes(untrained, training, tmp_
     assert not states(training)
 
 
+@pytest.mark.slow
 def test_after_a_kill_it_goes_on_and_ends_with_the_same_bytes(trained, training):
     interrupted(training, signal.SIGKILL, random.Random(0))
     at = max(int(name.split("-")[1]) for name in states(training))
