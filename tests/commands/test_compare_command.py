@@ -124,6 +124,28 @@ def test_several_comparisons_are_adjusted(runs):
     assert re.findall(r"Adjusted for 2 comparisons \(Holm\) +p = (.*)", said)[0] == alone  # the larger of two: times 1
 
 
+def test_predictions_that_are_older_than_their_model_are_refused(runs):
+    lock = """schema: '2.0'
+stages:
+  train:
+    cmd: python -m stages.train
+    outs: [{path: models/finetuned, md5: 1c00.dir}]
+  predict:
+    cmd: python -m stages.predict
+    deps: [{path: models/finetuned, md5: MODEL}]
+"""
+    try:
+        (runs.root / "dvc.lock").write_text(lock.replace("MODEL", "320a.dir"))
+        said = compare(runs, "HEAD workspace", status=1)
+        assert said == (
+            "error: workspace: plots/predictions.csv is older than its model; run that experiment to its end\n"
+        )
+        (runs.root / "dvc.lock").write_text(lock.replace("MODEL", "1c00.dir"))
+        assert "They disagree on no scan." in compare(runs, "HEAD workspace")
+    finally:
+        runs.run("git checkout -q .", check=True)
+
+
 def test_the_workspace_a_commit_a_branch_and_an_experiment_are_read_alike(runs):
     runs.run("git branch -f somewhere HEAD", check=True)
     sha = runs.run("git rev-parse --short HEAD", check=True).stdout.strip()
@@ -136,7 +158,7 @@ def test_the_workspace_a_commit_a_branch_and_an_experiment_are_read_alike(runs):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ("HEAD nonsense", "error: nonsense: no such revision or experiment; `dvc exp show` lists them"),
+        ("HEAD nonsense", "error: nonsense: no such revision or experiment; `dvc exp list` names them"),
         ("HEAD HEAD~1", "error: HEAD~1 has no plots/predictions.csv; run the pipeline there, and commit what it wrote"),
         ("HEAD fewer", "error: HEAD and fewer were tested on other scans: 400 and 300, 300 of them in common;"),
         ("HEAD pairs", "error: HEAD and pairs group other scans as copies: 0 of 400 scans have the same copies"),
@@ -196,7 +218,7 @@ def test_a_name_that_two_experiments_have_belongs_to_the_one_from_head(make_proj
     assert "B is worse by" in compare(project, "HEAD skilled")
     project.run("git commit -q --allow-empty -m 'later still'", check=True)
     output = compare(project, "HEAD skilled", status=1)
-    assert output == "error: skilled: several experiments have this name; give the commit (dvc exp show)\n"
+    assert output == "error: skilled: several experiments have this name; give the commit (dvc exp list)\n"
 
 
 def test_a_project_in_a_subfolder_of_a_git_repository(make_project, runs):

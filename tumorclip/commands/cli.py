@@ -16,7 +16,7 @@ COMMANDS = {
 DESCRIPTION = """\
 What one run of the pipeline can't say: questions over several runs.
 
-A run is a DVC revision (a commit, a branch, a tag), the name of an experiment as `dvc exp show` lists it, or
+A run is a DVC revision (a commit, a branch, a tag), the name of an experiment as `dvc exp list` prints it, or
 `workspace` for the files as they are now. Nothing is checked out and nothing runs again."""
 EXAMPLES = """\
 examples:

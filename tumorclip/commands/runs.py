@@ -19,17 +19,18 @@ def read_predictions(revisions: Sequence[str]) -> dict[str, Predictions]:
     """The predictions of several runs of the pipeline, by revision: at least one scan, each path once.
 
     Args:
-        revisions: each a commit, branch or tag, the name of an experiment as `dvc exp show` lists it, or `workspace`
+        revisions: each a commit, branch or tag, the name of an experiment as `dvc exp list` prints it, or `workspace`
             for the files as they are now. A name that two experiments have belongs to the one that started at HEAD.
 
     Raises:
         UserError: this is not a DVC repository, or a revision is unknown, or named twice, or it holds no predictions,
-            or they are damaged.
+            or they are damaged, or older than its model.
     """
     if twice := [name for name in revisions if revisions.count(name) > 1]:
         raise UserError(f"{twice[0]} is named twice; name every run once")
     runs = {}
     for revision in revisions:
+        _refuse_stale(revision)
         text = _read(revision, PREDICTIONS)
         try:
             runs[revision] = Predictions.parse(text)
@@ -64,7 +65,19 @@ def share(value: float) -> str:
     return "-" if isnan(value) else f"{value:.4f}"
 
 
-def _read(revision: str, path: str) -> str:
+def _refuse_stale(revision: str) -> None:
+    """Refuse predictions of another model: an experiment that ended with the training keeps those of its start."""
+    lock = YAML(typ="safe").load(_read(revision, "dvc.lock", missing="stages: {}"))["stages"]
+    if not {"train", "predict"} <= lock.keys():
+        return
+    trained = {out["path"]: out["md5"] for out in lock["train"]["outs"]}
+    predicted = {dep["path"]: dep["md5"] for dep in lock["predict"]["deps"]}
+    if trained["models/finetuned"] != predicted["models/finetuned"]:
+        raise UserError(f"{revision}: {PREDICTIONS} is older than its model; run that experiment to its end")
+
+
+def _read(revision: str, path: str, missing: str | None = None) -> str:
+    """The text of a file in a run; `missing`, if given, where there is no such file."""
     try:
         with Repo() as repo, repo.switch(revision):
             return repo.dvcfs.read_text(f"/{path}", encoding="utf-8", newline="")
@@ -74,9 +87,11 @@ def _read(revision: str, path: str) -> str:
         raise UserError(f"{revision}: without Git there is only `workspace` to read") from None
     except RevError as error:
         if "ambiguous" in str(error):
-            raise UserError(f"{revision}: several experiments have this name; give the commit (dvc exp show)") from None
-        raise UserError(f"{revision}: no such revision or experiment; `dvc exp show` lists them") from None
+            raise UserError(f"{revision}: several experiments have this name; give the commit (dvc exp list)") from None
+        raise UserError(f"{revision}: no such revision or experiment; `dvc exp list` names them") from None
     except FileNotFoundError:
+        if missing is not None:
+            return missing
         raise UserError(f"{revision} has no {path}; run the pipeline there, and commit what it wrote") from None
     except UnicodeDecodeError:
         raise UserError(f"{revision}: {path} cannot be used: it is not text; run the pipeline again") from None
