@@ -26,7 +26,7 @@ def main(params: Params) -> None:
     for name, baseline in BASELINES.items():
         found = baseline(task)
         own = {"y_pred": found.argmax(axis=1), "probabilities": found, "baseline": np.full(len(found), name)}
-        predictions.append(BaselinePredictions(**splits.test_columns(params.class_names), **own))
+        predictions.append(BaselinePredictions(**splits.columns_of("test", params.class_names), **own))
     BaselinePredictions.concatenate(predictions).write(stages.BASELINES)
     right = [f"{each.baseline[0]} {np.mean(each.y_pred == each.y_true):.4f}" for each in predictions]
     print(f"baselines: {len(task.test)} test scans, accuracy of {', '.join(right)}")

@@ -24,7 +24,7 @@ def main(params: Params) -> None:
         source = Path(temporary)
         commit = None
         if name in BUILDERS:
-            BUILDERS[name](source, params.checkpoint.seed)
+            BUILDERS[name](source, params.seed)
         elif given.is_dir():
             source = given
         else:

@@ -17,7 +17,7 @@ def main(params: Params) -> None:
     test, intervals = score.evaluate(predictions, negative_class)
     baselines = score.score_baselines(BaselinePredictions.read(stages.BASELINES), negative_class)
     best_epoch = read_json(stages.METRICS / "train.json")["best_epoch"]
-    summary = score.summarise(test, intervals, baselines, int(predictions.exposed.sum()), best_epoch)
+    summary = score.summarise(test, intervals, baselines, int((predictions.exposure == "copy").sum()), best_epoch)
     write_json(stages.METRICS / "summary.json", summary)
     write_json(stages.METRICS / "test.json", test)
     write_json(stages.METRICS / "intervals.json", {"intervals": intervals})

@@ -32,7 +32,7 @@ def main(params: Params) -> None:
         upside_down = encoder.logits((batch.flip(-2) for batch in scans.all()), classes)
         probabilities = (logits.double() / temperature).softmax(dim=1).numpy()
     predictions = ModelPredictions(
-        **splits.test_columns(params.class_names),
+        **splits.columns_of("test", params.class_names),
         y_pred=probabilities.argmax(axis=1),
         probabilities=probabilities,
         logits=logits.numpy(),

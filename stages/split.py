@@ -12,7 +12,7 @@ def main(params: Params) -> None:
     scans = Scans.read(stages.SCANS / "scans.csv")
     found = zip(scans.official_split.tolist(), scans.class_name.tolist(), strict=True)
     decode.check_classes(found, params.class_names)
-    result = splitting.split(scans, params.split)
+    result = splitting.split(scans, params.split, params.seed)
     result.splits.write(stages.SPLITS)
     counts = splitting.count(result)
     write_json(stages.METRICS / "split.json", counts)

@@ -40,7 +40,7 @@ def main(params: Params) -> None:
     data = TrainingData.select(splits, pixels, params.classes, encoder)
     cache = stages.repository_root() / ".cache"
     start = time.perf_counter()
-    trainer = Trainer(encoder, data, params.train, processes, cache / "features")
+    trainer = Trainer(encoder, data, params.train, params.seed, processes, cache / "features")
     is_first = processes.rank == 0
     states = States(cache / "training" / trainer.fingerprint, params.machine.save_interval) if is_first else None
     history = trainer.fit(states)
@@ -66,6 +66,7 @@ def _write(trainer: Trainer, params: Params, splits: Splits, seconds: float) -> 
         provenance = {
             "classes": params.classes,
             "checkpoint": read_json(stages.PRETRAINED / "checkpoint.json"),
+            "seed": params.seed,
             "train": params.train.model_dump(),
             "temperature": history.temperature,
             "wise_ft_alpha": history.wise_ft_alpha,

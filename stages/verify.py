@@ -45,7 +45,8 @@ def _find_copies(folder: Path, decoded: list[decode.Scan], params: Params, devic
     columns = {name: np.array([getattr(scan, name) for scan in decoded]) for name in names}
     workers = params.machine.workers or os.cpu_count()
     found = copies.find(pixels, columns["pixel_hash"], params.verify, device, workers)
-    scans = Scans(**columns, group=groups.group(len(decoded), found.pairs), best_match=found.best_matches)
+    unknown = {name: np.full(len(decoded), "") for name in ("patient", "source", "source_class", "plane")}
+    scans = Scans(**columns, **unknown, group=groups.group(len(decoded), found.pairs), best_match=found.best_matches)
     scans.write(folder / "scans.csv")
     found.pairs.write(folder / "pairs.csv")
     copies.weakest_pairs(thumbnails(pixels), scans.group).write(folder / "groups.csv")

@@ -42,7 +42,6 @@ class Data(Section):
 class Checkpoint(Section):
     name: Text
     revision: Text | None
-    seed: Seed
 
 
 class Verify(Section):
@@ -53,11 +52,12 @@ class Verify(Section):
     copy_threshold: Annotated[float, Field(gt=0, le=1)]
     local_threshold: Annotated[float, Field(gt=0, le=1)]
     min_overlap: Annotated[float, Field(gt=0, le=1)]
+    patients: Text | None
     device: Device
 
 
 class Split(Section):
-    protocol: Literal["official", "grouped", "blocked"]
+    protocol: Literal["official", "grouped", "blocked", "patients"]
     leaks: Literal["drop_train", "drop_test", "keep", "drop_random"]
     conflicts: Literal["drop", "keep"]
     copies: Literal["all", "one"]
@@ -110,7 +110,6 @@ class Train(Section):
     precision: Literal["auto", "fp32", "bf16"]
     compile: bool
     device: Device
-    seed: Seed
 
     @model_validator(mode="after")
     def _go_together(self) -> "Train":
@@ -127,6 +126,15 @@ class Train(Section):
 
 class Evaluate(Section):
     negative_class: Text | None
+    by: list[Text]
+    sensitivities: list[Share]
+    prevalences: list[Share]
+
+
+class External(Section):
+    name: Annotated[str, StringConstraints(pattern=r"^[\w-]+$")]
+    source: Text
+    classes: dict[Text, Text] | None
 
 
 class Machine(Section):
@@ -136,12 +144,14 @@ class Machine(Section):
 
 
 class Params(Section):
+    seed: Seed
     data: Data
     checkpoint: Checkpoint
     verify: Verify
     split: Split
     train: Train
     evaluate: Evaluate
+    external: list[External]
     classes: Annotated[dict[Text, Annotated[list[Text], Field(min_length=1)]], Field(min_length=2)]
     machine: Machine
 

@@ -160,6 +160,11 @@ class Scans(Table):
     mode: np.ndarray = column(TEXT)  # Pillow's, of the file
     pixel_hash: np.ndarray = column(TEXT)  # start of the SHA-256 over shape and pixels at full size
     group: np.ndarray = column(WHOLE)  # the same for copies of each other, the row number of the first of them
+    # As a table of patients says; empty where that is unknown.
+    patient: np.ndarray = column(TEXT)
+    source: np.ndarray = column(TEXT)  # the collection that the scan was taken from
+    source_class: np.ndarray = column(TEXT)  # its class there, by the names of `classes`
+    plane: np.ndarray = column(TEXT)  # such as axial
     # Correlation with the scan most like it, as they lie best, without alignment; 1 for an exact copy.
     best_match: np.ndarray = column(SIX_DECIMALS)
 
@@ -188,11 +193,12 @@ class Groups(Table):
 
 @dataclass(frozen=True)
 class Conflicts(Table):
-    """Scans whose copies stand under another class, as in `Scans`: data/scans/conflicts.csv."""
+    """Scans whose copies or whose source give another class, as in `Scans`: data/scans/conflicts.csv."""
 
     group: np.ndarray = column(WHOLE)
     path: np.ndarray = column(TEXT)
     class_name: np.ndarray = column(TEXT, "class")
+    source_class: np.ndarray = column(TEXT)
     official_split: np.ndarray = column(TEXT)
 
 
@@ -204,23 +210,33 @@ class Splits(Table):
     class_name: np.ndarray = column(TEXT, "class")
     pixel_hash: np.ndarray = column(TEXT)
     group: np.ndarray = column(WHOLE)
+    patient: np.ndarray = column(TEXT)
+    # What counts as independent of all else: the scans of a patient and all copies of them, or, where no patient is
+    # known, copies of each other. The row number of the first of them.
+    unit: np.ndarray = column(WHOLE)
     split: np.ndarray = column(TEXT)  # `train`, `val`, `test` or `dropped`
     reason: np.ndarray = column(TEXT)  # why it was dropped; empty elsewhere
-    leaked: np.ndarray = column(FLAG)  # of the published test set, with a copy in the published Training folder
+    # Of the published test set: `copy` with a copy in the published Training folder, `patient` without a copy but with
+    # the same patient there; else empty.
+    leaked: np.ndarray = column(TEXT)
 
-    def test_columns(self, class_names: Sequence[str]) -> dict[str, Any]:
-        """What `Predictions` holds of the test scans before anything is predicted, by field.
+    def columns_of(self, part: str, class_names: Sequence[str]) -> dict[str, Any]:
+        """What `Predictions` holds of the scans of one part, such as `test`, before anything is predicted, by field.
 
         Raises:
-            ValueError: a test scan is of a class that is not among `class_names`.
+            ValueError: one of these scans is of a class that is not among `class_names`.
         """
-        test = self.take(self.split == "test")
-        fitted = np.isin(self.split, ["train", "val"])
-        return {name: getattr(test, name) for name in ("path", "pixel_hash", "group", "leaked")} | {
+        own = self.take(self.split == part)
+        return {name: getattr(own, name) for name in ("path", "pixel_hash", "group", "patient", "unit", "leaked")} | {
             "class_names": tuple(class_names),
-            "exposed": np.isin(test.group, self.group[fitted]),
-            "y_true": np.array([class_names.index(name) for name in test.class_name], dtype=int),
+            "exposure": self._exposure(own),
+            "y_true": np.array([class_names.index(name) for name in own.class_name], dtype=int),
         }
+
+    def _exposure(self, own: "Splits") -> np.ndarray:
+        fitted = self.take(np.isin(self.split, ["train", "val"]))
+        cases = [np.isin(own.group, fitted.group), own.patient == "", np.isin(own.patient, fitted.patient)]
+        return np.select(cases, ["copy", "unknown", "patient"], "neither")
 
 
 @dataclass(frozen=True)
@@ -231,8 +247,12 @@ class Predictions(Table):
     path: np.ndarray = column(TEXT)
     pixel_hash: np.ndarray = column(TEXT)
     group: np.ndarray = column(WHOLE)
-    leaked: np.ndarray = column(FLAG)
-    exposed: np.ndarray = column(FLAG)  # whether a copy was trained on or validated on
+    patient: np.ndarray = column(TEXT)
+    unit: np.ndarray = column(WHOLE)
+    leaked: np.ndarray = column(TEXT)
+    # What the model was trained or validated on: `copy` of the scan, another scan of its `patient`, `neither`, or
+    # `unknown` without a copy and without a known patient.
+    exposure: np.ndarray = column(TEXT)
     y_true: np.ndarray = column(CLASS)  # class index
     y_pred: np.ndarray = column(CLASS)  # the class of the highest probability, among equals the first
     # [N, K], rows sum to 1; of the fine-tuned model after temperature.
@@ -253,6 +273,24 @@ class ModelPredictions(Predictions):
     logits: np.ndarray = column(NUMBER, "logit_", per_class=True)  # [N, K], before temperature
     upside_down: np.ndarray = column(CLASS)  # class index predicted for the scan turned upside down
     similarity: np.ndarray = column(SIX_DECIMALS)  # correlation with the training scan most like it, as both lie best
+
+
+@dataclass(frozen=True)
+class ExternalPredictions(Table):
+    """What the fine-tuned model says of the scans of other data sets, one after another: plots/external.csv."""
+
+    class_names: tuple[str, ...]  # as in `Predictions`
+    name: np.ndarray = column(TEXT, "set")  # of the data set
+    path: np.ndarray = column(TEXT)  # in the data set
+    pixel_hash: np.ndarray = column(TEXT)
+    # The same for copies of each other within the data set, the number of the first of them there.
+    group: np.ndarray = column(WHOLE)
+    # Why it is not scored: `development` as a copy of a scan of the data set that the model was developed on,
+    # `within` as a copy of an earlier scan of its own data set, `unreadable`; empty where it is scored.
+    dropped: np.ndarray = column(TEXT)
+    y_true: np.ndarray = column(CLASS)
+    y_pred: np.ndarray = column(CLASS)
+    probabilities: np.ndarray = column(SHARE, "probability_", per_class=True)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,10 @@ def scan_table(official_split, class_name, group, **columns) -> Scans:
         "height": np.full(count, 224),
         "mode": np.full(count, "L"),
         "pixel_hash": np.array([f"{number:032x}" for number in group]),
+        "patient": np.full(count, ""),
+        "source": np.full(count, ""),
+        "source_class": np.full(count, ""),
+        "plane": np.full(count, ""),
         "best_match": np.zeros(count),
     }
     return Scans(**given | columns, official_split=official_split, class_name=class_name, group=group)

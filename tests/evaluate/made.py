@@ -7,7 +7,7 @@ from tumorclip.tables import ModelPredictions, Predictions
 CLASSES = ("glioma", "meningioma", "notumor", "pituitary")
 
 
-def table(y_true, probabilities, group=None, class_names=None, leaked=False, kind=Predictions, **columns):
+def table(y_true, probabilities, group=None, class_names=None, leaked="", kind=Predictions, **columns):
     """A table of predictions, by default of distinct scans that are named by their number."""
     probabilities, count = np.asarray(probabilities, float), len(y_true)
     values = {
@@ -15,8 +15,10 @@ def table(y_true, probabilities, group=None, class_names=None, leaked=False, kin
         "path": np.array([f"{scan:04}.jpg" for scan in range(count)]),
         "pixel_hash": np.array([f"{scan:032x}" for scan in range(count)]),
         "group": np.arange(count) if group is None else np.asarray(group),
+        "patient": np.full(count, ""),
+        "unit": np.arange(count) if group is None else np.asarray(group),
         "leaked": np.broadcast_to(leaked, count),
-        "exposed": np.zeros(count, bool),
+        "exposure": np.full(count, "unknown"),
         "y_true": np.asarray(y_true, int),
         "y_pred": probabilities.argmax(axis=1),
         "probabilities": probabilities,

@@ -34,24 +34,46 @@ def group(count: int, pairs: Pairs) -> np.ndarray:
     return first[members]
 
 
+def units(scans: Scans) -> np.ndarray:
+    """Join scans that are copies of each other or of one patient: int64 [N], the first row of each one's unit.
+
+    A scan without a known patient is joined with its copies alone.
+    """
+    known = np.flatnonzero(scans.patient != "")
+    _, patients = np.unique(scans.patient[known], return_inverse=True)
+    count = len(scans)
+    # Nodes are the scans' groups, numbered by row, and behind them the patients.
+    total = count + len(known)
+    graph = coo_array((np.ones(len(known), bool), (scans.group[known], count + patients)), shape=(total, total))
+    _, labels = connected_components(graph, directed=False)
+    _, first, members = np.unique(labels[scans.group], return_index=True, return_inverse=True)
+    return first[members]
+
+
 def leaked(scans: Scans) -> np.ndarray:
-    """Tell which test scans have a copy in the published Training folder: bool [N]."""
-    return (scans.official_split == "test") & np.isin(scans.group, scans.group[scans.official_split == "train"])
+    """Tell which published test scans also stand in the published Training folder: str [N].
+
+    `copy` where a copy does, `patient` where no copy but another scan of the patient does, else empty.
+    """
+    is_test, train = scans.official_split == "test", scans.take(scans.official_split == "train")
+    cases = [np.isin(scans.group, train.group), (scans.patient != "") & np.isin(scans.patient, train.patient)]
+    return np.where(is_test, np.select(cases, ["copy", "patient"], ""), "")
 
 
 def conflicting(scans: Scans) -> np.ndarray:
-    """Tell which scans have a copy under another class: bool [N]."""
+    """Tell which scans have a copy under another class, or are of another class in their source: bool [N]."""
     _, classes = np.unique(scans.class_name, return_inverse=True)
     members = np.unique(np.stack([scans.group, classes], axis=1), axis=0)[:, 0]
     groups, labels = np.unique(members, return_counts=True)
-    return np.isin(scans.group, groups[labels > 1])
+    contradicted = (scans.source_class != "") & (scans.source_class != scans.class_name)
+    return np.isin(scans.group, groups[labels > 1]) | contradicted
 
 
 def conflicts(scans: Scans) -> Conflicts:
     """List the scans that `conflicting` tells, group by group."""
     rows = np.flatnonzero(conflicting(scans))
     found = scans.take(rows[np.argsort(scans.group[rows], kind="stable")])
-    return Conflicts(found.group, found.path, found.class_name, found.official_split)
+    return Conflicts(found.group, found.path, found.class_name, found.source_class, found.official_split)
 
 
 def examples(pairs: Pairs, scans: Scans, count: int = SHOWN_PAIRS) -> Pairs:
@@ -85,7 +107,7 @@ def examples(pairs: Pairs, scans: Scans, count: int = SHOWN_PAIRS) -> Pairs:
 
 def summarise(scans: Scans, pairs: Pairs) -> dict:
     """Count scans, copies, groups and leaks, in total, per class and per kind, and choose example pairs."""
-    is_leaked = leaked(scans)
+    is_leaked = leaked(scans) == "copy"
     sizes = np.bincount(scans.group)
     kinds = ["exact", *np.unique(pairs.kind[pairs.kind != "exact"]).tolist()]
     return {

@@ -36,7 +36,7 @@ class _Units(NamedTuple):
     name: str
 
 
-def split(scans: Scans, params: parameters.Split) -> Result:
+def split(scans: Scans, params: parameters.Split, seed: int) -> Result:
     """Place every scan.
 
     Groups of copies never straddle train and val, nor either of them and test, except test under `keep` and
@@ -52,7 +52,7 @@ def split(scans: Scans, params: parameters.Split) -> Result:
     protocol = params.protocol if params.protocol != "official" or published.any() else "grouped"
     official = protocol == "official"
     conflicting = groups.conflicting(scans)
-    reasons = _reasons(scans, params, official, conflicting)
+    reasons = _reasons(scans, params, seed, conflicting, official)
     parts = np.where(published & official, "test", "train").astype("<U7")
     parts[reasons != ""] = "dropped"
     blame = f"split.leaks: {params.leaks} and " if official else ""
@@ -63,9 +63,9 @@ def split(scans: Scans, params: parameters.Split) -> Result:
     if params.folds is not None:
         _hold_out_fold(parts, "val" if official else "test", units, params)
     elif not official:
-        _hold_out(parts, "test", units, params)
+        _hold_out(parts, "test", units, params, params.seed)
     if params.folds is None or not official:
-        _hold_out(parts, "val", units, params)
+        _hold_out(parts, "val", units, params, seed)
     if params.copies == "one":
         train = np.flatnonzero(parts == "train")
         _, first = np.unique(scans.group[train], return_index=True)
@@ -74,11 +74,16 @@ def split(scans: Scans, params: parameters.Split) -> Result:
         reasons[repeated] = "repeated"
     blame = f"split.conflicts: {params.conflicts} and split.copies: {params.copies}"
     _require(parts, scans.class_name, ("train", "val", "test"), blame)
-    splits = Splits(scans.path, scans.class_name, scans.pixel_hash, scans.group, parts, reasons, groups.leaked(scans))
+    columns = {name: getattr(scans, name) for name in ("path", "class_name", "pixel_hash", "group", "patient")}
+    splits = Splits(
+        **columns, unit=groups.units(scans), split=parts, reason=reasons, leaked=groups.leaked(scans)
+    )
     return Result(protocol, splits, conflicting)
 
 
-def _reasons(scans: Scans, params: parameters.Split, official: bool, conflicting: np.ndarray) -> np.ndarray:
+def _reasons(
+    scans: Scans, params: parameters.Split, seed: int, conflicting: np.ndarray, official: bool
+) -> np.ndarray:
     """Why scans are dropped before anything is held out: str [N], empty where they are not."""
     reasons = np.full(len(scans), "", dtype="<U11")
     published = scans.official_split == "test"
@@ -91,9 +96,9 @@ def _reasons(scans: Scans, params: parameters.Split, official: bool, conflicting
         if params.leaks == "drop_train":
             reasons[copies_of_test] = "leaked"
         elif params.leaks == "drop_test":
-            reasons[groups.leaked(scans)] = "leaked"
+            reasons[groups.leaked(scans) == "copy"] = "leaked"
         elif params.leaks == "drop_random":
-            reasons[_as_many(copies_of_test, train, scans.class_name, params.seed)] = "at random"
+            reasons[_as_many(copies_of_test, train, scans.class_name, seed)] = "at random"
     return reasons
 
 
@@ -117,7 +122,7 @@ def count(result: Result) -> dict:
     splits = result.splits
     chosen = {part: splits.split == part for part in ("train", "val", "test", "dropped")}
     chosen |= {f"dropped_{key}": splits.reason == reason for key, reason in REASONS.items()}
-    chosen["leaked_test_scans"] = splits.leaked & chosen["test"] & (result.protocol == "official")
+    chosen["leaked_test_scans"] = (splits.leaked == "copy") & chosen["test"] & (result.protocol == "official")
     classes = [
         {"class": name} | {key: int((rows & (splits.class_name == name)).sum()) for key, rows in chosen.items()}
         for name in np.unique(splits.class_name).tolist()
@@ -202,7 +207,7 @@ def _hold_out_fold(parts: np.ndarray, into: str, units: _Units, params: paramete
         parts[(parts == "train") & np.isin(units.of, members[fold_of == params.fold - 1])] = into
 
 
-def _hold_out(parts: np.ndarray, into: str, units: _Units, params: parameters.Split) -> None:
+def _hold_out(parts: np.ndarray, into: str, units: _Units, params: parameters.Split, seed: int) -> None:
     """Move about the asked share of each class's train scans to the part `into`, `val` or `test`, in whole units.
 
     Units are visited in random order, and one is taken if that comes closer to the share; where none does, the
@@ -210,7 +215,7 @@ def _hold_out(parts: np.ndarray, into: str, units: _Units, params: parameters.Sp
     """
     key = {"val": "validation_share", "test": "test_share"}[into]
     share = getattr(params, key)
-    for name, members, sizes in _to_divide(parts, units, params.seed, into):
+    for name, members, sizes in _to_divide(parts, units, seed, into):
         total = int(sizes.sum())
         scans = f"{total} scan{'' if total == 1 else 's'}"
         case = f"{name}, which has {scans} to divide"

@@ -227,13 +227,13 @@ def _leaked_against_clean(predictions: ModelPredictions, bootstrap: GroupBootstr
 
     The last row is the mean over these classes. Both lists are empty where no test scan is exposed.
     """
-    if not predictions.exposed.any():
+    if not np.any(predictions.exposure == "copy"):
         return [], []
     correct = predictions.y_pred == predictions.y_true
     rows, records = [], []
     for index, name in enumerate(predictions.class_names):
         own = predictions.y_true == index
-        sides = {"leaked": own & predictions.leaked, "clean": own & ~predictions.leaked}
+        sides = {"leaked": own & (predictions.leaked == "copy"), "clean": own & (predictions.leaked != "copy")}
         counts = {side: _counts(predictions, chosen) for side, chosen in sides.items()}
         enough = min(each["distinct"] for each in counts.values()) >= MIN_DISTINCT
         row = {"class": name}

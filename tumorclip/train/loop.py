@@ -37,6 +37,7 @@ class Trainer:
 
     Args:
         config: section `train` of params.yaml.
+        seed: of all that is drawn.
         processes: those that share the work; None for this one alone.
         cache: folder in which features of frozen towers are kept; only where `config.tune` needs them.
 
@@ -49,6 +50,7 @@ class Trainer:
         encoder: Encoder,
         data: TrainingData,
         config: Train,
+        seed: int,
         processes: Processes | None = None,
         cache: Path | None = None,
     ):
@@ -57,11 +59,12 @@ class Trainer:
         self.device = encoder.device
         self.data = data
         self.config = config
+        self.seed = seed
         self.processes = processes or Processes(encoder.device)
         _check_sizes(config, len(data.train), self.processes)
         # A name for all that the training depends on.
-        self.fingerprint = fingerprint(encoder.hash(data.captions.texts), data.hash(), config, self.device.type)
-        torch.manual_seed(config.seed)
+        self.fingerprint = fingerprint(encoder.hash(data.captions.texts), data.hash(), config, seed, self.device.type)
+        torch.manual_seed(seed)
         self.untuned = copied(self.model.state_dict()) if config.wise_ft else None
         is_bf16 = uses_bf16(config.precision, self.model, self.device)
         self.autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=is_bf16)
@@ -155,8 +158,8 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * factor
         # Dropout, where a checkpoint has it, must not depend on what was drawn before an interruption.
-        torch.manual_seed(seed_of(self.config.seed, "step", self.step_number) + self.processes.rank)
-        drawing = generator(self.config.seed, "captions", self.step_number)
+        torch.manual_seed(seed_of(self.seed, "step", self.step_number) + self.processes.rank)
+        drawing = generator(self.seed, "captions", self.step_number)
         total = torch.zeros((), device=self.device)
         parts = self._parts(rows)
         for number, part in enumerate(parts, start=1):
@@ -248,7 +251,7 @@ class Trainer:
     def _batches(self, epoch: int) -> tuple[torch.Tensor, ...]:
         """The scans of an epoch: each once, or drawn so that classes come equally often."""
         train = self.data.train
-        drawing = generator(self.config.seed, "epoch", epoch)
+        drawing = generator(self.seed, "epoch", epoch)
         if self.config.balance == "sampler":
             order = torch.multinomial(self.data.weights[train], len(train), replacement=True, generator=drawing)
         else:
@@ -263,7 +266,7 @@ class Trainer:
         """This process's share of each part, and what is drawn for it, from the current step on."""
         plan = []
         for step, rows in enumerate(batches, start=self.step_number):
-            drawing = generator(self.config.seed, "step", step)
+            drawing = generator(self.seed, "step", step)
             for part in self._parts(rows):
                 drawn = self.inputs.draw(len(part), drawing)
                 plan.append((self.processes.share(part), self.processes.share(drawn)))
