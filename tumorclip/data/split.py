@@ -1,6 +1,7 @@
 """Which scan trains, which one validates, which one tests; copies never stand on both sides.
 
-What is placed as a whole is a unit: a group of copies, or under `blocked` a run of consecutive file names.
+What is placed as a whole is a unit: a group of copies, under `blocked` a run of consecutive file names, and under
+`patients` all scans of a patient with their copies, or such a run where no patient is known.
 """
 
 import re
@@ -75,15 +76,11 @@ def split(scans: Scans, params: parameters.Split, seed: int) -> Result:
     blame = f"split.conflicts: {params.conflicts} and split.copies: {params.copies}"
     _require(parts, scans.class_name, ("train", "val", "test"), blame)
     columns = {name: getattr(scans, name) for name in ("path", "class_name", "pixel_hash", "group", "patient")}
-    splits = Splits(
-        **columns, unit=groups.units(scans), split=parts, reason=reasons, leaked=groups.leaked(scans)
-    )
+    splits = Splits(**columns, unit=groups.units(scans), split=parts, reason=reasons, leaked=groups.leaked(scans))
     return Result(protocol, splits, conflicting)
 
 
-def _reasons(
-    scans: Scans, params: parameters.Split, seed: int, conflicting: np.ndarray, official: bool
-) -> np.ndarray:
+def _reasons(scans: Scans, params: parameters.Split, seed: int, conflicting: np.ndarray, official: bool) -> np.ndarray:
     """Why scans are dropped before anything is held out: str [N], empty where they are not."""
     reasons = np.full(len(scans), "", dtype="<U11")
     published = scans.official_split == "test"
@@ -103,15 +100,28 @@ def _reasons(
 
 
 def _units(scans: Scans, params: parameters.Split, protocol: str) -> _Units:
-    names, labels = np.unique(scans.class_name, return_inverse=True)
-    _, members = np.unique(scans.group, return_inverse=True)
-    votes = np.zeros((members.max() + 1, len(names)), dtype=np.int64)
-    np.add.at(votes, (members, labels), 1)
-    # A group is of the class of most of its scans, the first by name where there are several.
-    classes = names[votes.argmax(axis=1)][members]
+    joined = groups.units(scans) if protocol == "patients" else scans.group
+    classes = _majorities(joined, scans.class_name)
     if protocol == "blocked":
         return _Units(name_blocks(scans, classes, params.blocks), classes, "blocks of file names")
+    if protocol == "patients":
+        known = np.isin(joined, joined[scans.patient != ""])
+        if not known.any():
+            advice = "give them by verify.patients, or take split.protocol: blocked"
+            raise UserError(f"split.protocol is patients, but no scan has a known patient; {advice}")
+        # Whole groups are either `known` or in one block, so no copy stands in two units.
+        of = np.where(known, joined, len(scans) + name_blocks(scans, classes, params.blocks))
+        return _Units(of, classes, "patients or blocks of file names")
     return _Units(scans.group, classes, "groups of copies")
+
+
+def _majorities(units: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """The class of most scans of each one's unit, the first by name where there are several: str [N]."""
+    names, labels = np.unique(classes, return_inverse=True)
+    _, members = np.unique(units, return_inverse=True)
+    votes = np.zeros((members.max() + 1, len(names)), dtype=np.int64)
+    np.add.at(votes, (members, labels), 1)
+    return names[votes.argmax(axis=1)][members]
 
 
 def count(result: Result) -> dict:
