@@ -59,7 +59,7 @@ def choices(draw):
 
 def split(table, **options) -> splitting.Result:
     scans = table if isinstance(table, Scans) else scan_table(*table)
-    return splitting.split(scans, params.Split(**DEFAULTS | options))
+    return splitting.split(scans, params.Split(**DEFAULTS | options), options.get("seed", 0))
 
 
 def groups_in(table, result: splitting.Result, part: str) -> set[int]:
@@ -196,7 +196,7 @@ def numbered(train: int, test: int):
 
 def test_blocks_are_runs_of_numbers_side_by_side_in_both_folders():
     scans, numbers = numbered(100, 20)
-    blocks = splitting.name_blocks(scans, scans.class_name, 10)
+    blocks = splitting.name_blocks(scans, 10)
     assert np.bincount(blocks).tolist() == [12] * 10
     for folder, length in (("train", 10), ("test", 2)):
         own = scans.official_split == folder
@@ -206,7 +206,7 @@ def test_blocks_are_runs_of_numbers_side_by_side_in_both_folders():
 def test_a_group_of_copies_stands_where_its_first_file_does():
     scans, numbers = numbered(100, 0)
     groups = np.minimum(numbers, 101 - numbers)
-    blocks = splitting.name_blocks(replace(scans, group=groups), scans.class_name, 5)
+    blocks = splitting.name_blocks(replace(scans, group=groups), 5)
     assert np.array_equal(blocks, (groups - 1) // 10)
 
 
@@ -214,7 +214,7 @@ def test_a_block_is_never_divided():
     scans, _ = numbered(100, 20)
     scans = replace(scans, class_name=np.where(np.arange(120) % 2, "a", "b"))
     parts = split(scans, protocol="blocked", folds=3).splits.split
-    blocks = splitting.name_blocks(scans, scans.class_name, DEFAULTS["blocks"])
+    blocks = splitting.name_blocks(scans, DEFAULTS["blocks"])
     assert all(len(set(parts[blocks == block])) == 1 for block in range(16))
     assert set(parts) == {"train", "val", "test"}
 

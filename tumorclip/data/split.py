@@ -5,7 +5,7 @@ What is placed as a whole is a unit: a group of copies, under `blocked` a run of
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -30,11 +30,13 @@ class Result(NamedTuple):
 
 
 class _Units(NamedTuple):
-    """What is placed as a whole: the unit and the class of every scan, arrays [N], and what a unit is called."""
+    """What is placed as a whole, and how a message speaks of it."""
 
-    of: np.ndarray
-    classes: np.ndarray
+    of: np.ndarray  # int [N], the unit of every scan
+    labels: np.ndarray  # int [N], its class in `class_names`
+    class_names: list[str]
     name: str
+    remedy: str  # where a class has too few units
 
 
 def split(scans: Scans, params: parameters.Split, seed: int) -> Result:
@@ -100,28 +102,21 @@ def _reasons(scans: Scans, params: parameters.Split, seed: int, conflicting: np.
 
 
 def _units(scans: Scans, params: parameters.Split, protocol: str) -> _Units:
-    joined = groups.units(scans) if protocol == "patients" else scans.group
-    classes = _majorities(joined, scans.class_name)
+    names, labels = np.unique(scans.class_name, return_inverse=True)
+    classes = labels, names.tolist()
     if protocol == "blocked":
-        return _Units(name_blocks(scans, classes, params.blocks), classes, "blocks of file names")
+        of = name_blocks(scans, params.blocks)
+        return _Units(of, *classes, "blocks of file names", "raise split.blocks or bring more scans")
     if protocol == "patients":
+        joined = groups.units(scans)
         known = np.isin(joined, joined[scans.patient != ""])
         if not known.any():
-            advice = "give them by verify.patients, or take split.protocol: blocked"
+            advice = "name a table in verify.patients, or take split.protocol: blocked"
             raise UserError(f"split.protocol is patients, but no scan has a known patient; {advice}")
-        # Whole groups are either `known` or in one block, so no copy stands in two units.
-        of = np.where(known, joined, len(scans) + name_blocks(scans, classes, params.blocks))
-        return _Units(of, classes, "patients or blocks of file names")
-    return _Units(scans.group, classes, "groups of copies")
-
-
-def _majorities(units: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """The class of most scans of each one's unit, the first by name where there are several: str [N]."""
-    names, labels = np.unique(classes, return_inverse=True)
-    _, members = np.unique(units, return_inverse=True)
-    votes = np.zeros((members.max() + 1, len(names)), dtype=np.int64)
-    np.add.at(votes, (members, labels), 1)
-    return names[votes.argmax(axis=1)][members]
+        # A group of copies is `known` or in one block as a whole, so none stands in two units.
+        of = np.where(known, joined, len(scans) + name_blocks(scans, params.blocks))
+        return _Units(of, *classes, "patients or blocks of file names", "bring scans of more patients")
+    return _Units(scans.group, *classes, "groups of copies", "bring two different scans")
 
 
 def count(result: Result) -> dict:
@@ -144,15 +139,16 @@ def count(result: Result) -> dict:
     return {"protocol": result.protocol, **totals, "classes": classes, "conflicting": conflicting}
 
 
-def name_blocks(scans: Scans, classes: np.ndarray, blocks: int) -> np.ndarray:
+def name_blocks(scans: Scans, blocks: int) -> np.ndarray:
     """Cut every class into `blocks` runs of consecutive file names, each of about as many scans: int [N].
 
     Public collections lost their patient identifiers but kept the order of their source, in Training and Testing
     apart. A file's place is its rank among the names of its class and folder, divided by their number, which lays the
-    two folders side by side. A group of copies, all of one of `classes`, str [N], stands where the first of its files
+    two folders side by side. A group of copies, of the class of most of them, stands where the first of its files
     does: joining every block that a group touches would join nearly all blocks of a class, since copies were appended
     far behind their originals.
     """
+    classes = _majorities(scans)
     places = np.zeros(len(scans))
     natural = [_natural(path) for path in scans.path.tolist()]
     for folder in np.unique(scans.official_split):
@@ -171,6 +167,15 @@ def name_blocks(scans: Scans, classes: np.ndarray, blocks: int) -> np.ndarray:
         before[order] = np.cumsum(sizes[order]) - sizes[order]
         result[rows] = index * blocks + (before * blocks // len(rows))[members]
     return result
+
+
+def _majorities(scans: Scans) -> np.ndarray:
+    """The class of most scans of each one's group, the first by name where there are several: str [N]."""
+    names, labels = np.unique(scans.class_name, return_inverse=True)
+    _, members = np.unique(scans.group, return_inverse=True)
+    votes = np.zeros((members.max() + 1, len(names)), dtype=np.int64)
+    np.add.at(votes, (members, labels), 1)
+    return names[votes.argmax(axis=1)][members]
 
 
 def _natural(path: str) -> list[tuple[bool, int, str]]:
@@ -200,57 +205,73 @@ def _require(parts: np.ndarray, classes: np.ndarray, wanted: Sequence[str], blam
 
 
 def _hold_out_fold(parts: np.ndarray, into: str, units: _Units, params: parameters.Split) -> None:
-    """Divide each class's train scans into folds of about equal size, and move one fold to the part `into`.
+    """Divide the train scans into folds with about the same share of every class, and move one to the part `into`.
 
-    The largest unit goes first, equal ones in random order, each to the fold with the fewest scans so far.
+    The largest unit goes first, equal ones in random order, each to the fold that has the smallest shares so far of
+    the classes that the unit holds. So the squares of (a fold's share of a class - 1 / folds), over folds and classes,
+    add up to no more than they do on average if units are placed at random: (1 - 1 / folds) times the sum over units
+    and classes of (the unit's share of the class) squared.
     """
-    for name, members, sizes in _to_divide(parts, units, params.seed, "folds"):
-        if len(members) < params.folds:
+    members, counts = _to_divide(parts, units, params.seed, "folds")
+    for name, number in zip(units.class_names, (counts > 0).sum(axis=0), strict=True):
+        if number < params.folds:
             remedy = " or raise split.blocks" if "blocks" in units.name else ""
-            problem = f"class {name} has {len(members)} {units.name} to divide, fewer than split.folds: {params.folds}"
+            problem = f"class {name} has {number} {units.name} to divide, fewer than split.folds: {params.folds}"
             raise UserError(f"{problem}; lower split.folds{remedy}")
-        fold_of = np.empty(len(members), dtype=np.int64)
-        filled = np.zeros(params.folds, dtype=np.int64)
-        for place in np.argsort(-sizes, kind="stable"):
-            fold_of[place] = filled.argmin()
-            filled[fold_of[place]] += sizes[place]
-        parts[(parts == "train") & np.isin(units.of, members[fold_of == params.fold - 1])] = into
+    fold_of = np.empty(len(members), dtype=np.int64)
+    filled = np.zeros((params.folds, len(units.class_names)), dtype=np.int64)
+    for place in np.argsort(-counts.sum(axis=1), kind="stable"):
+        fold_of[place] = (filled * counts[place] / counts.sum(axis=0) ** 2).sum(axis=1).argmin()
+        filled[fold_of[place]] += counts[place]
+    parts[(parts == "train") & np.isin(units.of, members[fold_of == params.fold - 1])] = into
 
 
 def _hold_out(parts: np.ndarray, into: str, units: _Units, params: parameters.Split, seed: int) -> None:
     """Move about the asked share of each class's train scans to the part `into`, `val` or `test`, in whole units.
 
-    Units are visited in random order, and one is taken if that comes closer to the share; where none does, the
-    smallest is.
+    Units are visited in random order, and one is taken if that brings the shares of its classes closer to the one
+    asked for, by the sum of squared differences. Of a class of which none is, the smallest unit is taken.
     """
     key = {"val": "validation_share", "test": "test_share"}[into]
     share = getattr(params, key)
-    for name, members, sizes in _to_divide(parts, units, seed, into):
-        total = int(sizes.sum())
-        scans = f"{total} scan{'' if total == 1 else 's'}"
-        case = f"{name}, which has {scans} to divide"
-        if len(members) < 2:
-            remedy = "raise split.blocks or bring more scans" if "blocks" in units.name else "bring two different scans"
+    members, counts = _to_divide(parts, units, seed, into)
+    totals = counts.sum(axis=0)
+    wanted = np.array([round(share * total) for total in totals.tolist()])
+    taken = np.zeros(len(members), bool)
+    missing = wanted.copy()
+    for place, unit in enumerate(counts):
+        if (unit * (unit - 2 * missing) / totals**2).sum() < 0:
+            taken[place] = True
+            missing -= unit
+    for index, name in enumerate(units.class_names):
+        holders = np.flatnonzero(counts[:, index])
+        scans = f"{totals[index]} scan{'' if totals[index] == 1 else 's'}"
+        if len(holders) < 2:
             problem = f"class {name} has {scans} to divide between train and {into}"
-            raise UserError(f"{problem}, and not two {units.name} among them; {remedy}")
-        room = round(share * total)
-        if room == 0:
-            raise UserError(f"split.{key} {share} leaves no {into} scan of {case}; raise it to {1 / total:.2g} or more")
-        taken = []
-        for place, size in enumerate(sizes):
-            if size < 2 * room:
-                taken.append(place)
-                room -= size
-        taken = taken or [sizes.argmin()]
-        if len(taken) == len(members):
+            raise UserError(f"{problem}, and not two {units.name} among them; {units.remedy}")
+        case = f"{name}, which has {scans} to divide"
+        if wanted[index] == 0:
+            least = f"{1 / totals[index]:.2g}"
+            raise UserError(f"split.{key} {share} leaves no {into} scan of {case}; raise it to {least} or more")
+        if not taken[holders].any():
+            taken[holders[counts[holders, index].argmin()]] = True
+        if taken[holders].all():
             raise UserError(f"split.{key} {share} leaves no training scan of {case}; lower it")
-        parts[(parts == "train") & np.isin(units.of, members[taken])] = into
+    parts[(parts == "train") & np.isin(units.of, members[taken])] = into
 
 
-def _to_divide(parts: np.ndarray, units: _Units, seed: int, purpose: str) -> Iterator[tuple]:
-    """Each class, the units of its train scans in random order, and how many of these scans each unit has."""
-    for index, name in enumerate(np.unique(units.classes)):
-        pool = (units.classes == name) & (parts == "train")
-        members, sizes = np.unique(units.of[pool], return_counts=True)
-        order = np.random.default_rng([seed, index, PURPOSES.index(purpose)]).permutation(len(members))
-        yield name, members[order], sizes[order]
+def _to_divide(parts: np.ndarray, units: _Units, seed: int, purpose: str) -> tuple[np.ndarray, np.ndarray]:
+    """The units of the train scans and how many of these scans each has of every class: int [M] and [M, K].
+
+    Those of which most scans are of the first class come first, in random order, then those of the second.
+    """
+    pool = np.flatnonzero(parts == "train")
+    members, rows = np.unique(units.of[pool], return_inverse=True)
+    counts = np.zeros((len(members), len(units.class_names)), dtype=np.int64)
+    np.add.at(counts, (rows, units.labels[pool]), 1)
+    order = []
+    for index in range(counts.shape[1]):
+        own = np.flatnonzero(counts.argmax(axis=1) == index)
+        order.append(np.random.default_rng([seed, index, PURPOSES.index(purpose)]).permutation(own))
+    order = np.concatenate(order)
+    return members[order], counts[order]
