@@ -236,28 +236,31 @@ def _hold_out(parts: np.ndarray, into: str, units: _Units, params: parameters.Sp
     share = getattr(params, key)
     members, counts = _to_divide(parts, units, seed, into)
     totals = counts.sum(axis=0)
-    wanted = np.array([round(share * total) for total in totals.tolist()])
-    taken = np.zeros(len(members), bool)
-    missing = wanted.copy()
-    for place, unit in enumerate(counts):
-        if (unit * (unit - 2 * missing) / totals**2).sum() < 0:
-            taken[place] = True
-            missing -= unit
-    for index, name in enumerate(units.class_names):
-        holders = np.flatnonzero(counts[:, index])
-        scans = f"{totals[index]} scan{'' if totals[index] == 1 else 's'}"
-        if len(holders) < 2:
-            problem = f"class {name} has {scans} to divide between train and {into}"
+    missing = np.array([round(share * total) for total in totals.tolist()])
+    holders = [np.flatnonzero(sizes) for sizes in counts.T]
+    for name, total, wanted, own in zip(units.class_names, totals, missing, holders, strict=True):
+        if len(own) < 2:
+            problem = f"class {name} has {_scans(total)} to divide between train and {into}"
             raise UserError(f"{problem}, and not two {units.name} among them; {units.remedy}")
-        case = f"{name}, which has {scans} to divide"
-        if wanted[index] == 0:
-            least = f"{1 / totals[index]:.2g}"
-            raise UserError(f"split.{key} {share} leaves no {into} scan of {case}; raise it to {least} or more")
-        if not taken[holders].any():
-            taken[holders[counts[holders, index].argmin()]] = True
-        if taken[holders].all():
-            raise UserError(f"split.{key} {share} leaves no training scan of {case}; lower it")
+        if wanted == 0:
+            problem = f"split.{key} {share} leaves no {into} scan of {name}, which has {_scans(total)} to divide"
+            raise UserError(f"{problem}; raise it to {1 / total:.2g} or more")
+    taken = np.zeros(len(members), bool)
+    for place, unit in enumerate(counts):
+        taken[place] = (unit * (unit - 2 * missing) / totals**2).sum() < 0
+        missing -= taken[place] * unit
+    for own, sizes in zip(holders, counts.T, strict=True):
+        if not taken[own].any():
+            taken[own[sizes[own].argmin()]] = True
+    for name, total, own in zip(units.class_names, totals, holders, strict=True):
+        if taken[own].all():
+            problem = f"split.{key} {share} leaves no training scan of {name}, which has {_scans(total)} to divide"
+            raise UserError(f"{problem}; lower it")
     parts[(parts == "train") & np.isin(units.of, members[taken])] = into
+
+
+def _scans(number: int) -> str:
+    return f"{number} scan{'' if number == 1 else 's'}"
 
 
 def _to_divide(parts: np.ndarray, units: _Units, seed: int, purpose: str) -> tuple[np.ndarray, np.ndarray]:
