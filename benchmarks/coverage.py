@@ -1,4 +1,4 @@
-"""How often the 95 % intervals cover the true value, and how often tests of equal methods call them different.
+"""How often the 95 % intervals cover the true value, and how often tests of equal models call them different.
 
 python -m benchmarks.coverage
 
@@ -11,15 +11,8 @@ from collections import Counter
 
 import numpy as np
 
-from tumorclip.evaluate.compare import (
-    bootstrap_difference,
-    bootstrap_p_value,
-    mcnemar_test,
-    one_per_group,
-    sign_flip_test,
-)
+from tumorclip.evaluate.compare import mcnemar_test, one_per_unit, sign_flip_test
 from tumorclip.evaluate.intervals import percentile_interval, resample_counts, share_interval
-from tumorclip.evaluate.metrics import accuracy
 
 REPEATS = 2000
 RESAMPLES = 2000
@@ -88,40 +81,10 @@ def false_positives(sizes: np.ndarray, level: float, sharing: float, seed: int =
     groups = np.repeat(np.arange(len(sizes)), sizes)
     rejected = {"sign_flip": 0, "mcnemar": 0, "mcnemar_files": 0}
     for repeat in range(repeats):
-        one = one_per_group(groups, seed=repeat)
+        one = one_per_unit(groups, seed=repeat)
         rejected["sign_flip"] += sign_flip_test(differences[repeat]) < LEVEL
         rejected["mcnemar"] += mcnemar_test(a[repeat][one], b[repeat][one])[0] < LEVEL
         rejected["mcnemar_files"] += mcnemar_test(a[repeat], b[repeat])[0] < LEVEL
-    return {name: count / repeats for name, count in rejected.items()}
-
-
-def false_positives_of_methods(
-    seeds: int, level: float, spread: float, scans: int = 300, seed: int = 0, repeats: int = REPEATS
-) -> dict:
-    """How often two equal methods are called different, where every training reaches its own accuracy.
-
-    Args:
-        seeds: runs per side.
-        spread: standard deviation of the true accuracy over the seeds.
-
-    Returns:
-        Shares of the repeats: `bootstrap` over groups and seeds, and `sign_flip`, which takes the models as given.
-    """
-    random = np.random.default_rng(seed)
-    rejected = {"bootstrap": 0, "sign_flip": 0}
-    for repeat in range(repeats):
-        # A scan is hard or easy for every run alike in half of the cases.
-        levels = np.clip(random.normal(level, spread, 2 * seeds), 0, 1)
-        shared, alone = random.random(scans), random.random((2 * seeds, scans))
-        difficulty = np.where(random.random((2 * seeds, scans)) < 0.5, shared, alone)
-        right = difficulty < levels[:, None]
-        confusions = np.zeros((2 * seeds, scans, 2, 2))
-        confusions[:, :, 0, 0], confusions[:, :, 0, 1] = right, ~right
-        (differences,) = bootstrap_difference(
-            confusions[:seeds], confusions[seeds:], [accuracy], resamples=500, seed=repeat
-        )
-        rejected["bootstrap"] += bootstrap_p_value(differences) < LEVEL
-        rejected["sign_flip"] += sign_flip_test(right[seeds:].sum(axis=0) - right[:seeds].sum(axis=0)) < LEVEL
     return {name: count / repeats for name, count in rejected.items()}
 
 
@@ -149,12 +112,6 @@ def main() -> None:
             found = false_positives(sizes, 0.90, sharing)
             shares = " | ".join(f"{100 * share:.1f} %" for share in found.values())
             print(f"| {len(sizes)} | {sizes.sum():,} | 0.90 | {sharing:.1f} | {shares} |")
-    print("\n| seeds per side | spread over seeds | bootstrap of groups and seeds | sign flips |")
-    print("| --- | --- | --- | --- |")
-    for seeds, spread in ((2, 0.03), (3, 0.03), (5, 0.03), (3, 0.01)):
-        found = false_positives_of_methods(seeds, 0.85, spread)
-        shares = " | ".join(f"{100 * share:.1f} %" for share in found.values())
-        print(f"| {seeds} | {100 * spread:.0f} points | {shares} |")
 
 
 if __name__ == "__main__":

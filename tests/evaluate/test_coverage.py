@@ -2,14 +2,7 @@
 
 import pytest
 
-from benchmarks.coverage import (
-    HEAVY,
-    OFFICIAL,
-    false_positives,
-    false_positives_of_methods,
-    interval_coverage,
-    sizes_of,
-)
+from benchmarks.coverage import HEAVY, OFFICIAL, false_positives, interval_coverage, sizes_of
 
 pytestmark = pytest.mark.slow
 
@@ -39,9 +32,3 @@ def test_equal_models_are_called_different_in_5_percent_and_more_often_over_sing
     assert 0.03 <= found["sign_flip"] <= 0.07
     assert found["mcnemar"] <= 0.06
     assert found["mcnemar_files"] > 0.11
-
-
-def test_equal_methods_are_rarely_called_different_although_their_models_differ():
-    found = false_positives_of_methods(seeds=3, level=0.85, spread=0.03)
-    assert found["bootstrap"] <= 0.06
-    assert found["sign_flip"] > 0.2

@@ -1,45 +1,50 @@
 """Whether two experiments that were tested on the same scans really differ.
 
-Copies of one scan succeed or fail together, so no file counts as independent of its copies: the bootstrap draws whole
-groups of copies, the sign-flip test flips whole groups, and McNemar's test sees one file of each group.
+Scans of one patient, and copies of one scan, succeed or fail together. So what counts is the unit that
+`Predictions.unit` names: the jackknife leaves out whole units, the sign-flip test flips them, and McNemar's test sees
+one scan of each.
 
-A side of a comparison is one run, or several that differ in their seed. One run per side says something about two
-trained models. Only several say something about two methods, because what one training reaches varies with its seed.
+A side of a comparison is one run, or several that differ in their seed. What one training reaches varies with its
+seed, so only several runs on both sides say something about two methods; fewer say something about trained models.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import binomtest
+from scipy import stats
 
 from tumorclip.errors import UserError
-from tumorclip.evaluate import intervals
+from tumorclip.evaluate.intervals import LEVEL, Interval, group_confusions
 from tumorclip.evaluate.metrics import accuracy, macro_f1
 from tumorclip.tables import Predictions
 
 SIGNIFICANT = 0.05  # a p-value below it says that there is a difference
+METHODS = 3  # from this many runs on both sides on, a comparison speaks of methods
+ROUNDING = 1e-12  # what is no more than that is 0
 SCORES = {"accuracy": accuracy, "macro F1": macro_f1}
 
 
 class Difference(NamedTuple):
-    """One score of both sides, and B minus A with its 95 % interval; NaN where it is not defined."""
+    """One score of both sides, and B minus A with its 95 % interval and p-value; NaN where there is none."""
 
     a: float
     b: float
     difference: float
-    interval: intervals.Interval
+    interval: Interval
+    p_value: float
 
 
 class Comparison(NamedTuple):
     """Side B against side A."""
 
     runs: tuple[int, int]  # number of runs of A and of B
+    of_methods: bool  # whether it speaks of methods, or of trained models alone
     scores: dict[str, Difference]
     sign_flip: float  # p-value of `sign_flip_test`, which takes the trained models as given
-    mcnemar: tuple[float, int, int] | None  # `mcnemar_test` on one scan per group; None with several runs on a side
-    p_value: float  # the one that decides: of the sign flips; with several runs on a side, of the bootstrap over seeds
+    mcnemar: tuple[float, int, int] | None  # `mcnemar_test` on one scan per unit; None with several runs on a side
+    p_value: float  # the one that decides: of methods that of the accuracy by t, of models that of the sign flips
     votes: tuple[np.ndarray, np.ndarray]  # int [N, K] of A and of B, how many of its runs predict each class
     disagree: np.ndarray  # int [D], the scans for which most runs of A predict another class than most runs of B
 
@@ -48,33 +53,126 @@ def compare(runs: Mapping[str, Predictions], a: Sequence[str], b: Sequence[str])
     """Compare the runs named in `b` with those named in `a`, all of them as `pair` returns them."""
     sides = [[runs[name] for name in names] for names in (a, b)]
     first = sides[0][0]
-    # By first appearance, so that other numbers for the same groups give the same resamples.
-    numbers = {group: number for number, group in enumerate(dict.fromkeys(first.group.tolist()))}
-    groups = np.array([numbers[group] for group in first.group.tolist()])
-    confusions = [intervals.group_confusions(side, groups) for side in sides]
-    resampled = bootstrap_difference(*confusions, list(SCORES.values()), intervals.RESAMPLES, intervals.SEED)
-    scores = {}
-    for (name, score), differences in zip(SCORES.items(), resampled, strict=True):
-        score_a, score_b = (float(score(side.sum(axis=1)).mean()) for side in confusions)
-        interval = intervals.percentile_interval(differences)
-        scores[name] = Difference(score_a, score_b, score_b - score_a, interval)
-    hits_a, hits_b = (np.trace(side, axis1=2, axis2=3).sum(axis=0) for side in confusions)
+    # By first appearance, so that other numbers for the same units give the same choice of one scan of each.
+    numbers = {unit: number for number, unit in enumerate(dict.fromkeys(first.unit.tolist()))}
+    units = np.array([numbers[unit] for unit in first.unit.tolist()])
+    scores = {name: difference(*sides, score) for name, score in SCORES.items()}
+    right_a, right_b = (np.array([run.y_pred == run.y_true for run in side]) for side in sides)
     # The difference of the means, times the number of runs on both sides to stay whole.
-    sign_flip = sign_flip_test(hits_b * len(a) - hits_a * len(b))
-    several = len(a) > 1 or len(b) > 1
-    one = one_per_group(groups)
-    right_a, right_b = ((side[0].y_pred == side[0].y_true)[one] for side in sides)
+    differences = right_b.sum(axis=0) * len(a) - right_a.sum(axis=0) * len(b)
+    sign_flip = sign_flip_test(np.bincount(units, weights=differences))
+    of_methods = min(len(a), len(b)) >= METHODS
+    one = one_per_unit(units)
     one_hot = np.eye(len(first.class_names), dtype=int)
     votes_a, votes_b = (sum(one_hot[run.y_pred] for run in side) for side in sides)
     return Comparison(
         runs=(len(a), len(b)),
+        of_methods=of_methods,
         scores=scores,
         sign_flip=sign_flip,
-        mcnemar=None if several else mcnemar_test(right_a, right_b),
-        p_value=bootstrap_p_value(resampled[0]) if several else sign_flip,
+        mcnemar=mcnemar_test(right_a[0][one], right_b[0][one]) if len(a) == len(b) == 1 else None,
+        p_value=scores["accuracy"].p_value if of_methods else sign_flip,
         votes=(votes_a, votes_b),
         disagree=np.flatnonzero(votes_a.argmax(axis=1) != votes_b.argmax(axis=1)),
     )
+
+
+def difference(a: Sequence[Predictions], b: Sequence[Predictions], score: Callable = accuracy) -> Difference:
+    """A score's mean over the runs `b` minus that over the runs `a`, on the same scans, over units.
+
+    With three runs or more on both sides it is a difference of methods, `method_error`; with fewer one of the trained
+    models, `model_error`. The interval and the p-value are those of Student's t.
+
+    Args:
+        a, b: one run or several, all over the same N scans in one order.
+        score: from confusion counts [..., K, K] to [...], as in tumorclip.evaluate.metrics.
+    """
+    units = np.unique(a[0].unit, return_inverse=True)[1]
+    (values_a, errors_a), (values_b, errors_b) = (jackknife(side, units, score) for side in (a, b))
+    mean_a, mean_b = float(values_a.mean()), float(values_b.mean())
+    if min(len(a), len(b)) >= METHODS:
+        error, freedom = method_error((values_a, values_b), (errors_a, errors_b))
+    else:
+        error, freedom = model_error(errors_b.mean(axis=0) - errors_a.mean(axis=0))
+    found = mean_b - mean_a
+    if not error > ROUNDING:
+        reason = "none: all units say the same" if error <= ROUNDING else "none: too few units"
+        return Difference(mean_a, mean_b, found, Interval(reason=reason), np.nan)
+    half = stats.t.ppf((1 + LEVEL) / 2, freedom) * error
+    interval = Interval(float(max(-1, found - half)), float(min(1, found + half)), "jackknife")
+    return Difference(mean_a, mean_b, found, interval, float(2 * stats.t.sf(abs(found) / error, freedom)))
+
+
+def jackknife(runs: Sequence[Predictions], units: np.ndarray, score: Callable) -> tuple[np.ndarray, np.ndarray]:
+    """A score of S runs, and what each of G units adds to its error.
+
+    Leaving out unit g gives the score s_g, and its error is sqrt((G - 1) / G) (s_g - mean of all s_g). The sum of
+    their squares is the variance of the score over other units, that of their products a covariance (Efron & Tibshirani
+    1993, chapter 11; of whole clusters: MacKinnon, Nielsen & Webb 2023, as CR3).
+
+    Args:
+        units: int [N], the unit of each scan, from 0 to G - 1.
+
+    Returns:
+        float64 [S] and [S, G]; NaN where the score is not defined, also without one of the units.
+    """
+    confusions = group_confusions(runs, units)
+    total = confusions.sum(axis=1)
+    without = score(total[:, None] - confusions)
+    return score(total), jackknife_errors(without)
+
+
+def jackknife_errors(without: np.ndarray) -> np.ndarray:
+    """The errors of `jackknife` from the scores without each unit: both [..., G]."""
+    count = without.shape[-1]
+    return np.sqrt((count - 1) / count) * (without - without.mean(axis=-1, keepdims=True))
+
+
+def model_error(errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Standard error over units and its degrees of freedom, [...], from the jackknife's errors [..., G].
+
+    The degrees of freedom are 2 variance^2 / variance of the variance (Satterthwaite 1946), the latter from the fourth
+    moment: 2 G / (kurtosis - 1), and G - 1 at most. So a few large units, or few in which both sides differ at all,
+    widen the interval.
+    """
+    count = errors.shape[-1]
+    variance = (errors**2).sum(axis=-1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        kurtosis = count * (errors**4).sum(axis=-1) / variance**2
+        return np.sqrt(variance), np.clip(2 * count / (kurtosis - 1), 1, max(count - 1, 1))
+
+
+def method_error(
+    values: tuple[np.ndarray, np.ndarray], errors: tuple[np.ndarray, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Standard error of the difference of two methods and its degrees of freedom, over other seeds and other units.
+
+    The variance of the difference of the means of S_A and S_B runs is
+
+        s_A^2 / S_A + s_B^2 / S_B + max(0, C_A + C_B - 2 C_AB)
+
+    where s^2 is the variance of the score over a side's runs, C_A the mean covariance over units of two runs of A, and
+    C_AB that of a run of A and one of B. It is the analysis of variance of radiologists who read the same cases, with
+    runs for readers, nested in the methods (Obuchowski & Rockette 1995; Hillis 2007; Gallas et al. 2009). The degrees
+    of freedom are Satterthwaite's: variance^2 / sum of term^2 / degrees of freedom of the term, which are S - 1 and,
+    for the last term, those of `model_error`.
+
+    Args:
+        values, errors: of both sides as `jackknife` returns them, [..., S] and [..., S, G].
+
+    Returns:
+        Both [...].
+    """
+    runs = [side.shape[-1] for side in values]
+    of_seeds = [side.var(axis=-1, ddof=1) / count for side, count in zip(values, runs, strict=True)]
+    # The variance over units of the difference of the means holds the errors of each run alone too, as s^2 does.
+    of_both, freedom = model_error(errors[1].mean(axis=-2) - errors[0].mean(axis=-2))
+    alone = [side.var(axis=-2, ddof=1).sum(axis=-1) / count for side, count in zip(errors, runs, strict=True)]
+    of_units = np.maximum(of_both**2 - sum(alone), 0)
+    variance = sum(of_seeds) + of_units
+    with np.errstate(invalid="ignore"):
+        spread = sum(term**2 / (count - 1) for term, count in zip(of_seeds, runs, strict=True))
+        return np.sqrt(variance), variance**2 / (spread + of_units**2 / freedom)
 
 
 def pair(runs: Mapping[str, Predictions]) -> dict[str, Predictions]:
@@ -85,8 +183,8 @@ def pair(runs: Mapping[str, Predictions]) -> dict[str, Predictions]:
 
     Raises:
         UserError: a run knows other classes than the first one, or was tested on other scans, or on other labels or
-            groups of copies. Groups are equal if they hold the same scans, whatever their numbers. The message says
-            how many scans the two have in common.
+            groups of copies or units. Groups are equal if they hold the same scans, whatever their numbers. The
+            message says how many scans the two have in common.
     """
     require_same_classes(runs)
     ordered = {
@@ -107,12 +205,16 @@ def pair(runs: Mapping[str, Predictions]) -> dict[str, Predictions]:
                 f"{between} give other classes to the same scans: {agree} of {len(first)} agree; "
                 "compare runs with the same labels"
             )
-        alike = _alike(first.group.tolist(), other.group.tolist())
-        if alike < len(first):
-            raise UserError(
-                f"{between} group other scans as copies: {alike} of {len(first)} scans have the same copies in both; "
-                "compare runs with the same verify parameters"
-            )
+        for column, grouped, same in (
+            ("group", "group other scans as copies", "copies"),
+            ("unit", "join other scans as of one patient", "unit"),
+        ):
+            alike = _alike(getattr(first, column).tolist(), getattr(other, column).tolist())
+            if alike < len(first):
+                raise UserError(
+                    f"{between} {grouped}: {alike} of {len(first)} scans have the same {same} in both; "
+                    "compare runs with the same verify parameters"
+                )
     return ordered
 
 
@@ -131,57 +233,17 @@ def require_same_classes(runs: Mapping[str, Predictions]) -> None:
             raise UserError(f"{first} and {name} know different classes: {', '.join(known)}; {', '.join(given)}")
 
 
-def bootstrap_difference(
-    confusions_a: np.ndarray, confusions_b: np.ndarray, scores: Sequence, resamples: int, seed: int
-) -> np.ndarray:
-    """Paired bootstrap over groups of the difference of each score, B minus A.
-
-    Every resample draws G groups with replacement and scores both sides on the same draw. A side's score is the mean
-    over its runs; with several runs they are drawn too, independently on each side. Of S runs S - 1 are drawn, since
-    a draw of all S makes the variance between few runs too small by the factor (S - 1) / S: Rao and Wu, Resampling
-    Inference with Complex Survey Data, JASA 83 (1988). Pairs under one draw: Efron and Tibshirani, An Introduction to
-    the Bootstrap (1993), chapter 8.
-
-    Args:
-        confusions_a, confusions_b: float [S, G, K, K], confusion counts of every run and group of each side.
-        scores: functions from confusion counts [..., K, K] to [...], as in tumorclip.evaluate.metrics.
-
-    Returns:
-        float [M, R], the difference of each of the M scores in each of R resamples; NaN where it is not defined.
-    """
-    counts = intervals.resample_counts(confusions_a.shape[1], resamples, seed)
-    random = np.random.default_rng([seed, 1])
-    sides = []
-    for confusions in (confusions_a, confusions_b):
-        runs = len(confusions)
-        resampled = intervals.resample_confusions(confusions, counts)
-        drawn = max(runs - 1, 1)
-        weights = random.multinomial(drawn, np.full(runs, 1 / runs), size=resamples).T / drawn
-        sides.append(np.stack([(weights * score(resampled)).sum(axis=0) for score in scores]))
-    return sides[1] - sides[0]
-
-
-def bootstrap_p_value(differences: np.ndarray) -> float:
-    """Two-sided p-value of no difference from bootstrapped differences [R].
-
-    The level at which the percentile interval just reaches zero, with one added to both counts as in Davison and
-    Hinkley, Bootstrap Methods and their Application (1997), equation 4.11.
-    """
-    below, above = (differences <= 0).sum(), (differences >= 0).sum()
-    return float(min(1, 2 * (1 + min(below, above)) / (1 + len(differences))))
-
-
 def sign_flip_test(differences: np.ndarray) -> float:
-    """Exact two-sided p-value of a permutation test over groups.
+    """Exact two-sided p-value of a permutation test over units.
 
-    If A and B do equally well, they could as well have changed places in any group, which flips the sign of that
-    group's difference d_g. The p-value is the share of the 2^G ways to flip signs with |sum of +-d_g| at least as
-    large as the one observed. The distribution of that sum is convolved group by group, so every flip is counted and
+    If A and B do equally well, they could as well have changed places in any unit, which flips the sign of that
+    unit's difference d_u. The p-value is the share of the 2^U ways to flip signs with |sum of +-d_u| at least as
+    large as the one observed. The distribution of that sum is convolved unit by unit, so every flip is counted and
     none is drawn. A test that draws flips needs a correction for that (Phipson and Smyth, Permutation P-values Should
     Never Be Zero, 2010); this one needs none.
 
     Args:
-        differences: int [G], how many more scans of the group B gets right than A.
+        differences: whole numbers [U], how many more scans of the unit B gets right than A.
     """
     differences = differences[differences != 0].astype(int)
     if len(differences) == 0:
@@ -198,7 +260,7 @@ def mcnemar_test(right_a: np.ndarray, right_b: np.ndarray) -> tuple[float, int, 
     """McNemar's exact test: do the scans that only one side gets right fall to either side like tosses of a coin?
 
     McNemar, Note on the Sampling Error of the Difference between Correlated Proportions, Psychometrika 12 (1947), with
-    the binomial distribution in place of its approximation. The scans must be independent: one of each group.
+    the binomial distribution in place of its approximation. The scans must be independent: one of each unit.
 
     Args:
         right_a, right_b: bool [N], whether each side is right on a scan.
@@ -207,14 +269,14 @@ def mcnemar_test(right_a: np.ndarray, right_b: np.ndarray) -> tuple[float, int, 
         The two-sided p-value, the number of scans that A alone gets right, and that B alone gets right.
     """
     only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
-    p_value = float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
+    p_value = float(stats.binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
     return p_value, only_a, only_b
 
 
-def one_per_group(groups: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Indices of one randomly chosen scan of every group, int [G], from int [N]."""
-    order = np.random.default_rng(seed).permutation(len(groups))
-    _, first = np.unique(groups[order], return_index=True)
+def one_per_unit(units: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Indices of one randomly chosen scan of every unit, int [U], from int [N]."""
+    order = np.random.default_rng(seed).permutation(len(units))
+    _, first = np.unique(units[order], return_index=True)
     return order[first]
 
 
