@@ -13,6 +13,7 @@ from tumorclip.errors import REASON, ParamsError, UserError
 RAW = Path("data/raw")
 SCANS = Path("data/scans")
 SPLITS = Path("data/splits.csv")
+VALIDATION = Path("data/validation.csv")
 BASELINES = Path("data/baselines.csv")
 PRETRAINED = Path("models/pretrained")
 FINETUNED = Path("models/finetuned")

@@ -1,26 +1,28 @@
 """Score all predictions.
 
-plots/predictions.csv, data/baselines.csv, metrics/train.json
+plots/predictions.csv, data/validation.csv, data/baselines.csv, data/scans/scans.csv, metrics/train.json
 -> metrics/summary.json, metrics/test.json, metrics/intervals.json, metrics/baselines.json
 """
 
 import stages
-from tumorclip.evaluate import score
+from tumorclip.evaluate import score, subsets
 from tumorclip.files import read_json, write_json
 from tumorclip.params import Params
-from tumorclip.tables import BaselinePredictions, ModelPredictions
+from tumorclip.tables import BaselinePredictions, ModelPredictions, Predictions, Scans
 
 
 def main(params: Params) -> None:
     predictions = ModelPredictions.read(stages.PLOTS / "predictions.csv")
-    negative_class = params.evaluate.negative_class
-    test, intervals = score.evaluate(predictions, negative_class)
-    baselines = score.score_baselines(BaselinePredictions.read(stages.BASELINES), negative_class)
+    labels = subsets.columns(Scans.read(stages.SCANS / "scans.csv"), predictions, params.evaluate.by)
+    validation = Predictions.read(stages.VALIDATION)
+    test, intervals = score.evaluate(predictions, validation, labels, params.evaluate)
+    of_baselines = BaselinePredictions.read(stages.BASELINES)
+    baselines = score.score_baselines(of_baselines, predictions, params.evaluate.negative_class)
+    unit = score.units(predictions)
     best_epoch = read_json(stages.METRICS / "train.json")["best_epoch"]
-    summary = score.summarise(test, intervals, baselines, int((predictions.exposure == "copy").sum()), best_epoch)
-    write_json(stages.METRICS / "summary.json", summary)
+    write_json(stages.METRICS / "summary.json", score.summarise(test, intervals, baselines, unit["name"], best_epoch))
     write_json(stages.METRICS / "test.json", test)
-    write_json(stages.METRICS / "intervals.json", {"intervals": intervals})
+    write_json(stages.METRICS / "intervals.json", {"unit": unit, "intervals": intervals})
     write_json(stages.METRICS / "baselines.json", {"baselines": baselines})
     low, high = intervals[0]["low"], intervals[0]["high"]
     interval = f", 95 % interval {low:.4f} to {high:.4f}" if low is not None else ""

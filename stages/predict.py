@@ -1,6 +1,6 @@
-"""Classify the test scans with the fine-tuned encoder.
+"""Classify the validation and test scans with the fine-tuned encoder.
 
-data/scans, data/splits.csv, models/finetuned -> plots/predictions.csv
+data/scans, data/splits.csv, models/finetuned -> data/validation.csv, plots/predictions.csv
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ from tumorclip.model.cpu import same_bytes_on_cpus
 from tumorclip.model.encoder import Encoder
 from tumorclip.model.pixels import Pixels
 from tumorclip.params import Params
-from tumorclip.tables import ModelPredictions, Splits
+from tumorclip.tables import ModelPredictions, Predictions, Splits
 
 
 def main(params: Params) -> None:
@@ -23,18 +23,23 @@ def main(params: Params) -> None:
     temperature = read_json(stages.FINETUNED / "tumorclip.json")["temperature"]
     splits = Splits.read(stages.SPLITS)
     pixels = np.load(stages.SCANS / "pixels.npy", mmap_mode="r")
-    train, test = (np.flatnonzero(splits.split == name) for name in ("train", "test"))
+    train, val, test = (np.flatnonzero(splits.split == name) for name in ("train", "val", "test"))
 
-    scans = Pixels(pixels, test, encoder.image_size, encoder.device)
+    scans, held_out = (Pixels(pixels, rows, encoder.image_size, encoder.device) for rows in (test, val))
     with torch.inference_mode():
         classes = encoder.encode_classes(list(params.classes.values()))
-        logits = encoder.logits(scans.all(), classes)
+        logits, of_held_out = (encoder.logits(each.all(), classes) for each in (scans, held_out))
         upside_down = encoder.logits((batch.flip(-2) for batch in scans.all()), classes)
-        probabilities = (logits.double() / temperature).softmax(dim=1).numpy()
+        probabilities, validation = ((each.double() / temperature).softmax(dim=1) for each in (logits, of_held_out))
+    Predictions(
+        **splits.columns_of("val", params.class_names),
+        y_pred=validation.numpy().argmax(axis=1),
+        probabilities=validation.numpy(),
+    ).write(stages.VALIDATION)
     predictions = ModelPredictions(
         **splits.columns_of("test", params.class_names),
-        y_pred=probabilities.argmax(axis=1),
-        probabilities=probabilities,
+        y_pred=probabilities.numpy().argmax(axis=1),
+        probabilities=probabilities.numpy(),
         logits=logits.numpy(),
         upside_down=upside_down.numpy().argmax(axis=1),
         similarity=copies.nearest_training(copies.thumbnails(pixels[test]), copies.thumbnails(pixels[train])),

@@ -10,6 +10,7 @@ and `parse` bring it back:
 
 import csv
 import io
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -146,6 +147,12 @@ def _cells(cells: dict[str, tuple[str, ...]], name: str, kind: Kind) -> np.ndarr
         except (ValueError, KeyError):
             raise ValueError(f"{text!r} in line {line}, column {name}, is not {kind.expected}") from None
     return np.array(result, dtype=kind.dtype)
+
+
+def natural(path: str) -> list[tuple[bool, int, str]]:
+    """Sorts file names with numbers by value, so that 2 stands before 10; a number stands before text."""
+    pieces = re.split(r"([0-9]+)", path.rsplit("/", 1)[-1])
+    return [(False, int(piece), piece) if piece.isdigit() else (True, 0, piece) for piece in pieces if piece]
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import stages
 from tumorclip.data import copies
 from tumorclip.files import read_json, write_json
 from tumorclip.model.encoder import Encoder
-from tumorclip.tables import BaselinePredictions, ModelPredictions, Splits
+from tumorclip.tables import BaselinePredictions, ModelPredictions, Predictions, Scans, Splits
 
 ROOT = Path(__file__).parents[2]
 CLASSES = ("glioma", "meningioma", "notumor", "pituitary")
@@ -43,15 +43,21 @@ def prepare(folder: Path, tiny: Path) -> None:
     pixels[1], pixels[2] = pixels[0], pixels[3]
     np.save(folder / stages.SCANS / "pixels.npy", pixels.astype(np.uint8))
     numbers = np.arange(48)
-    Splits(
-        path=np.array([f"{CLASSES[number % 4]}/{number:02}.png" for number in numbers]),
-        class_name=np.array(CLASSES)[numbers % 4],
-        pixel_hash=np.array([f"{number:032x}" for number in numbers]),
-        group=np.array([0, 0, 2, 2, *range(4, 48)]),
-        split=np.where(numbers % 3 == 0, "test", np.where(numbers % 9 == 2, "val", "train")),
-        reason=np.full(48, ""),
-        leaked=numbers == 0,
-    ).write(folder / stages.SPLITS)
+    columns = {
+        "path": np.array([f"{CLASSES[number % 4]}/{number:02}.png" for number in numbers]),
+        "class_name": np.array(CLASSES)[numbers % 4],
+        "pixel_hash": np.array([f"{number:032x}" for number in numbers]),
+        "group": np.array([0, 0, 2, 2, *range(4, 48)]),
+        "patient": np.array([*[""] * 5, *["p"] * 2, *[""] * 41]),
+    }
+    split = np.where(numbers % 3 == 0, "test", np.where(numbers % 9 == 2, "val", "train"))
+    unit = np.array([0, 0, 2, 2, 4, 5, 5, *range(7, 48)])
+    leaked = np.where(numbers == 0, "copy", "")
+    Splits(**columns, unit=unit, split=split, reason=np.full(48, ""), leaked=leaked).write(folder / stages.SPLITS)
+    beside = dict.fromkeys(("official_split", "source", "source_class", "plane"), np.full(48, ""))
+    sizes = dict.fromkeys(("width", "height"), np.full(48, 64))
+    mode, best_match = np.where(numbers % 2, "L", "RGB"), np.zeros(48)
+    Scans(**columns, **beside, **sizes, mode=mode, best_match=best_match).write(folder / stages.SCANS / "scans.csv")
     for model in (stages.PRETRAINED, stages.FINETUNED):
         shutil.copytree(tiny, folder / model)
     write_json(folder / stages.FINETUNED / "tumorclip.json", {"temperature": TEMPERATURE})
@@ -108,10 +114,23 @@ def test_predictions_are_what_the_encoder_says_of_each_test_scan(finished):
     assert found.similarity[0] == pytest.approx(1, abs=1e-5)
 
 
-def test_a_scan_is_exposed_if_a_copy_was_trained_or_validated_on(finished):
+def test_validation_scans_are_classified_in_the_same_way(finished):
+    found, splits = Predictions.read(finished / stages.VALIDATION), Splits.read(finished / stages.SPLITS)
+    held_out = np.flatnonzero(splits.split == "val")
+    assert found.path.tolist() == splits.path[held_out].tolist()
+    encoder = Encoder.load(finished / stages.FINETUNED, "cpu")
+    scans = torch.from_numpy(np.load(finished / stages.SCANS / "pixels.npy")[held_out])[:, None]
+    captions = list(YAML(typ="safe").load(ROOT / "params.yaml")["classes"].values())
+    with torch.inference_mode():
+        logits = encoder.logits([scans], encoder.encode_classes(captions))
+    assert found.probabilities == pytest.approx((logits.double() / TEMPERATURE).softmax(dim=1).numpy(), abs=1e-5)
+    assert np.array_equal(found.y_pred, found.probabilities.argmax(axis=1))
+
+
+def test_a_scan_is_exposed_if_a_copy_or_its_patient_was_trained_or_validated_on(finished):
     found = predictions(finished)
-    assert found.exposed.tolist() == [True, True] + [False] * 14
-    assert found.leaked.tolist() == [True] + [False] * 15
+    assert found.exposure.tolist() == ["copy", "copy", "patient"] + ["unknown"] * 13
+    assert found.leaked.tolist() == ["copy"] + [""] * 15
 
 
 def test_baselines_are_a_table_of_the_same_scans(finished):
@@ -120,7 +139,7 @@ def test_baselines_are_a_table_of_the_same_scans(finished):
     assert names == ["nearest_neighbour", "border_strips", "grey_histogram", "zero_shot"]
     for name in names:
         own = found.take(found.baseline == name)
-        for column in ("path", "pixel_hash", "group", "leaked", "exposed", "y_true"):
+        for column in ("path", "pixel_hash", "group", "unit", "leaked", "exposure", "y_true"):
             assert np.array_equal(getattr(own, column), getattr(model, column))
         assert np.array_equal(own.y_pred, own.probabilities.argmax(axis=1))
         assert own.probabilities.sum(axis=1) == pytest.approx(1, abs=1e-6)
@@ -135,15 +154,21 @@ def test_the_metrics_follow_from_the_tables(finished):
     assert test["accuracy"] == pytest.approx(accuracy, abs=1e-9)
     records = {(row["score"], row["class"]): row for row in metrics(finished, "intervals")["intervals"]}
     baselines = metrics(finished, "baselines")["baselines"]
+    best = max(baselines, key=lambda row: row["accuracy"])
     assert summary == {
         "accuracy": round(accuracy, 4),
         "low": round(records["accuracy", None]["low"], 4),
         "high": round(records["accuracy", None]["high"], 4),
         "macro_f1": round(test["macro_f1"], 4),
-        "best_baseline": round(max(row["accuracy"] for row in baselines), 4),
-        "leaked": 2,
+        "best_baseline": best["accuracy"],
+        "over_best_baseline_low": round(best["difference_low"], 4),
+        **{"leaked_by_copy": 2, "leaked_by_patient": 1},
+        "unit": "patient, or group of copies where none is known",
         "best_epoch": 3,
     }
+    unit = metrics(finished, "intervals")["unit"]
+    assert unit == {"name": summary["unit"], "count": 16, "patients": 1, "scans_without_patient": 15}
+    assert {row["value"] for row in test["by"] if row["column"] == "mode"} == {"L", "RGB"}
     table = BaselinePredictions.read(finished / stages.BASELINES)
     for row in baselines:
         own = table.take(table.baseline == row["baseline"])
@@ -156,7 +181,7 @@ def test_the_metrics_follow_from_the_tables(finished):
 
 
 def test_evaluate_needs_neither_torch_nor_a_model(copied):
-    for part in ("models", "data/scans", "data/splits.csv"):
+    for part in ("models", "data/scans/pixels.npy", "data/splits.csv"):
         shutil.rmtree(copied / part) if (copied / part).is_dir() else (copied / part).unlink()
     before = {name: metrics(copied, name) for name in ("summary", "test", "intervals", "baselines")}
     program = (
@@ -175,6 +200,8 @@ def test_evaluate_needs_neither_torch_nor_a_model(copied):
     [
         ("plots/predictions.csv", "path\n1.jpg\n", "plots/predictions.csv is damaged: it has no column pixel_hash"),
         ("plots/predictions.csv", None, "plots/predictions.csv is missing; run `dvc repro`, which"),
+        ("data/validation.csv", None, "data/validation.csv is missing; run `dvc repro`, which"),
+        ("data/scans/scans.csv", None, "data/scans/scans.csv is missing; run `dvc repro`, which"),
         ("data/baselines.csv", "", "data/baselines.csv is damaged: it has no column path"),
         ("metrics/train.json", None, "metrics/train.json is missing; run `dvc repro`, which"),
     ],
@@ -190,11 +217,20 @@ def test_what_is_missing_or_damaged_ends_evaluate_in_one_line(copied, name, cont
 
 def test_predictions_of_other_classes_than_the_parameters_end_evaluate_in_one_line(copied):
     file = copied / "plots/predictions.csv"
-    file.write_text(file.read_text().replace("notumor", "healthy"))
+    file.write_text(file.read_text().replace("notumor", "healthy").replace("healthy/", "notumor/"))
     done = run("evaluate", copied)
     assert done.returncode == 1
     said = "evaluate.negative_class is 'notumor', but the predictions know glioma, meningioma, healthy, pituitary;"
     assert done.stderr.startswith(f"error: {said}")
+
+
+def test_a_column_that_scans_do_not_have_ends_evaluate_in_one_line(copied):
+    params = (copied / "params.yaml").read_text()
+    (copied / "params.yaml").write_text(params.replace("by: [mode]", "by: [mode, sex]"))
+    done = run("evaluate", copied)
+    assert done.returncode == 2
+    said = "error: evaluate.by: data/scans/scans.csv has no column 'sex'; it has path, class, official_split, width, "
+    assert done.stderr.startswith(said) and done.stderr.count("\n") == 1
 
 
 def test_dvc_shows_the_summary_in_less_than_100_columns(project, finished):

@@ -4,7 +4,6 @@ What is placed as a whole is a unit: a group of copies, under `blocked` a run of
 `patients` all scans of a patient with their copies, or such a run where no patient is known.
 """
 
-import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -13,7 +12,7 @@ import numpy as np
 from tumorclip import params as parameters
 from tumorclip.data import groups
 from tumorclip.errors import UserError
-from tumorclip.tables import Scans, Splits
+from tumorclip.tables import Scans, Splits, natural
 
 # A generator for each purpose and class: more scans of one class change nothing for the others.
 PURPOSES = ("val", "test", "random", "folds")
@@ -150,11 +149,11 @@ def name_blocks(scans: Scans, blocks: int) -> np.ndarray:
     """
     classes = _majorities(scans)
     places = np.zeros(len(scans))
-    natural = [_natural(path) for path in scans.path.tolist()]
+    natural_order = [natural(path) for path in scans.path.tolist()]
     for folder in np.unique(scans.official_split):
         for name in np.unique(classes):
             members = np.flatnonzero((scans.official_split == folder) & (classes == name))
-            rows = sorted(members, key=natural.__getitem__)
+            rows = sorted(members, key=natural_order.__getitem__)
             places[rows] = np.arange(len(rows)) / max(len(rows), 1)
     result = np.zeros(len(scans), dtype=np.int64)
     for index, name in enumerate(np.unique(classes)):
@@ -176,12 +175,6 @@ def _majorities(scans: Scans) -> np.ndarray:
     votes = np.zeros((members.max() + 1, len(names)), dtype=np.int64)
     np.add.at(votes, (members, labels), 1)
     return names[votes.argmax(axis=1)][members]
-
-
-def _natural(path: str) -> list[tuple[bool, int, str]]:
-    # Numbers by value, so that 2 stands before 10; a number stands before text.
-    pieces = re.split(r"([0-9]+)", path.rsplit("/", 1)[-1])
-    return [(False, int(piece), piece) if piece.isdigit() else (True, 0, piece) for piece in pieces if piece]
 
 
 def _as_many(wanted: np.ndarray, pool: np.ndarray, classes: np.ndarray, seed: int) -> np.ndarray:

@@ -16,7 +16,7 @@ import numpy as np
 from scipy import stats
 
 from tumorclip.errors import UserError
-from tumorclip.evaluate.intervals import LEVEL, Interval, group_confusions
+from tumorclip.evaluate.intervals import LEVEL, Interval, group_confusions, jackknife_errors, model_error
 from tumorclip.evaluate.metrics import accuracy, macro_f1
 from tumorclip.tables import Predictions
 
@@ -120,26 +120,6 @@ def jackknife(runs: Sequence[Predictions], units: np.ndarray, score: Callable) -
     total = confusions.sum(axis=1)
     without = score(total[:, None] - confusions)
     return score(total), jackknife_errors(without)
-
-
-def jackknife_errors(without: np.ndarray) -> np.ndarray:
-    """The errors of `jackknife` from the scores without each unit: both [..., G]."""
-    count = without.shape[-1]
-    return np.sqrt((count - 1) / count) * (without - without.mean(axis=-1, keepdims=True))
-
-
-def model_error(errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Standard error over units and its degrees of freedom, [...], from the jackknife's errors [..., G].
-
-    The degrees of freedom are 2 variance^2 / variance of the variance (Satterthwaite 1946), the latter from the fourth
-    moment: 2 G / (kurtosis - 1), and G - 1 at most. So a few large units, or few in which both sides differ at all,
-    widen the interval.
-    """
-    count = errors.shape[-1]
-    variance = (errors**2).sum(axis=-1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        kurtosis = count * (errors**4).sum(axis=-1) / variance**2
-        return np.sqrt(variance), np.clip(2 * count / (kurtosis - 1), 1, max(count - 1, 1))
 
 
 def method_error(

@@ -139,6 +139,25 @@ def average_precision(positive: np.ndarray, probability: np.ndarray, weights: np
     return _ratio((positives * precisions).sum(axis=1), above[:, -1])
 
 
+def roc(positive: np.ndarray, probability: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """False alarms and sensitivity at each of T thresholds, from none called positive to all: float64 [R, T + 1]."""
+    sides = _per_threshold(positive, probability, weights)
+    sensitivity, false_alarms = (np.pad(_shares(side), ((0, 0), (1, 0))) for side in sides)
+    return false_alarms, sensitivity
+
+
+def risk_coverage(wrong: np.ndarray, confidence: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Share of the scans that are answered, and errors among these, at each threshold of confidence: float64 [R, T]."""
+    errors, right = (side.cumsum(axis=1) for side in _per_threshold(wrong, confidence, weights))
+    return (errors + right) / (errors + right)[:, -1:], np.nan_to_num(_ratio(errors, errors + right))
+
+
+def risk_coverage_area(wrong: np.ndarray, confidence: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Mean risk over all coverages: float64 [R], 0 for a model that is never wrong (Geifman & El-Yaniv 2017)."""
+    coverage, risk = risk_coverage(wrong, confidence, weights)
+    return (np.diff(coverage, axis=1, prepend=0) * risk).sum(axis=1)
+
+
 # Scores of probabilities, float64 [N, K]. The first two give a value for each scan, float64 [N]; the score is its mean.
 
 
@@ -174,6 +193,12 @@ def _per_threshold(positive: np.ndarray, probability: np.ndarray, weights: np.nd
     starts = np.flatnonzero(np.r_[True, np.diff(probability[order]) != 0])
     weights, positive = weights[:, order], positive[order]
     return np.add.reduceat(weights * positive, starts, axis=1), np.add.reduceat(weights * ~positive, starts, axis=1)
+
+
+def _shares(counts: np.ndarray) -> np.ndarray:
+    """Running sums as shares of the whole, [R, T]."""
+    sums = counts.cumsum(axis=1)
+    return _ratio(sums, np.broadcast_to(sums[:, -1:], sums.shape))
 
 
 def _counts(confusions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

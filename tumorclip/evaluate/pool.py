@@ -15,7 +15,7 @@ from tumorclip.errors import UserError
 from tumorclip.evaluate import metrics
 from tumorclip.evaluate.compare import pair, require_same_classes
 from tumorclip.evaluate.intervals import ConfusionBootstrap, Estimate
-from tumorclip.evaluate.score import distinct
+from tumorclip.evaluate.score import distinct_weights
 from tumorclip.tables import Predictions
 
 # Runs that are pooled may differ in these parameters alone, or the mean would be one of different things.
@@ -132,7 +132,7 @@ def _scores(repeats: Sequence[Predictions]) -> dict[str, Estimate]:
     scores = {name: confusions.estimate(score) for name, score in SCORES.items()}
     for name, estimate in zip(repeats[0].class_names, confusions.estimates(metrics.recall), strict=True):
         scores[f"sensitivity, {name}"] = estimate
-    voted = [distinct(each) for each in repeats]
-    if len(voted[0]):
-        scores["accuracy per distinct scan"] = ConfusionBootstrap(voted).estimate(metrics.accuracy)
+    weights = distinct_weights(repeats[0])
+    if weights.any():
+        scores["accuracy per distinct scan"] = ConfusionBootstrap(repeats, weights).estimate(metrics.accuracy)
     return scores

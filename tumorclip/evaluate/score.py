@@ -5,7 +5,6 @@ files look their numbers up in these records.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 
@@ -13,9 +12,10 @@ import numpy as np
 from scipy.special import softmax
 
 from tumorclip.errors import UserError
-from tumorclip.evaluate import metrics
-from tumorclip.evaluate.calibration import ece_if_calibrated
-from tumorclip.evaluate.intervals import MIN_DISTINCT, ConfusionBootstrap, Estimate, GroupBootstrap, Interval
+from tumorclip.evaluate import calibration, metrics, subsets, tumour
+from tumorclip.evaluate.compare import difference
+from tumorclip.evaluate.intervals import LOSS, ConfusionBootstrap, Estimate, GroupBootstrap, Interval
+from tumorclip.params import Evaluate
 from tumorclip.tables import BaselinePredictions, ModelPredictions, Predictions
 
 OVERALL = {
@@ -40,6 +40,7 @@ PER_DISTINCT = "_per_distinct_scan"
 OF_DISTINCT = ("accuracy", "balanced_accuracy", "macro_f1")
 OF_BASELINES = ("balanced_accuracy", "macro_f1", "missed_tumours", "false_alarms")
 SIMILARITIES = (0.7, 0.8, 0.9, 0.95, 0.98)  # edges of the bins, finer where neighbouring slices and copies lie
+ROUNDING = 1e-9
 NO_ESTIMATE = Estimate(np.nan, Interval())
 NO_NEGATIVE_CLASS = "evaluate.negative_class is null"
 NO_VALUE = {
@@ -56,92 +57,120 @@ NO_VALUE = {
 }
 
 
-def evaluate(predictions: ModelPredictions, negative_class: str | None) -> tuple[dict, list[dict]]:
+def evaluate(
+    predictions: ModelPredictions, validation: Predictions, labels: dict[str, np.ndarray], params: Evaluate
+) -> tuple[dict, list[dict]]:
     """Score the fine-tuned model.
 
     Args:
         predictions: of N > 0 test scans.
-        negative_class: the healthy class; None where there is none.
+        validation: of the validation scans, on which thresholds are chosen.
+        labels: by which the test scans are told apart in `by`, as `subsets.columns` gives them.
 
     Returns:
         The content of metrics/test.json, and the records of metrics/intervals.json: `score`, `class` (None for all
-        classes together), `value`, `low`, `high`, `method` and `reason`.
+        classes together), `value`, and the fields of `Interval`.
 
     Raises:
-        UserError: there is no scan, or no class called `negative_class`.
+        UserError: there is no scan, or no class called `params.negative_class`.
     """
-    healthy = _healthy(predictions, negative_class)
-    bootstrap = GroupBootstrap(predictions.group)
+    healthy = _healthy(predictions, params.negative_class)
+    bootstrap = GroupBootstrap(predictions.unit)
     distinct_counts, of_distinct = _per_distinct_scan(predictions)
-    calibration, of_probabilities = _calibration(predictions, bootstrap)
-    leaked_rows, of_leaked = _leaked_against_clean(predictions, bootstrap)
+    of_classes = _of_classes(predictions, healthy)
     records = [
-        *_of_classes(predictions, healthy),
+        *of_classes,
         *_ranking(predictions, bootstrap),
         _upside_down(predictions, bootstrap, healthy),
-        *of_probabilities,
+        *_of_probabilities(predictions, bootstrap),
         *of_distinct,
-        *of_leaked,
     ]
     values = {(record["score"], record["class"]): record["value"] for record in records}
+    everywhere = np.ones(len(predictions), bool)
+    by_units = bootstrap.share(predictions.y_pred == predictions.y_true, everywhere)
     return {
         "scans": len(predictions),
         **{name: values[name, None] for name in SCALARS},
-        "calibration": {name: values[name, None] for name in ("nll", "brier", "ece")} | calibration,
+        "calibration": {name: values[name, None] for name in ("nll", "brier", "ece")}
+        | calibration.compared(predictions, bootstrap, healthy),
         "per_distinct_scan": {name: values[name + PER_DISTINCT, None] for name in OF_DISTINCT} | distinct_counts,
         "classes": _class_rows(predictions, values),
         "reliability": _reliability_rows(predictions, bootstrap),
         "similarity": _similarity_rows(predictions, bootstrap),
-        "leaked_against_clean": leaked_rows,
+        "exposure": subsets.by_exposure(predictions, bootstrap),
+        "by": subsets.by_columns(predictions, labels, bootstrap),
+        "name_runs": subsets.name_runs(predictions, by_units),
+        "tumour": None if healthy is None else tumour.score(predictions, validation, healthy, params, bootstrap),
+        "risk_coverage": _risk_coverage(predictions, bootstrap),
     }, records
 
 
-def score_baselines(predictions: BaselinePredictions, negative_class: str | None) -> list[dict]:
-    """Score each baseline, with the errors of `evaluate`: the rows of metrics/baselines.json."""
+def score_baselines(predictions: BaselinePredictions, model: Predictions, negative_class: str | None) -> list[dict]:
+    """Score each baseline, with the errors of `evaluate`: the rows of metrics/baselines.json.
+
+    `difference` is the accuracy of the `model` on the same scans minus that of the baseline.
+    """
     healthy = _healthy(predictions, negative_class)
     rows = []
     for name in dict.fromkeys(predictions.baseline.tolist()):
-        accuracy, *others = _of_classes(predictions.take(predictions.baseline == name), healthy)
+        own = predictions.take(predictions.baseline == name)
+        accuracy, *others = _of_classes(own, healthy)
         values = {record["score"]: record["value"] for record in others}
         row = {"baseline": name, "accuracy": accuracy["value"]}
-        row |= {key: accuracy[key] for key in ("low", "high", "method", "reason")}
+        row |= {key: accuracy[key] for key in Interval._fields}
+        found = difference([own], [model])
+        row |= {"difference": found.difference}
+        row |= {f"difference_{key}": getattr(found.interval, key) for key in ("low", "high", "reason")}
         rows.append(row | {key: values[key] for key in OF_BASELINES})
     return rows
 
 
-def summarise(test: dict, records: Sequence[dict], baselines: Sequence[dict], exposed: int, best_epoch: int) -> dict:
+def units(predictions: Predictions) -> dict[str, str | int]:
+    """What is drawn and counted as independent in every interval: `unit` in metrics/intervals.json."""
+    known = predictions.patient != ""
+    name = "patient" if known.all() else "patient, or group of copies where none is known"
+    return {
+        "name": name if known.any() else "group of copies",
+        "count": len(np.unique(predictions.unit)),
+        "patients": len(np.unique(predictions.patient[known])),
+        "scans_without_patient": int((~known).sum()),
+    }
+
+
+def summarise(test: dict, records: Sequence[dict], baselines: Sequence[dict], unit: str, best_epoch: int) -> dict:
     """What a person compares first: the content of metrics/summary.json.
 
     Shares have four decimals, so that `dvc metrics show` fits on a terminal; the other files have them all.
 
     Args:
         test, records, baselines: as `evaluate` and `score_baselines` return them.
-        exposed: number of test scans of which a copy was trained on or validated on.
+        unit: as `units` names it.
         best_epoch: the epoch whose weights were kept.
     """
+    best = max(baselines, key=lambda row: row["accuracy"])
     shares = {
         "accuracy": test["accuracy"],
         **{key: records[0][key] for key in ("low", "high")},
         "macro_f1": test["macro_f1"],
-        "best_baseline": max(row["accuracy"] for row in baselines),
+        "best_baseline": best["accuracy"],
+        # The lower limit of how much better the model is than that.
+        "over_best_baseline_low": best["difference_low"],
     }
+    exposed = {row["exposure"]: row["scans"] for row in test["exposure"] if row["class"] is None}
+    leaks = {f"leaked_by_{exposure}": exposed.get(exposure, 0) for exposure in ("copy", "patient")}
     rounded = {name: None if value is None else round(value, 4) for name, value in shares.items()}
-    return rounded | {"leaked": exposed, "best_epoch": best_epoch}
+    return rounded | leaks | {"unit": unit, "best_epoch": best_epoch}
 
 
-def distinct(predictions: Predictions) -> Predictions:
-    """One row for each group of copies, with their mean probabilities; else it is that of the first of them.
+def distinct_weights(predictions: Predictions) -> np.ndarray:
+    """How much each scan counts if every group of copies has the weight 1: float64 [N].
 
-    Groups whose scans stand under several classes are left out.
+    Groups whose scans stand under several classes have none.
     """
-    _, first, numbers, sizes = np.unique(predictions.group, return_index=True, return_inverse=True, return_counts=True)
-    sums = np.zeros((len(first), len(predictions.class_names)))
-    np.add.at(sums, numbers, predictions.probabilities)
-    stands_under = np.zeros(sums.shape, bool)
+    _, numbers, sizes = np.unique(predictions.group, return_inverse=True, return_counts=True)
+    stands_under = np.zeros((len(sizes), len(predictions.class_names)), bool)
     stands_under[numbers, predictions.y_true] = True
-    means = sums / sizes[:, None]
-    voted = replace(predictions.take(first), y_pred=sums.argmax(axis=1), probabilities=means)
-    return voted.take(stands_under.sum(axis=1) == 1)
+    return np.where(stands_under.sum(axis=1) == 1, 1 / sizes, 0)[numbers]
 
 
 def _healthy(predictions: Predictions, negative_class: str | None) -> int | None:
@@ -176,8 +205,8 @@ def _ranking(predictions: ModelPredictions, bootstrap: GroupBootstrap) -> list[d
     for name, score in RANKING.items():
         columns = enumerate(predictions.probabilities.T)
         of_classes = [partial(score, predictions.y_true == index, probability) for index, probability in columns]
-        mean, *estimates = bootstrap.weighted(of_classes)
-        records.append(_record(f"macro_{name}", None, mean))
+        macro, *estimates = bootstrap.means(of_classes)
+        records.append(_record(f"macro_{name}", None, macro))
         records += [_record(name, *each) for each in zip(predictions.class_names, estimates, strict=True)]
     return records
 
@@ -191,75 +220,47 @@ def _upside_down(predictions: ModelPredictions, bootstrap: GroupBootstrap, healt
     return _record(name, None, bootstrap.share(predictions.upside_down == healthy, found))
 
 
-def _calibration(predictions: ModelPredictions, bootstrap: GroupBootstrap) -> tuple[dict[str, float], list[dict]]:
-    """What calibration is before temperature and if it were perfect; and records of it after temperature."""
+def _of_probabilities(predictions: ModelPredictions, bootstrap: GroupBootstrap) -> list[dict]:
     y_true, probabilities = predictions.y_true, predictions.probabilities
-    before = softmax(predictions.logits, axis=1)
-    confidence, correct = probabilities.max(axis=1), predictions.y_pred == y_true
-    compared_with = {
-        "nll_before": float(metrics.nll(y_true, before).mean()),
-        "brier_before": float(metrics.brier(y_true, before).mean()),
-        "ece_before": metrics.ece(before.max(axis=1), correct),
-        "ece_if_calibrated": ece_if_calibrated(confidence, predictions.group),
-    }
-    # A resample repeats groups, so its calibration error is always larger than that of new scans.
+    ece = metrics.ece(probabilities.max(axis=1), predictions.y_pred == y_true)
+    # Other scans have other gaps, and each is above 0 by chance: no interval around the value holds.
     no_interval = Interval(reason="no valid interval; see ece_if_calibrated")
-    return compared_with, [
-        _record("nll", None, bootstrap.mean(metrics.nll(y_true, probabilities))),
-        _record("brier", None, bootstrap.mean(metrics.brier(y_true, probabilities))),
-        _record("ece", None, Estimate(metrics.ece(confidence, correct), no_interval)),
+    return [
+        _record("nll", None, bootstrap.mean(metrics.nll(y_true, probabilities), LOSS)),
+        _record("brier", None, bootstrap.mean(metrics.brier(y_true, probabilities), LOSS)),
+        _record("ece", None, Estimate(ece, no_interval)),
     ]
 
 
 def _per_distinct_scan(predictions: ModelPredictions) -> tuple[dict[str, int], list[dict]]:
-    voted = distinct(predictions)
-    left_out = len(np.unique(predictions.group)) - len(voted)
-    counts = {"scans": len(voted), "conflicting_groups_left_out": left_out}
-    if not len(voted):
+    weights = distinct_weights(predictions)
+    scans, left_out = (len(np.unique(predictions.group[which])) for which in (weights > 0, weights == 0))
+    numbers = {"scans": scans, "conflicting_groups_left_out": left_out}
+    if not scans:
         reason = "every group of copies stands under several classes"
-        return counts, [_record(name + PER_DISTINCT, None, NO_ESTIMATE, reason) for name in OF_DISTINCT]
-    confusions = ConfusionBootstrap([voted])
-    return counts, [_record(name + PER_DISTINCT, None, confusions.estimate(OVERALL[name])) for name in OF_DISTINCT]
+        return numbers, [_record(name + PER_DISTINCT, None, NO_ESTIMATE, reason) for name in OF_DISTINCT]
+    confusions = ConfusionBootstrap([predictions], weights)
+    return numbers, [_record(name + PER_DISTINCT, None, confusions.estimate(OVERALL[name])) for name in OF_DISTINCT]
 
 
-def _leaked_against_clean(predictions: ModelPredictions, bootstrap: GroupBootstrap) -> tuple[list[dict], list[dict]]:
-    """Accuracy on leaked and on clean scans, within each class that has 30 distinct scans or more of both kinds.
-
-    The last row is the mean over these classes. Both lists are empty where no test scan is exposed.
-    """
-    if not np.any(predictions.exposure == "copy"):
-        return [], []
-    correct = predictions.y_pred == predictions.y_true
-    rows, records = [], []
-    for index, name in enumerate(predictions.class_names):
-        own = predictions.y_true == index
-        sides = {"leaked": own & (predictions.leaked == "copy"), "clean": own & (predictions.leaked != "copy")}
-        counts = {side: _counts(predictions, chosen) for side, chosen in sides.items()}
-        enough = min(each["distinct"] for each in counts.values()) >= MIN_DISTINCT
-        row = {"class": name}
-        for side, chosen in sides.items():
-            estimate = bootstrap.share(correct, chosen) if enough else NO_ESTIMATE
-            too_few = f"fewer than {MIN_DISTINCT} distinct scans, leaked or clean"
-            record = _record(f"{side}_accuracy", name, estimate, too_few)
-            accuracy = {"accuracy": record["value"], "low": record["low"], "high": record["high"]}
-            row |= {f"{side}_{key}": value for key, value in (counts[side] | accuracy).items()}
-            records.append(record)
-        rows.append(row)
-    comparable = [row for row in rows if row["leaked_accuracy"] is not None]
-    mean = {"class": None}
-    for side in ("leaked", "clean"):
-        for count in (f"{side}_scans", f"{side}_distinct"):
-            mean[count] = sum(row[count] for row in comparable)
-        mean[f"{side}_accuracy"] = _mean([row[f"{side}_accuracy"] for row in comparable])
-        mean |= {f"{side}_low": None, f"{side}_high": None}
-    return [*rows, mean], records
+def _risk_coverage(predictions: ModelPredictions, bootstrap: GroupBootstrap) -> dict:
+    """Errors among the scans that a model is surest of, for several shares of the scans, and their mean."""
+    wrong, confidence = predictions.y_pred != predictions.y_true, predictions.probabilities.max(axis=1)
+    area, interval = bootstrap.estimate(partial(metrics.risk_coverage_area, wrong, confidence), LOSS)
+    coverage, risk = (each[0] for each in metrics.risk_coverage(wrong, confidence, np.ones((1, len(wrong)))))
+    rows = []
+    for share in np.arange(1, 21) / 20:
+        # The first threshold that answers as many, scans of equal confidence together.
+        at = min(np.searchsorted(coverage, share - ROUNDING), len(coverage) - 1)
+        rows.append({"coverage": float(coverage[at]), "risk": float(risk[at])})
+    return {"area": area, **interval._asdict(), "rows": rows}
 
 
 def _class_rows(predictions: ModelPredictions, values: dict) -> list[dict]:
     rows = []
     for index, name in enumerate(predictions.class_names):
         own = predictions.y_true == index
-        row = {"class": name} | _counts(predictions, own)
+        row = {"class": name} | subsets.counts(predictions, own)
         row["predicted"] = int((predictions.y_pred == index).sum())
         row |= {score: values[score, name] for score in (*PER_CLASS, *RANKING)}
         row["predicted_as"] = np.bincount(predictions.y_pred[own], minlength=len(predictions.class_names)).tolist()
@@ -275,7 +276,7 @@ def _reliability_rows(predictions: ModelPredictions, bootstrap: GroupBootstrap) 
     for index in range(metrics.ECE_BINS):
         inside, inside_before = (metrics.confidence_bins(each) == index for each in (confidence, before))
         row = {"from": index / metrics.ECE_BINS, "to": (index + 1) / metrics.ECE_BINS, "scans": int(inside.sum())}
-        row |= {"confidence": _mean(confidence[inside])} | _accuracy(correct, inside, bootstrap)
+        row |= {"confidence": _mean(confidence[inside])} | _interval(predictions, inside, bootstrap)
         row["scans_before"] = int(inside_before.sum())
         row["confidence_before"] = _mean(before[inside_before])
         row["accuracy_before"] = _mean(correct[inside_before])
@@ -284,22 +285,18 @@ def _reliability_rows(predictions: ModelPredictions, bootstrap: GroupBootstrap) 
 
 
 def _similarity_rows(predictions: ModelPredictions, bootstrap: GroupBootstrap) -> list[dict]:
-    correct = predictions.y_pred == predictions.y_true
     bins = np.digitize(predictions.similarity, SIMILARITIES)
     rows = []
     for index, (low, high) in enumerate(pairwise([-1.0, *SIMILARITIES, 1.0])):
         inside = bins == index
-        rows.append({"from": low, "to": high} | _counts(predictions, inside) | _accuracy(correct, inside, bootstrap))
+        counts = subsets.counts(predictions, inside)
+        rows.append({"from": low, "to": high} | counts | _interval(predictions, inside, bootstrap))
     return rows
 
 
-def _counts(predictions: ModelPredictions, among: np.ndarray) -> dict[str, int]:
-    return {"scans": int(among.sum()), "distinct": len(np.unique(predictions.group[among]))}
-
-
-def _accuracy(correct: np.ndarray, among: np.ndarray, bootstrap: GroupBootstrap) -> dict[str, float | None]:
-    interval = bootstrap.share(correct, among).interval
-    return {"accuracy": _mean(correct[among]), "low": interval.low, "high": interval.high}
+def _interval(predictions: ModelPredictions, among: np.ndarray, bootstrap: GroupBootstrap) -> dict[str, float | None]:
+    found = subsets.accuracy(predictions, among, bootstrap)
+    return {key: found[key] for key in ("accuracy", "low", "high")}
 
 
 def _record(score: str, class_name: str | None, estimate: Estimate, reason: str | None = None) -> dict:
@@ -309,8 +306,6 @@ def _record(score: str, class_name: str | None, estimate: Estimate, reason: str 
         value = None
         usual = NO_VALUE.get(score, "it has no value in some class" if class_name is None else "{} has no test scan")
         interval = Interval(reason=reason or usual.format(class_name))
-    elif interval.method == "bootstrap" and interval.low == interval.high:
-        interval = Interval(reason="every resample gives the same value, which tells nothing about others")
     return {"score": score, "class": class_name, "value": value, **interval._asdict()}
 
 
