@@ -111,6 +111,20 @@ def draw(into: Path, seed: int, train_per_class: int, test_per_class: int, worke
         list(tqdm(written, total=len(files), desc="drawing", unit="scan", disable=None))
 
 
+def draw_other_scanner(into: Path, seed: int, per_class: int, workers: int) -> None:
+    """Write scans of other heads by another scanner to `into`/<class>/, as grey JPEGs, for an external test.
+
+    With the seed of `draw`, a few are copies of its training scans, and a few copies of each other. `into` exists.
+    """
+    for class_name in CLASSES:
+        (into / class_name).mkdir()
+        for index in range(per_class):
+            pixels, quality = render(Scan(seed + 1, "Testing", class_name, index))
+            Image.fromarray(np.rint(pixels * 255).astype(np.uint8)).save(
+                into / class_name / f"{index:04d}.jpg", quality=quality
+            )
+
+
 def _start_worker() -> None:
     start_worker()
     # Until an array of this size is freed, glibc returns the memory of every picture to the system: a third more time.
