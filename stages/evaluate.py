@@ -1,14 +1,14 @@
 """Score all predictions.
 
-plots/predictions.csv, data/baselines.csv, metrics/train.json
--> metrics/summary.json, metrics/test.json, metrics/intervals.json, metrics/baselines.json
+plots/predictions.csv, data/baselines.csv, plots/external.csv, data/external.json, metrics/train.json
+-> metrics/summary.json, metrics/test.json, metrics/intervals.json, metrics/baselines.json, metrics/external.json
 """
 
 import stages
-from tumorclip.evaluate import score
+from tumorclip.evaluate import external, score
 from tumorclip.files import read_json, write_json
 from tumorclip.params import Params
-from tumorclip.tables import BaselinePredictions, ModelPredictions
+from tumorclip.tables import BaselinePredictions, ExternalPredictions, ModelPredictions
 
 
 def main(params: Params) -> None:
@@ -22,6 +22,10 @@ def main(params: Params) -> None:
     write_json(stages.METRICS / "test.json", test)
     write_json(stages.METRICS / "intervals.json", {"intervals": intervals})
     write_json(stages.METRICS / "baselines.json", {"baselines": baselines})
+    points = (test.get("tumour") or {}).get("operating_points", [])
+    others = ExternalPredictions.read(stages.PLOTS / "external.csv")
+    of_others = external.score(others, read_json(stages.EXTERNAL)["sets"], negative_class, points)
+    write_json(stages.METRICS / "external.json", of_others)
     low, high = intervals[0]["low"], intervals[0]["high"]
     interval = f", 95 % interval {low:.4f} to {high:.4f}" if low is not None else ""
     print(f"evaluate: {len(predictions)} test scans, accuracy {test['accuracy']:.4f}{interval}")
