@@ -26,9 +26,9 @@ def score(
         counts: the rows of data/external.json, one for each set.
         negative_class: the healthy class; None where there is none.
         operating_points: rows with `target` and `threshold`: a scan is called a tumour if the probability of all
-            classes but `negative_class` together reaches the threshold.
+            classes but `negative_class` together reaches the threshold; no row without such a class.
     """
-    healthy = None if negative_class is None else predictions.class_names.index(negative_class)
+    healthy = predictions.class_names.index(negative_class) if operating_points else 0
     sets = [(row, predictions.take(predictions.name == row["set"])) for row in counts]
     return {"sets": [{**row, **_score(scans, healthy, operating_points)} for row, scans in sets]}
 
@@ -40,11 +40,12 @@ def share_row(name: str, estimate: Estimate) -> dict:
     return {name: value, "low": low, "high": high, "method": method, "reason": reason}
 
 
-def _score(scans: ExternalPredictions, healthy: int | None, operating_points: Sequence[Mapping]) -> dict:
+def _score(scans: ExternalPredictions, healthy: int, operating_points: Sequence[Mapping]) -> dict:
     kept, correct = scans.dropped == "", scans.y_pred == scans.y_true
     bootstrap = GroupBootstrap(scans.group)
     accuracy, of_dropped = (bootstrap.share(correct, among) for among in (kept, scans.dropped == "development"))
-    held = np.isin(np.arange(len(scans.class_names)), scans.y_true[kept])
+    is_lacking = ~np.isin(np.arange(len(scans.class_names)), scans.y_true[kept])
+    answered = is_lacking[scans.y_pred[kept]].mean() if kept.any() and is_lacking.any() else None
     rows = []
     for index, name in enumerate(scans.class_names):
         own = kept & (scans.y_true == index)
@@ -57,8 +58,8 @@ def _score(scans: ExternalPredictions, healthy: int | None, operating_points: Se
         **share_row("accuracy", accuracy),
         "accuracy_of_dropped": share_row("accuracy", of_dropped)["accuracy"],
         "classes": rows,
-        "missing_classes_answered": float((~held[scans.y_pred[kept]]).mean()) if kept.any() else None,
-        "tumour": None if healthy is None else [_at(point, scans, healthy, bootstrap) for point in operating_points],
+        "missing_classes_answered": answered,
+        "tumour": [_at(point, scans, healthy, bootstrap) for point in operating_points] or None,
         **_of_probabilities(scans.take(kept)),
     }
 
