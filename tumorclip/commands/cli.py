@@ -12,6 +12,7 @@ from tumorclip.errors import ParamsError, UserError
 COMMANDS = {
     "compare": ("tumorclip.commands.compare", "say whether experiments really differ"),
     "pool": ("tumorclip.commands.pool", "one score from all folds, or from several seeds"),
+    "score": ("tumorclip.commands.score", "anybody's predictions, by what their model may have seen"),
 }
 DESCRIPTION = """\
 What one run of the pipeline can't say: questions over several runs.
