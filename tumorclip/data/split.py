@@ -75,15 +75,11 @@ def split(scans: Scans, params: parameters.Split, seed: int) -> Result:
     blame = f"split.conflicts: {params.conflicts} and split.copies: {params.copies}"
     _require(parts, scans.class_name, ("train", "val", "test"), blame)
     columns = {name: getattr(scans, name) for name in ("path", "class_name", "pixel_hash", "group", "patient")}
-    splits = Splits(
-        **columns, unit=groups.units(scans), split=parts, reason=reasons, leaked=groups.leaked(scans)
-    )
+    splits = Splits(**columns, unit=groups.units(scans), split=parts, reason=reasons, leaked=groups.leaked(scans))
     return Result(protocol, splits, conflicting)
 
 
-def _reasons(
-    scans: Scans, params: parameters.Split, seed: int, conflicting: np.ndarray, official: bool
-) -> np.ndarray:
+def _reasons(scans: Scans, params: parameters.Split, seed: int, conflicting: np.ndarray, official: bool) -> np.ndarray:
     """Why scans are dropped before anything is held out: str [N], empty where they are not."""
     reasons = np.full(len(scans), "", dtype="<U11")
     published = scans.official_split == "test"
