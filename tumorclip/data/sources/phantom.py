@@ -9,11 +9,11 @@ Every head has its own random numbers, and so has every scan: the same seed give
 draw. Everything is computed in float64 and rounded to grey values at the end: CPUs differ in the last bit of an
 exponential or a power, and that must not reach a pixel.
 
-Two leaks are planted, so that the checks downstream have something to find. In each class, patients: ten training scans
-in a row show one head. Of every ten test scans four show a head that is in Training too, three a head that is not, and
-three are copies. And copies: of training scans of the same class, one exact (the same bytes), one near (another
-contrast, brightness and JPEG quality), one mirrored left to right (and near as well); also three of every 50 training
-scans. patients.csv tells whose scans they are.
+Two leaks are planted, so that the checks downstream have something to find. Five training scans in a row show one head.
+Of every ten test scans of a class, four show a head that is in Training too, three a head that is not, and three are
+copies of training scans: one exact (the same bytes), one near (another contrast, brightness and JPEG quality), one
+mirrored left to right (and near as well). Three of every 50 training scans are
+such copies too. patients.csv tells whose scans they are.
 """
 
 import math
@@ -55,11 +55,11 @@ VIEW_SHARES = {  # axial, axial through the eyes, coronal, sagittal
     "pituitary": (0.0, 0.06, 0.14, 0.80),
 }
 
-FOLDS_TURN = 0.35  # how fast folds change from slice to slice
-SLICES = 14  # different heights of one head: ten for Training, four for Testing
+FOLDS_TURN = 0.5  # how fast folds change from slice to slice
+SLICES = 9  # of one head: five for Training, and the four between them for Testing
 COPY_KINDS = ("exact", "near", "mirrored")
 # Of every so many scans these, counted from 0, are copies of the training scans so many places earlier.
-COPIES = {"Training": (50, (44, 45, 46), 20), "Testing": (10, (7, 8, 9), 0)}
+COPIES = {"Training": (50, (40, 41, 42), 20), "Testing": (10, (7, 8, 9), 0)}
 SPLITS = (*COPIES, "Elsewhere")  # the last by another scanner
 # x to the right and y down, from -1 to 1: float64 [SIZE, SIZE].
 _X, _Y = np.meshgrid(np.linspace(-1, 1, SIZE), np.linspace(-1, 1, SIZE))
@@ -97,8 +97,10 @@ class Scan(NamedTuple):
     @property
     def head(self) -> int:
         """Whose head it is: the same number in a class for all slices of it, even if it is in Training."""
+        if self.split == "Training":
+            return 2 * (self.index // 5)
         ten, place = divmod(self.index, 10)
-        return 2 * ten + (self.split != "Training" and place >= 4)
+        return 2 * ten + (place >= 4)
 
     @property
     def patient(self) -> str:
@@ -108,8 +110,8 @@ class Scan(NamedTuple):
     @property
     def level(self) -> float:
         """How high in its stack the slice lies, between -1 and 1; no two of a head lie at the same level."""
-        turn = self.index % 10 + (0 if self.split == "Training" else 10)
-        return (2 * (5 * turn % SLICES) + 1) / SLICES - 1
+        turn = self.index % 5 if self.split == "Training" else 5 + self.index % 10
+        return (2 * (2 * turn % SLICES) + 1) / SLICES - 1
 
     @property
     def view(self) -> "_View":
@@ -155,14 +157,16 @@ def plan(seed: int, train_per_class: int, test_per_class: int) -> Iterator[File]
 
 
 def plan_elsewhere(seed: int, per_class: int) -> Iterator[File]:
-    """Yield every file of the other scanner: three of ten are copies, two of training scans, one of its own."""
+    """Yield every file of the other scanner: of ten, two are copies of training scans and one is of the first."""
     for class_name, index in product(CLASSES, range(per_class)):
         scan = Scan(seed, "Elsewhere", class_name, index)
         ten, place = divmod(index, 10)
         if place in (7, 8):
             yield File(scan, Scan(seed, "Training", class_name, 2 * ten + place - 7), COPY_KINDS[place - 6])
+        elif place == 9:
+            yield File(scan, scan._replace(index=index - 9), "near")
         else:
-            yield File(scan, scan._replace(index=index - 9) if place == 9 else scan, "near" if place == 9 else None)
+            yield File(scan, scan, None)
 
 
 def draw(into: Path, seed: int, train_per_class: int, test_per_class: int, workers: int) -> None:
@@ -216,6 +220,7 @@ def render(scan: Scan) -> tuple[np.ndarray, int]:
     rng, view = scan.random(), scan.view
     scanner, contrasts = (ELSEWHERE, _OTHER_CONTRASTS) if scan.split == "Elsewhere" else (HOME, _CONTRASTS)
     tissue = contrasts[rng.choice(len(contrasts), p=CONTRAST_SHARES)]
+    tissue = _Tissue(*(tissue * rng.uniform(0.88, 1.12, len(tissue))))  # no two sequences are timed alike
     # Each part of a head has random numbers of its own: how many of them one takes may change with the height.
     of_skull, of_tumour, of_distractor = scan.random_of_head().spawn(3)
     pen = _Pen(of_skull, rng, scan.level, scanner.zoom)
@@ -265,7 +270,7 @@ class _Pen:
     def __init__(self, rng: np.random.Generator, of_scan: np.random.Generator, level: float, zoom: tuple[float, float]):
         self.rng = rng
         # The stack of one patient lies higher in the head than that of another; 0 is the middle of the head.
-        self.height = rng.uniform(-0.5, 0.5) + 0.4 * level
+        self.height = rng.uniform(-0.45, 0.45) + 0.45 * level
         x = _X - rng.uniform(-0.02, 0.02) - of_scan.uniform(-0.01, 0.01)
         y = _Y - rng.uniform(-0.02, 0.02) - of_scan.uniform(-0.01, 0.01)
         angle = math.radians(rng.normal(0, 4) + of_scan.normal(0, 1))
