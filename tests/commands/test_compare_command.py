@@ -91,7 +91,7 @@ def test_a_better_model_is_called_better_and_nothing_is_checked_out(runs):
     assert 8 < difference < 22 and 0 < low < difference < high
     assert "This concerns trained models and not the methods behind them" in said
     assert "400 test scans in 400 groups of copies" in said
-    assert "The patient of any scan is not known." in said
+    assert "No patient is known." in said
     assert "McNemar's test, one scan per group" in said
     assert runs.run("git status --porcelain", check=True).stdout == ""
 
@@ -145,7 +145,7 @@ def test_patients_are_the_unit_where_they_are_known(runs):
     assert "McNemar's test, one scan per patient " in said and "not known" not in said
     said = compare(runs, "some-patients some-patients-alike")
     assert "400 test scans in 250 units: 50 patients and 200 groups of copies\n" in said
-    assert "The patient of 200 of these scans is not known." in said
+    assert "The patients of 200 scans are not known." in said
 
 
 def test_few_units_that_differ_are_said_to_be_few(runs):

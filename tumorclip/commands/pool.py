@@ -42,16 +42,16 @@ def run(options: argparse.Namespace) -> None:
     print(f"\n{'':<{width}}   value   95 % interval over {unit.plural}")
     for name, score in pooled.scores.items():
         print(f"{name:<{width}}{share(score.value):>8}   {_interval(score.interval)}")
-    print()
     if folds > 1:
-        print(f"Accuracy of single folds: {_spread(pooled.by_fold)}")
+        print(f"\nAccuracy of single folds: {_spread(pooled.by_fold)}")
         print(paragraph("Folds share training scans, so this is not a confidence interval."))
     _print_seeds(pooled, unit)
     accuracy, (low, high, *_) = pooled.scores["accuracy"]
     between = f", 95 % interval {100 * low:.1f} to {100 * high:.1f}" if low is not None else ""
     models = "The trained model is" if len(predictions) == 1 else f"The {len(predictions)} trained models are"
     right = f"{models} right on {100 * accuracy:.1f} % of these test scans{between}."
-    says = f"The interval says what other {unit.plural} of the same kind would change, not what another training would."
+    others = "patients" if unit.name == "patient" else "scans"
+    says = f"The interval says what other {others} of the same kind would change, not what another training would."
     print(f"\n{paragraph(right, says, unknown_patients(pooled.predictions))}")
 
 
@@ -59,7 +59,9 @@ def _print_seeds(pooled: Pooled, unit: Units) -> None:
     accuracies = list(pooled.by_seed.values())
     if len(accuracies) == 1:
         return
-    print(f"Accuracy of single seeds: {_spread(pooled.by_seed)} (standard deviation {np.std(accuracies, ddof=1):.4f})")
+    print(
+        f"\nAccuracy of single seeds: {_spread(pooled.by_seed)} (standard deviation {np.std(accuracies, ddof=1):.4f})"
+    )
     if pooled.over_seeds:
         print(f"Their mean: {np.mean(accuracies):.4f}, 95 % interval")
         for what, interval in (("", pooled.over_seeds), (f" and {unit.plural}", pooled.over_both)):

@@ -100,8 +100,10 @@ def unknown_patients(predictions: Predictions) -> str | None:
     unknown = int((predictions.patient == "").sum())
     if not unknown:
         return None
-    whose = "any scan" if unknown == len(predictions) else f"{unknown:,} of these scans"
-    return f"The patient of {whose} is not known. Scans of one patient err together, so intervals are too narrow there."
+    if unknown == len(predictions):
+        return "No patient is known. Scans of one patient err together, so the intervals are too narrow."
+    whose = "The patient of 1 scan is" if unknown == 1 else f"The patients of {unknown:,} scans are"
+    return f"{whose} not known. Scans of one patient err together, so the intervals are too narrow there."
 
 
 def paragraph(*sentences: str | None) -> str:
