@@ -236,14 +236,16 @@ class Splits(Table):
         own = self.take(self.split == part)
         return {name: getattr(own, name) for name in ("path", "pixel_hash", "group", "patient", "unit", "leaked")} | {
             "class_names": tuple(class_names),
-            "exposure": self._exposure(own),
+            "exposure": self._exposure(own, part),
             "y_true": np.array([class_names.index(name) for name in own.class_name], dtype=int),
         }
 
-    def _exposure(self, own: "Splits") -> np.ndarray:
-        fitted = self.take(np.isin(self.split, ["train", "val"]))
-        cases = [np.isin(own.group, fitted.group), own.patient == "", np.isin(own.patient, fitted.patient)]
-        return np.select(cases, ["copy", "unknown", "patient"], "neither")
+    def _exposure(self, own: "Splits", part: str) -> np.ndarray:
+        fitted = self.take(np.isin(self.split, ["train", "val"]) & (self.split != part))
+        # A copy of a patient's scan is the patient's too, and a unit of no patient is a group of copies.
+        is_known = np.isin(own.unit, self.unit[self.patient != ""])
+        cases = [np.isin(own.group, fitted.group), np.isin(own.unit, fitted.unit), is_known]
+        return np.select(cases, ["copy", "patient", "neither"], "unknown")
 
 
 @dataclass(frozen=True)
@@ -257,8 +259,8 @@ class Predictions(Table):
     patient: np.ndarray = column(TEXT)
     unit: np.ndarray = column(WHOLE)
     leaked: np.ndarray = column(TEXT)
-    # What the model was trained or validated on: `copy` of the scan, another scan of its `patient`, `neither`, or
-    # `unknown` without a copy and without a known patient.
+    # What the model was trained or validated on (of a validation scan: trained on): a `copy` of the scan, another scan
+    # of its `patient`, `neither`, or `unknown` without a copy and without a known patient.
     exposure: np.ndarray = column(TEXT)
     y_true: np.ndarray = column(CLASS)  # class index
     y_pred: np.ndarray = column(CLASS)  # the class of the highest probability, among equals the first

@@ -122,20 +122,37 @@ def count(result: Result) -> dict:
     """Count what was placed where and what was dropped why, in total and per class; list scans with conflicts.
 
     `leaked_test_scans` are the test scans with a copy in the published Training folder; only `official` has any.
+    `leaked_by_patient` have no copy in train or val, but another scan of the same patient. `units` are what counts as
+    independent, as in `Splits`, whatever was placed as a whole.
     """
     splits = result.splits
     chosen = {part: splits.split == part for part in ("train", "val", "test", "dropped")}
     chosen |= {f"dropped_{key}": splits.reason == reason for key, reason in REASONS.items()}
     chosen["leaked_test_scans"] = (splits.leaked == "copy") & chosen["test"] & (result.protocol == "official")
-    classes = [
-        {"class": name} | {key: int((rows & (splits.class_name == name)).sum()) for key, rows in chosen.items()}
-        for name in np.unique(splits.class_name).tolist()
-    ]
+    names = np.unique(splits.class_name).tolist()
+    chosen["leaked_by_patient"] = np.zeros(len(splits), bool)
+    chosen["leaked_by_patient"][chosen["test"]] = splits.columns_of("test", names)["exposure"] == "patient"
+    unknown = ~np.isin(splits.unit, splits.unit[splits.patient != ""])
+    chosen["placed_by_names"] = unknown & ~chosen["dropped"] & (result.protocol == "patients")
+    every = np.ones(len(splits), bool)
+    classes = [{"class": name, **_count(splits, splits.class_name == name, chosen)} for name in names]
     conflicts = splits.take(result.conflicting)
     columns = conflicts.path.tolist(), conflicts.class_name.tolist(), conflicts.group.tolist()
     conflicting = [{"path": path, "class": name, "group": group} for path, name, group in zip(*columns, strict=True)]
-    totals = {key: int(rows.sum()) for key, rows in chosen.items()}
+    totals = _count(splits, every, chosen)
     return {"protocol": result.protocol, **totals, "classes": classes, "conflicting": conflicting}
+
+
+def _count(splits: Splits, rows: np.ndarray, chosen: dict[str, np.ndarray]) -> dict[str, int]:
+    """Count scans, patients and units of some rows, bool [N]."""
+    patients = {part: set(splits.patient[rows & (splits.split == part)]) - {""} for part in ("train", "val", "test")}
+    fitted = set(splits.patient[np.isin(splits.split, ["train", "val"])])
+    return {
+        **{key: int((rows & flag).sum()) for key, flag in chosen.items()},
+        "units": len(np.unique(splits.unit[rows])),
+        **{f"patients_{part}": len(found) for part, found in patients.items()},
+        "patients_in_train_and_test": len(fitted & patients["test"]),
+    }
 
 
 def name_blocks(scans: Scans, blocks: int) -> np.ndarray:
@@ -259,15 +276,16 @@ def _scans(number: int) -> str:
 def _to_divide(parts: np.ndarray, units: _Units, seed: int, purpose: str) -> tuple[np.ndarray, np.ndarray]:
     """The units of the train scans and how many of these scans each has of every class: int [M] and [M, K].
 
-    Those of which most scans are of the first class come first, in random order, then those of the second.
+    Their order is random among the units that have most scans of one class; of each class as large a part is in front.
     """
     pool = np.flatnonzero(parts == "train")
     members, rows = np.unique(units.of[pool], return_inverse=True)
     counts = np.zeros((len(members), len(units.class_names)), dtype=np.int64)
     np.add.at(counts, (rows, units.labels[pool]), 1)
-    order = []
+    places = np.empty(len(members))
     for index in range(counts.shape[1]):
         own = np.flatnonzero(counts.argmax(axis=1) == index)
-        order.append(np.random.default_rng([seed, index, PURPOSES.index(purpose)]).permutation(own))
-    order = np.concatenate(order)
+        generator = np.random.default_rng([seed, index, PURPOSES.index(purpose)])
+        places[generator.permutation(own)] = np.arange(len(own)) / max(len(own), 1)
+    order = np.argsort(places, kind="stable")
     return members[order], counts[order]
