@@ -12,8 +12,8 @@ exponential or a power, and that must not reach a pixel.
 Two leaks are planted, so that the checks downstream have something to find. Five training scans in a row show one head.
 Of every ten test scans of a class, four show a head that is in Training too, three a head that is not, and three are
 copies of training scans: one exact (the same bytes), one near (another contrast, brightness and JPEG quality), one
-mirrored left to right (and near as well). Three of every 50 training scans are
-such copies too. patients.csv tells whose scans they are.
+mirrored left to right (and near as well). Three of every 50 training scans are such copies too. patients.csv tells
+whose scans they are.
 """
 
 import math
