@@ -8,7 +8,7 @@ from scipy.optimize import minimize
 from scipy.special import expit, softmax
 
 from tumorclip.evaluate import metrics
-from tumorclip.evaluate.intervals import LEVEL, PLAIN, Estimate, GroupBootstrap, Interval, effective_groups
+from tumorclip.evaluate.intervals import LEVEL, PLAIN, ROUNDING, Estimate, GroupBootstrap, Interval, model_error
 from tumorclip.tables import ModelPredictions
 
 DRAWS = 1000
@@ -61,7 +61,7 @@ def compared(predictions: ModelPredictions, bootstrap: GroupBootstrap, healthy: 
 def recalibration(is_tumour: np.ndarray, healthy: np.ndarray, groups: np.ndarray) -> Recalibration:
     """Fit tumour or not, bool [N], to the log odds of a tumour, given the probability of `healthy`, float64 [N].
 
-    Cox 1958; Van Calster et al. 2019, BMC Medicine 17: both with standard errors over groups (Liang & Zeger 1986).
+    Cox 1958; Van Calster et al. 2019, BMC Medicine 17: both with standard errors over groups.
     No value where a side is missing, and no slope where the two are told apart without an error: it would be infinite.
     """
     nothing = Estimate(np.nan, Interval())
@@ -90,14 +90,12 @@ def _last_coefficient(design: np.ndarray, offset: np.ndarray, outcome: np.ndarra
     inverse = np.linalg.pinv(design.T @ (design * (share * (1 - share))[:, None]))
     sums = np.zeros((groups.max() + 1, columns))
     np.add.at(sums, groups, design * (outcome - share)[:, None])
-    count = len(sums)
-    # Of few or unequal groups the variance is known no better than from as many effective ones.
-    size = min(effective_groups(np.bincount(groups, weights=side)) for side in (outcome, ~outcome))
-    if size < 2:
-        return Estimate(float(found[-1]), Interval(reason="too few units"))
-    error = np.sqrt(((sums @ inverse)[:, -1] ** 2).sum() * count / (count - 1))
-    half = float(stats.t.ppf((1 + LEVEL) / 2, size - 1) * error)
+    # What each group adds to the error, as if it were left out (Liang & Zeger 1986).
+    error, freedom = model_error((sums @ inverse)[:, -1] * np.sqrt(len(sums) / max(len(sums) - 1, 1)))
+    half = float(stats.t.ppf((1 + LEVEL) / 2, freedom) * error)
     value = float(found[-1])
+    if not half > ROUNDING:
+        return Estimate(value, Interval(reason="too few units"))
     return Estimate(value, Interval(value - half, value + half, "sandwich"))
 
 

@@ -6,6 +6,7 @@ benchmarks/coverage.py simulates how often the intervals hold; the rules below f
 """
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from itertools import repeat
 from typing import NamedTuple
 
@@ -22,6 +23,7 @@ SEED = 0  # the same predictions always have the same intervals
 # Where the percentile bootstrap of a share covers less than it says.
 FEW_GROUPS = 400  # as `effective_groups` counts them
 NEAR_ONE = 0.95
+MIN_DISTINCT = 30  # fewer distinct scans of a class are too few for a score of their own
 # This share of the resamples must have a value: a class that is often not drawn leaves a score without one.
 MIN_DEFINED = 0.95
 NEAREST = 0.75  # of the way from a score to the end of its scale
@@ -62,12 +64,15 @@ class Estimate(NamedTuple):
     interval: Interval
 
 
+@lru_cache(maxsize=4)
 def resample_counts(groups: int, resamples: int, seed: int) -> np.ndarray:
     """How often each group is drawn when as many as there are get drawn with replacement: float64 [R, G]."""
     generator = np.random.default_rng(seed)
     draws = (generator.integers(groups, size=groups) for _ in range(resamples))
     # Floating, so that sums over groups are matrix products.
-    return np.array([np.bincount(draw, minlength=groups) for draw in draws], dtype=float)
+    counts = np.array([np.bincount(draw, minlength=groups) for draw in draws], dtype=float)
+    counts.flags.writeable = False  # the next caller gets the same array
+    return counts
 
 
 def effective_groups(sizes: np.ndarray) -> float:
@@ -89,11 +94,6 @@ def group_confusions(runs: Sequence[Predictions], numbers: np.ndarray, weights: 
     for counts, run in zip(confusions, runs, strict=True):
         np.add.at(counts, (numbers, run.y_true, run.y_pred), weights)
     return confusions
-
-
-def resample_confusions(confusions: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Confusion counts [S, R, K, K] of resamples, from those of groups [S, G, K, K] and `resample_counts` [R, G]."""
-    return np.stack([np.tensordot(counts, run, axes=1) for run in confusions])
 
 
 def percentile_interval(values: np.ndarray) -> Interval:
@@ -148,7 +148,7 @@ def model_error(errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.sqrt(variance), np.clip(2 * count / (kurtosis - 1), 1, max(count - 1, 1))
 
 
-def share_interval(part: np.ndarray, whole: np.ndarray, resampled: np.ndarray) -> Interval:
+def share_interval(part: np.ndarray, whole: np.ndarray, counts: np.ndarray) -> Interval:
     """The interval of a share of scans, `part.sum() / whole.sum()`.
 
     - If it is 0 or 1: exact (Clopper & Pearson 1934) at `effective_groups`, since nothing tells by how much the scans
@@ -159,9 +159,10 @@ def share_interval(part: np.ndarray, whole: np.ndarray, resampled: np.ndarray) -
 
     Args:
         part, whole: numbers of scans in each group, [G]; groups where `whole` is 0 don't count.
-        resampled: the share in every resample, [R], NaN where it is not defined.
+        counts: how often each group is drawn in every resample, [R, G].
     """
-    part, whole = part[whole > 0], whole[whole > 0]
+    drawn = whole > 0
+    part, whole = part[drawn], whole[drawn]
     if len(whole) == 0:
         return Interval(reason="there is no scan to count")
     share, size = part.sum() / whole.sum(), effective_groups(whole)
@@ -173,7 +174,7 @@ def share_interval(part: np.ndarray, whole: np.ndarray, resampled: np.ndarray) -
     if len(whole) == 1:
         return Interval(reason="one distinct scan alone tells nothing about others")
     if size >= FEW_GROUPS and 1 - NEAR_ONE <= share <= NEAR_ONE:
-        return percentile_interval(resampled)
+        return percentile_interval((counts[:, drawn] @ part) / (counts[:, drawn] @ whole))
     return _wilson(part, whole, size)
 
 
@@ -212,10 +213,8 @@ class GroupBootstrap:
     def share(self, hits: np.ndarray, among: np.ndarray) -> Estimate:
         """The share of `hits`, bool [N], among the scans `among`, bool [N]."""
         part, whole = (np.bincount(self.numbers, weights=which) for which in (hits & among, among))
-        with np.errstate(invalid="ignore"):
-            resampled = (self.counts @ part) / (self.counts @ whole)
         value = float(part.sum() / whole.sum()) if whole.any() else np.nan
-        return Estimate(value, share_interval(part, whole, resampled))
+        return Estimate(value, share_interval(part, whole, self.counts))
 
     def mean(self, values: np.ndarray, scale: Scale) -> Estimate:
         """The mean of `values`, float [N]."""
@@ -264,8 +263,8 @@ class ConfusionBootstrap:
 
     def __init__(self, runs: Sequence[Predictions], weights: np.ndarray | float = 1.0):
         bootstrap = GroupBootstrap(runs[0].unit)
+        self._counts = bootstrap.counts
         self._by_group = group_confusions(runs, bootstrap.numbers, weights)
-        self._resampled = resample_confusions(self._by_group, bootstrap.counts)
 
     def estimate(self, score: Callable[..., np.ndarray], *arguments) -> Estimate:
         """Value and interval of a score of tumorclip.evaluate.metrics that has one value for all classes together."""
@@ -275,8 +274,8 @@ class ConfusionBootstrap:
         """The same for a score that has a value for each class."""
         values = np.atleast_1d(score(self._by_group.sum(axis=1), *arguments).mean(axis=0))
         if isinstance(score, Share):
-            resampled = _by_class(score(self._resampled, *arguments))
-            intervals = map(share_interval, *map(_by_class, score.counts(self._by_group, *arguments)), resampled)
+            part, whole = map(_by_class, score.counts(self._by_group, *arguments))
+            intervals = map(share_interval, part, whole, repeat(self._counts))
         else:
             without = _by_class(score(self._by_group.sum(axis=1, keepdims=True) - self._by_group, *arguments))
             scale = SIGNED if score in (mcc, cohen_kappa) else UNIT

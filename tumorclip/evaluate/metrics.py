@@ -192,6 +192,8 @@ def _per_threshold(positive: np.ndarray, probability: np.ndarray, weights: np.nd
     order = np.argsort(-probability, kind="stable")
     starts = np.flatnonzero(np.r_[True, np.diff(probability[order]) != 0])
     weights, positive = weights[:, order], positive[order]
+    if len(starts) == len(order):
+        return weights * positive, weights * ~positive
     return np.add.reduceat(weights * positive, starts, axis=1), np.add.reduceat(weights * ~positive, starts, axis=1)
 
 

@@ -6,12 +6,11 @@ from dataclasses import fields
 import numpy as np
 
 from tumorclip.errors import ParamsError, UserError
-from tumorclip.evaluate.intervals import Estimate, GroupBootstrap
+from tumorclip.evaluate.intervals import MIN_DISTINCT, Estimate, GroupBootstrap
 from tumorclip.tables import Predictions, Scans, natural
 
 EXPOSURES = ("copy", "patient", "neither", "unknown")
 RUN = 10  # neighbouring names
-MIN_DISTINCT = 30  # fewer distinct scans of a class are too few for a score of their own
 
 
 def columns(scans: Scans, predictions: Predictions, names: Sequence[str]) -> dict[str, np.ndarray]:
