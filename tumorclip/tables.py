@@ -38,9 +38,14 @@ def _share(text: str) -> float:
     return value
 
 
+def _one_of(*words: str) -> Kind:
+    return Kind(str, {word: word for word in words}.__getitem__, str, " or ".join(word or "empty" for word in words))
+
+
 TEXT = Kind(str, str, str, "text")
+LEAK = _one_of("", "copy", "patient")
+EXPOSURE = _one_of("copy", "patient", "neither", "unknown")
 WHOLE = Kind(np.int64, int, str, "a whole number")
-FLAG = Kind(bool, lambda text: {"0": False, "1": True}[text], lambda flag: str(int(flag)), "0 or 1")
 SIX_DECIMALS = Kind(np.float64, float, "{:.6f}".format, "a number")
 # 9 digits bring any float32 back to the same bits.
 NUMBER = Kind(np.float64, float, "{:.9g}".format, "a number")
@@ -225,7 +230,7 @@ class Splits(Table):
     reason: np.ndarray = column(TEXT)  # why it was dropped; empty elsewhere
     # Of the published test set: `copy` with a copy in the published Training folder, `patient` without a copy but with
     # the same patient there; else empty.
-    leaked: np.ndarray = column(TEXT)
+    leaked: np.ndarray = column(LEAK)
 
     def columns_of(self, part: str, class_names: Sequence[str]) -> dict[str, Any]:
         """What `Predictions` holds of the scans of one part, such as `test`, before anything is predicted, by field.
@@ -258,10 +263,10 @@ class Predictions(Table):
     group: np.ndarray = column(WHOLE)
     patient: np.ndarray = column(TEXT)
     unit: np.ndarray = column(WHOLE)
-    leaked: np.ndarray = column(TEXT)
+    leaked: np.ndarray = column(LEAK)
     # What the model was trained or validated on (of a validation scan: trained on): a `copy` of the scan, another scan
     # of its `patient`, `neither`, or `unknown` without a copy and without a known patient.
-    exposure: np.ndarray = column(TEXT)
+    exposure: np.ndarray = column(EXPOSURE)
     y_true: np.ndarray = column(CLASS)  # class index
     y_pred: np.ndarray = column(CLASS)  # the class of the highest probability, among equals the first
     # [N, K], rows sum to 1; of the fine-tuned model after temperature.
