@@ -48,7 +48,9 @@ def test_verify_writes_pixels_tables_and_counts(folder: Path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("verify: 24 scans, 0 files unreadable, 4 exact copies, 20 distinct scans, 4 test")
     folders = folder / "data/scans"
-    header = "path,class,official_split,width,height,mode,pixel_hash,group,best_match\n"
+    header = (
+        "path,class,official_split,width,height,mode,pixel_hash,group,patient,source,source_class,plane,best_match\n"
+    )
     assert (folders / "scans.csv").read_text().startswith(header)
     scans = Scans.read(folders / "scans.csv")
     assert scans.path.tolist() == sorted(scans.path)
@@ -90,6 +92,41 @@ def test_verify_lists_copies_that_stand_under_different_classes(folder: Path):
     metrics = json.loads((folder / "metrics/data.json").read_text())
     assert metrics["label_conflicts"] == 1 and metrics["classes"][2]["leaked"] == 2
     assert "notumor / glioma" in {pair["class"] for pair in metrics["examples"]}
+
+
+TABLE = "path,patient,source_class\nTesting/glioma/1.png,7,glioma\nTraining/glioma/2.png,7,pituitary\n"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "place"), [("own.csv", "own.csv"), ("auto", "data/raw/patients.csv"), ("null", "data/raw/patients.csv")]
+)
+def test_verify_tells_patients_by_a_table_of_the_user_or_of_the_source(folder: Path, wanted: str, place: str):
+    (folder / place).write_text(TABLE)
+    set_patients(folder, wanted)
+    done = run("verify", folder)
+    assert done.returncode == 0, done.stderr
+    scans = Scans.read(folder / "data/scans/scans.csv")
+    conflicts = Conflicts.read(folder / "data/scans/conflicts.csv")
+    if wanted == "null":
+        assert set(scans.patient) == set(scans.source_class) == {""} and len(conflicts) == 0
+    else:
+        assert scans.path[scans.patient == "7"].tolist() == ["Testing/glioma/1.png", "Training/glioma/2.png"]
+        assert set(scans.patient) == {"", "7"} and set(scans.source_class) == {"", "glioma", "pituitary"}
+        assert conflicts.path.tolist() == ["Training/glioma/2.png"]
+
+
+def set_patients(folder: Path, value: str) -> None:
+    params = (folder / "params.yaml").read_text()
+    assert "  patients: auto " in params
+    (folder / "params.yaml").write_text(params.replace("  patients: auto ", f"  patients: {value} "))
+
+
+def test_verify_says_that_the_table_of_patients_is_missing(folder: Path):
+    set_patients(folder, "nowhere.csv")
+    done = run("verify", folder)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "verify.patients is 'nowhere.csv', but there is no such file" in done.stderr
+    assert not (folder / "data/scans").exists()
 
 
 def test_no_name_of_a_class_collides_with_a_key_of_the_metrics(folder: Path):
@@ -156,9 +193,15 @@ def all_of_a_class_unreadable(folder: Path) -> None:
     (folder / "params.yaml").write_text(params.replace("max_unreadable: 0", "max_unreadable: 9"))
 
 
+def patients_of_other_scans(folder: Path) -> None:
+    (folder / "own.csv").write_text(TABLE.replace("ing/glioma", "ing/other"))
+    set_patients(folder, "own.csv")
+
+
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
+        (patients_of_other_scans, ["own.csv fits no file of these scans", "relative to data/raw"]),
         (empty, ["data/raw holds no class folder", "data.source"]),
         (unnamed, ["gliom, while glioma of `classes:` has no folder"]),
         (unreadable, ["1 of 24 files cannot be read: Testing/glioma/1.png (the file is empty)", "max_unreadable"]),
