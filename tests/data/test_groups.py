@@ -32,6 +32,8 @@ def test_groups_are_the_connected_components_named_by_their_first_row(drawn):
     assert found.tolist() == [int(np.argmax(row)) for row in reachable]
 
 
+# Of a class's row, what has nothing to do with patients.
+CLASS_KEYS = ("class", "scans", "train", "test", "distinct", "leaked")
 SCANS = scan_table(
     ["train", "train", "train", "test", "test", "test", "test"],
     ["a", "a", "b", "a", "a", "b", "b"],
@@ -41,8 +43,69 @@ SCANS = scan_table(
 
 
 def test_a_test_scan_is_leaked_if_its_group_is_in_the_published_training_folder():
-    assert groups.leaked(SCANS).tolist() == [False, False, False, True, False, True, False]
+    assert groups.leaked(SCANS).tolist() == ["", "", "", "copy", "", "copy", ""]
     assert not groups.leaked(scan_table([""] * 7, SCANS.class_name, SCANS.group)).any()
+
+
+# Training: p, p, q, none, r of class b   Testing: p's copy, p, none, a copy of row 7 and r's scan of class a, s, none
+PATIENTS = scan_table(
+    ["train"] * 5 + ["test"] * 6,
+    ["a", "a", "a", "a", "b", "a", "b", "a", "a", "b", "b"],
+    [0, 1, 2, 3, 4, 0, 6, 7, 7, 9, 10],
+    patient=np.array(["p", "p", "q", "", "r", "p", "p", "", "r", "s", ""]),
+    source_class=np.array(["a", "b", "", "", "b", "", "b", "", "", "", ""]),
+)
+
+
+def test_a_copy_leaks_before_a_patient_does_and_a_copy_of_a_patients_scan_is_the_patients():
+    assert groups.leaked(PATIENTS)[5:].tolist() == ["copy", "patient", "patient", "patient", "", ""]
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_units_are_the_components_of_copies_and_patients(seed):
+    rng = np.random.default_rng(seed)
+    group = groups.group(
+        30, pair_table(*((min(pair), max(pair), "near", 0.99) for pair in rng.integers(30, size=(8, 2))))
+    )
+    patient = rng.choice(["", "", "p", "q", "r", "s", "t"], 30)
+    found = groups.units(scan_table([""] * 30, ["a"] * 30, group, patient=patient))
+    joined = (group[:, None] == group) | ((patient[:, None] == patient) & (patient != ""))
+    reachable = np.linalg.matrix_power(joined.astype(object), 30) > 0
+    assert found.tolist() == [int(np.argmax(row)) for row in reachable]
+
+
+def test_a_class_that_the_source_contradicts_is_a_conflict_of_its_own_kind():
+    assert np.flatnonzero(groups.conflicting(PATIENTS)).tolist() == [1]
+    listed = groups.conflicts(PATIENTS)
+    assert (listed.path.tolist(), listed.class_name.tolist(), listed.source_class.tolist()) == (
+        ["train/a/1.png"], ["a"], ["b"],
+    )  # fmt: skip
+    summary = groups.summarise(PATIENTS, pair_table((0, 5, "exact", 1.0), (7, 8, "near", 0.99)))
+    assert (summary["label_conflicts"], summary["source_conflicts"]) == (0, 1)
+
+
+def test_patients_are_counted_by_folder_and_class():
+    summary = groups.summarise(PATIENTS, pair_table((0, 5, "exact", 1.0), (7, 8, "near", 0.99)))
+    assert {key: value for key, value in summary.items() if "patient" in key} == {
+        "patients": 4,
+        "patients_in_both_folders": 2,
+        "scans_without_patient": 3,
+        "patient_leaked_test_scans": 3,
+        "test_scans_of_train_patients": 3,
+    }
+    assert summary["leaked_test_scans"] == 1
+    assert summary["classes"] == [
+        {
+            "class": "a", "scans": 7, "distinct": 5, "train": 4, "test": 3, "leaked": 1, "source_conflicts": 1,
+            "patients": 3, "patients_train": 2, "patients_test": 2, "patients_in_both": 2, "without_patient": 2,
+            "patient_leaked": 2, "test_of_train_patients": 2, "train_of_other_patients": 1,
+        },
+        {
+            "class": "b", "scans": 4, "distinct": 4, "train": 1, "test": 3, "leaked": 0, "source_conflicts": 0,
+            "patients": 3, "patients_train": 1, "patients_test": 2, "patients_in_both": 1, "without_patient": 1,
+            "patient_leaked": 1, "test_of_train_patients": 1, "train_of_other_patients": 0,
+        },
+    ]  # fmt: skip
 
 
 def test_groups_that_span_classes_conflict():
@@ -56,12 +119,15 @@ def test_groups_that_span_classes_conflict():
 def test_summary_counts_what_the_tables_hold():
     summary = groups.summarise(SCANS, pair_table((0, 3, "exact", 1.0), (0, 5, "mirrored", 0.99)))
     matches = summary.pop("best_matches")
+    summary = {key: value for key, value in summary.items() if "patient" not in key}
+    summary["classes"] = [{key: row[key] for key in CLASS_KEYS} for row in summary["classes"]]
     assert summary == {
         "distinct_scans": 5,
         "copy_pairs": 2,
         "copy_groups": 1,
         "largest_copy_group": 3,
         "label_conflicts": 1,
+        "source_conflicts": 0,
         "test_scans": 4,
         "leaked_test_scans": 2,
         "classes": [
@@ -79,7 +145,7 @@ def test_summary_counts_what_the_tables_hold():
 
 def test_summary_of_a_source_without_copies_and_without_a_test_set():
     summary = groups.summarise(scan_table(["", ""], ["a", "b"], [0, 1]), pair_table())
-    assert summary["classes"][1] == {"class": "b", "scans": 1, "train": 0, "test": 0, "distinct": 1, "leaked": 0}
+    assert [summary["classes"][1][key] for key in CLASS_KEYS] == ["b", 1, 0, 0, 1, 0]
     assert summary["copy_kinds"] == [{"kind": "exact", "pairs": 0}]
     assert (summary["copy_pairs"], summary["test_scans"], summary["examples"]) == (0, 0, [])
 

@@ -72,9 +72,11 @@ def test_verify_writes_pixels_tables_and_counts(folder: Path):
     metrics = json.loads((folder / "metrics/data.json").read_text())
     assert (metrics["files"], metrics["decoded"], metrics["unreadable"]) == (24, 24, [])
     assert (metrics["leaked_test_scans"], metrics["test_scans"]) == (4, 8)
-    assert metrics["classes"] == [
-        {"class": name, "scans": 6, "train": 4, "test": 2, "distinct": 5, "leaked": 1} for name in CLASSES
+    expected = {"scans": 6, "train": 4, "test": 2, "distinct": 5, "leaked": 1, "patients": 0, "without_patient": 6}
+    assert [{key: row[key] for key in ("class", *expected)} for row in metrics["classes"]] == [
+        {"class": name} | expected for name in CLASSES
     ]
+    assert (metrics["patients"], metrics["scans_without_patient"], metrics["source_conflicts"]) == (0, 24, 0)
     assert sum(row["copies"] for row in metrics["best_matches"]) == 8
     # Each with the test scan first.
     assert sorted((pair["a"], pair["b"]) for pair in metrics["examples"]) == [(0, 8), (2, 12), (4, 16), (6, 20)]
