@@ -9,15 +9,15 @@ are both right or both wrong more often than by chance by the correlation sharin
 """
 
 import json
+from pathlib import Path
 
 import numpy as np
 from scipy import stats
 
 from benchmarks.coverage import LEVEL, OFFICIAL, sizes_of
-from benchmarks.protocols import ROOT
 from tumorclip.evaluate.compare import jackknife_errors, method_error, model_error
 
-RESULTS = ROOT / "benchmarks/results/methods.json"
+RESULTS = Path(__file__).parent / "results/methods.json"
 REPEATS = 2000
 BLOCK = 50  # repeats at once
 RESAMPLES = 2000

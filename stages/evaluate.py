@@ -1,29 +1,35 @@
 """Score all predictions.
 
-plots/predictions.csv, data/validation.csv, data/baselines.csv, data/scans/scans.csv, metrics/train.json
--> metrics/summary.json, metrics/test.json, metrics/intervals.json, metrics/baselines.json
+plots/predictions.csv, data/validation.csv, data/baselines.csv, data/scans/scans.csv, plots/external.csv,
+data/external.json, metrics/train.json
+-> metrics/summary.json, metrics/test.json, metrics/intervals.json, metrics/baselines.json, metrics/external.json
 """
 
 import stages
-from tumorclip.evaluate import score, subsets
+from tumorclip.evaluate import external, score, subsets
 from tumorclip.files import read_json, write_json
 from tumorclip.params import Params
-from tumorclip.tables import BaselinePredictions, ModelPredictions, Predictions, Scans
+from tumorclip.tables import BaselinePredictions, ExternalPredictions, ModelPredictions, Predictions, Scans
 
 
 def main(params: Params) -> None:
+    negative_class = params.evaluate.negative_class
     predictions = ModelPredictions.read(stages.PLOTS / "predictions.csv")
     labels = subsets.columns(Scans.read(stages.SCANS / "scans.csv"), predictions, params.evaluate.by)
     validation = Predictions.read(stages.VALIDATION)
     test, intervals = score.evaluate(predictions, validation, labels, params.evaluate)
     of_baselines = BaselinePredictions.read(stages.BASELINES)
-    baselines = score.score_baselines(of_baselines, predictions, params.evaluate.negative_class)
+    baselines = score.score_baselines(of_baselines, predictions, negative_class)
     unit = score.units(predictions)
     best_epoch = read_json(stages.METRICS / "train.json")["best_epoch"]
     write_json(stages.METRICS / "summary.json", score.summarise(test, intervals, baselines, unit["name"], best_epoch))
     write_json(stages.METRICS / "test.json", test)
     write_json(stages.METRICS / "intervals.json", {"unit": unit, "intervals": intervals})
     write_json(stages.METRICS / "baselines.json", {"baselines": baselines})
+    points = (test.get("tumour") or {}).get("operating_points", [])
+    others = ExternalPredictions.read(stages.PLOTS / "external.csv")
+    of_others = external.score(others, read_json(stages.EXTERNAL)["sets"], negative_class, points)
+    write_json(stages.METRICS / "external.json", of_others)
     low, high = intervals[0]["low"], intervals[0]["high"]
     interval = f", 95 % interval {low:.4f} to {high:.4f}" if low is not None else ""
     print(f"evaluate: {len(predictions)} test scans, accuracy {test['accuracy']:.4f}{interval}")

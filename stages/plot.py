@@ -10,11 +10,11 @@ from tumorclip.files import read_json, whole_file, whole_folder
 from tumorclip.params import Params
 from tumorclip.report import figures
 from tumorclip.report.page import page
-from tumorclip.report.text import Run
+from tumorclip.report.run import Run
 from tumorclip.tables import Steps
 
-MEASURED = ("data", "split", "train", "test", "intervals", "baselines")
-SETTINGS = {"data", "checkpoint", "verify", "split", "train", "evaluate"}
+MEASURED = ("data", "split", "train", "test", "intervals", "baselines", "external")
+SETTINGS = {"seed", "data", "checkpoint", "verify", "split", "train", "evaluate", "external"}
 
 
 def main(params: Params) -> None:

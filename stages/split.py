@@ -17,8 +17,18 @@ def main(params: Params) -> None:
     counts = splitting.count(result)
     write_json(stages.METRICS / "split.json", counts)
     placed = ", ".join(f"{counts[part]} {part}" for part in ("train", "val", "test", "dropped"))
-    caution = " (blocks of file names only approximate patients)" if result.protocol == "blocked" else ""
-    print(f"split: {result.protocol}, {placed}{caution}")
+    print(f"split: {result.protocol}, {placed}{_caution(counts)}")
+
+
+def _caution(counts: dict) -> str:
+    """What the split does not keep apart, if anything."""
+    if counts["leaked_by_patient"]:
+        return f" ({counts['leaked_by_patient']} test scans without a copy in train or val show a patient who is there)"
+    if counts["protocol"] == "blocked":
+        return " (blocks of file names only approximate patients)"
+    if counts["placed_by_names"]:
+        return f" ({counts['placed_by_names']} scans without a known patient placed by blocks of file names)"
+    return ""
 
 
 if __name__ == "__main__":

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 
 import stages
-from tumorclip.data import copies, decode, groups
+from tumorclip.data import copies, decode, groups, patients
 from tumorclip.data.thumbnails import thumbnails
 from tumorclip.device import pick_device
+from tumorclip.errors import ParamsError
 from tumorclip.files import whole_folder, write_json
 from tumorclip.params import Params
 from tumorclip.tables import Scans
@@ -23,7 +24,7 @@ def main(params: Params) -> None:
     with whole_folder(stages.SCANS) as folder:
         decoded, unreadable = decode.read(stages.RAW, found, folder, params.verify, params.machine.workers)
         decode.check_classes([(scan.official_split, scan.class_name) for scan in decoded], params.class_names)
-        summary = _find_copies(folder, decoded, params, device)
+        summary = _find_copies(folder, decoded, unreadable, params, device)
     counts = {
         "files": len(found),
         "decoded": len(decoded),
@@ -38,20 +39,39 @@ def main(params: Params) -> None:
     )
 
 
-def _find_copies(folder: Path, decoded: list[decode.Scan], params: Params, device: str) -> dict:
+def _find_copies(
+    folder: Path, decoded: list[decode.Scan], unreadable: list[decode.Unreadable], params: Params, device: str
+) -> dict:
     """Write the tables beside pixels.npy, and return the counts."""
     pixels = np.load(folder / "pixels.npy", mmap_mode="r")
+    means = thumbnails(pixels)
     names = [name for name in decode.Scan._fields if name != "has_colour"]
     columns = {name: np.array([getattr(scan, name) for scan in decoded]) for name in names}
+    known = _patients(columns["path"].tolist(), means, unreadable, params)
     workers = params.machine.workers or os.cpu_count()
     found = copies.find(pixels, columns["pixel_hash"], params.verify, device, workers)
-    unknown = {name: np.full(len(decoded), "") for name in ("patient", "source", "source_class", "plane")}
-    scans = Scans(**columns, **unknown, group=groups.group(len(decoded), found.pairs), best_match=found.best_matches)
+    scans = Scans(**columns, **known, group=groups.group(len(decoded), found.pairs), best_match=found.best_matches)
     scans.write(folder / "scans.csv")
     found.pairs.write(folder / "pairs.csv")
-    copies.weakest_pairs(thumbnails(pixels), scans.group).write(folder / "groups.csv")
+    copies.weakest_pairs(means, scans.group).write(folder / "groups.csv")
     groups.conflicts(scans).write(folder / "conflicts.csv")
     return groups.summarise(scans, found.pairs)
+
+
+def _patients(
+    paths: list[str], means: np.ndarray, unreadable: list[decode.Unreadable], params: Params
+) -> dict[str, np.ndarray]:
+    """What `verify.patients` says of scans with thumbnails `means`: patient, source, source_class and plane."""
+    wanted = params.verify.patients
+    if wanted is None:
+        return patients.nothing(len(paths))
+    brought = stages.RAW / "patients.csv"  # by the source, as the phantoms do
+    table = brought if wanted == "auto" else stages.repository_root() / Path(wanted).expanduser()
+    if table.is_file():
+        return patients.own(table, paths, [file.path for file in unreadable], params.class_names)
+    if wanted != "auto":
+        raise ParamsError(f"verify.patients is {wanted!r}, but there is no such file; give auto, null or a CSV file")
+    return patients.shipped(paths, means, params.class_names)
 
 
 if __name__ == "__main__":

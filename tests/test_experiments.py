@@ -100,7 +100,7 @@ def test_an_experiment_and_its_differences(finished):
 
 
 def test_queued_experiments_run_in_copies_of_the_repository(finished):
-    finished.run("dvc exp run --queue -S 'train.seed=1,2'", check=True)
+    finished.run("dvc exp run --queue -S 'seed=1,2'", check=True)
     finished.run("dvc queue start -j 1 && dvc queue logs --follow $(dvc queue status | awk 'NR==2 {print $1}')")
     for _ in range(60):
         status = finished.run("sleep 2; dvc queue status", check=True).stdout

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tumorclip.errors import UserError
-from tumorclip.tables import ModelPredictions, Pairs, Predictions, Splits
+from tumorclip.tables import ModelPredictions, Pairs, Predictions
 
 NAMES = ("no tumour", "mean_over_classes", "glioma, grade IV")
 
@@ -17,8 +17,10 @@ def predictions(scans: int = 5) -> ModelPredictions:
         path=np.array([f'Testing/a "b", c/é {scan}.jpg' for scan in range(scans)]),
         pixel_hash=np.array([f"{scan:032x}" for scan in range(scans)]),
         group=np.arange(scans),
-        leaked=generator.random(scans) < 0.5,
-        exposed=generator.random(scans) < 0.5,
+        patient=np.array([f"P, {scan}" for scan in range(scans)]),
+        unit=np.arange(scans),
+        leaked=generator.choice(["", "copy", "patient"], scans),
+        exposure=generator.choice(["copy", "patient", "neither", "unknown"], scans),
         y_true=generator.integers(0, 3, scans),
         y_pred=probabilities.argmax(axis=1),
         probabilities=probabilities,
@@ -33,7 +35,7 @@ def test_a_table_comes_back_from_its_file(tmp_path):
     table.write(tmp_path / "predictions.csv")
     back = ModelPredictions.read(tmp_path / "predictions.csv")
     assert back.class_names == NAMES
-    for name in ("path", "pixel_hash", "group", "leaked", "exposed", "y_true", "y_pred", "upside_down", "similarity"):
+    for name in ("path", "pixel_hash", "group", "leaked", "exposure", "y_true", "y_pred", "upside_down", "similarity"):
         assert np.array_equal(getattr(back, name), getattr(table, name)), name
         assert getattr(back, name).dtype.kind == getattr(table, name).dtype.kind, name
     assert np.allclose(back.probabilities, table.probabilities, rtol=1e-8)
@@ -92,14 +94,15 @@ def test_a_damaged_file_is_named_with_column_and_line(tmp_path, text, problem):
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [
-        (",0,1,", ",2,1,", "'2' in line 2, column leaked, is not 0 or 1"),
+        (",copy,neither,", ",1,neither,", "'1' in line 2, column leaked, is not empty or copy or patient"),
+        (",copy,neither,", ",copy,1,", "'1' in line 2, column exposure, is not copy or patient or neither or unknown"),
         ("no tumour,", "tumour,", "is not the name of a class"),
         ("probability_no tumour", "p", "is not the name of a class"),
     ],
 )
 def test_predictions_refuse_what_is_not_of_its_kind(old, new, problem):
     table = predictions(1)
-    table.leaked[:], table.exposed[:], table.y_true[:] = False, True, 0
+    table.leaked[:], table.exposure[:], table.y_true[:] = "copy", "neither", 0
     text = table.text()
     header, row = text.split("\n", 1)
     changed = header.replace(old, new) + "\n" + row.replace(old, new) if old.startswith("prob") else None
@@ -114,18 +117,3 @@ def test_a_share_above_one_is_refused():
     share = text.splitlines()[1].split(",")[-8]
     with pytest.raises(ValueError, match="is not a number from 0 to 1"):
         ModelPredictions.parse(text.replace(share, "1.5"))
-
-
-def test_a_test_scan_is_exposed_if_a_copy_trains_or_validates():
-    splits = Splits(
-        path=np.array(list("abcdef")),
-        class_name=np.array(["x", "y", "x", "x", "y", "x"]),
-        pixel_hash=np.array(list("abcdef")),
-        group=np.array([0, 1, 2, 0, 1, 3]),
-        split=np.array(["train", "val", "dropped", "test", "test", "test"]),
-        reason=np.array(["", "", "leaked", "", "", ""]),
-        leaked=np.array([False, False, False, True, True, False]),
-    )
-    columns = splits.test_columns(["x", "y"])
-    assert columns["exposed"].tolist() == [True, True, False]
-    assert columns["y_true"].tolist() == [0, 1, 0]

@@ -22,7 +22,7 @@ def is_litter(name: str) -> bool:
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Yield an empty file to write to; it replaces what is at `path` only if the block succeeds."""
-    with _workplace(path) as folder:
+    with workplace(path) as folder:
         new = folder / "new"
         new.touch()
         yield new
@@ -35,7 +35,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
     """Yield an empty folder to fill; it replaces what is at `path`, as a whole, only if the block succeeds."""
-    with _workplace(path) as folder:
+    with workplace(path) as folder:
         new = folder / "new"
         new.mkdir()
         yield new
@@ -45,7 +45,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _workplace(path: Path) -> Iterator[Path]:
+def workplace(path: Path) -> Iterator[Path]:
     """Make a folder beside `path`, and delete it in the end; also delete those that killed processes left there.
 
     That of a living process is locked. The system releases the lock when that process ends, however it ends.

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
@@ -172,6 +172,17 @@ class Params(Section):
             raise ValueError(f"evaluate.negative_class is {negative!r}, which is not a class; {advice}")
         return self
 
+    @model_validator(mode="after")
+    def _external_sets_fit(self) -> "Params":
+        names = [each.name for each in self.external]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"external: two data sets are called {twice[0]}; give each a name of its own")
+        for each in self.external:
+            if unknown := [name for name in (each.classes or {}).values() if name not in self.classes]:
+                advice = f"give one of {', '.join(self.classes)}"
+                raise ValueError(f"external: {each.name}: {unknown[0]!r} is not a class; {advice}")
+        return self
+
     @property
     def class_names(self) -> list[str]:
         """Class names, sorted; the position of a name is its class index."""
@@ -212,7 +223,8 @@ def _explain(error: ValidationError) -> str:
     if problem["type"] == "extra_forbidden":
         section: type[BaseModel] = Params
         for part in problem["loc"][:-1]:
-            section = section.model_fields[part].annotation
+            # A number is a place in a list of sections.
+            section = get_args(section)[0] if isinstance(part, int) else section.model_fields[part].annotation
         line = f"unknown key {key}; the keys there are {', '.join(section.model_fields)}"
     elif problem["type"] == "missing":
         line = f"{key} is missing; it has no default, so give it a value"
@@ -228,6 +240,7 @@ def _explain(error: ValidationError) -> str:
 # What the patterns above say, by the last part of the key.
 _PATTERNS = {
     "device": "it must be auto, cpu, cuda, cuda:N or mps",
+    "name": "it must be made of letters, digits, _ and -",
     "dataset": "it must be owner/name, as in the data set's address on Kaggle",
     "sha256": "it must be 64 hexadecimal digits in lower case, or null",
 }

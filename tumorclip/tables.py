@@ -38,9 +38,14 @@ def _share(text: str) -> float:
     return value
 
 
+def _one_of(*words: str) -> Kind:
+    return Kind(str, {word: word for word in words}.__getitem__, str, " or ".join(word or "empty" for word in words))
+
+
 TEXT = Kind(str, str, str, "text")
+LEAK = _one_of("", "copy", "patient")
+EXPOSURE = _one_of("copy", "patient", "neither", "unknown")
 WHOLE = Kind(np.int64, int, str, "a whole number")
-FLAG = Kind(bool, lambda text: {"0": False, "1": True}[text], lambda flag: str(int(flag)), "0 or 1")
 SIX_DECIMALS = Kind(np.float64, float, "{:.6f}".format, "a number")
 # 9 digits bring any float32 back to the same bits.
 NUMBER = Kind(np.float64, float, "{:.9g}".format, "a number")
@@ -225,7 +230,7 @@ class Splits(Table):
     reason: np.ndarray = column(TEXT)  # why it was dropped; empty elsewhere
     # Of the published test set: `copy` with a copy in the published Training folder, `patient` without a copy but with
     # the same patient there; else empty.
-    leaked: np.ndarray = column(TEXT)
+    leaked: np.ndarray = column(LEAK)
 
     def columns_of(self, part: str, class_names: Sequence[str]) -> dict[str, Any]:
         """What `Predictions` holds of the scans of one part, such as `test`, before anything is predicted, by field.
@@ -236,14 +241,16 @@ class Splits(Table):
         own = self.take(self.split == part)
         return {name: getattr(own, name) for name in ("path", "pixel_hash", "group", "patient", "unit", "leaked")} | {
             "class_names": tuple(class_names),
-            "exposure": self._exposure(own),
+            "exposure": self._exposure(own, part),
             "y_true": np.array([class_names.index(name) for name in own.class_name], dtype=int),
         }
 
-    def _exposure(self, own: "Splits") -> np.ndarray:
-        fitted = self.take(np.isin(self.split, ["train", "val"]))
-        cases = [np.isin(own.group, fitted.group), own.patient == "", np.isin(own.patient, fitted.patient)]
-        return np.select(cases, ["copy", "unknown", "patient"], "neither")
+    def _exposure(self, own: "Splits", part: str) -> np.ndarray:
+        fitted = self.take(np.isin(self.split, ["train", "val"]) & (self.split != part))
+        # A copy of a patient's scan is the patient's too, and a unit of no patient is a group of copies.
+        is_known = np.isin(own.unit, self.unit[self.patient != ""])
+        cases = [np.isin(own.group, fitted.group), np.isin(own.unit, fitted.unit), is_known]
+        return np.select(cases, ["copy", "patient", "neither"], "unknown")
 
 
 @dataclass(frozen=True)
@@ -256,10 +263,10 @@ class Predictions(Table):
     group: np.ndarray = column(WHOLE)
     patient: np.ndarray = column(TEXT)
     unit: np.ndarray = column(WHOLE)
-    leaked: np.ndarray = column(TEXT)
-    # What the model was trained or validated on: `copy` of the scan, another scan of its `patient`, `neither`, or
-    # `unknown` without a copy and without a known patient.
-    exposure: np.ndarray = column(TEXT)
+    leaked: np.ndarray = column(LEAK)
+    # What the model was trained or validated on (of a validation scan: trained on): a `copy` of the scan, another scan
+    # of its `patient`, `neither`, or `unknown` without a copy and without a known patient.
+    exposure: np.ndarray = column(EXPOSURE)
     y_true: np.ndarray = column(CLASS)  # class index
     y_pred: np.ndarray = column(CLASS)  # the class of the highest probability, among equals the first
     # [N, K], rows sum to 1; of the fine-tuned model after temperature.
@@ -292,12 +299,18 @@ class ExternalPredictions(Table):
     pixel_hash: np.ndarray = column(TEXT)
     # The same for copies of each other within the data set, the number of the first of them there.
     group: np.ndarray = column(WHOLE)
-    # Why it is not scored: `development` as a copy of a scan of the data set that the model was developed on,
-    # `within` as a copy of an earlier scan of its own data set, `unreadable`; empty where it is scored.
+    # Why it is not scored: `development` as a copy of a scan of the data set that the model was developed on, `within`
+    # as a copy of an earlier scan of its own data set; empty where it is scored.
     dropped: np.ndarray = column(TEXT)
     y_true: np.ndarray = column(CLASS)
     y_pred: np.ndarray = column(CLASS)
     probabilities: np.ndarray = column(SHARE, "probability_", per_class=True)
+
+    @classmethod
+    def empty(cls, class_names: Sequence[str]) -> Self:
+        """A table without rows."""
+        text, whole = np.empty(0, str), np.empty(0, int)
+        return cls(tuple(class_names), text, text, text, whole, text, whole, whole, np.empty((0, len(class_names))))
 
 
 @dataclass(frozen=True)

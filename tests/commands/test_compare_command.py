@@ -19,19 +19,24 @@ Path("plots").mkdir(exist_ok=True)
 with open("plots/predictions.csv", "w", newline="") as file:
     writer = csv.writer(file)
     shares = [f"probability_{name}" for name in names]
-    writer.writerow(["path", "pixel_hash", "group", "leaked", "exposed", "y_true", "y_pred", *shares])
+    writer.writerow(["path", "pixel_hash", "group", "patient", "unit", "leaked", "exposure",
+                     "y_true", "y_pred", *shares])
     for scan in range(params["scans"]):
         y_true = names[scan % 2]
         y_pred = y_true if draw.random() < params["skill"] else names[1 - scan % 2]
         share = 0.9 if y_pred == "glioma" else 0.1
         path = f"Testing/{y_true}/{scan:03}.jpg"
-        writer.writerow([path, f"{scan:032x}", scan // params["copies"], 0, 0, y_true, y_pred, share, 1 - share])
+        group = scan // params["copies"]
+        # The first scans are of known patients, four of each.
+        known = scan < params["known"]
+        patient, unit = (f"P{scan // 4}", scan // 4) if known else ("", 1000 + group)
+        writer.writerow([path, f"{scan:032x}", group, patient, unit, "", "unknown", y_true, y_pred, share, 1 - share])
 """
 PIPELINE = """
 stages:
   predict:
     cmd: python predict.py
-    params: [scans, copies, skill, seed]
+    params: [scans, copies, known, skill, seed]
     plots:
       - plots/predictions.csv: {cache: false}
 """
@@ -42,7 +47,7 @@ def prepared(project):
         shutil.rmtree(project.root / old, ignore_errors=True)
     (project.root / "predict.py").write_text(PREDICT)
     (project.root / "dvc.yaml").write_text(PIPELINE)
-    (project.root / "params.yaml").write_text("scans: 400\ncopies: 1\nskill: 0.8\nseed: 1\n")
+    (project.root / "params.yaml").write_text("scans: 400\ncopies: 1\nknown: 0\nskill: 0.8\nseed: 1\n")
     return project
 
 
@@ -60,6 +65,11 @@ def runs(make_project):
         "alike-3": "-S seed=3",
         "fewer": "-S scans=300 -S seed=4",
         "pairs": "-S copies=2 -S seed=5",
+        "patients": "-S known=400 -S seed=5",
+        "patients-skilled": "-S known=400 -S seed=6 -S skill=0.95",
+        "some-patients": "-S known=200 -S seed=5",
+        "some-patients-alike": "-S known=200 -S seed=6",
+        "almost": "-S skill=0.81",
     }.items():
         project.run(f"dvc exp run -q -n {name} {settings}", check=True)
         project.run("git checkout -q .", check=True)
@@ -70,23 +80,24 @@ def compare(project, arguments: str, status: int = 0, **env) -> str:
     done = project.run(f"python -m tumorclip compare {arguments}", env=env)
     assert done.returncode == status, done.stdout
     assert "Traceback" not in done.stdout
-    assert status or all(len(line) <= 100 for line in done.stdout.splitlines())
+    assert status or all(len(line) <= 80 for line in done.stdout.splitlines())
     return done.stdout
 
 
 def test_a_better_model_is_called_better_and_nothing_is_checked_out(runs):
     said = compare(runs, "HEAD skilled")
-    found = re.search(r"B is better by ([\d.]+) points of accuracy, 95 % interval ([\d.]+) to ([\d.]+)\.", said)
+    found = re.search(r"B is better: B minus A is (\S+) points of accuracy, 95 % interval (\S+)\nto (\S+)\.\n", said)
     difference, low, high = map(float, found.groups())
     assert 8 < difference < 22 and 0 < low < difference < high
     assert "This concerns trained models and not the methods behind them" in said
     assert "400 test scans in 400 groups of copies" in said
-    assert "McNemar" in said
+    assert "No patient is known." in said
+    assert "McNemar's test, one scan per group" in said
     assert runs.run("git status --porcelain", check=True).stdout == ""
 
 
 def test_the_other_way_round_it_is_worse(runs):
-    assert "B is worse by" in compare(runs, "skilled HEAD")
+    assert "B is worse: B minus A is -" in compare(runs, "skilled HEAD")
 
 
 def test_models_that_do_not_differ_are_not_called_different(runs):
@@ -96,7 +107,11 @@ def test_models_that_do_not_differ_are_not_called_different(runs):
 
 def test_the_same_predictions_disagree_on_no_scan(runs):
     said = compare(runs, "HEAD same-seed")
-    assert "They disagree on no scan." in said and "B minus A is +0.0 points of accuracy in every resample" in said
+    assert (
+        "They disagree on no scan." in said
+        and "No difference is shown: B minus A is +0.0 points of accuracy.\n" in said
+    )
+    assert "none: all units say the same" in said
 
 
 def test_the_first_disagreements_are_listed_and_all_on_demand(runs):
@@ -111,15 +126,38 @@ def test_the_first_disagreements_are_listed_and_all_on_demand(runs):
 
 def test_several_seeds_per_side_say_something_about_methods(runs):
     said = compare(runs, "HEAD,alike,alike-3 skilled,skilled-8,skilled-9")
-    assert "B is better by" in said
+    assert "B is better: B minus A is +" in said
     assert "This concerns two methods, with 3 and 3 seeds." in said
-    assert "McNemar" not in said and "Bootstrap over groups and seeds" in said
+    assert "McNemar" not in said and "t-test over seeds and groups of copies" in said
     assert re.search(r"^glioma +\w+ [23]/3 +\w+ [23]/3 +Testing/", said, re.MULTILINE)
+
+
+@pytest.mark.parametrize("sides", ["HEAD skilled,skilled-8,skilled-9", "HEAD,alike skilled,skilled-8"])
+def test_fewer_than_three_seeds_on_a_side_say_nothing_about_methods(runs, sides):
+    said = compare(runs, sides)
+    assert "This concerns trained models" in said and "give 3 runs or more on both" in said
+    assert "t-test" not in said and "two methods" not in said
+
+
+def test_patients_are_the_unit_where_they_are_known(runs):
+    said = compare(runs, "patients patients-skilled")
+    assert "400 test scans of 100 patients\n" in said and "Sign-flip test over patients " in said
+    assert "McNemar's test, one scan per patient " in said and "not known" not in said
+    said = compare(runs, "some-patients some-patients-alike")
+    assert "400 test scans in 250 units: 50 patients and 200 groups of copies\n" in said
+    assert "The patients of 200 scans are not known." in said
+
+
+def test_few_units_that_differ_are_said_to_be_few(runs):
+    said = compare(runs, "HEAD almost")
+    assert re.search(r"Few groups of copies differ \((\d|1[01])\)", said)
+    assert re.search(r"They disagree on (\d|1[01]) scans?:", said)
+    assert "Few groups" not in compare(runs, "HEAD alike")
 
 
 def test_several_comparisons_are_adjusted(runs):
     said = compare(runs, "HEAD alike skilled")
-    assert "B minus A" in said and "C is better by" in said
+    assert "B minus A" in said and "C is better: C minus A is +" in said
     (alone,) = re.findall("Sign-flip.* p = (.*)", compare(runs, "HEAD alike"))
     assert re.findall(r"Adjusted for 2 comparisons \(Holm\) +p = (.*)", said)[0] == alone  # the larger of two: times 1
 
@@ -162,6 +200,11 @@ def test_the_workspace_a_commit_a_branch_and_an_experiment_are_read_alike(runs):
         ("HEAD HEAD~1", "error: HEAD~1 has no plots/predictions.csv; run the pipeline there, and commit what it wrote"),
         ("HEAD fewer", "error: HEAD and fewer were tested on other scans: 400 and 300, 300 of them in common;"),
         ("HEAD pairs", "error: HEAD and pairs group other scans as copies: 0 of 400 scans have the same copies"),
+        ("pairs patients", "error: pairs and patients group other scans as copies: 0 of 400"),
+        (
+            "HEAD patients",
+            "error: HEAD and patients join other scans as of one patient: 0 of 400 scans have",
+        ),
         ("HEAD,HEAD skilled", "error: HEAD is named twice"),
         ("HEAD,workspace skilled", "error: HEAD and workspace are the same run"),
         ("HEAD,,alike skilled", "error: a name of a run is empty"),
@@ -215,7 +258,7 @@ def test_a_name_that_two_experiments_have_belongs_to_the_one_from_head(make_proj
     project = make_project(like=runs)
     project.run("git commit -q --allow-empty -m later && dvc exp run -q -n skilled -S skill=0.5", check=True)
     project.run("git checkout -q .", check=True)
-    assert "B is worse by" in compare(project, "HEAD skilled")
+    assert "B is worse: B minus A is -" in compare(project, "HEAD skilled")
     project.run("git commit -q --allow-empty -m 'later still'", check=True)
     output = compare(project, "HEAD skilled", status=1)
     assert output == "error: skilled: several experiments have this name; give the commit (dvc exp list)\n"

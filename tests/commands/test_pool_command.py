@@ -1,5 +1,6 @@
 """Pooling, on real DVC experiments of a small pipeline that invents its predictions."""
 
+import re
 import shutil
 
 import pytest
@@ -9,11 +10,11 @@ import csv, random
 from pathlib import Path
 from ruamel.yaml import YAML
 params = YAML(typ="safe").load(Path("params.yaml"))
-fold, folds, seed = params["split"]["fold"], params["split"]["folds"], params["train"]["seed"]
+fold, folds, seed = params["split"]["fold"], params["split"]["folds"], params["seed"]
 Path("plots").mkdir(exist_ok=True)
 with open("plots/predictions.csv", "w", newline="") as file:
     writer = csv.writer(file)
-    writer.writerow(["path", "pixel_hash", "group", "leaked", "exposed", "y_true", "y_pred"]
+    writer.writerow(["path", "pixel_hash", "group", "patient", "unit", "leaked", "exposure", "y_true", "y_pred"]
                     + ["probability_glioma", "probability_notumor"])
     for scan in range(600):
         if (scan // 2) % folds == fold - 1:
@@ -23,13 +24,14 @@ with open("plots/predictions.csv", "w", newline="") as file:
             if y_true == "glioma":
                 share = 1 - share
             y_pred = "glioma" if share >= 0.5 else "notumor"
-            writer.writerow([f"{scan:03}.jpg", f"{scan:032x}", scan // 2, 0, 0, y_true, y_pred, share, 1 - share])
+            columns = [f"{scan:03}.jpg", f"{scan:032x}", scan // 2, f"P{scan // 12}", scan // 12, "", "neither"]
+            writer.writerow([*columns, y_true, y_pred, share, 1 - share])
 """
 PIPELINE = """
 stages:
   predict:
     cmd: python predict.py
-    params: [split, train]
+    params: [seed, split, train]
     plots:
       - plots/predictions.csv: {cache: false}
 """
@@ -37,16 +39,16 @@ stages:
 
 @pytest.fixture(scope="module")
 def runs(make_project):
-    """A project with an experiment for every one of three folds and two seeds, and one with other epochs."""
+    """A project with an experiment for every one of three folds and three seeds, and one with other epochs."""
     project = make_project()
     for old in ("plots", "dvc.lock"):
         shutil.rmtree(project.root / old, ignore_errors=True)
     (project.root / "predict.py").write_text(PREDICT)
     (project.root / "dvc.yaml").write_text(PIPELINE)
-    (project.root / "params.yaml").write_text("split: {folds: 3, fold: 1}\ntrain: {seed: 0, epochs: 2}\n")
+    (project.root / "params.yaml").write_text("seed: 0\nsplit: {folds: 3, fold: 1}\ntrain: {epochs: 2}\n")
     project.run("dvc repro && git add -A && git commit -q -m results", check=True)
-    for seed, fold in [(0, 2), (0, 3), (1, 1), (1, 2), (1, 3)]:
-        project.run(f"dvc exp run -q -n s{seed}f{fold} -S split.fold={fold} -S train.seed={seed}", check=True)
+    for seed, fold in [(0, 2), (0, 3), *((seed, fold) for seed in (1, 2) for fold in (1, 2, 3))]:
+        project.run(f"dvc exp run -q -n s{seed}f{fold} -S split.fold={fold} -S seed={seed}", check=True)
         project.run("git checkout -q .", check=True)
     project.run("dvc exp run -q -n longer -S split.fold=2 -S train.epochs=3", check=True)
     project.run("git checkout -q .", check=True)
@@ -60,29 +62,38 @@ def pool(project, arguments: str, status: int = 0) -> str:
     if status:
         assert len(done.stdout.splitlines()) == 1
     else:
-        assert all(len(line) <= 110 for line in done.stdout.splitlines())
+        assert all(len(line) <= 80 for line in done.stdout.splitlines())
     return done.stdout
 
 
 def test_folds_and_seeds_are_pooled_and_nothing_is_checked_out(runs):
     said = pool(runs, "HEAD s0f2 s0f3 s1f1 s1f2 s1f3")
-    assert said.startswith("3 folds, 2 training seeds: 600 test scans in 300 groups of copies\n")
+    assert said.startswith("3 folds, 2 seeds\n600 test scans of 50 patients\n")
     assert "Accuracy of single folds:" in said and "this is not a confidence interval" in said
     assert "Accuracy of single seeds:" in said and "standard deviation" in said
     assert "The 6 trained models are right on" in said
     assert runs.run("git status --porcelain", check=True).stdout == ""
 
 
+def test_three_seeds_give_intervals_of_the_method(runs):
+    said = pool(runs, "HEAD s0f2 s0f3 s1f1 s1f2 s1f3 s2f1 s2f2 s2f3")
+    found = re.search(r"Their mean: (\S+), 95 % interval\n  over other seeds +(\S+) to (\S+)\n"
+                      r"  over other seeds and patients +(\S+) to (\S+)\n", said)  # fmt: skip
+    mean, *ends = map(float, found.groups())
+    assert max(ends[0], ends[2]) < mean < min(ends[1], ends[3])
+    assert "Their mean" not in pool(runs, "HEAD s0f2 s0f3 s1f1 s1f2 s1f3")
+
+
 def test_one_seed_has_no_spread_over_seeds(runs):
     said = pool(runs, "HEAD s0f2 s0f3")
-    assert said.startswith("3 folds, 1 training seed: 600 test scans")
+    assert said.startswith("3 folds, 1 seed\n600 test scans")
     assert "single seeds" not in said
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("HEAD s0f2", "with train.seed 0 split.fold 3 of 3 is missing; run: dvc exp run --queue"),
+        ("HEAD s0f2", "with seed 0 split.fold 3 of 3 is missing; run: dvc exp run --queue"),
         ("HEAD HEAD s0f2", "HEAD is named twice"),
         ("HEAD longer s0f3", "HEAD and longer differ in train.epochs: 2 and 3"),
         ("HEAD nowhere", "nowhere: no such revision or experiment"),

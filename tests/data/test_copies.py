@@ -20,13 +20,13 @@ THRESHOLD = VERIFY.copy_threshold
 Change = Callable[[Image.Image], Image.Image]
 
 
-def head(index: int, class_name: str = "glioma") -> Image.Image:
+def head(number: int, class_name: str = "glioma") -> Image.Image:
     """A drawn head, 192 x 192."""
-    pixels, _ = phantom.render(phantom.Scan(23, "Training", class_name, index))
+    pixels, _ = phantom.render(phantom.Scan(23, "Training", class_name, 5 * number))
     return Image.fromarray(np.rint(pixels * 255).astype(np.uint8))
 
 
-HEADS = [head(index, class_name) for class_name in phantom.CLASSES for index in range(6)]
+HEADS = [head(number, class_name) for class_name in phantom.CLASSES for number in range(6)]
 
 
 def search(images: list[Image.Image], local_threshold: float = 0.9, device: str = "cpu") -> copies.Copies:

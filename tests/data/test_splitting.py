@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scan_tables import scan_table
+from scan_tables import pair_table, scan_table
 
 from tumorclip import params
+from tumorclip.data import groups as grouping
 from tumorclip.data import split as splitting
 from tumorclip.errors import UserError
-from tumorclip.tables import Scans
+from tumorclip.tables import Scans, Splits
 
 POLICIES = ("drop_train", "drop_test", "keep", "drop_random")
 DEFAULTS = {
@@ -57,9 +58,31 @@ def choices(draw):
     }
 
 
-def split(table, **options) -> splitting.Result:
+@st.composite
+def patient_tables(draw, known: float | None = None, spanning: bool | None = None):
+    """Random scans of random patients, with copies within and across patients, folders and classes."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    count, patients = draw(st.integers(60, 200)), draw(st.integers(15, 60))
+    patient = rng.choice(patients, count, p=rng.dirichlet(np.full(patients, draw(st.sampled_from([1, 5])))))
+    shares = rng.dirichlet(np.full(3, draw(st.sampled_from([0.1, 1]))), patients)
+    if not (draw(st.booleans()) if spanning is None else spanning):
+        shares = np.eye(3)[np.arange(patients) % 3]
+    classes = np.array(list("abc"))[[rng.choice(3, p=shares[number]) for number in patient]]
+    copied = rng.choice(count, (draw(st.integers(0, 30)), 2))
+    if spanning is False:
+        copied = copied[classes[copied[:, 0]] == classes[copied[:, 1]]]
+    groups = grouping.group(count, pair_table(*((min(pair), max(pair), "near", 0.99) for pair in copied)))
+    known = draw(st.sampled_from([0.3, 0.8, 1])) if known is None else known
+    names = np.where(rng.random(count) < known, np.char.add("p", patient.astype(str)), "")
+    return scan_table(rng.choice(["train", "test"], count), classes, groups, patient=names)
+
+
+def split(table, seed: int | None = None, **options) -> splitting.Result:
+    """`seed` is both of the run and of the split, unless `split_seed` gives another to the split."""
     scans = table if isinstance(table, Scans) else scan_table(*table)
-    return splitting.split(scans, params.Split(**DEFAULTS | options), options.get("seed", 0))
+    seed = DEFAULTS["seed"] if seed is None else seed
+    options["seed"] = options.pop("split_seed", seed)
+    return splitting.split(scans, params.Split(**DEFAULTS | options), seed)
 
 
 def groups_in(table, result: splitting.Result, part: str) -> set[int]:
@@ -183,6 +206,112 @@ def test_class_shares_are_kept_as_well_as_units_allow(table, protocol, validatio
         assert abs(val - validation_share * (mine.sum() - test)) <= largest
 
 
+@settings(deadline=None, max_examples=200)
+@given(patient_tables(), choices())
+def test_no_patient_and_no_copy_stands_on_two_sides_of_a_split_by_patients(scans: Scans, options: dict):
+    options |= {"protocol": "patients"}
+    try:
+        result = split(scans, **options)
+    except UserError as error:
+        assert "\n" not in str(error)
+        return
+    parts = result.splits.split
+    assert set(parts) <= {"train", "val", "test", "dropped"} and len(parts) == len(scans)
+    assert np.array_equal(parts == "dropped", result.splits.reason != "")
+    for one in [scans.patient == name for name in set(scans.patient) - {""}] + [
+        scans.group == number for number in set(scans.group)
+    ]:
+        assert len(set(parts[one]) - {"dropped"}) <= 1
+    counts = count(result)
+    assert counts["patients_in_train_and_test"]["total"] == counts["leaked_by_patient"]["total"] == 0
+    assert split(scans, **options).splits.text() == result.splits.text()
+
+
+@settings(deadline=None, max_examples=50)
+@given(patient_tables(), st.sampled_from([None, 3]))
+def test_another_seed_of_the_run_moves_no_test_scan_of_a_split_by_patients(scans: Scans, folds: int | None):
+    try:
+        parts = [split(scans, seed, split_seed=0, protocol="patients", folds=folds).splits.split for seed in range(3)]
+    except UserError:
+        return
+    assert all(np.array_equal(parts[0] == "test", other == "test") for other in parts)
+
+
+def test_the_seed_of_the_run_draws_validation_patients_and_the_seed_of_the_split_draws_test_patients():
+    scans = of_patients(a="abcdefghijklmnopqrst" * 3, b="ABCDEFGHIJKLMNOPQRST" * 3)
+    first = split(scans, 0, protocol="patients").splits.split
+    other = split(scans, 1, split_seed=0, protocol="patients").splits.split
+    assert not np.array_equal(first == "val", other == "val")
+    other = split(scans, 0, split_seed=1, protocol="patients").splits.split
+    assert not np.array_equal(first == "test", other == "test")
+
+
+@settings(deadline=None, max_examples=100)
+@given(patient_tables(known=1, spanning=False), st.floats(0.1, 0.5))
+def test_a_share_of_patients_of_one_class_is_off_by_half_of_one_patient_at_most(scans: Scans, share: float):
+    try:
+        parts = split(scans, protocol="patients", test_share=share).splits.split
+    except UserError:
+        return
+    units = grouping.units(scans)
+    for name in set(scans.class_name):
+        own = scans.class_name == name
+        sizes = np.unique(units[own], return_counts=True)[1]
+        tested = np.sum(own & (parts == "test"))
+        nothing_fits = tested == sizes.min() >= 2 * round(share * own.sum())
+        assert abs(tested - share * own.sum()) <= sizes.max() / 2 + 0.5 or nothing_fits
+
+
+@settings(deadline=None, max_examples=100)
+@given(patient_tables(known=1), st.integers(2, 4))
+def test_folds_of_patients_are_as_even_in_all_classes_as_folds_at_random_are_on_average(scans: Scans, folds: int):
+    options = {"protocol": "patients", "conflicts": "keep", "folds": folds}
+    try:
+        parts = [split(scans, fold=fold, **options).splits.split for fold in range(1, folds + 1)]
+    except UserError:
+        return
+    held_out = np.stack(parts) == "test"
+    assert held_out.sum(axis=0).tolist() == [1] * len(scans)
+    units, observed, expected = grouping.units(scans), 0.0, 0.0
+    for name in set(scans.class_name):
+        own = scans.class_name == name
+        shares = np.unique(units[own], return_counts=True)[1] / own.sum()
+        observed += ((held_out[:, own].mean(axis=1) - 1 / folds) ** 2).sum()
+        expected += (1 - 1 / folds) * (shares**2).sum()
+    assert observed <= expected + 1e-9
+
+
+def test_classes_that_share_patients_get_their_shares_together():
+    """Every patient has scans of both classes, each in another ratio; compared with patients drawn at random."""
+    errors, at_random = [], []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        patient = rng.integers(30, size=300)
+        classes = np.where(rng.random(300) < rng.random(30)[patient], "a", "b")
+        scans = scan_table([""] * 300, classes, np.arange(300), patient=np.char.add("p", patient.astype(str)))
+        tested = split(scans, seed, protocol="patients").splits.split == "test"
+        for name in "ab":
+            shares = np.unique(patient[classes == name], return_counts=True)[1] / np.sum(classes == name)
+            errors.append((tested[classes == name].mean() - 0.2) ** 2)
+            at_random.append(0.2 * 0.8 * (shares**2).sum())
+    assert np.mean(errors) < np.mean(at_random) / 10
+
+
+def test_scans_without_a_patient_go_by_blocks_of_names_unless_a_copy_has_one():
+    scans, _ = numbered(100, 20)
+    patient = np.where(np.arange(120) % 4, "", np.char.add("p", (np.arange(120) // 12).astype(str)))
+    group = np.arange(120)
+    group[1::12] = np.arange(0, 120, 12)  # these have no patient, but are copies of scans that have
+    scans = replace(scans, group=group, patient=patient)
+    result = split(scans, protocol="patients", folds=4)
+    assert count(result)["placed_by_names"]["total"] == 80
+    blocks = splitting.name_blocks(scans, DEFAULTS["blocks"])
+    by_names = ~np.isin(group, group[patient != ""])
+    parts = result.splits.split
+    assert all(len(set(parts[by_names & (blocks == block)])) == 1 for block in range(8))
+    assert np.array_equal(parts[1::12], parts[::12])
+
+
 def numbered(train: int, test: int):
     """One class of files numbered from 1 in either folder, in a shuffled order, no copies."""
     official = np.array(["train"] * train + ["test"] * test)
@@ -254,7 +383,7 @@ TABLE = OFFICIAL, CLASSES, GROUPS
 def test_each_policy_drops_its_own_side(leaks: str, dropped: list[int], as_leaked: int, tested: int):
     result = split(TABLE, leaks=leaks)
     assert np.flatnonzero(result.splits.split == "dropped").tolist() == dropped
-    assert np.flatnonzero(result.splits.leaked).tolist() == [2, 3]
+    assert np.flatnonzero(result.splits.leaked == "copy").tolist() == [2, 3]
     counts = count(result)
     assert counts["dropped_as_conflicting"] == {"total": 2, "a": 1, "b": 1}
     assert (counts["dropped_as_leaked"]["total"], counts["test"]["total"]) == (as_leaked, tested)
@@ -285,6 +414,20 @@ def leaky(class_name: str):
     return official, np.array([class_name] * 4 + [other] * 12), np.array([0, 0, 1, 1, *range(4, 16)])
 
 
+def of_patients(**patients: str):
+    """Scans of classes a and b, each of the patient that its letter names; `-` for none."""
+    classes = np.repeat(list(patients), [len(letters) for letters in patients.values()])
+    names = np.array(list("".join(patients.values()).replace("-", " "))).astype("<U2")
+    count = len(classes)
+    return scan_table(["train"] * count, classes, np.arange(count), patient=np.char.strip(names))
+
+
+def test_a_table_of_patients_of_one_class_leaves_the_others_to_the_names():
+    counts = count(split(of_patients(a="aabbccddee", b="-" * 20), protocol="patients", folds=4))
+    assert counts["placed_by_names"] == {"total": 20, "a": 0, "b": 20}
+    assert counts["patients_test"]["b"] == 0 < counts["patients_test"]["a"]
+
+
 @pytest.mark.parametrize(
     ("table", "options", "words"),
     [
@@ -309,6 +452,17 @@ def leaky(class_name: str):
             {"protocol": "blocked", "blocks": 2},
             ["class a has 15 scans to divide between train and val", "raise split.blocks"],
         ),
+        (singles(a=9, b=9), {"protocol": "patients"}, ["no scan has a known patient", "verify.patients"]),
+        (
+            of_patients(a="aaabbbccc", b="dddeeefff"),
+            {"protocol": "patients", "folds": 4},
+            ["class a has 3 patients or blocks of file names to divide, fewer than split.folds: 4; lower split.folds"],
+        ),
+        (
+            of_patients(a="aaabbbccc", b="dddd"),
+            {"protocol": "patients"},
+            ["class b has 4 scans to divide", "not two patients or blocks of file names", "scans of more patients"],
+        ),
     ],
 )
 def test_a_class_left_without_scans_is_named_in_one_line(table, options: dict, words: list[str]):
@@ -329,3 +483,41 @@ def test_a_group_larger_than_the_share_is_taken_where_all_are():
     official = np.where(np.isin(groups, [10, 21]), "test", "train")
     result = split((official, classes, groups), validation_share=0.2)
     assert count(result)["val"] == {"total": 10, "a": 5, "b": 5}
+
+
+#    train: copied, seen, none's copy   val: seen   dropped: linked to an unseen patient   test: see below
+PARTS = ["train", "train", "train", "val", "dropped", *["test"] * 7]
+SPLITS = Splits(
+    path=np.arange(12).astype(str),
+    class_name=np.array(["a", "b"] * 6),
+    pixel_hash=np.arange(12).astype(str),
+    #                        copy, copy of val, patient, of val, copy of a dropped one, new, none
+    group=np.array([0, 1, 2, 3, 4, 0, 3, 7, 8, 4, 10, 11]),
+    patient=np.array(["p", "p", "", "q", "r", "p", "q", "p", "q", "", "s", ""]),
+    unit=np.array([0, 0, 2, 3, 4, 0, 3, 0, 3, 4, 10, 11]),
+    split=np.array(PARTS),
+    reason=np.array(["leaked" if part == "dropped" else "" for part in PARTS]),
+    leaked=np.full(12, ""),
+)
+
+
+def test_exposure_is_by_copy_before_patient_and_unknown_without_either():
+    columns = SPLITS.columns_of("test", ["a", "b"])
+    assert columns["exposure"].tolist() == ["copy", "copy", "patient", "patient", "neither", "neither", "unknown"]
+    assert columns["y_true"].tolist() == [1, 0, 1, 0, 1, 0, 1] and columns["class_names"] == ("a", "b")
+    assert columns["unit"].tolist() == [0, 3, 0, 3, 4, 10, 11]
+
+
+def test_validation_scans_are_exposed_by_training_scans_alone():
+    assert SPLITS.columns_of("val", ["a", "b"])["exposure"].tolist() == ["neither"]
+    splits = replace(SPLITS, split=np.where(np.arange(12) == 8, "train", SPLITS.split))
+    assert splits.columns_of("val", ["a", "b"])["exposure"].tolist() == ["patient"]
+
+
+def test_what_the_split_leaves_of_patients_is_counted():
+    counts = count(splitting.Result("official", SPLITS, np.zeros(12, bool)))
+    assert counts["leaked_by_patient"] == {"total": 2, "a": 1, "b": 1}
+    assert counts["patients_in_train_and_test"] == {"total": 2, "a": 1, "b": 1}
+    assert (counts["patients_train"]["total"], counts["patients_test"]["total"]) == (1, 3)
+    assert counts["units"] == {"total": 6, "a": 5, "b": 4}
+    assert counts["placed_by_names"]["total"] == 0

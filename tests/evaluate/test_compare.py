@@ -8,11 +8,11 @@ from math import comb
 import numpy as np
 import pytest
 from made import one_hot, table
+from scipy import stats
 from sklearn.metrics import accuracy_score, f1_score
 
 from tumorclip.errors import UserError
 from tumorclip.evaluate import compare as comparison
-from tumorclip.evaluate.intervals import group_confusions, resample_counts
 from tumorclip.evaluate.metrics import accuracy, macro_f1
 from tumorclip.tables import Predictions
 
@@ -46,11 +46,6 @@ def same_pixels(paths, y_true, y_pred) -> Predictions:
 def paired(y_true, group, y_pred) -> dict[str, Predictions]:
     """Runs called a, b, c and so on, from the predictions of each."""
     return {name: predictions(y_true, group, each) for name, each in zip("abcdef", y_pred, strict=False)}
-
-
-def confusions(y_true, group, y_pred) -> np.ndarray:
-    """Confusion counts of runs, float [S, G, K, K], from the predictions of each."""
-    return group_confusions([predictions(y_true, group, each) for each in y_pred], group)
 
 
 # Pairing
@@ -127,6 +122,15 @@ def test_other_groups_are_refused_with_the_number_that_agree(moved, to, alike):
         comparison.pair({"a": predictions(y_true, group, a), "b": predictions(y_true, other, b)})
 
 
+def test_other_patients_are_refused_with_the_number_that_agree():
+    y_true, group, (a, b) = drawn(0)
+    first = predictions(y_true, group, a)
+    other = replace(predictions(y_true, group, b), unit=np.where(group < 2, 0, group))
+    alike = int((group >= 2).sum())
+    with pytest.raises(UserError, match=f"scans as of one patient: {alike} of 60 scans have the same unit in both"):
+        comparison.pair({"a": first, "b": other})
+
+
 def test_a_later_run_is_held_to_the_first_too():
     y_true, group, (a, b) = drawn(0)
     runs = {"a": predictions(y_true, group, a), "b": predictions(y_true, group, b)}
@@ -135,58 +139,98 @@ def test_a_later_run_is_held_to_the_first_too():
         comparison.pair(runs)
 
 
-# The bootstrap
+# The jackknife and what follows from it
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_bootstrap_of_two_runs_is_scikit_learn_on_the_drawn_groups_scans(seed):
-    y_true, group, y_pred = drawn(seed)
-    sides = [confusions(y_true, group, [each]) for each in y_pred]
-    differences = comparison.bootstrap_difference(*sides, [accuracy, macro_f1], resamples=50, seed=seed)
-    assert differences.shape == (2, 50)
-    for resample, counts in enumerate(resample_counts(25, 50, seed)):
-        scans = np.concatenate(
-            [np.tile(np.flatnonzero(group == mark), int(times)) for mark, times in enumerate(counts)]
-        )
-        a, b = (
-            [
-                accuracy_score(y_true[scans], each[scans]),
-                f1_score(y_true[scans], each[scans], labels=[0, 1, 2], average="macro", zero_division=np.nan),
-            ]
-            for each in y_pred
-        )
-        assert differences[:, resample] == pytest.approx(np.subtract(b, a), abs=1e-9)
+def test_the_jackknife_is_scikit_learn_without_each_unit_in_turn(seed):
+    y_true, unit, y_pred = drawn(seed)
+    runs = [predictions(y_true, unit, each) for each in y_pred]
+    for ours, theirs in (
+        (accuracy, accuracy_score),
+        (macro_f1, lambda *x: f1_score(*x, labels=[0, 1, 2], average="macro")),
+    ):
+        values, errors = comparison.jackknife(runs, unit, ours)
+        without = np.array([[theirs(y_true[unit != u], each[unit != u]) for u in range(25)] for each in y_pred])
+        assert values == pytest.approx([theirs(y_true, each) for each in y_pred])
+        assert errors == pytest.approx(np.sqrt(24 / 25) * (without - without.mean(axis=1, keepdims=True)), abs=1e-9)
 
 
-def test_several_runs_are_drawn_as_well_on_each_side_alone():
-    y_true, group, y_pred = drawn(5, runs=5)
-    sides = [confusions(y_true, group, side) for side in (y_pred[:2], y_pred[2:])]
-    (differences,) = comparison.bootstrap_difference(*sides, [accuracy], resamples=4000, seed=1)
-    counts = resample_counts(25, 4000, 1).astype(float)
-    sizes = counts @ np.bincount(group)
-    scores = [counts @ np.bincount(group, each == y_true) / sizes for each in y_pred]
-    # Of two runs one is drawn; of three runs two are, with replacement.
-    side_a = np.stack(scores[:2])
-    side_b = np.stack([(scores[2 + i] + scores[2 + j]) / 2 for i in range(3) for j in range(i, 3)])
-    possible = (side_b[:, None] - side_a[None]).reshape(-1, 4000)
-    assert np.abs(possible - differences).min(axis=0) == pytest.approx(0, abs=1e-12)
-    means = [np.mean(each == y_true) for each in y_pred]
-    assert differences.mean() == pytest.approx(np.mean(means[2:]) - np.mean(means[:2]), abs=0.01)
-    # Runs without groups: the variance of a mean of S runs is their sample variance over S.
-    fixed = np.array([[[[right, 100 - right], [0, 0]]] for right in (60, 70, 80)], dtype=float)
-    (over_seeds,) = comparison.bootstrap_difference(fixed[:1], fixed, [accuracy], resamples=20_000, seed=0)
-    variance = np.var([0.6, 0.7, 0.8], ddof=1) / 3
-    assert over_seeds.var() == pytest.approx(variance, rel=0.05)
-    (over_both,) = comparison.bootstrap_difference(fixed, fixed, [accuracy], resamples=20_000, seed=0)
-    assert over_both.var() == pytest.approx(2 * variance, rel=0.05)
+def test_over_single_scans_the_error_is_that_of_a_mean():
+    y_true, _, (a, b) = drawn(1)
+    _, (error_a, error_b) = comparison.jackknife([predictions(y_true, np.arange(60), each) for each in (a, b)],
+                                                 np.arange(60), accuracy)  # fmt: skip
+    differences = (b == y_true).astype(float) - (a == y_true)
+    error, _ = comparison.model_error(error_b - error_a)
+    assert error == pytest.approx(differences.std(ddof=1) / np.sqrt(60))
 
 
-@pytest.mark.parametrize(
-    ("differences", "expected"),
-    [([1, 2, 3, 4], 2 / 5), ([-1, 1, 1, 1], 4 / 5), ([-1, -1, 1, 1], 1), ([0, 0, 0, 0], 1), ([-1] * 999, 2 / 1000)],
-)
-def test_the_bootstrap_p_value_by_hand(differences, expected):
-    assert comparison.bootstrap_p_value(np.array(differences)) == pytest.approx(expected)
+def test_the_degrees_of_freedom_are_those_that_the_spread_of_the_variance_has():
+    random = np.random.default_rng(0)
+    errors = random.exponential(size=(4000, 2000)) - 1
+    variances = (errors**2).sum(axis=1)
+    _, freedom = comparison.model_error(errors)
+    assert np.median(freedom) == pytest.approx(2 * variances.mean() ** 2 / variances.var(), rel=0.1)
+
+
+def test_few_units_that_differ_leave_few_degrees_of_freedom_and_never_more_than_units():
+    one_of_100 = np.r_[1.0, np.zeros(99)]
+    assert comparison.model_error(one_of_100 - 0.01)[1] == pytest.approx(2, abs=0.1)
+    assert comparison.model_error(np.tile([1.0, -1.0], 50))[1] == 99
+
+
+def by_hand(values, errors) -> tuple[float, float]:
+    """Obuchowski and Rockette's variance, with every covariance computed alone, and its degrees of freedom."""
+
+    def mean_covariance(side, other):
+        pairs = [(i, j) for i in range(len(side)) for j in range(len(other)) if side is not other or i != j]
+        return np.mean([np.sum(side[i] * other[j]) for i, j in pairs])
+
+    (a, b), (of_a, of_b) = values, errors
+    seeds = [np.var(side, ddof=1) / len(side) for side in (a, b)]
+    units = mean_covariance(of_a, of_a) + mean_covariance(of_b, of_b) - 2 * mean_covariance(of_a, of_b)
+    units = max(units, 0)
+    difference = of_b.mean(axis=0) - of_a.mean(axis=0)
+    kurtosis = len(difference) * np.sum(difference**4) / np.sum(difference**2) ** 2
+    freedom = min(len(difference) - 1, 2 * len(difference) / (kurtosis - 1))
+    terms = [(seeds[0], len(a) - 1), (seeds[1], len(b) - 1), (units, freedom)]
+    variance = sum(term for term, _ in terms)
+    return np.sqrt(variance), variance**2 / sum(term**2 / of for term, of in terms)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_error_of_methods_is_obuchowskis_and_rockettes(seed):
+    random = np.random.default_rng(seed)
+    values = random.normal(size=3), random.normal(size=4)
+    shared, of_b = random.normal(size=(2, 50)) * [[1], [seed]]  # with and without what sets the methods apart
+    errors = shared + random.normal(size=(3, 50)), shared + of_b + random.normal(size=(4, 50))
+    errors = tuple(side - side.mean(axis=1, keepdims=True) for side in errors)
+    assert comparison.method_error(values, errors) == pytest.approx(by_hand(values, errors))
+
+
+def test_where_units_say_nothing_it_is_welchs_test():
+    a, b = np.array([0.8, 0.85, 0.82]), np.array([0.9, 0.84, 0.95, 0.91])
+    error, freedom = comparison.method_error((a, b), (np.zeros((3, 9)), np.zeros((4, 9))))
+    welch = stats.ttest_ind(b, a, equal_var=False)
+    assert ((b.mean() - a.mean()) / error, freedom) == pytest.approx((welch.statistic, welch.df))
+
+
+def test_where_runs_are_alike_it_is_the_error_of_one_run():
+    y_true, unit, (a, b) = drawn(4)
+    sides = [[predictions(y_true, unit, each)] for each in (a, b)]
+    models, methods = comparison.difference(*sides), comparison.difference(sides[0] * 3, sides[1] * 3)
+    assert methods.interval.low == pytest.approx(models.interval.low)
+
+
+def test_it_is_units_that_count_and_not_groups_of_copies():
+    y_true, group, y_pred = drawn(3, scans=200, groups=200)
+    apart = paired(y_true, group, y_pred)
+    joined = {name: replace(run, unit=group // 20) for name, run in apart.items()}
+    narrow, wide = (comparison.compare(runs, ["a"], ["b"]) for runs in (apart, joined))
+    assert wide.mcnemar[1] + wide.mcnemar[2] <= 10 < narrow.mcnemar[1] + narrow.mcnemar[2]
+    assert wide.differ <= 10 < narrow.differ
+    assert wide.sign_flip != narrow.sign_flip
+    assert wide.scores["accuracy"].interval != narrow.scores["accuracy"].interval
 
 
 # The tests
@@ -255,10 +299,10 @@ def test_mcnemars_test_is_the_binomial_in_fractions(only_a, only_b):
 
 def test_one_scan_of_every_group_each_equally_often():
     group = np.array([2, 0, 0, 1, 0])
-    chosen = np.array([comparison.one_per_group(group, seed) for seed in range(3000)])
+    chosen = np.array([comparison.one_per_unit(group, seed) for seed in range(3000)])
     assert np.array_equal(group[chosen], np.tile([0, 1, 2], (3000, 1)))
     assert np.bincount(chosen[:, 0], minlength=5) / 3000 == pytest.approx([0, 1 / 3, 1 / 3, 0, 1 / 3], abs=0.03)
-    assert np.array_equal(comparison.one_per_group(group, 7), comparison.one_per_group(group, 7))
+    assert np.array_equal(comparison.one_per_unit(group, 7), comparison.one_per_unit(group, 7))
 
 
 @pytest.mark.parametrize(
@@ -286,6 +330,7 @@ def test_the_scores_are_scikit_learns(seed):
         found = result.scores[name]
         assert (found.a, found.b, found.difference) == pytest.approx((a, b, b - a), abs=1e-9)
         assert found.interval.low < found.difference < found.interval.high
+        assert (found.p_value < 0.05) == (found.interval.low > 0 or found.interval.high < 0)
     assert result.p_value == result.sign_flip
     assert np.array_equal(result.disagree, np.flatnonzero(y_a != y_b))
 
@@ -317,8 +362,16 @@ def test_seeds_widen_the_interval_and_decide():
     methods = comparison.compare(both, list("abc"), list("def"))
     assert models.sign_flip < 1e-6 and methods.sign_flip < 0.01
     assert methods.mcnemar is None
-    assert methods.p_value > 0.05
+    assert methods.p_value == methods.scores["accuracy"].p_value > 0.05
     assert methods.scores["accuracy"].interval.low < 0 < methods.scores["accuracy"].interval.high
+
+
+@pytest.mark.parametrize(("a", "b"), [("a", "b"), ("ab", "cd"), ("abc", "de"), ("a", "bcd")])
+def test_fewer_than_three_runs_on_a_side_say_nothing_about_methods(a, b):
+    y_true, group, y_pred = drawn(6, runs=5)
+    result = comparison.compare(paired(y_true, group, y_pred), list(a), list(b))
+    assert not result.of_methods and result.p_value == result.sign_flip
+    assert comparison.compare(paired(*drawn(6, runs=6)), list("abc"), list("def")).of_methods
 
 
 def test_of_several_runs_the_majority_speaks():
@@ -351,9 +404,9 @@ def test_degenerate_predictions(a, b, group, difference, sign_flip, mcnemar):
 def test_one_class_alone_and_one_scan():
     one = {name: table([0], [[1]]) for name in "ab"}
     result = comparison.compare(one, ["a"], ["b"])
-    assert all((score.difference, *score.interval[:2]) == (0, 0, 0) for score in result.scores.values())
+    assert all(score.difference == 0 and score.interval.reason for score in result.scores.values())
     # A class that nobody has or predicts has no F1, so there is no macro F1; the accuracy stays.
     result = comparison.compare({name: table([0], [[1, 0]]) for name in "ab"}, ["a"], ["b"])
     assert result.scores["accuracy"].difference == 0
-    assert all(np.isnan(result.scores["macro F1"][:3]))
+    assert all(np.isnan([*result.scores["macro F1"][:3], result.scores["macro F1"].p_value]))
     assert result.scores["macro F1"].interval.reason

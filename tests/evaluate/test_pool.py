@@ -6,9 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from made import table
+from scipy import stats
 from sklearn.metrics import balanced_accuracy_score, cohen_kappa_score, f1_score, matthews_corrcoef, recall_score
 
 from tumorclip.errors import UserError
+from tumorclip.evaluate.compare import difference
 from tumorclip.evaluate.pool import Run, pool
 from tumorclip.tables import Predictions
 
@@ -33,8 +35,9 @@ def predictions(scans: range, seed: int, skill: float = 0.8) -> Predictions:
 
 def run(fold: int, seed: int, scans: range, folds: int | None = 2) -> Run:
     params = {
+        "seed": seed,
         "split": {"protocol": "grouped", "folds": folds, "fold": fold, "seed": 0},
-        "train": {"seed": seed, "epochs": 3, "device": "cpu"},
+        "train": {"epochs": 3, "device": "cpu"},
         "machine": {"workers": fold},
     }
     return Run(f"fold-{fold}-seed-{seed}", params, predictions(scans, seed))
@@ -53,7 +56,7 @@ def test_out_of_fold_scores_are_those_of_scikit_learn_on_all_predictions_meaned_
     pooled = pool(folds)
     expected: dict[str, list[float]] = {}
     for seed in (0, 1):
-        every = Predictions.concatenate([run.predictions for run in folds if run.params["train"]["seed"] == seed])
+        every = Predictions.concatenate([run.predictions for run in folds if run.params["seed"] == seed])
         y_true, y_pred = every.y_true, every.y_pred
         for name, value in (
             ("accuracy", np.mean(y_true == y_pred)),
@@ -65,7 +68,7 @@ def test_out_of_fold_scores_are_those_of_scikit_learn_on_all_predictions_meaned_
         ):
             expected.setdefault(name, []).append(value)
     scores = pooled.scores
-    assert pooled.out_of_fold and (pooled.scans, pooled.groups) == (400, 100)
+    assert pooled.out_of_fold and len(pooled.predictions) == 400
     for name, values in expected.items():
         assert scores[name].value == pytest.approx(np.mean(values), abs=1e-9)
         assert scores[name].interval.low < scores[name].value < scores[name].interval.high
@@ -88,11 +91,11 @@ def test_the_order_of_runs_and_of_their_rows_changes_nothing(folds):
     assert pool(turned).scores["macro F1"] == pool(folds).scores["macro F1"]
 
 
-def test_the_interval_counts_copies_once(folds):
-    alone = [
-        run._replace(predictions=replace(run.predictions, group=1000 * number + np.arange(len(run.predictions))))
-        for number, run in enumerate(folds[::2])
-    ]
+def test_the_interval_counts_units_once(folds):
+    alone = []
+    for number, run in enumerate(folds[::2]):
+        apart = 1000 * number + np.arange(len(run.predictions))
+        alone.append(run._replace(predictions=replace(run.predictions, group=apart, unit=apart)))
     widths = [
         (lambda interval: interval.high - interval.low)(pool(runs).scores["accuracy"].interval)
         for runs in (folds[::2], alone)
@@ -104,15 +107,29 @@ def test_runs_over_the_same_scans_are_repeats():
     repeats = [run(1, seed, range(200), folds=None) for seed in (0, 1, 2)]
     pooled = pool(repeats)
     shares = [share_right(each) for each in repeats]
-    assert not pooled.out_of_fold and pooled.scans == 200
+    assert not pooled.out_of_fold and len(pooled.predictions) == 200
     assert pooled.scores["accuracy"].value == pytest.approx(np.mean(shares), abs=1e-9)
     assert list(pooled.by_seed.values()) == pytest.approx(shares, abs=1e-9)
+
+
+def test_from_three_seeds_on_there_are_intervals_of_the_method():
+    repeats = [run(1, seed, range(200), folds=None) for seed in (0, 1, 2, 3)]
+    pooled = pool(repeats)
+    shares = [share_right(each) for each in repeats]
+    over_seeds = stats.t.interval(0.95, 3, np.mean(shares), stats.sem(shares))
+    assert pooled.over_seeds[:2] == pytest.approx(over_seeds)
+    # The same as against a method that is always right.
+    sides = [[each.predictions for each in repeats], [each.predictions for each in repeats]]
+    sides[1] = [replace(each, y_pred=each.y_true) for each in sides[1]]
+    against = difference(*sides).interval
+    assert (1 - pooled.over_both.high, 1 - pooled.over_both.low) == pytest.approx(against[:2])
+    assert pool(repeats[:2]).over_seeds is pool(repeats[:2]).over_both is None
 
 
 def test_folds_that_chose_the_validation_set_alone_are_repeats():
     repeats = [run(fold, seed, range(200)) for fold in (1, 2) for seed in (0, 1)]
     pooled = pool(repeats)
-    assert not pooled.out_of_fold and pooled.scans == 200
+    assert not pooled.out_of_fold and len(pooled.predictions) == 200
     assert pooled.scores["accuracy"].value == pytest.approx(np.mean(list(pooled.by_fold.values())), abs=1e-9)
     assert pooled.scores["accuracy"].value == pytest.approx(np.mean(list(pooled.by_seed.values())), abs=1e-9)
 
@@ -135,6 +152,8 @@ def test_runs_that_differ_in_more_than_fold_seed_and_device_are_refused(folds):
     assert pool(changed(folds, 3, "train", device="cuda"))
     with pytest.raises(UserError, match="fold-1-seed-0 and fold-2-seed-1 differ in train.epochs: 3 and 4"):
         pool(changed(folds, 3, "train", epochs=4))
+    with pytest.raises(UserError, match="differ in split.folds: 2 and 3"):
+        pool(changed(folds, 3, "split", folds=3))
     with pytest.raises(UserError, match="differ in split.seed: 0 and 1"):
         pool(changed(folds, 3, "split", seed=1))
     with pytest.raises(UserError, match="differ in train.ema: None and 0.9"):
@@ -144,12 +163,12 @@ def test_runs_that_differ_in_more_than_fold_seed_and_device_are_refused(folds):
 
 
 def test_a_missing_fold_is_named_with_the_command_that_runs_it(folds):
-    with pytest.raises(UserError, match=r"with train.seed 1 split.fold 2 of 2 is missing; .*-S split.fold=2 -S train"):
+    with pytest.raises(UserError, match=r"with seed 1 split.fold 2 of 2 is missing; .*-S split.fold=2 -S seed=1"):
         pool(folds[:3])
 
 
 def test_the_same_fold_and_seed_twice_is_refused(folds):
-    with pytest.raises(UserError, match="fold-1-seed-0 and again are the same fold, 1, with the same train.seed, 0"):
+    with pytest.raises(UserError, match="fold-1-seed-0 and again are the same fold, 1, with the same seed, 0"):
         pool([*folds, folds[0]._replace(name="again")])
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from tumorclip import params
-from tumorclip.report.text import BASELINES, MIN_DISTINCT, Run
+from tumorclip.report.run import BASELINES, MIN_DISTINCT, Run
 from tumorclip.tables import Steps
 
 SETTINGS = params.load(Path(__file__).parents[2] / "params.yaml").model_dump(
@@ -23,14 +23,20 @@ HEALTHY = ("missed_tumours", "false_alarms", "upside_down_missed_tumours")  # sc
 def example(
     names: list[str] = NAMES, negative: str | None = "notumor", published: bool = True, leaked: int = 35,
     conflicting: bool = False, source: str = "kaggle", wrong: int = 6, epochs: int = 3, unseen: tuple[str, ...] = (),
-    **choices,
+    patients: str = "some", **choices,
 ) -> Run:  # fmt: skip
     """A run over 120 training and 80 test scans of each class, of which `leaked` are copies of training scans.
 
     Of the test scans of each class the first `wrong` are taken for the next class; the leaked ones come first. Classes
     that are `unseen` have no test scan. `conflicting` gives the first training scans of two classes one group.
+    `patients` are known of "all" classes, of "some" (all but the healthy, or the last) or of "none"; 16 of each class
+    are in both folders.
     """
-    settings = SETTINGS | {"split": SETTINGS["split"] | choices, "evaluate": {"negative_class": negative}}
+    evaluate = SETTINGS["evaluate"] | {"negative_class": negative}
+    settings = SETTINGS | {"split": SETTINGS["split"] | choices, "evaluate": evaluate}
+    some = [name for name in names if name != (negative or names[-1])]
+    some = [name for name in names if name != (negative or names[-1])]
+    known = {"all": names, "some": some, "none": []}[patients]
     settings["data"] = SETTINGS["data"] | {"source": source}
     split = _split(names, settings["split"], published, leaked, conflicting, unseen)
     official = split["protocol"] == "official"
@@ -44,21 +50,42 @@ def example(
         "scans": split["test"],
         **{key: number for key, number in overall.items() if not key.endswith("_distinct_scan")},
         "calibration": {"nll": 0.31, "brier": 0.2, "ece": 0.031, "nll_before": 0.355, "brier_before": 0.21}
-        | {"ece_before": 0.052, "ece_if_calibrated": 0.024},
+        | {"ece_before": 0.052, "ece_if_calibrated": 0.024}
+        | {"ece_p95_if_calibrated": 0.041, "ece_p_value": 0.24, "verdict": "helped"}
+        | {"nll_change": -0.045, "nll_change_low": -0.07, "nll_change_high": -0.02}
+        | _slope(negative),
         "per_distinct_scan": {"scans": split["test"], "conflicting_groups_left_out": 0}
         | {key: overall[f"{key}_per_distinct_scan"] for key in ("accuracy", "balanced_accuracy", "macro_f1")},
         "classes": classes,
         "reliability": _reliability(split["test"]),
         "similarity": _similarity(split["test"]),
-        "leaked_against_clean": _compared(classes, exposed, wrong) if exposed else [],
+        "exposure": _exposures(classes, exposed, known, split["protocol"]),
+        "name_runs": None if patients == "all" else {"length": 10, "low": 0.85, "high": 0.97, "times_as_wide": 1.4},
+        "by": [
+            {"column": "mode", "value": mode, "class": name} | _scored(40, right)
+            for mode, right in (("L", 38), ("RGB", 20))
+            for name in (None, *names)
+        ],
+        "tumour": None if negative is None else _tumour(),
+        "risk_coverage": {"area": 0.021, "low": 0.011, "high": 0.034}
+        | {"rows": [{"coverage": share / 20, "risk": 0.06 * (share / 20) ** 2} for share in range(1, 21)]},
     }
+    data = _data(names, published, leaked, conflicting, unseen, known)
     return Run(
-        data=_data(names, published, leaked, conflicting, unseen),
-        split=split,
+        data=data,
+        split=split
+        | {"patients_in_train_and_test": 0 if split["protocol"] == "patients" else 16 * len(known)}
+        | {"units": 200, "leaked_by_patient": data["patient_leaked_test_scans"]}
+        | {"placed_by_names": 200 * (len(names) - len(known)) if split["protocol"] == "patients" else 0},
         train=_train(epochs),
         test=test,
-        intervals={"intervals": records},
-        baselines={"baselines": [_baseline(name, 0.5 - 0.1 * place) for place, name in enumerate(BASELINES)]},
+        intervals={"unit": _unit(test["scans"], data), "intervals": records},
+        baselines={
+            "baselines": [
+                _baseline(name, 0.5 - 0.1 * place, overall["accuracy"]) for place, name in enumerate(BASELINES)
+            ]
+        },
+        external={"sets": [_external_set(each["name"], names, test["tumour"]) for each in settings["external"]]},
         settings=settings,
     )
 
@@ -115,7 +142,9 @@ def _split(
     return {"protocol": protocol} | totals | {"classes": rows, "conflicting": paths}
 
 
-def _data(names: list[str], published: bool, leaked: int, conflicting: bool, unseen: tuple[str, ...]) -> dict:
+def _data(
+    names: list[str], published: bool, leaked: int, conflicting: bool, unseen: tuple[str, ...], known: list[str]
+) -> dict:
     rows = []
     for name in names:
         test = 0 if name in unseen else IN_TEST
@@ -123,6 +152,17 @@ def _data(names: list[str], published: bool, leaked: int, conflicting: bool, uns
         counts = {"scans": IN_TRAINING + test, "train": IN_TRAINING * published, "test": test * published}
         distinct = counts["scans"] - copies
         rows.append({"class": name} | counts | {"distinct": distinct, "leaked": copies * published})
+        # Four scans a patient: 20 patients of each class are tested, and 16 of them are in Training too.
+        tested, of_known = bool(test) and published, name in known
+        rows[-1] |= {
+            "patients": 34 * of_known,
+            "patients_train": 30 * of_known,
+            "patients_test": 20 * of_known * tested,
+        }
+        rows[-1] |= {"patients_in_both": 16 * of_known * tested, "without_patient": counts["scans"] * (not of_known)}
+        shared = max(64, leaked) * of_known * tested
+        rows[-1] |= {"patient_leaked": max(0, shared - leaked), "test_of_train_patients": shared}
+        rows[-1] |= {"train_of_other_patients": 56 * of_known}
     files, copies = sum(row["scans"] for row in rows), sum(row["scans"] - row["distinct"] for row in rows)
     edges = [-1, *(round(0.8 + 0.005 * place, 3) for place in range(41))]
     bins = [{"from": low, "to": high, "copies": 0, "others": 0} for low, high in zip(edges, edges[1:], strict=False)]
@@ -138,7 +178,13 @@ def _data(names: list[str], published: bool, leaked: int, conflicting: bool, uns
         "files": files, "decoded": files, "unreadable_files": 0, "colour_files": 0,
         "distinct_scans": files - copies - conflicting, "copy_pairs": copies + conflicting,
         "copy_groups": copies + conflicting, "largest_copy_group": 2 if copies else 1,
-        "label_conflicts": int(conflicting), "test_scans": sum(row["test"] for row in rows),
+        "label_conflicts": int(conflicting), "source_conflicts": int(conflicting),
+        "patients": sum(row["patients"] for row in rows),
+        "scans_without_patient": sum(row["without_patient"] for row in rows),
+        "patients_in_both_folders": sum(row["patients_in_both"] for row in rows),
+        "patient_leaked_test_scans": sum(row["patient_leaked"] for row in rows),
+        "test_scans_of_train_patients": sum(row["test_of_train_patients"] for row in rows),
+        "test_scans": sum(row["test"] for row in rows),
         "leaked_test_scans": sum(row["leaked"] for row in rows), "classes": rows,
         "copy_kinds": [{"kind": "exact", "pairs": copies + conflicting}], "best_matches": bins,
         "examples": sorted(examples, key=lambda pair: pair["kind"])[: min(8, copies)], "unreadable": [],
@@ -206,19 +252,22 @@ def _record(score: str, name: str | None, number: float | None, reason: str | No
             "reason": "no valid interval; see ece_if_calibrated"
         }
     low, high, method = _limits(number)
+    covers = 0.905 if score.endswith("auroc") and number is not None else None
     return {"score": score, "class": name, "value": number, "low": low, "high": high, "method": method} | {
-        "reason": reason
-    }
+        "reason": reason, "covers": covers
+    }  # fmt: skip
 
 
 def _limits(number: float | None) -> tuple[float | None, float | None, str | None]:
     return (None, None, None) if number is None else (max(0.0, number - 0.05), min(1.0, number + 0.05), "wilson")
 
 
-def _baseline(name: str, accuracy: float) -> dict:
+def _baseline(name: str, accuracy: float, of_model: float) -> dict:
     low, high, method = _limits(accuracy)
     return {"baseline": name, "accuracy": accuracy, "low": low, "high": high, "method": method, "reason": None} | {
-        "balanced_accuracy": accuracy, "macro_f1": accuracy, "missed_tumours": 0.2, "false_alarms": None
+        "balanced_accuracy": accuracy, "macro_f1": accuracy, "missed_tumours": 0.2, "false_alarms": None,
+        "difference": of_model - accuracy, "difference_low": of_model - accuracy - 0.05,
+        "difference_high": of_model - accuracy + 0.05,
     }  # fmt: skip
 
 
@@ -246,25 +295,90 @@ def _similarity(scans: int) -> list[dict]:
     return result
 
 
-def _compared(classes: list[dict], exposed: int, wrong: int) -> list[dict]:
-    rows = []
-    for row in classes:
-        numbers = {"leaked": min(exposed, row["scans"]), "clean": max(0, row["scans"] - exposed)}
-        right = {"leaked": numbers["leaked"] - wrong, "clean": numbers["clean"]}
-        enough = min(numbers.values()) >= MIN_DISTINCT
-        rows.append({"class": row["class"]})
-        for kind, number in numbers.items():
-            accuracy = right[kind] / number if enough else None
-            low, high, _ = _limits(accuracy)
-            rows[-1] |= {f"{kind}_scans": number, f"{kind}_distinct": number, f"{kind}_accuracy": accuracy}
-            rows[-1] |= {f"{kind}_low": low, f"{kind}_high": high}
-    enough = [row for row in rows if row["leaked_accuracy"] is not None]
-    mean = dict.fromkeys(rows[0])
-    for kind in ("leaked", "clean"):
-        mean[f"{kind}_scans"] = sum(row[f"{kind}_scans"] for row in enough)
-        mean[f"{kind}_distinct"] = sum(row[f"{kind}_distinct"] for row in enough)
-        mean[f"{kind}_accuracy"] = _mean([row[f"{kind}_accuracy"] for row in enough]) if enough else None
-    return [*rows, mean]
+def _exposures(classes: list[dict], copies: int, known: list[str], protocol: str) -> list[dict]:
+    """Rows of every class and of all. Copies come first, then scans of known patients, and so do the mistakes."""
+    scores = {}
+    for place, row in enumerate(classes):
+        scans, of_known = row["scans"], row["class"] in known
+        copied = min(copies, scans)
+        seen = max(0, scans * 4 // 5 - copied) if of_known and protocol != "patients" else 0
+        rest, wrong = scans - copied - seen, scans - row["predicted_as"][place]
+        for exposure, number in (("copy", copied), ("patient", seen), ("neither" if of_known else "unknown", rest)):
+            errors = min(wrong, number)
+            wrong -= errors
+            scores[exposure, row["class"]] = np.array([number, number - errors])
+    for exposure in ("copy", "patient", "neither", "unknown"):
+        own = [each for (kind, _), each in scores.items() if kind == exposure]
+        scores[exposure, None] = sum(own, np.zeros(2, int))
+    return [{"exposure": exposure, "class": name} | _scored(*each) for (exposure, name), each in scores.items()]
+
+
+def _scored(scans: int, right: int) -> dict:
+    accuracy = float(right / scans) if scans >= MIN_DISTINCT else None
+    low, high, _ = _limits(accuracy)
+    reason = f"fewer than {MIN_DISTINCT} distinct scans" if accuracy is None else None
+    return {"scans": int(scans), "units": int(scans) // 2, "accuracy": accuracy, "low": low, "high": high} | {
+        "reason": reason
+    }
+
+
+def _unit(scans: int, data: dict) -> dict:
+    names = {0: "patient", data["decoded"]: "group of copies"}
+    without = scans * data["scans_without_patient"] // data["decoded"]
+    name = names.get(data["scans_without_patient"], "patient, or group of copies where none is known")
+    known = (scans - without) // 4
+    return {"name": name, "count": known + without, "patients": known, "scans_without_patient": without}
+
+
+def _slope(negative: str | None) -> dict:
+    keys = [f"{name}{end}" for name in ("slope", "intercept") for end in ("", "_low", "_high")]
+    return dict(zip(keys, (0.93, 0.8, 1.1, -0.2, -0.5, 0.1), strict=True)) if negative else dict.fromkeys(keys)
+
+
+def _tumour() -> dict:
+    """A receiver whose sensitivity is the twentieth root of the false alarms."""
+    roc = [
+        {"false_alarms": alarms, "sensitivity": alarms**0.05, "low": alarms**0.1, "high": alarms**0.02}
+        for alarms in (np.linspace(0, 1, 101) ** 2).tolist()
+    ]
+    points, predictive = [], []
+    for target, threshold, specificity in ((0.95, 0.4, 1 - 0.94**20), (0.98, 0.2, 1 - 0.97**20)):
+        point = {"target": target, "threshold": threshold}
+        point |= _bounded("sensitivity", target - 0.01) | _bounded("specificity", specificity)
+        points.append(point)
+        predictive += [
+            {"target": target, "prevalence": share} | _bounded("ppv", 5 * share) | _bounded("npv", 0.999)
+            for share in (0.01, 0.1)
+        ]
+    return {"auroc": 0.952, "low": 0.91, "high": 0.98, "roc": roc} | {
+        "operating_points": points, "predictive_values": predictive
+    }  # fmt: skip
+
+
+def _bounded(name: str, number: float) -> dict:
+    low, high, _ = _limits(number)
+    return {name: number, f"{name}_low": low, f"{name}_high": high}
+
+
+def _external_set(name: str, names: list[str], tumour: dict | None) -> dict:
+    """A set without the last class, of which a tenth of the files are copies."""
+    low, high, method = _limits(0.7)
+    accuracy = {"accuracy": 0.7, "low": low, "high": high, "method": method, "reason": None}
+    recall = {"kept": 90, "recall": 0.7, "low": low, "high": high, "method": method, "reason": None}
+    lacking = dict.fromkeys(recall) | {"kept": 0, "reason": "no scan counts"}
+    keys = (
+        "target",
+        "threshold",
+        *(key + end for key in ("sensitivity", "specificity") for end in ("", "_low", "_high")),
+    )
+    held = len(names) - 1
+    return {
+        "set": name, "files": 100 * held, "unreadable": 0, "without_class": [], "dropped_as_development": 9 * held,
+        "dropped_within": held, "kept": 90 * held, "kept_distinct": 90 * held, **accuracy, "accuracy_of_dropped": 0.96,
+        "classes": [{"class": each} | (recall if each != names[-1] else lacking) for each in names],
+        "missing_classes_answered": 0.11, "nll": 0.9, "ece": 0.1,
+        "tumour": tumour and [{key: point[key] for key in keys} for point in tumour["operating_points"]],
+    }  # fmt: skip
 
 
 def _share(part: int, whole: int) -> float | None:

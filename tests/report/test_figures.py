@@ -12,7 +12,8 @@ from report.example_run import degenerate, example, pixels, steps
 
 from tumorclip.evaluate import intervals
 from tumorclip.report import figures
-from tumorclip.report.text import MIN_DISTINCT, Run
+from tumorclip.report.page import CAPTIONS
+from tumorclip.report.run import MIN_DISTINCT, Run
 from tumorclip.tables import Steps
 
 CLASSES = ["glioma", "meningioma", "notumor", "pituitary"]
@@ -119,7 +120,7 @@ def test_the_original_projects_figures():
     assert [text for text in texts(matrix) if "%" not in text] == [str(count) for count in ORIGINAL.ravel()]
     assert [text for text in texts(matrix) if "%" in text] == texts(per_class), "the diagonal has the sensitivity"
     assert tick_labels(matrix.axes[0].xaxis) == CLASSES
-    assert matrix.axes[0].get_ylabel() == "reference label (number of scans)"
+    assert matrix.axes[0].get_ylabel() == "reference standard (number of scans)"
     (image,) = matrix.axes[0].images
     assert np.allclose(image.get_array(), ORIGINAL / ORIGINAL.sum(axis=1, keepdims=True))
 
@@ -190,28 +191,62 @@ def test_accuracy_by_similarity_gives_no_number_for_few_distinct_scans():
     assert "fewer than 30 distinct scans" in note(figure)
 
 
-def compared(few: int, names: list[str] = CLASSES) -> Run:
-    """A run of which the first `few` classes have too few scans without a copy."""
-    run = example(names=names, negative=None, leaks="keep")
-    rows = [dict(row) for row in run.test["leaked_against_clean"]]
-    for row in rows[:few]:
-        row |= dict.fromkeys(key for key in row if key.endswith(("accuracy", "low", "high")))
-    return changed(run, "test", leaked_against_clean=rows)
-
-
-def test_leaked_against_clean_pairs_the_classes_with_enough_scans_and_names_the_others():
-    figure = figures.leaked_against_clean(compared(few=2))
-    assert tick_labels(figure.axes[0].yaxis) == [
-        "notumor\n35 with, 45 without", "pituitary\n35 with, 45 without", "mean over these classes",
+def test_exposure_draws_what_has_a_number_class_by_class_with_the_scans_beside_it():
+    figure = figures.exposure(example(names=CLASSES, leaks="keep"))
+    assert texts(figure) == [
+        *["82.9 % of 35"] * 3, "100.0 % of 45", *["82.9 % of 35", "82.9 % of 140"],
+        *[f"100.0 % of {scans}" for scans in (87, 48, 45)],
     ]  # fmt: skip
-    assert texts(figure) == ["82.9 %"] * 3 + ["100.0 %"] * 3
-    assert [x for x, _ in line(figure, "with a copy")] == pytest.approx([29 / 35] * 3)
-    assert [x for x, _ in line(figure, "without")] == [1.0] * 3
-    lows = [low for (low, _), _ in whiskers(figure)]
-    assert lows == pytest.approx([29 / 35 - 0.05] * 2 + [0.95] * 2), "the mean has no interval"
-    assert note(figure).replace("\n", " ").endswith("with or without a copy: glioma, meningioma")
-    assert "Left out" not in note(figures.leaked_against_clean(compared(few=0)))
-    assert tick_labels(figures.leaked_against_clean(compared(few=0)).axes[0].yaxis)[-1] == "mean over all classes"
+    assert tick_labels(figure.axes[0].yaxis) == [*CLASSES, "all classes"]
+    assert legend(figure) == [
+        "a copy was seen", "only the patient was seen", "neither was seen", "no copy was seen, patient unknown",
+    ]  # fmt: skip
+    assert [x for x, _ in line(figure, "a copy")] == pytest.approx([29 / 35] * 5)
+    assert [x for x, _ in line(figure, "only the patient")] == [1.0], "of one class there are fewer than 30"
+    assert np.allclose([low for (low, _), _ in whiskers(figure)][:2], 29 / 35 - 0.05)
+    copies, patients, _, unknown = (line(figure, name)[-1][1] for name in legend(figure))
+    assert copies < patients < unknown, "the kinds of one class from top to bottom"
+
+
+def test_external_shows_the_internal_test_set_first_and_of_each_set_what_was_kept_and_what_was_left_out():
+    run = example()
+    other, third = (dict(run.external["sets"][0]) for _ in range(2))
+    third |= {"set": "third", "accuracy": None, "low": None, "high": None, "accuracy_of_dropped": None}
+    figure = figures.external(replace(run, external={"sets": [other, third]}))
+    assert tick_labels(figure.axes[0].yaxis) == [
+        "internal test\n160 scans", "other_scanner\n90 kept, 10 left out", "third\n90 kept, 10 left out",
+    ]  # fmt: skip
+    assert line(figure, "kept") == [(0.925, 0), (0.7, 1)]
+    assert line(figure, "copies") == [(0.96, 1.25)]
+    assert texts(figure) == ["92.5 %", "70.0 %", "96.0 %"]
+    assert np.allclose(whiskers(figure), [[(0.875, 0), (0.975, 0)], [(0.65, 1), (0.75, 1)]])
+
+
+def test_roc_has_the_curve_its_band_and_the_operating_points():
+    run = example()
+    figure = figures.roc(run)
+    curve = run.test["tumour"]["roc"]
+    assert line(figure, "this model") == [(each["false_alarms"], each["sensitivity"]) for each in curve]
+    assert line(figure, "set for 95.0 %: sensitivity 94.0 %, specificity 71.0 %") == [(pytest.approx(0.94**20), 0.94)]
+    assert line(figure, "by chance") == [(0, 0), (1, 1)]
+    (band,) = figure.axes[0].collections
+    corners = {tuple(point) for point in band.get_paths()[0].vertices.round(9).tolist()}
+    assert all(
+        (round(each["false_alarms"], 9), round(each[end], 9)) in corners for each in curve for end in ("low", "high")
+    )
+    assert note(figure) == "Area under the curve: 0.952 (95 % interval 0.910 to 0.980)"
+
+
+def test_risk_coverage_shows_the_errors_among_the_most_confident_answers():
+    run = example()
+    figure = figures.risk_coverage(run)
+    (drawn,) = figure.axes[0].lines
+    rows = run.test["risk_coverage"]["rows"]
+    assert list(zip(*drawn.get_data(), strict=True)) == [(row["coverage"], row["risk"]) for row in rows]
+    assert note(figure) == "Area under the curve: 0.021 (95 % interval 0.011 to 0.034)"
+    perfect = [row | {"risk": 0.0} for row in rows]
+    changed_run = changed(run, "test", risk_coverage={"area": 0.0, "low": None, "high": None, "rows": perfect})
+    assert figures.risk_coverage(changed_run).axes[0].get_ylim()[1] > 0
 
 
 def luminance(colour: tuple[float, ...]) -> float:
@@ -288,29 +323,33 @@ def test_leaked_pairs_breaks_into_rows():
     assert len({axes.get_subplotspec().get_gridspec() for axes in panels(figure)}) == 2
 
 
-def test_leaked_share_gives_both_counts_of_every_class():
+def test_leaked_share_gives_test_scans_by_copy_by_patient_alone_and_the_rest():
     rows = [
-        {"class": name, "test": test, "leaked": leaked}
-        for name, test, leaked in (("a", 8, 4), ("b", 2, 0), ("c", 0, 0))
+        {"class": name, "test": test, "leaked": leaked, "patient_leaked": patient}
+        for name, test, leaked, patient in (("a", 8, 4, 3), ("b", 2, 0, 1), ("c", 0, 0, 0))
     ]
-    run = changed(example(), "data", classes=rows, test_scans=10, leaked_test_scans=4)
-    figure = figures.leaked_share(run)
-    assert texts(figure) == ["4 of 8", "0 of 2", "0 of 0"]
-    assert [bar.get_width() for bar in figure.axes[0].patches] == [8, 2, 0, 4, 0, 0]
+    totals = {"test_scans": 10, "leaked_test_scans": 4, "patient_leaked_test_scans": 4}
+    figure = figures.leaked_share(changed(example(), "data", classes=rows, **totals))
+    assert texts(figure) == ["4 + 3 of 8", "0 + 1 of 2", "0 + 0 of 0"]
+    bars = [[(bar.get_x(), bar.get_width()) for bar in part] for part in figure.axes[0].containers]
+    assert bars == [[(0, 4), (0, 0), (0, 0)], [(4, 3), (0, 1), (0, 0)], [(7, 1), (1, 1), (0, 0)]]
+    assert legend(figure) == ["a copy is there", "only the patient is", "neither is known to be"]
     assert tick_labels(figure.axes[0].yaxis) == ["a", "b", "c"]
-    assert note(figure) == "4 of 10 published test scans"
+    assert note(figure) == "4 by a copy and 4 by the patient alone, of 10 published test scans"
 
 
 def test_a_run_gets_the_figures_that_it_has_something_for():
     def drawn(run: Run) -> set[str]:
         return set(figures.draw(run, steps(), pixels(16)))
 
-    every = drawn(example(leaks="keep"))
-    assert len(every) == 11
-    assert every - drawn(example()) == {"leaked_against_clean"}
-    assert every - drawn(example(leaks="keep", leaked=29)) == {"leaked_against_clean"}, "too few to compare"
-    assert every - drawn(example(published=False)) == {"leaked_against_clean", "leaked_share"}
-    assert every - drawn(example(leaked=0)) == {"leaked_against_clean", "leaked_pairs"}
+    every = drawn(example())
+    assert len(every) == 14
+    assert every == set(CAPTIONS)
+    assert every - drawn(example(published=False)) == {"leaked_share"}
+    assert every - drawn(example(leaked=0)) == {"leaked_pairs"}
+    assert every - drawn(example(negative=None)) == {"roc"}
+    assert every - drawn(example(patients="none")) == {"exposure"}, "nothing is known of what was seen"
+    assert every - drawn(replace(example(), external={"sets": []})) == {"external"}
 
 
 LONG_NAMES = [
@@ -320,7 +359,7 @@ LONG_NAMES = [
 RUNS = {
     "two long names": example(names=LONG_NAMES[:2], negative=None, leaks="keep", source="phantom"),
     "twelve classes": example(names=LONG_NAMES, negative=None, leaks="keep"),
-    "few to compare": compared(few=11, names=LONG_NAMES),
+    "long names of all patients": example(names=LONG_NAMES, negative=None, patients="all"),
     **{name: run for name, run in degenerate().items() if name in ("nothing is defined", "one epoch")},
 }
 

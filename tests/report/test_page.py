@@ -1,6 +1,7 @@
 """What the page shows, and that it stands alone."""
 
 import re
+from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
 
@@ -8,7 +9,7 @@ import pytest
 from report.example_run import degenerate, example
 
 from tumorclip.report.page import CAPTIONS, page
-from tumorclip.report.text import Run
+from tumorclip.report.run import Run
 
 
 class Page(HTMLParser):
@@ -103,12 +104,74 @@ def test_tables_show_scores_baselines_split_and_settings():
     run = example()
     found = rows(run)
     train = run.split["classes"][0]["train"]
-    assert "this model|92.5 %|87.5 % to 97.5 %|92.5 %|0.925" in found
-    assert "histogram of grey values alone|30.0 %|25.0 % to 35.0 %|30.0 %|0.300" in found
+    assert "this model|92.5 %|87.5 % to 97.5 %|–|92.5 %|0.925" in found
+    assert "histogram of grey values alone|30.0 %|25.0 % to 35.0 %|+62.5|+57.5 to +67.5|30.0 %|0.300" in found
     assert "Expected calibration error (ECE)|0.031|0.024 by chance if perfectly calibrated" in found
     assert f"glioma|{train}|{run.split['classes'][0]['val']}|80|35|35" in found
     assert f"all|{2 * train}|{run.split['val']}|160|70|70" in found
     assert any(row.startswith("glioma|80|80|92.5 %|87.5 %–97.5 %|") for row in found)
     settings = {row.split("|")[0] for row in found}
-    assert {"split.leaks", "data.source", "train.seed", "data.kaggle.dataset"} <= settings
+    assert {"split.leaks", "data.source", "seed", "external", "data.kaggle.dataset"} <= settings
     assert not {"train.device", "verify.device", "data.phantom.seed"} & settings
+
+
+def test_the_table_in_brief_sets_what_was_seen_other_sets_and_the_best_baseline_below_the_headline():
+    found = rows(example(leaks="keep"))
+    brief = found[1:8]
+    assert [row.split("|")[0] for row in brief] == [
+        "Internal test", "– of it, a copy was seen", "– of it, only the patient was seen", "– of it, neither was seen",
+        "– of it, no copy was seen, patient unknown", "External test, other_scanner",
+        "Internal test, best baseline: nearest training scan by its pixels",
+    ]  # fmt: skip
+    assert brief[1].endswith("|82.9 %|77.9 % to 87.9 %|70")
+    assert brief[2].endswith("|not defined|fewer than 30 distinct scans|29")
+    assert not [row for row in rows(example(patients="none")) if row.startswith("– of it")], "there is one kind"
+
+
+def test_tables_of_exposure_and_columns_have_a_row_for_each_kind_and_a_column_for_each_class():
+    found = rows(example(leaks="keep"))
+    assert "Of the model’s scans|all classes|glioma|notumor" in found
+    copies, patients = (
+        next(row for row in found if row.startswith(f"{kind} was seen|")) for kind in ("a copy", "only the patient")
+    )
+    assert copies.split("|")[1:4] == ["82.9 %", "77.9 %–87.9 %", "70 scans, 35 units"]
+    assert patients.endswith("|not defined|fewer than 30 distinct scans|29 scans, 14 units|–"), "none in the last class"
+    assert "mode: RGB" + 3 * "|50.0 %|45.0 %–55.0 %|40 scans, 20 units" in found
+
+
+def test_tables_of_patients_of_tumours_and_of_other_data_sets():
+    found = rows(example())
+    assert "glioma|34|30|20|16|0|64" in found
+    assert "95.0 %|0.400|94.0 %|89.0 %–99.0 %|71.0 %|66.0 %–76.0 %" in found
+    assert "98.0 %|10.0 %|50.0 %|45.0 %–55.0 %|99.9 %|94.9 %–100.0 %" in found
+    assert "Left out: copies of development scans|9" in found
+    assert "Points above the internal test set (92.5 %)|−22.5" in found
+    assert "Called a class that the set lacks|11.0 %" in found
+    assert "Sensitivity: glioma|70.0 % of 90|65.0 %–75.0 %" in found
+    assert "Sensitivity: notumor|–" in found
+    assert "Tumours, threshold set for 95.0 %: sensitivity|94.0 %|89.0 %–99.0 %" in found
+    text = shown(example(negative=None, patients="none"))
+    assert "Threshold" not in text
+    assert "Files without patient" not in text
+
+
+def test_intervals_that_cover_too_little_are_marked_where_they_are_shown_and_explained_below():
+    text = shown(example())
+    assert "0.920 to 1.000†" in text
+    assert "0.920–1.000†" in text
+    note = "† Too narrow: in 90.5 % of simulations of such cases, the interval held the true value, not in 95 %."
+    assert text.count(note) == 2, "under the table of all and under that of classes"
+    run = example()
+    held = [record | {"covers": None} for record in run.intervals["intervals"]]
+    assert "†" not in shown(replace(run, intervals=run.intervals | {"intervals": held}))
+
+
+def test_patients_that_the_model_knows_are_named_beside_the_headline():
+    text = shown(example())
+    assert (
+        text.index("<strong>")
+        < text.index("for 64 of 160 test scans the model has seen other scans")
+        < text.index("<h2>")
+    )
+    assert "Known patients" not in shown(example(protocol="patients"))
+    assert "unit of the interval: patient, or group of copies where none is known, 100 in the test set" in text

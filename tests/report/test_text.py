@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 from report.example_run import degenerate, example
 
-from tumorclip.report.text import NO_COPY, Run, statement
+from tumorclip.report.run import Run
+from tumorclip.report.text import EXTERNAL, NO_COPY, PATIENTS, SEEN, TUMOURS, UNTUNED, statement
 
 
 def said(run: Run) -> str:
@@ -17,6 +18,7 @@ CHOICES = [
     *({"protocol": "official", "leaks": leaks} for leaks in ("drop_train", "drop_test", "keep", "drop_random")),
     {"protocol": "grouped"},
     {"protocol": "blocked"},
+    {"protocol": "patients"},
 ]
 
 
@@ -33,7 +35,12 @@ def whole_sentences(run: Run) -> None:
 @pytest.mark.parametrize("leaked", [0, 1, 35])
 @pytest.mark.parametrize("choices", CHOICES, ids=lambda choices: "-".join(choices.values()))
 def test_every_way_of_dividing_has_whole_sentences(choices, leaked, conflicts):
-    for more in ({}, {"folds": 4, "fold": 2, "copies": "one", "source": "phantom"}, {"published": False}):
+    for more in (
+        {},
+        {"patients": "none"},
+        {"patients": "all", "folds": 4, "fold": 2, "copies": "one", "source": "phantom"},
+        {"published": False},
+    ):
         whole_sentences(example(leaked=leaked, conflicting=leaked == 1, conflicts=conflicts, **choices, **more))
 
 
@@ -79,19 +86,62 @@ def test_a_test_set_from_which_nothing_was_dropped_is_the_published_one():
     assert "This is not the published test set." not in said(example(leaks="drop_test", leaked=0))
 
 
-def test_scans_with_a_copy_are_held_against_those_without_only_where_both_are_enough():
-    words = said(example(leaks="keep"))
-    assert (
-        "and as many without: glioma and notumor. There, the mean sensitivity is 82.9 % on scans with a copy" in words
-    )
-    assert "No class has at least 30 distinct scans with a copy" in said(example(leaks="keep", leaked=29))
+def test_it_says_what_of_the_test_scans_the_model_had_seen_and_what_it_reaches_where():
+    words = statement(example(leaks="keep"))[SEEN]
+    assert "The 160 test scans by that: 70 (a copy was seen), 29 (only the patient was seen), 16 (neither" in words
+    assert "It is right on 82.9 % where a copy was seen and 100.0 % where no copy was seen, patient unknown." in words
+    assert "do not say how well the model does on new patients" in words
+    assert "new patients" not in statement(example(protocol="patients"))[SEEN]
+    assert "compare within a class" not in statement(example(patients="none"))[SEEN], "all are of one kind"
 
 
 @pytest.mark.parametrize(
     ("choices", "says"),
     [
-        ({}, "No copies stand under different classes."),
-        ({"conflicting": True}, "Distinct scans under more than one class: 1, in 2 files."),
+        ({}, "34 patients are known, in 200 of 400 files. Patients in both published folders: 16."),
+        ({}, "Published test scans of patients who are in Training too: 64 of 160. Of these, 29 have no copy there"),
+        ({}, "no setting removes the patients of a published test set from Training."),
+        ({}, "Without them, Training would keep 56 of 120 files of glioma."),
+        ({"protocol": "grouped"}, "Patients on both sides of this split: 16."),
+        ({"protocol": "patients"}, "No patient and no copy stands on two sides (split.protocol: patients)."),
+        ({"protocol": "patients"}, "200 scans without a known patient went by blocks of file names."),
+        ({"patients": "none"}, "No patient of any scan is known (verify.patients)."),
+        (
+            {"source": "phantom", "patients": "all"},
+            "Heads stand in both folders on purpose, as patients do in the public",
+        ),
+    ],
+)
+def test_it_says_whose_scans_they_are_and_whether_patients_are_on_both_sides(choices, says):
+    assert says in statement(example(**choices))[PATIENTS]
+
+
+def test_patients_that_are_nowhere_on_both_sides_are_not_said_to_stay():
+    run = example()
+    rows = [row | {"patients_in_both": 0} for row in run.data["classes"]]
+    run = replace(run, data=run.data | {"classes": rows, "patients_in_both_folders": 0})
+    assert "They stay there" not in said(run)
+
+
+@pytest.mark.parametrize(
+    ("patients", "unit", "narrow"),
+    [("all", "the patient: 40", False), ("some", "patient, or group of copies where none is known: 100", True),
+     ("none", "the group of copies: 160", True)],
+)  # fmt: skip
+def test_the_unit_of_the_intervals_is_named_and_whether_they_are_too_narrow(patients, unit, narrow):
+    words = statement(example(patients=patients))["What the intervals cover"]
+    assert f"{unit} in the test set." in words
+    assert ("So the intervals are too narrow for new patients." in words) == narrow
+    wider = "With runs of 10 neighbouring names as units, the interval of the accuracy is 85.0 % to 97.0 %, 1.4 times"
+    assert (wider in words) == narrow
+    assert "Intervals with the mark † are too narrow" in words
+
+
+@pytest.mark.parametrize(
+    ("choices", "says"),
+    [
+        ({}, "No copies stand under different classes, and no known source gives another class."),
+        ({"conflicting": True}, "Distinct scans under more than one class: 1. Files under another class than in the"),
         (
             {"conflicting": True},
             "The split left out 2 files (split.conflicts: drop). It changes nothing in a published",
@@ -121,28 +171,68 @@ def baselines_of(accuracy: float) -> Run:
     return replace(run, baselines={"baselines": rows})
 
 
-def test_the_model_is_held_against_the_best_baseline_and_is_never_said_to_exceed_it():
-    words = statement(baselines_of(0.9))["What needs no fine-tuning"]
-    assert "The best of the baselines in the table below is the histogram of grey values alone." in words
-    assert "It reaches an accuracy of 90.0 % (95 % interval 25.0 % to 35.0 %)." in words
-    assert "The model reaches 92.5 % (95 % interval 87.5 % to 97.5 %)." in words
-    assert "exceed" not in words
-    assert "only a paired comparison tells" in words
-    assert "The model does not exceed it." in said(baselines_of(0.925))
-
-
 @pytest.mark.parametrize(
-    ("nll", "says"),
+    ("low", "high", "says"),
     [
-        (0.29, "it got better, from 0.355 to 0.290."),
-        (0.372, "it got worse, from 0.355 to 0.372: the temperature did not help."),
-        (0.35501, "it stayed at 0.355: the temperature did not help."),
+        (0.01, 0.04, "The model exceeds it: +2.5 points (95 % interval +1.0 to +4.0)."),
+        (-0.01, 0.06, "The model is not shown to differ from it: +2.5 points (95 % interval −1.0 to +6.0)."),
+        (-0.06, -0.01, "The model falls behind it: +2.5 points (95 % interval −6.0 to −1.0)."),
+        (None, None, "The model differs from it by +2.5 points, without an interval."),
     ],
 )
-def test_the_temperature_is_judged_by_the_log_likelihood_of_the_test_scans(nll, says):
+def test_the_model_exceeds_the_best_baseline_only_by_the_paired_interval(low, high, says):
+    run = baselines_of(0.9)
+    best = run.baselines["baselines"][2]
+    best |= {"difference": 0.025, "difference_low": low, "difference_high": high}
+    words = statement(run)[UNTUNED]
+    assert "The best of the baselines in the table below is the histogram of grey values alone." in words
+    assert "It reaches an accuracy of 90.0 % (95 % interval 25.0 % to 35.0 %)." in words
+    assert says in words
+
+
+def with_calibration(**values) -> str:
     run = example()
-    run = replace(run, test=run.test | {"calibration": run.test["calibration"] | {"nll": nll}})
-    assert says in said(run)
+    return said(replace(run, test=run.test | {"calibration": run.test["calibration"] | values}))
+
+
+def test_the_temperature_is_judged_by_the_paired_change_of_the_log_likelihood():
+    words = with_calibration(
+        verdict="did not help", nll=0.349, nll_change=-0.006, nll_change_low=-0.02, nll_change_high=0.01
+    )
+    assert (
+        "from 0.355 to 0.349, a change of −0.006 (95 % interval −0.020 to +0.010): the temperature did not help."
+        in words
+    )
+    assert "from 0.355 to 0.310: the temperature helped." in with_calibration(nll_change_low=None)
+    assert "0.024 on average by chance, and up to 0.041 in 95 of 100 cases (p = 0.240)." in words
+    assert "slope is 0.930 (95 % interval 0.800 to 1.100) and the intercept −0.200 (95 % interval −0.500 to" in words
+
+
+def test_tumours_are_told_from_healthy_scans_at_thresholds_of_validation():
+    words = statement(example())[TUMOURS]
+    assert "A tumour is any class but notumor" in words
+    assert "The AUROC is 0.952 (95 % interval 0.910 to 0.980)." in words
+    assert "chosen on the validation scans" in words
+
+
+def test_the_most_confident_half_is_named_with_its_errors():
+    words = statement(example())["Leaving out what the model is unsure of"]
+    assert "On the 50.0 % that it is most confident of, it errs on 1.5 %." in words
+    assert "the area under the curve, is 0.021 (95 % interval 0.011 to 0.034)." in words
+
+
+def test_other_data_sets_come_with_what_was_left_out_and_beside_the_internal_test():
+    words = statement(example())[EXTERNAL]
+    assert "Of 100 files in other_scanner, 9 were copies of development scans." in words
+    assert "On 90 scans that were kept, the accuracy is 70.0 % (95 % interval 65.0 % to 75.0 %)." in words
+    assert "On the internal test set it is 92.5 %." in words
+    assert "other contrast, noise and field of view" in words
+    run = example()
+    assert "tested on no other data set" in said(replace(run, external={"sets": []}))
+    ours = run.settings | {"external": [{"name": "other_scanner", "source": "scans.zip", "classes": None}]}
+    words = said(replace(run, settings=ours))
+    assert "No patients are known there." in words
+    assert "Phantoms of another scanner" not in words
 
 
 def test_limits_differ_between_people_and_phantoms():
@@ -150,8 +240,9 @@ def test_limits_differ_between_people_and_phantoms():
     blocked = said(example(protocol="blocked"))
     assert "some may still be" in blocked
     assert "This is an approximation." in blocked
+    assert "very probably" not in said(example(patients="all"))
     for run in (example(source="phantom"), example(source="phantom", protocol="blocked")):
-        assert "patient" not in said(run)
+        assert "very probably" not in said(run)
         assert "The scans are phantoms" in said(run)
     for run in (example(), example(source="phantom")):
         assert "not for clinical use" in said(run)

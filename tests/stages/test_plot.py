@@ -13,20 +13,20 @@ from PIL import Image
 from report.example_run import degenerate, example, pixels, steps
 
 from tumorclip.files import write_json
-from tumorclip.report.text import Run
+from tumorclip.report.run import Run
 
 ROOT = Path(__file__).parents[2]
 FIGURES = {
-    "accuracy_by_similarity.png", "confusion_matrix.png", "copy_matches.png", "leaked_pairs.png", "leaked_share.png",
-    "per_class_accuracy.png", "per_class_f1_score.png", "reliability.png", "train_vs_test_accuracy.png",
-    "training_loss.png",
+    "accuracy_by_similarity.png", "confusion_matrix.png", "copy_matches.png", "exposure.png", "external.png",
+    "leaked_pairs.png", "leaked_share.png", "per_class_accuracy.png", "per_class_f1_score.png", "reliability.png",
+    "risk_coverage.png", "roc.png", "train_vs_test_accuracy.png", "training_loss.png",
 }  # fmt: skip
 
 
 def written(folder: Path, run: Run) -> Path:
     """The folder with the inputs of the stage."""
     shutil.copy(ROOT / "params.yaml", folder)
-    for name in ("data", "split", "train", "test", "intervals", "baselines"):
+    for name in ("data", "split", "train", "test", "intervals", "baselines", "external"):
         write_json(folder / f"metrics/{name}.json", getattr(run, name))
     steps(len(run.train["epochs"])).write(folder / "plots/steps.csv")
     (folder / "data/scans").mkdir(parents=True, exist_ok=True)
@@ -48,11 +48,11 @@ def test_it_draws_its_figures_and_the_same_bytes_again(tmp_path):
     (folder / "of_an_older_run.png").write_bytes(b"")
     first = plot(tmp_path)
     assert (first.returncode, first.stderr) == (0, "")
-    assert first.stdout == "plot: 10 figures in plots/figures, plots/report.html\n"
+    assert first.stdout == "plot: 14 figures in plots/figures, plots/report.html\n"
     assert {path.name for path in folder.iterdir()} == FIGURES
     drawn = {name: (folder / name).read_bytes() for name in FIGURES}
     page = (tmp_path / "plots/report.html").read_text()
-    assert len(set(drawn.values())) == 10
+    assert len(set(drawn.values())) == 14
     for name in FIGURES:
         with Image.open(folder / name) as image:
             image.verify()
@@ -66,7 +66,7 @@ def test_the_report_shows_the_runs_numbers_and_links_every_figure(tmp_path):
     assert plot(tmp_path).returncode == 0
     page = (tmp_path / "plots/report.html").read_text()
     links = re.findall(r'<img src="([^"]*)"', page)
-    assert sorted(links) == sorted(f"figures/{name}" for name in [*FIGURES, "leaked_against_clean.png"])
+    assert sorted(links) == sorted(f"figures/{name}" for name in FIGURES)
     assert "<strong>92.5\N{NO-BREAK SPACE}%</strong>" in page
     assert "one temperature, 1.23," in page
     assert "The scans are phantoms" in page, "as params.yaml says"

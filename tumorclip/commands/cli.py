@@ -12,9 +12,11 @@ from tumorclip.errors import ParamsError, UserError
 COMMANDS = {
     "compare": ("tumorclip.commands.compare", "say whether experiments really differ"),
     "pool": ("tumorclip.commands.pool", "one score from all folds, or from several seeds"),
+    "score": ("tumorclip.commands.score", "anybody's predictions, by what their model may have seen"),
+    "trace": ("tumorclip.commands.trace", "whose scans they are: find them in a source that names patients"),
 }
 DESCRIPTION = """\
-What one run of the pipeline can't say: questions over several runs.
+What one run of the pipeline can't say: questions over several runs, and whose scans they are.
 
 A run is a DVC revision (a commit, a branch, a tag), the name of an experiment as `dvc exp list` prints it, or
 `workspace` for the files as they are now. Nothing is checked out and nothing runs again."""
@@ -23,6 +25,7 @@ examples:
   tumorclip compare main workspace        is what I have now better than main?
   tumorclip compare A1,A2,A3 B1,B2,B3     is method B better than A, each trained with three seeds?
   tumorclip pool F1 F2 F3 F4 F5           what do the five folds say together?
+  tumorclip trace SCANS SOURCE -o patients.csv
 
 `tumorclip COMMAND --help` says more about each."""
 

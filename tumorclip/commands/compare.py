@@ -1,12 +1,11 @@
 """Say whether experiments really differ, from their predictions on the same test scans.
 
-  tumorclip compare A B                 two runs
-  tumorclip compare A1,A2,A3 B1,B2,B3   two methods, each with several runs that differ in their seed
+  tumorclip compare A B                 two trained models
+  tumorclip compare A1,A2,A3 B1,B2,B3   two methods, each with three runs or more that differ in their seed
   tumorclip compare A B C               B and C, each against A, with p-values adjusted for their number
 
-The interval of the difference comes from resamples of whole groups of copies, since copies of one scan succeed or fail
-together. The p-value counts what would happen if both had changed places in some groups; with several runs on a side
-it covers their seeds too.
+Scans of one patient, and copies of one scan, err together. So patients are what counts as independent, and groups of
+copies where no patient is known.
 """
 
 import argparse
@@ -16,10 +15,10 @@ from string import ascii_uppercase as LETTERS
 
 import numpy as np
 
-from tumorclip.commands.runs import read_predictions, share
+from tumorclip.commands.runs import Units, counted, paragraph, read_predictions, share, units, unknown_patients
 from tumorclip.errors import UserError
-from tumorclip.evaluate.compare import SIGNIFICANT, Comparison, compare, holm, pair
-from tumorclip.evaluate.intervals import FEW_GROUPS, Interval
+from tumorclip.evaluate.compare import FEW, METHODS, SIGNIFICANT, Comparison, compare, holm, pair
+from tumorclip.evaluate.intervals import Interval
 from tumorclip.tables import Predictions
 
 LISTED = 10
@@ -39,19 +38,18 @@ def run(options: argparse.Namespace) -> None:
     comparisons = [compare(runs, sides[0], side) for side in sides[1:]]
     adjusted = holm([comparison.p_value for comparison in comparisons])
     scans = runs[sides[0][0]]
-    groups = len(np.unique(scans.group))
+    unit = units(scans)
 
     for letter, side in zip(LETTERS, sides, strict=False):
         print(f"{letter}  {', '.join(side)}")
-    print(f"{len(scans):,} test scans in {groups:,} groups of copies")
+    print(paragraph(unit.scans))
     for letter, comparison, p_value in zip(LETTERS[1:], comparisons, adjusted, strict=False):
         print()
-        _print_scores(comparison, letter)
+        _print_scores(comparison, letter, unit)
         if len(comparisons) > 1:
             _print_p_value(f"Adjusted for {len(comparisons)} comparisons (Holm)", p_value)
-        print(f"\n{_verdict(comparison, letter, p_value)}")
-        if groups < FEW_GROUPS:
-            print(f"With fewer than {FEW_GROUPS} groups the interval tends to be too narrow; the tests hold.")
+        print(f"\n{paragraph(_verdict(comparison, letter, p_value))}")
+        print(paragraph(_concerns(comparison), _caution(comparison, unit), unknown_patients(scans)))
         _print_disagreements(scans, comparison, letter, len(scans) if options.all else LISTED)
 
 
@@ -68,45 +66,50 @@ def _read(sides: Sequence[Sequence[str]]) -> Mapping[str, Predictions]:
     return runs
 
 
-def _print_scores(comparison: Comparison, letter: str) -> None:
+def _print_scores(comparison: Comparison, letter: str, unit: Units) -> None:
     print(f"{'':<12}{'A':>9}{letter:>9}{f'{letter} - A':>10}   95 % interval, in points")
     for name, score in comparison.scores.items():
         values = f"{share(score.a):>9}{share(score.b):>9}{_points(score.difference):>10}"
         print(f"{name:<12}{values}   {_interval(score.interval)}")
     print()
-    models = "" if comparison.runs == (1, 1) else ", of these trained models"
-    _print_p_value(f"Sign-flip test over groups{models}", comparison.sign_flip)
+    if comparison.of_methods:
+        _print_p_value(f"t-test over seeds and {unit.plural}", comparison.p_value)
+        _print_p_value("Sign-flip test, trained models as given", comparison.sign_flip)
+    else:
+        _print_p_value(f"Sign-flip test over {unit.plural}", comparison.sign_flip)
     if comparison.mcnemar:
         p_value, only_a, only_b = comparison.mcnemar
-        right = f"   (right: A alone {only_a}, {letter} alone {only_b})"
-        _print_p_value("McNemar's exact test, one scan per group", p_value, right)
-    else:
-        _print_p_value("Bootstrap over groups and seeds", comparison.p_value)
+        remark = f"  (right alone: A {only_a}, {letter} {only_b})"
+        _print_p_value(f"McNemar's test, one scan per {unit.name}", p_value, remark)
 
 
 def _print_p_value(test: str, p_value: float, remark: str = "") -> None:
-    print(f"{test:<51} p {'< 0.0001' if p_value < 0.0001 else f'= {p_value:.4f}'}{remark}")
+    value = "none" if np.isnan(p_value) else "< 0.0001" if p_value < 0.0001 else f"= {p_value:.4f}"
+    print(f"{test:<40} p {value}{remark}")
 
 
 def _verdict(comparison: Comparison, letter: str, p_value: float) -> str:
-    _, _, difference, interval = comparison.scores["accuracy"]
-    reaches = f"{letter} minus A is {_points(difference)} points of accuracy"
-    if interval.low == interval.high:
-        found = f"{reaches} in every resample."
-    elif p_value < SIGNIFICANT and (interval.low > 0 or interval.high < 0):
-        nearest, farthest = sorted((100 * abs(interval.low), 100 * abs(interval.high)))
-        found = (
-            f"{letter} is {'better' if difference > 0 else 'worse'} by {100 * abs(difference):.1f} points of accuracy, "
-            f"95 % interval {nearest:.1f} to {farthest:.1f}."
-        )
-    else:
-        found = f"No difference is shown: {reaches}, 95 % interval {_interval(interval)}."
-    if min(comparison.runs) > 1:
-        return f"{found}\nThis concerns two methods, with {' and '.join(map(str, comparison.runs))} seeds."
+    _, _, difference, interval, _ = comparison.scores["accuracy"]
+    within = "" if interval.reason else f", 95 % interval {_interval(interval)}"
+    if p_value < SIGNIFICANT and (interval.reason or interval.low > 0 or interval.high < 0):
+        better = "better" if difference > 0 else "worse"
+        return f"{letter} is {better}: {letter} minus A is {_points(difference)} points of accuracy{within}."
+    return f"No difference is shown: {letter} minus A is {_points(difference)} points of accuracy{within}."
+
+
+def _concerns(comparison: Comparison) -> str:
+    if comparison.of_methods:
+        return f"This concerns two methods, with {' and '.join(map(str, comparison.runs))} seeds."
     return (
-        f"{found}\nThis concerns trained models and not the methods behind them, because what one training\n"
-        "reaches varies with its seed. To compare methods, give several runs per side, one per seed."
+        "This concerns trained models and not the methods behind them, because what one training reaches varies with "
+        f"its seed. To compare methods, give {METHODS} runs or more on both sides, one per seed."
     )
+
+
+def _caution(comparison: Comparison, unit: Units) -> str | None:
+    if comparison.of_methods or comparison.differ >= FEW:
+        return None
+    return f"Few {unit.plural} differ ({comparison.differ}); the interval tends to be too narrow then, the tests hold."
 
 
 def _print_disagreements(scans: Predictions, comparison: Comparison, letter: str, listed: int) -> None:
@@ -114,7 +117,8 @@ def _print_disagreements(scans: Predictions, comparison: Comparison, letter: str
     if len(disagree) == 0:
         print("\nThey disagree on no scan.")
         return
-    print(f"\nThey disagree on {len(disagree):,} scans" + (f"; the first {listed}:" if len(disagree) > listed else ":"))
+    first = f"; the first {listed}" if len(disagree) > listed else ""
+    print(f"\nThey disagree on {counted(len(disagree), 'scan')}{first}:")
     rows = [("class", "A", letter, "scan")]
     for scan in disagree[np.argsort(scans.path[disagree])][:listed]:
         votes = (_votes(side[scan], scans.class_names) for side in comparison.votes)

@@ -1,8 +1,11 @@
 """What commands over several runs share: the predictions and parameters of any run, read through DVC."""
 
+import textwrap
 from collections.abc import Sequence
 from math import isnan
+from typing import NamedTuple
 
+import numpy as np
 from dvc.exceptions import DvcException, NotDvcRepoError
 from dvc.repo import Repo
 from dvc.scm import NoSCMError, RevError
@@ -13,6 +16,7 @@ from tumorclip.errors import UserError
 from tumorclip.tables import Predictions
 
 PREDICTIONS = "plots/predictions.csv"
+WIDTH = 80  # of a terminal
 
 
 def read_predictions(revisions: Sequence[str]) -> dict[str, Predictions]:
@@ -47,15 +51,15 @@ def read_params(revision: str) -> dict:
     """The content of params.yaml in one run of the pipeline.
 
     Raises:
-        UserError: as above; or it is not YAML, or lacks split.fold, split.folds or train.seed.
+        UserError: as above; or it is not YAML, or lacks split.fold, split.folds or seed.
     """
     try:
         params = YAML(typ="safe").load(_read(revision, "params.yaml"))
-        params["split"]["fold"], params["split"]["folds"], params["train"]["seed"]
+        params["split"]["fold"], params["split"]["folds"], params["seed"]
     except YAMLError:
         raise UserError(f"{revision}: params.yaml is not valid YAML; name another run") from None
     except (TypeError, KeyError):
-        lacks = "params.yaml lacks split.fold, split.folds or train.seed"
+        lacks = "params.yaml lacks split.fold, split.folds or seed"
         raise UserError(f"{revision}: {lacks}; run the pipeline as it is now") from None
     return params
 
@@ -63,6 +67,48 @@ def read_params(revision: str) -> dict:
 def share(value: float) -> str:
     """A share with four decimals; a dash for NaN."""
     return "-" if isnan(value) else f"{value:.4f}"
+
+
+class Units(NamedTuple):
+    """What counts as independent among test scans: patients, or groups of copies where none is known."""
+
+    name: str  # of one, as short as can be
+    plural: str
+    scans: str  # how many scans in how many units, as a phrase
+
+
+def units(predictions: Predictions) -> Units:
+    """How the test scans are counted."""
+    known = predictions.patient != ""
+    count, of_patients = (len(np.unique(unit)) for unit in (predictions.unit, predictions.unit[known]))
+    patients, scans = len(np.unique(predictions.patient[known])), counted(len(predictions), "test scan")
+    if not known.any():
+        return Units("group", "groups of copies", f"{scans} in {counted(count, 'group')} of copies")
+    if count == patients == of_patients:
+        return Units("patient", "patients", f"{scans} of {counted(count, 'patient')}")
+    copies = counted(count - of_patients, "group")
+    phrase = f"{scans} in {counted(count, 'unit')}: {counted(patients, 'patient')} and {copies} of copies"
+    return Units("unit", "units", phrase)
+
+
+def counted(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'s' * (number != 1)}"
+
+
+def unknown_patients(predictions: Predictions) -> str | None:
+    """What to say where patients are not known."""
+    unknown = int((predictions.patient == "").sum())
+    if not unknown:
+        return None
+    if unknown == len(predictions):
+        return "No patient is known. Scans of one patient err together, so the intervals are too narrow."
+    whose = "The patient of 1 scan is" if unknown == 1 else f"The patients of {unknown:,} scans are"
+    return f"{whose} not known. Scans of one patient err together, so the intervals are too narrow there."
+
+
+def paragraph(*sentences: str | None) -> str:
+    """Sentences as lines of at most 80 characters."""
+    return textwrap.fill(" ".join(sentence for sentence in sentences if sentence), WIDTH)
 
 
 def _refuse_stale(revision: str) -> None:

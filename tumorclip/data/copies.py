@@ -39,7 +39,9 @@ class Copies(NamedTuple):
     best_matches: np.ndarray
 
 
-def find(pixels: np.ndarray, pixel_hashes: np.ndarray, params: Verify, device: str, workers: int) -> Copies:
+def find(
+    pixels: np.ndarray, pixel_hashes: np.ndarray, params: Verify, device: str, workers: int, known: int = 0
+) -> Copies:
     """Pair all scans that are copies of each other.
 
     An exact copy is paired with the first scan of the same pixels, and only that one is compared with the others.
@@ -49,11 +51,12 @@ def find(pixels: np.ndarray, pixel_hashes: np.ndarray, params: Verify, device: s
         pixel_hashes: str [N].
         device: where candidates are sought, as `tumorclip.device.pick_device` gives it; the CPU decides what they are.
         workers: threads that align pairs.
+        known: how many scans, the first ones, are not compared with each other but with the later ones alone.
     """
     exact = exact_copies(pixel_hashes.tolist())
     distinct = np.setdiff1d(np.arange(len(pixel_hashes)), exact.b)
     means = thumbnails(pixels)[distinct]
-    a, b = candidates(means, params.copy_threshold - COARSE_MARGIN, device)
+    a, b = candidates(means, params.copy_threshold - COARSE_MARGIN, device, int(np.searchsorted(distinct, known)))
     kinds, correlations = best_orientations(means, a, b)
 
     alike = correlations >= params.copy_threshold
@@ -76,7 +79,8 @@ def find(pixels: np.ndarray, pixel_hashes: np.ndarray, params: Verify, device: s
     for rows in (distinct[a], distinct[b]):
         np.maximum.at(best_matches, rows, correlations)
     best_matches[np.concatenate([exact.a, exact.b])] = 1
-    return Copies(pairs.take(np.lexsort((pairs.b, pairs.a))), best_matches)
+    pairs = pairs.take(np.lexsort((pairs.b, pairs.a)))
+    return Copies(pairs.take(pairs.b >= known), best_matches)
 
 
 def weakest_pairs(means: np.ndarray, groups: np.ndarray) -> Groups:
@@ -121,17 +125,19 @@ def nearest_training(test_means: np.ndarray, train_means: np.ndarray) -> np.ndar
     return nearest
 
 
-def candidates(means: np.ndarray, floor: float, device: str = "cpu") -> tuple[np.ndarray, np.ndarray]:
+def candidates(means: np.ndarray, floor: float, device: str = "cpu", known: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Find every pair that correlates coarsely at `floor` or more in some orientation, and neighbours of every scan.
 
     Neighbours are the scans most alike as they are, and those most alike once both are framed, which undoes most of a
-    shift, a stretch or a crop. From thumbnails, float32 [N, 64, 64], to rows a < b of each pair, int [P], sorted.
+    shift, a stretch or a crop. From thumbnails, float32 [N, 64, 64], to rows a < b of each pair, int [P], sorted. The
+    first `known` rows are not compared with each other, nor given neighbours.
     """
     count, neighbours = len(means), min(NEIGHBOURS, len(means) - 1)
     plain = _products_on(device, _coarse_units(means, shrunk))
     moved = _products_on(device, _coarse_units(means, framed))
     found = [np.empty(0, np.int64)]
-    for block in blocks(count, 5 * 4 * count):
+    for block in blocks(count - known, 5 * 4 * count):
+        block = slice(known + block.start, known + block.stop)
         rows = np.arange(block.start, block.stop)
         best = plain(block)
         a, b = np.nonzero(best >= floor * RESOLUTION**2)

@@ -219,6 +219,11 @@ def _has_colour(pixels: np.ndarray) -> bool:
     return bool((spread > COLOUR_DIFFERENCE).mean() > COLOUR_SHARE)
 
 
+def square(values: np.ndarray, size: int) -> np.ndarray:
+    """Bring a picture of whole numbers, int [H, W], to grey values as a deep file is: uint8 [size, size]."""
+    return _fit(_to_eight_bit(Image.fromarray(values.astype(np.int32))), size)
+
+
 def _fit(image: Image.Image, size: int) -> np.ndarray:
     """Fit an image into a black square of `size` pixels per side, centred."""
     scale = size / max(image.size)

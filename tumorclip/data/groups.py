@@ -1,6 +1,7 @@
-"""Groups of copies, and what they mean for the published test set and for the labels.
+"""Groups of copies and scans of one patient, and what they mean for the published test set and for the labels.
 
-Copies are pairs, which copies.py finds; groups are the connected components of the pairs.
+Copies are pairs, which copies.py finds; groups are the connected components of the pairs. Units join the groups that
+show one patient.
 """
 
 from collections import Counter
@@ -53,20 +54,28 @@ def units(scans: Scans) -> np.ndarray:
 def leaked(scans: Scans) -> np.ndarray:
     """Tell which published test scans also stand in the published Training folder: str [N].
 
-    `copy` where a copy does, `patient` where no copy but another scan of the patient does, else empty.
+    `copy` where a copy does, `patient` where no copy but another scan of the patient does, else empty. A copy of a
+    patient's scan is the patient's too.
     """
-    is_test, train = scans.official_split == "test", scans.take(scans.official_split == "train")
-    cases = [np.isin(scans.group, train.group), (scans.patient != "") & np.isin(scans.patient, train.patient)]
-    return np.where(is_test, np.select(cases, ["copy", "patient"], ""), "")
+    joined, train = units(scans), scans.official_split == "train"
+    cases = [np.isin(scans.group, scans.group[train]), np.isin(joined, joined[train])]
+    return np.where(scans.official_split == "test", np.select(cases, ["copy", "patient"], ""), "")
 
 
 def conflicting(scans: Scans) -> np.ndarray:
     """Tell which scans have a copy under another class, or are of another class in their source: bool [N]."""
+    return _of_two_classes(scans) | _contradicted(scans)
+
+
+def _of_two_classes(scans: Scans) -> np.ndarray:
     _, classes = np.unique(scans.class_name, return_inverse=True)
     members = np.unique(np.stack([scans.group, classes], axis=1), axis=0)[:, 0]
     groups, labels = np.unique(members, return_counts=True)
-    contradicted = (scans.source_class != "") & (scans.source_class != scans.class_name)
-    return np.isin(scans.group, groups[labels > 1]) | contradicted
+    return np.isin(scans.group, groups[labels > 1])
+
+
+def _contradicted(scans: Scans) -> np.ndarray:
+    return (scans.source_class != "") & (scans.source_class != scans.class_name)
 
 
 def conflicts(scans: Scans) -> Conflicts:
@@ -106,35 +115,69 @@ def examples(pairs: Pairs, scans: Scans, count: int = SHOWN_PAIRS) -> Pairs:
 
 
 def summarise(scans: Scans, pairs: Pairs) -> dict:
-    """Count scans, copies, groups and leaks, in total, per class and per kind, and choose example pairs."""
-    is_leaked = leaked(scans) == "copy"
+    """Count scans, copies, groups, patients and leaks, in total, per class and per kind, and choose example pairs."""
     sizes = np.bincount(scans.group)
     kinds = ["exact", *np.unique(pairs.kind[pairs.kind != "exact"]).tolist()]
+    flags = _flags(scans)
+    names = np.unique(scans.class_name).tolist()
     return {
         "distinct_scans": len(np.unique(scans.group)),
         "copy_pairs": len(pairs),
         "copy_groups": int((sizes > 1).sum()),
         "largest_copy_group": int(sizes.max()),
-        "label_conflicts": len(np.unique(scans.group[conflicting(scans)])),
+        "label_conflicts": len(np.unique(scans.group[_of_two_classes(scans)])),
+        "source_conflicts": int(flags["source_conflicts"].sum()),
         "test_scans": int((scans.official_split == "test").sum()),
-        "leaked_test_scans": int(is_leaked.sum()),
-        "classes": [_of_class(scans, is_leaked, name) for name in np.unique(scans.class_name).tolist()],
+        "leaked_test_scans": int(flags["leaked"].sum()),
+        "patient_leaked_test_scans": int(flags["patient_leaked"].sum()),
+        "test_scans_of_train_patients": int(flags["test_of_train_patients"].sum()),
+        "patients": len(_patients(scans)),
+        "patients_in_both_folders": len(_patients(scans, flags["train"]) & _patients(scans, flags["test"])),
+        "scans_without_patient": int(flags["without_patient"].sum()),
+        "classes": [_of_class(scans, flags, name) for name in names],
         "copy_kinds": [{"kind": kind, "pairs": int((pairs.kind == kind).sum())} for kind in kinds],
         "best_matches": _best_matches(scans),
         "examples": _shown(examples(pairs, scans), scans),
     }
 
 
-def _of_class(scans: Scans, is_leaked: np.ndarray, name: str) -> dict:
+def _flags(scans: Scans) -> dict[str, np.ndarray]:
+    """What metrics/data.json counts of scans, bool [N] each, by the name it has in a class's row there."""
+    train, test = scans.official_split == "train", scans.official_split == "test"
+    how, known = leaked(scans), scans.patient != ""
+    shared = known & np.isin(scans.patient, scans.patient[train])
+    joined = units(scans)
+    return {
+        "train": train,
+        "test": test,
+        "leaked": how == "copy",
+        "source_conflicts": _contradicted(scans),
+        "without_patient": ~known,
+        "patient_leaked": how == "patient",
+        "test_of_train_patients": test & shared,
+        # What could be trained on if every scan of the test set's patients were dropped.
+        "train_of_other_patients": train & known & ~np.isin(joined, joined[test]),
+    }
+
+
+def _of_class(scans: Scans, flags: dict[str, np.ndarray], name: str) -> dict:
     own = scans.class_name == name
+    in_test = _patients(scans, own & flags["test"])
     return {
         "class": name,
         "scans": int(own.sum()),
-        "train": int((own & (scans.official_split == "train")).sum()),
-        "test": int((own & (scans.official_split == "test")).sum()),
         "distinct": len(np.unique(scans.group[own])),
-        "leaked": int((own & is_leaked).sum()),
+        "patients": len(_patients(scans, own)),
+        "patients_train": len(_patients(scans, own & flags["train"])),
+        "patients_test": len(in_test),
+        "patients_in_both": len(in_test & _patients(scans, flags["train"])),
+        **{key: int((own & flag).sum()) for key, flag in flags.items()},
     }
+
+
+def _patients(scans: Scans, rows: np.ndarray | slice = np.s_[:]) -> set[str]:
+    """The known patients of some rows."""
+    return set(scans.patient[rows].tolist()) - {""}
 
 
 def _best_matches(scans: Scans) -> list[dict]:

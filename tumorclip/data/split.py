@@ -122,20 +122,37 @@ def count(result: Result) -> dict:
     """Count what was placed where and what was dropped why, in total and per class; list scans with conflicts.
 
     `leaked_test_scans` are the test scans with a copy in the published Training folder; only `official` has any.
+    `leaked_by_patient` have no copy in train or val, but another scan of the same patient. `units` are what counts as
+    independent, as in `Splits`, whatever was placed as a whole.
     """
     splits = result.splits
     chosen = {part: splits.split == part for part in ("train", "val", "test", "dropped")}
     chosen |= {f"dropped_{key}": splits.reason == reason for key, reason in REASONS.items()}
     chosen["leaked_test_scans"] = (splits.leaked == "copy") & chosen["test"] & (result.protocol == "official")
-    classes = [
-        {"class": name} | {key: int((rows & (splits.class_name == name)).sum()) for key, rows in chosen.items()}
-        for name in np.unique(splits.class_name).tolist()
-    ]
+    names = np.unique(splits.class_name).tolist()
+    chosen["leaked_by_patient"] = np.zeros(len(splits), bool)
+    chosen["leaked_by_patient"][chosen["test"]] = splits.columns_of("test", names)["exposure"] == "patient"
+    unknown = ~np.isin(splits.unit, splits.unit[splits.patient != ""])
+    chosen["placed_by_names"] = unknown & ~chosen["dropped"] & (result.protocol == "patients")
+    every = np.ones(len(splits), bool)
+    classes = [{"class": name, **_count(splits, splits.class_name == name, chosen)} for name in names]
     conflicts = splits.take(result.conflicting)
     columns = conflicts.path.tolist(), conflicts.class_name.tolist(), conflicts.group.tolist()
     conflicting = [{"path": path, "class": name, "group": group} for path, name, group in zip(*columns, strict=True)]
-    totals = {key: int(rows.sum()) for key, rows in chosen.items()}
+    totals = _count(splits, every, chosen)
     return {"protocol": result.protocol, **totals, "classes": classes, "conflicting": conflicting}
+
+
+def _count(splits: Splits, rows: np.ndarray, chosen: dict[str, np.ndarray]) -> dict[str, int]:
+    """Count scans, patients and units of some rows, bool [N]."""
+    patients = {part: set(splits.patient[rows & (splits.split == part)]) - {""} for part in ("train", "val", "test")}
+    fitted = set(splits.patient[np.isin(splits.split, ["train", "val"])])
+    return {
+        **{key: int((rows & flag).sum()) for key, flag in chosen.items()},
+        "units": len(np.unique(splits.unit[rows])),
+        **{f"patients_{part}": len(found) for part, found in patients.items()},
+        "patients_in_train_and_test": len(fitted & patients["test"]),
+    }
 
 
 def name_blocks(scans: Scans, blocks: int) -> np.ndarray:
@@ -229,42 +246,46 @@ def _hold_out(parts: np.ndarray, into: str, units: _Units, params: parameters.Sp
     share = getattr(params, key)
     members, counts = _to_divide(parts, units, seed, into)
     totals = counts.sum(axis=0)
-    wanted = np.array([round(share * total) for total in totals.tolist()])
-    taken = np.zeros(len(members), bool)
-    missing = wanted.copy()
-    for place, unit in enumerate(counts):
-        if (unit * (unit - 2 * missing) / totals**2).sum() < 0:
-            taken[place] = True
-            missing -= unit
-    for index, name in enumerate(units.class_names):
-        holders = np.flatnonzero(counts[:, index])
-        scans = f"{totals[index]} scan{'' if totals[index] == 1 else 's'}"
-        if len(holders) < 2:
-            problem = f"class {name} has {scans} to divide between train and {into}"
+    missing = np.array([round(share * total) for total in totals.tolist()])
+    holders = [np.flatnonzero(sizes) for sizes in counts.T]
+    for name, total, wanted, own in zip(units.class_names, totals, missing, holders, strict=True):
+        if len(own) < 2:
+            problem = f"class {name} has {_scans(total)} to divide between train and {into}"
             raise UserError(f"{problem}, and not two {units.name} among them; {units.remedy}")
-        case = f"{name}, which has {scans} to divide"
-        if wanted[index] == 0:
-            least = f"{1 / totals[index]:.2g}"
-            raise UserError(f"split.{key} {share} leaves no {into} scan of {case}; raise it to {least} or more")
-        if not taken[holders].any():
-            taken[holders[counts[holders, index].argmin()]] = True
-        if taken[holders].all():
-            raise UserError(f"split.{key} {share} leaves no training scan of {case}; lower it")
+        if wanted == 0:
+            problem = f"split.{key} {share} leaves no {into} scan of {name}, which has {_scans(total)} to divide"
+            raise UserError(f"{problem}; raise it to {1 / total:.2g} or more")
+    taken = np.zeros(len(members), bool)
+    for place, unit in enumerate(counts):
+        taken[place] = (unit * (unit - 2 * missing) / totals**2).sum() < 0
+        missing -= taken[place] * unit
+    for own, sizes in zip(holders, counts.T, strict=True):
+        if not taken[own].any():
+            taken[own[sizes[own].argmin()]] = True
+    for name, total, own in zip(units.class_names, totals, holders, strict=True):
+        if taken[own].all():
+            problem = f"split.{key} {share} leaves no training scan of {name}, which has {_scans(total)} to divide"
+            raise UserError(f"{problem}; lower it")
     parts[(parts == "train") & np.isin(units.of, members[taken])] = into
+
+
+def _scans(number: int) -> str:
+    return f"{number} scan{'' if number == 1 else 's'}"
 
 
 def _to_divide(parts: np.ndarray, units: _Units, seed: int, purpose: str) -> tuple[np.ndarray, np.ndarray]:
     """The units of the train scans and how many of these scans each has of every class: int [M] and [M, K].
 
-    Those of which most scans are of the first class come first, in random order, then those of the second.
+    Their order is random among the units that have most scans of one class; of each class as large a part is in front.
     """
     pool = np.flatnonzero(parts == "train")
     members, rows = np.unique(units.of[pool], return_inverse=True)
     counts = np.zeros((len(members), len(units.class_names)), dtype=np.int64)
     np.add.at(counts, (rows, units.labels[pool]), 1)
-    order = []
+    places = np.empty(len(members))
     for index in range(counts.shape[1]):
         own = np.flatnonzero(counts.argmax(axis=1) == index)
-        order.append(np.random.default_rng([seed, index, PURPOSES.index(purpose)]).permutation(own))
-    order = np.concatenate(order)
+        generator = np.random.default_rng([seed, index, PURPOSES.index(purpose)])
+        places[generator.permutation(own)] = np.arange(len(own)) / max(len(own), 1)
+    order = np.argsort(places, kind="stable")
     return members[order], counts[order]

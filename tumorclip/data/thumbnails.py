@@ -43,7 +43,7 @@ def thumbnails(pixels: np.ndarray, side: int = FINE) -> np.ndarray:
     dtype = np.dtype(np.float32 if 255 * weight < 2**24 else np.float64)
     overlaps = overlaps.astype(dtype)
     means = np.empty((len(pixels), side, side), np.float32)
-    for block in blocks(len(pixels), pixels[0].size * dtype.itemsize):
+    for block in blocks(len(pixels), math.prod(pixels.shape[1:]) * dtype.itemsize):
         scans = pixels[block].astype(dtype)
         grey = scans if scans.ndim == 3 else scans.sum(axis=-1)
         # One large matrix product is many times faster than one per scan.

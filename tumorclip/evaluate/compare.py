@@ -21,6 +21,7 @@ from tumorclip.evaluate.metrics import accuracy, macro_f1
 from tumorclip.tables import Predictions
 
 SIGNIFICANT = 0.05  # a p-value below it says that there is a difference
+FEW = 12  # in fewer units that differ, the interval covers too little (simulated with benchmarks/methods.py)
 METHODS = 3  # from this many runs on both sides on, a comparison speaks of methods
 ROUNDING = 1e-12  # what is no more than that is 0
 SCORES = {"accuracy": accuracy, "macro F1": macro_f1}
@@ -46,6 +47,7 @@ class Comparison(NamedTuple):
     mcnemar: tuple[float, int, int] | None  # `mcnemar_test` on one scan per unit; None with several runs on a side
     p_value: float  # the one that decides: of methods that of the accuracy by t, of models that of the sign flips
     votes: tuple[np.ndarray, np.ndarray]  # int [N, K] of A and of B, how many of its runs predict each class
+    differ: int  # number of units in which the two are right on unequally many scans
     disagree: np.ndarray  # int [D], the scans for which most runs of A predict another class than most runs of B
 
 
@@ -53,14 +55,13 @@ def compare(runs: Mapping[str, Predictions], a: Sequence[str], b: Sequence[str])
     """Compare the runs named in `b` with those named in `a`, all of them as `pair` returns them."""
     sides = [[runs[name] for name in names] for names in (a, b)]
     first = sides[0][0]
-    # By first appearance, so that other numbers for the same units give the same choice of one scan of each.
-    numbers = {unit: number for number, unit in enumerate(dict.fromkeys(first.unit.tolist()))}
-    units = np.array([numbers[unit] for unit in first.unit.tolist()])
+    units = number_units(first)
     scores = {name: difference(*sides, score) for name, score in SCORES.items()}
     right_a, right_b = (np.array([run.y_pred == run.y_true for run in side]) for side in sides)
     # The difference of the means, times the number of runs on both sides to stay whole.
     differences = right_b.sum(axis=0) * len(a) - right_a.sum(axis=0) * len(b)
-    sign_flip = sign_flip_test(np.bincount(units, weights=differences))
+    by_unit = np.bincount(units, weights=differences)
+    sign_flip = sign_flip_test(by_unit)
     of_methods = min(len(a), len(b)) >= METHODS
     one = one_per_unit(units)
     one_hot = np.eye(len(first.class_names), dtype=int)
@@ -73,8 +74,15 @@ def compare(runs: Mapping[str, Predictions], a: Sequence[str], b: Sequence[str])
         mcnemar=mcnemar_test(right_a[0][one], right_b[0][one]) if len(a) == len(b) == 1 else None,
         p_value=scores["accuracy"].p_value if of_methods else sign_flip,
         votes=(votes_a, votes_b),
+        differ=int(np.count_nonzero(by_unit)),
         disagree=np.flatnonzero(votes_a.argmax(axis=1) != votes_b.argmax(axis=1)),
     )
+
+
+def number_units(predictions: Predictions) -> np.ndarray:
+    """The unit of each scan, from 0 on by first appearance, int [N]: so nothing hangs on how units were numbered."""
+    numbers = {unit: number for number, unit in enumerate(dict.fromkeys(predictions.unit.tolist()))}
+    return np.array([numbers[unit] for unit in predictions.unit.tolist()])
 
 
 def difference(a: Sequence[Predictions], b: Sequence[Predictions], score: Callable = accuracy) -> Difference:
@@ -87,7 +95,7 @@ def difference(a: Sequence[Predictions], b: Sequence[Predictions], score: Callab
         a, b: one run or several, all over the same N scans in one order.
         score: from confusion counts [..., K, K] to [...], as in tumorclip.evaluate.metrics.
     """
-    units = np.unique(a[0].unit, return_inverse=True)[1]
+    units = number_units(a[0])
     (values_a, errors_a), (values_b, errors_b) = (jackknife(side, units, score) for side in (a, b))
     mean_a, mean_b = float(values_a.mean()), float(values_b.mean())
     if min(len(a), len(b)) >= METHODS:
@@ -95,12 +103,16 @@ def difference(a: Sequence[Predictions], b: Sequence[Predictions], score: Callab
     else:
         error, freedom = model_error(errors_b.mean(axis=0) - errors_a.mean(axis=0))
     found = mean_b - mean_a
+    p_value = float(2 * stats.t.sf(abs(found) / error, freedom)) if error > ROUNDING else np.nan
+    return Difference(mean_a, mean_b, found, student_interval(found, error, freedom), p_value)
+
+
+def student_interval(value: float, error: float, freedom: float, lowest: float = -1) -> Interval:
+    """Student's t interval from a standard error and its degrees of freedom, cut at `lowest` and 1."""
     if not error > ROUNDING:
-        reason = "none: all units say the same" if error <= ROUNDING else "none: too few units"
-        return Difference(mean_a, mean_b, found, Interval(reason=reason), np.nan)
+        return Interval(reason="none: all units say the same" if error <= ROUNDING else "none: too few units")
     half = stats.t.ppf((1 + LEVEL) / 2, freedom) * error
-    interval = Interval(float(max(-1, found - half)), float(min(1, found + half)), "jackknife")
-    return Difference(mean_a, mean_b, found, interval, float(2 * stats.t.sf(abs(found) / error, freedom)))
+    return Interval(float(max(lowest, value - half)), float(min(1, value + half)), "t")
 
 
 def jackknife(runs: Sequence[Predictions], units: np.ndarray, score: Callable) -> tuple[np.ndarray, np.ndarray]:
@@ -152,7 +164,8 @@ def method_error(
     variance = sum(of_seeds) + of_units
     with np.errstate(invalid="ignore"):
         spread = sum(term**2 / (count - 1) for term, count in zip(of_seeds, runs, strict=True))
-        return np.sqrt(variance), variance**2 / (spread + of_units**2 / freedom)
+        # Where no unit says anything, `freedom` is NaN and the term 0.
+        return np.sqrt(variance), variance**2 / (spread + of_units**2 / np.nan_to_num(freedom, nan=1))
 
 
 def pair(runs: Mapping[str, Predictions]) -> dict[str, Predictions]:

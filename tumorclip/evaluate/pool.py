@@ -1,8 +1,9 @@
 """One score from several runs: the out-of-fold predictions of a cross-validation, or repeats with other seeds.
 
-The interval comes from the pooled predictions, by groups of copies. How much single folds or seeds differ is given
-apart: folds share most of their training scans, so their spread is not a confidence interval (Bengio & Grandvalet, No
-Unbiased Estimator of the Variance of K-Fold Cross-Validation, JMLR 5, 2004).
+The interval of a score comes from the pooled predictions, by `Predictions.unit`: it says what other scans would
+change for these models. From three seeds on there are two more of the accuracy: what other seeds would change, and what
+both would. How much single folds differ is no confidence interval, since they share most of their training scans
+(Bengio & Grandvalet, No Unbiased Estimator of the Variance of K-Fold Cross-Validation, JMLR 5, 2004).
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,13 +14,22 @@ import numpy as np
 
 from tumorclip.errors import UserError
 from tumorclip.evaluate import metrics
-from tumorclip.evaluate.compare import pair, require_same_classes
-from tumorclip.evaluate.intervals import ConfusionBootstrap, Estimate
+from tumorclip.evaluate.compare import (
+    METHODS,
+    jackknife,
+    method_error,
+    number_units,
+    pair,
+    require_same_classes,
+    student_interval,
+)
+from tumorclip.evaluate.intervals import ConfusionBootstrap, Estimate, Interval
 from tumorclip.evaluate.score import distinct_weights
 from tumorclip.tables import Predictions
 
 # Runs that are pooled may differ in these parameters alone, or the mean would be one of different things.
-FREE = ("split.fold", "train.seed", "train.device", "verify.device", "machine.")
+FREE = ("split.fold", "seed", "train.device", "verify.device")
+FREE_SECTION = "machine."
 SCORES = {
     "accuracy": metrics.accuracy,
     "balanced accuracy": metrics.balanced_accuracy,
@@ -41,11 +51,12 @@ class Pooled(NamedTuple):
     """What several runs say together. A score is the mean over repeats of what they reach on all pooled scans."""
 
     out_of_fold: bool  # whether every fold tested other scans; else all runs tested the same ones
-    scans: int
-    groups: int  # of copies among the scans
+    predictions: Predictions  # of one seed, for what is said of the scans
     scores: dict[str, Estimate]  # overall, per class, and per distinct scan
     by_fold: dict[int, float]  # accuracy of every fold, the mean over its seeds
     by_seed: dict[int, float]  # of every seed on all pooled scans; the mean over folds that tested the same scans
+    over_seeds: Interval | None  # of the mean of `by_seed`, over other seeds; None with fewer than three
+    over_both: Interval | None  # the same over other seeds and other units
 
 
 def pool(runs: Sequence[Run]) -> Pooled:
@@ -66,16 +77,31 @@ def pool(runs: Sequence[Run]) -> Pooled:
     sizes = [len(placed[fold, seeds[0]].predictions) for fold in folds]
     return Pooled(
         out_of_fold=out_of_fold,
-        scans=len(repeats[0]),
-        groups=len(np.unique(repeats[0].group)),
+        predictions=repeats[0],
         scores=_scores(repeats),
         by_fold={fold: float(np.mean([accuracy[fold, seed] for seed in seeds])) for fold in folds},
         by_seed={seed: float(np.average([accuracy[fold, seed] for fold in folds], weights=sizes)) for seed in seeds},
+        **_of_the_method(repeats if len(repeats) == len(seeds) else []),
     )
 
 
+def _of_the_method(repeats: Sequence[Predictions]) -> dict[str, Interval | None]:
+    """The intervals `over_seeds` and `over_both` of the accuracy, from the predictions of every seed."""
+    if len(repeats) < METHODS:
+        return {"over_seeds": None, "over_both": None}
+    units = number_units(repeats[0])
+    values, errors = jackknife(repeats, units, metrics.accuracy)
+    mean, of_seeds = float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
+    # Against a side that is known exactly.
+    of_both = method_error((np.zeros(2), values), (np.zeros((2, units.max() + 1)), errors))
+    return {
+        "over_seeds": student_interval(mean, of_seeds, len(values) - 1, lowest=0),
+        "over_both": student_interval(mean, *of_both, lowest=0),
+    }
+
+
 def _by_fold_and_seed(runs: Sequence[Run]) -> dict[tuple[int, int], Run]:
-    """The runs by fold and training seed, in that order; every fold with every seed."""
+    """The runs by fold and seed, in that order; every fold with every seed."""
     first, *others = runs
     wanted = _flat(first.params)
     for run in others:
@@ -84,13 +110,13 @@ def _by_fold_and_seed(runs: Sequence[Run]) -> dict[tuple[int, int], Run]:
             if wanted.get(key) != given.get(key):
                 raise UserError(
                     f"{first.name} and {run.name} differ in {key}: {wanted.get(key)} and {given.get(key)}; "
-                    "runs that are pooled may differ in split.fold and train.seed alone"
+                    "runs that are pooled may differ in split.fold and seed alone"
                 )
     placed: dict[tuple[int, int], Run] = {}
     for run in runs:
-        fold, seed = run.params["split"]["fold"], run.params["train"]["seed"]
+        fold, seed = run.params["split"]["fold"], run.params["seed"]
         if other := placed.get((fold, seed)):
-            same = f"are the same fold, {fold}, with the same train.seed, {seed}"
+            same = f"are the same fold, {fold}, with the same seed, {seed}"
             raise UserError(f"{other.name} and {run.name} {same}; name one of them")
         placed[fold, seed] = run
     folds = first.params["split"]["folds"] or 1
@@ -98,8 +124,8 @@ def _by_fold_and_seed(runs: Sequence[Run]) -> dict[tuple[int, int], Run]:
         if missing := [str(fold) for fold in range(1, folds + 1) if (fold, seed) not in placed]:
             numbers = ",".join(missing)
             raise UserError(
-                f"with train.seed {seed} split.fold {numbers} of {folds} is missing; run: dvc exp run --queue "
-                f"-S split.folds={folds} -S split.fold={numbers} -S train.seed={seed}"
+                f"with seed {seed} split.fold {numbers} of {folds} is missing; run: dvc exp run --queue "
+                f"-S split.folds={folds} -S split.fold={numbers} -S seed={seed}"
             )
     return dict(sorted(placed.items()))
 
@@ -110,7 +136,7 @@ def _flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     for key, value in params.items():
         name = f"{prefix}{key}"
         flat |= _flat(value, f"{name}.") if isinstance(value, Mapping) else {name: str(value)}
-    return {name: value for name, value in flat.items() if not name.startswith(FREE)}
+    return {name: value for name, value in flat.items() if name not in FREE and not name.startswith(FREE_SECTION)}
 
 
 def _are_disjoint(folds: Sequence[Run]) -> bool:

@@ -5,7 +5,7 @@ which the colour-blind can tell apart; lines also differ in dash and marker, so 
 """
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from tumorclip.files import whole_file
-from tumorclip.report.text import MIN_DISTINCT, Run, count, percent, value
+from tumorclip.report.run import EXPOSURES, MIN_DISTINCT, Run, count, percent, value, with_interval
 from tumorclip.tables import Steps
 
 BLUE, ORANGE, BLACK, GREY = "#0072B2", "#D55E00", "#1A1A1A", "#5C5C5C"
@@ -50,6 +50,13 @@ PERCENT = PercentFormatter(1, decimals=0, symbol=" %")
 COUNT = FuncFormatter(lambda number, _: f"{number:,.0f}")
 INTERVALS = "Lines are 95 % intervals"
 PAIRS_IN_A_ROW = 4
+# How what a model has seen of a scan is drawn, everywhere.
+SEEN = {
+    "copy": {"color": ORANGE, "marker": "s"},
+    "patient": {"color": BLUE, "marker": "D", "markerfacecolor": "white"},
+    "neither": {"color": BLUE, "marker": "o"},
+    "unknown": {"color": GREY, "marker": "^"},
+}
 
 
 def draw(run: Run, steps: Steps, pixels: np.ndarray) -> dict[str, Figure]:
@@ -67,11 +74,16 @@ def draw(run: Run, steps: Steps, pixels: np.ndarray) -> dict[str, Figure]:
         "per_class_f1_score": per_class_f1_score(run),
         "confusion_matrix": confusion_matrix(run),
         "reliability": reliability(run),
+        "risk_coverage": risk_coverage(run),
         "accuracy_by_similarity": accuracy_by_similarity(run),
         "copy_matches": copy_matches(run),
     }
-    if any(row["leaked_accuracy"] is not None for row in run.test["leaked_against_clean"]):
-        figures["leaked_against_clean"] = leaked_against_clean(run)
+    if any(row["accuracy"] is not None and row["exposure"] != "unknown" for row in run.test["exposure"]):
+        figures["exposure"] = exposure(run)
+    if run.test["tumour"] is not None and run.test["tumour"]["roc"]:
+        figures["roc"] = roc(run)
+    if run.external["sets"]:
+        figures["external"] = external(run)
     if run.data["examples"]:
         figures["leaked_pairs"] = leaked_pairs(run, pixels)
     if run.data["test_scans"]:
@@ -151,7 +163,7 @@ def per_class_f1_score(run: Run) -> Figure:
 
 @rc_context(STYLE)
 def confusion_matrix(run: Run) -> Figure:
-    """Test scans by reference label (rows) and predicted class (columns); the diagonal shows the sensitivity."""
+    """Test scans by reference standard (rows) and predicted class (columns); the diagonal shows the sensitivity."""
     classes = run.test["classes"]
     counts = np.array([row["predicted_as"] for row in classes])
     # How dark a cell is, relative to its row. The colour bar says what it stands for.
@@ -173,7 +185,7 @@ def confusion_matrix(run: Run) -> Figure:
     slanted = max(len(line) for name in names for line in name.split("\n")) > 10
     axes.set_xticks(places, names, **({"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if slanted else {}))
     axes.set_yticks(places, [_wrapped(f"{row['class']} ({row['scans']:,})") for row in classes])
-    axes.set(xlabel="predicted class", ylabel="reference label (number of scans)")
+    axes.set(xlabel="predicted class", ylabel="reference standard (number of scans)")
     for edge in places[1:] - 0.5:
         axes.axhline(edge, color=PALE, linewidth=1.5)
         axes.axvline(edge, color=PALE, linewidth=1.5)
@@ -243,21 +255,34 @@ def leaked_pairs(run: Run, pixels: np.ndarray) -> Figure:
 
 @rc_context(STYLE)
 def leaked_share(run: Run) -> Figure:
-    """Published test scans of each class, and how many of them have a copy in Training, as bars."""
+    """Published test scans of each class, by whether a copy or another scan of the patient is in Training, as bars."""
     data = run.data
     rows = data["classes"]
-    note = f"{data['leaked_test_scans']:,} of {count(data['test_scans'], 'published test scan')}"
-    figure, axes = _canvas("Test scans with a copy in Training", note, (WIDTH, 2.1 + 0.45 * len(rows)))
+    copies, patients = data["leaked_test_scans"], data["patient_leaked_test_scans"]
+    whole = count(data["test_scans"], "published test scan")
+    note = f"{copies:,} by a copy and {patients:,} by the patient alone, of {whole}"
+    figure, axes = _canvas("Test scans that Training shows too", note, (WIDTH, 2.1 + 0.45 * len(rows)))
     _list_classes(axes, [_wrapped(row["class"]) for row in rows], "class")
-    places = range(len(rows))
-    axes.barh(places, [row["test"] for row in rows], height=0.65, color=PALE, label="published test scans")
-    axes.barh(places, [row["leaked"] for row in rows], height=0.65, color=ORANGE, label="with a copy in Training")
+    places, starts = range(len(rows)), np.zeros(len(rows))
+    for key, name, style in (
+        ("leaked", "a copy is there", {"color": ORANGE}),
+        (
+            "patient_leaked",
+            "only the patient is",
+            {"color": BLUE, "hatch": "////", "edgecolor": "white", "linewidth": 0},
+        ),
+    ):
+        widths = [row[key] for row in rows]
+        axes.barh(places, widths, left=starts, height=0.65, label=name, **style)
+        starts = starts + widths
+    rest = [row["test"] for row in rows] - starts
+    axes.barh(places, rest, left=starts, height=0.65, color=PALE, label="neither is known to be")
     for place, row in enumerate(rows):
-        text = f"{row['leaked']:,} of {row['test']:,}"
+        text = f"{row['leaked']:,} + {row['patient_leaked']:,} of {row['test']:,}"
         axes.annotate(text, (row["test"], place), (5, 0), textcoords="offset points", va="center")
     axes.set(xlabel="scans", xlim=(0, max(row["test"] for row in rows)))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-    figure.legend(loc="outside lower center", ncols=2)
+    figure.legend(loc="outside lower center", ncols=3)
     return figure
 
 
@@ -329,39 +354,109 @@ def accuracy_by_similarity(run: Run) -> Figure:
 
 
 @rc_context(STYLE)
-def leaked_against_clean(run: Run) -> Figure:
-    """Sensitivity on test scans with a copy in Training, and on those without, as pairs of dots."""
-    compared = run.test["leaked_against_clean"]
-    rows = [row for row in compared if row["leaked_accuracy"] is not None]
-    left_out = [row["class"] for row in compared if row["leaked_accuracy"] is None and row["class"] is not None]
-    note = INTERVALS
-    if left_out:
-        few = f"Left out, with fewer than {MIN_DISTINCT} distinct scans with or without a copy: {', '.join(left_out)}"
-        note += ".\n" + textwrap.fill(few, 60)
-    height = 1.8 + 0.7 * len(rows) + 0.2 * note.count("\n")
-    figure, axes = _canvas("Test scans with and without a copy in Training", note, (WIDTH + 0.6, height))
-    labels = [
-        f"mean over {'these' if left_out else 'all'} classes"
-        if row["class"] is None
-        else f"{_wrapped(row['class'])}\n{row['leaked_scans']:,} with, {row['clean_scans']:,} without"
-        for row in rows
+def exposure(run: Run) -> Figure:
+    """Accuracy of each class and of all, by what of its scans the model has seen, as dots."""
+    shown = [row for row in run.test["exposure"] if row["accuracy"] is not None]
+    names = list(dict.fromkeys(row["class"] for row in shown))
+    # The rows of a class stand close together.
+    rows = sorted(shown, key=lambda row: names.index(row["class"]))
+    places = [place + 0.8 * names.index(row["class"]) for place, row in enumerate(rows)]
+    note = f"{INTERVALS}.\nFewer than {MIN_DISTINCT} distinct scans: no number"
+    size = (WIDTH + 0.6, 2.4 + 0.22 * places[-1])
+    figure, axes = _canvas("Accuracy by what the model has seen", note, size)
+    middles = [
+        np.mean([place for place, row in zip(places, rows, strict=True) if row["class"] == name]) for name in names
     ]
-    _list_classes(axes, labels, "class (number of scans)")
-    for kind, name, up, style in (
-        ("leaked", "with a copy in Training", -0.17, {"color": ORANGE, "marker": "s"}),
-        ("clean", "without", 0.17, {"color": BLUE, "marker": "o"}),
-    ):
-        for place, row in enumerate(rows):
-            accuracy, low, high = (row[f"{kind}_{key}"] for key in ("accuracy", "low", "high"))
-            if low is not None:
-                _whisker(axes, (low, high), (place + up, place + up))
-            beside = {"textcoords": "offset points", "va": "center", "fontsize": 9.5}
-            axes.annotate(percent(accuracy), (accuracy if high is None else high, place + up), (7, 0), **beside)
-        accuracies = [row[f"{kind}_accuracy"] for row in rows]
-        axes.plot(accuracies, np.arange(len(rows)) + up, **style, markersize=6, linestyle="", label=name, clip_on=False)
-    axes.set(xlabel="sensitivity (share of the class's scans)", xlim=(0, 1))
+    axes.set_yticks(middles, ["all classes" if name is None else _wrapped(name) for name in names])
+    axes.tick_params(axis="y", length=0)
+    for place, row in zip(places, rows, strict=True):
+        beside = {"textcoords": "offset points", "va": "center", "fontsize": 9}
+        words = f"{percent(row['accuracy'])} of {row['scans']:,}"
+        axes.annotate(words, (_interval_at(axes, row, place), place), (7, 0), **beside)
+    for kind, name in EXPOSURES.items():
+        own = [(row["accuracy"], place) for place, row in zip(places, rows, strict=True) if row["exposure"] == kind]
+        if own:  # no entry in the legend for what is not there
+            _dots(axes, own, SEEN[kind] | {"label": name})
+    axes.set(xlabel="accuracy (share of the scans)", xlim=(0, 1), ylabel="class", ylim=(places[-1] + 0.8, -0.8))
+    axes.xaxis.set_major_formatter(PERCENT)
+    axes.grid(True, axis="x")
+    figure.legend(loc="outside lower center", ncols=2)
+    return figure
+
+
+@rc_context(STYLE)
+def external(run: Run) -> Figure:
+    """Accuracy on the internal test set, and on each other data set: of what was kept and of the copies left out."""
+    sets = run.external["sets"]
+    figure, axes = _canvas("Other data sets", INTERVALS, (WIDTH + 0.6, 2.4 + 0.7 * len(sets)))
+    labels = [f"internal test\n{count(run.test['scans'], 'scan')}"]
+    for each in sets:
+        out = each["dropped_as_development"] + each["dropped_within"]
+        labels.append(f"{_wrapped(each['set'])}\n{each['kept']:,} kept, {out:,} left out")
+    _list_classes(axes, labels, "data set")
+    kept = [run.record("accuracy") | {"accuracy": run.test["accuracy"]}, *sets]
+    left_out = [{"accuracy": each["accuracy_of_dropped"], "low": None} for each in sets]
+    for name, kind, rows, first in (("kept", "neither", kept, 0), ("copies, left out", "copy", left_out, 1.25)):
+        places = [first + place for place, row in enumerate(rows) if row["accuracy"] is not None]
+        rows = [row for row in rows if row["accuracy"] is not None]
+        for place, row in zip(places, rows, strict=True):
+            end = _interval_at(axes, row, place)
+            axes.annotate(percent(row["accuracy"]), (end, place), (7, 0), textcoords="offset points", va="center")
+        _dots(
+            axes,
+            [(row["accuracy"], place) for place, row in zip(places, rows, strict=True)],
+            SEEN[kind] | {"label": name},
+        )
+    axes.set(xlabel="accuracy (share of the scans)", xlim=(0, 1))
     axes.xaxis.set_major_formatter(PERCENT)
     figure.legend(loc="outside lower center", ncols=2)
+    return figure
+
+
+@rc_context(STYLE)
+def roc(run: Run) -> Figure:
+    """Tumour against healthy: sensitivity by false alarms with its band, and the operating points."""
+    tumour = run.test["tumour"]
+    note = f"Area under the curve: {with_interval(tumour | {'reason': 'no interval'}, 'auroc', 'auroc')}"
+    figure, axes = _canvas("Tumour against healthy", note, (WIDTH, 5.6))
+    points = tumour["roc"]
+    alarms = [point["false_alarms"] for point in points]
+    band = [point for point in points if point["low"] is not None]
+    axes.fill_between(
+        [point["false_alarms"] for point in band], [point["low"] for point in band], [point["high"] for point in band],
+        color=BLUE, alpha=0.18, linewidth=0, label="95 % band",
+    )  # fmt: skip
+    axes.plot(alarms, [point["sensitivity"] for point in points], color=BLUE, linewidth=2, label="this model")
+    axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1.3, label="by chance")
+    for row, marker in zip(tumour["operating_points"], "sD^vP*", strict=False):
+        if row["sensitivity"] is None or row["specificity"] is None:
+            continue
+        reached = ", ".join(f"{key} {percent(row[key])}" for key in ("sensitivity", "specificity"))
+        label = f"set for {percent(row['target'])}: {reached}"
+        style = {"color": ORANGE, "marker": marker, "linestyle": "", "markersize": 7}
+        axes.plot([1 - row["specificity"]], [row["sensitivity"]], **style, label=label, clip_on=False)
+    axes.set(xlabel="false alarms (share of the healthy scans)", ylabel="sensitivity (share of the tumours)")
+    axes.set(xlim=(0, 1), ylim=(0, 1.01))
+    axes.xaxis.set_major_formatter(PERCENT)
+    axes.yaxis.set_major_formatter(PERCENT)
+    axes.grid(True)
+    axes.legend(loc="lower right", fontsize=9)
+    return figure
+
+
+@rc_context(STYLE)
+def risk_coverage(run: Run) -> Figure:
+    """Share of errors among the scans that the model is most confident of, by how many these are."""
+    curve = run.test["risk_coverage"]
+    note = f"Area under the curve: {with_interval(curve | {'reason': 'no interval'}, 'area', 'area')}"
+    figure, axes = _canvas("Errors among the most confident answers", note)
+    coverages, risks = ([row[key] for row in curve["rows"]] for key in ("coverage", "risk"))
+    axes.plot(coverages, risks, color=BLUE, linewidth=2, marker=_marker("o", len(risks)))
+    axes.set(xlabel="share of the test scans that is answered", ylabel="share of errors among them")
+    axes.set(xlim=(0, 1.01), ylim=(0, max(1.1 * max(risks), 0.01)))
+    axes.xaxis.set_major_formatter(PERCENT)
+    axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    axes.grid(True)
     return figure
 
 
@@ -412,6 +507,19 @@ def _list_classes(axes: Axes, names: Sequence[str], label: str) -> None:
     axes.set(ylabel=label, ylim=(len(names) - 0.5, -0.5))
     axes.tick_params(axis="y", length=0)
     axes.grid(True, axis="x")
+
+
+def _interval_at(axes: Axes, row: Mapping, place: float) -> float:
+    """Draw the interval of a row's accuracy along `place`, and return where it ends on the right."""
+    if row["low"] is None:
+        return row["accuracy"]
+    _whisker(axes, (row["low"], row["high"]), (place, place))
+    return row["high"]
+
+
+def _dots(axes: Axes, points: Sequence[tuple[float, float]], style: Mapping) -> None:
+    """Markers at `points`, which may be none."""
+    axes.plot([x for x, _ in points], [y for _, y in points], **style, linestyle="", markersize=6, clip_on=False)
 
 
 def _whisker(axes: Axes, x: tuple[float, float], y: tuple[float, float]) -> None:

@@ -1,78 +1,54 @@
-"""What the numbers of a run rest on, in plain words, and how numbers are written."""
+"""What the numbers of a run rest on, in plain words."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 
-# The least for which a figure or the text gives a number of its own; evaluate compares from the same number on.
-MIN_DISTINCT = 30
-NOT_DEFINED = "not defined"
+from tumorclip.report.run import (
+    BASELINES,
+    EXPOSURES,
+    MIN_DISTINCT,
+    NARROW,
+    NOT_DEFINED,
+    Run,
+    count,
+    limits,
+    listed,
+    percent,
+    points,
+    signed,
+    with_interval,
+)
+
 NO_COPY = "The audit knows of no test scan with a copy among the scans that the model was trained or chosen on."
-PERCENTAGES = (
-    "accuracy", "accuracy_per_distinct_scan", "balanced_accuracy", "balanced_accuracy_per_distinct_scan",
-    "recall", "specificity", "precision", "npv", "missed_tumours", "false_alarms", "upside_down_missed_tumours",
-)  # fmt: skip
-BASELINES = {
-    "nearest_neighbour": "nearest training scan by its pixels",
-    "border_strips": "border of the scan alone",
-    "grey_histogram": "histogram of grey values alone",
-    "zero_shot": "checkpoint before fine-tuning (zero-shot)",
-}
-
-
-@dataclass(frozen=True)
-class Run:
-    """What a run measured, and the settings that explain it.
-
-    Attributes:
-        data, split, train, test, intervals, baselines: the content of the file of that name in metrics/.
-        settings: the sections of params.yaml by name.
-    """
-
-    data: Mapping
-    split: Mapping
-    train: Mapping
-    test: Mapping
-    intervals: Mapping
-    baselines: Mapping
-    settings: Mapping[str, Mapping]
-
-    @property
-    def drawn(self) -> bool:
-        """Whether the scans are phantoms and not of people."""
-        return self.settings["data"]["source"] == "phantom"
-
-    @property
-    def inflated(self) -> bool:
-        """Whether the model was trained or chosen on copies of test scans."""
-        return bool(self.test["leaked_against_clean"])
-
-    @property
-    def negative(self) -> str | None:
-        """The healthy class; None where there is none."""
-        return self.settings["evaluate"]["negative_class"]
-
-    def record(self, score: str, class_name: str | None = None) -> Mapping:
-        """The value and interval of a score; without a value where it was not measured."""
-        for row in self.intervals["intervals"]:
-            if (row["score"], row["class"]) == (score, class_name):
-                return row
-        return {"value": None, "low": None, "high": None, "method": None, "reason": "it was not measured"}
+# Headings under which the page also has a table.
+PATIENTS = "Whose scans they are"
+SEEN = "What the model had seen of the test scans"
+BY = "Accuracy by kind of scan"
+TUMOURS = "Tumour against healthy"
+UNTUNED = "What needs no fine-tuning"
+EXTERNAL = "Other data sets"
 
 
 def statement(run: Run) -> dict[str, str]:
     """What the numbers of a run rest on and what they do not say: paragraphs by heading, as plain text."""
     parts = {
         "What the scans are": _scans(run),
+        PATIENTS: _patients(run),
         "Copies between training and test": _copies(run),
-        "Copies with different labels": _conflicts(run),
+        SEEN: _seen(run),
+        "Labels that contradict each other": _conflicts(run),
         "What the accuracy is": _accuracy(run),
         "What the intervals cover": _intervals(run),
+        BY: _by(run),
+        TUMOURS: _tumours(run),
         "Whether the probabilities can be believed": _calibration(run),
-        "What needs no fine-tuning": _baselines(run),
+        "Leaving out what the model is unsure of": _risk(run),
+        UNTUNED: _baselines(run),
+        EXTERNAL: _external(run),
         "Which way up": _orientation(run),
         "Limits": _limits(run),
     }
-    return {heading: " ".join(sentences) for heading, sentences in parts.items()}
+    written = {heading: " ".join(sentences) for heading, sentences in parts.items()}
+    return {heading: text for heading, text in written.items() if text}
 
 
 def _scans(run: Run) -> Iterable[str]:
@@ -92,6 +68,46 @@ def _scans(run: Run) -> Iterable[str]:
     yield "The audit also tries them mirrored, turned and aligned. It misses copies that were altered further."
 
 
+def _patients(run: Run) -> Iterable[str]:
+    data, split = run.data, run.split
+    if not data["patients"]:
+        yield "No patient of any scan is known (verify.patients)."
+        return
+    known = data["decoded"] - data["scans_without_patient"]
+    yield f"{count(data['patients'], 'patient')} are known, in {known:,} of {count(data['decoded'], 'file')}."
+    if run.drawn:
+        yield "A patient is a drawn head, which several slices show."
+        yield "Heads stand in both folders on purpose, as patients do in the public collections."
+    if data["test_scans"]:
+        yield f"Patients in both published folders: {data['patients_in_both_folders']:,}."
+        shown, whole = data["test_scans_of_train_patients"], data["test_scans"]
+        yield f"Published test scans of patients who are in Training too: {shown:,} of {whole:,}."
+        yield f"Of these, {data['patient_leaked_test_scans']:,} have no copy there, so an audit of copies passes them."
+    if split["protocol"] == "official":
+        yield from _patients_stay(run)
+    elif split["protocol"] == "patients":
+        yield "No patient and no copy stands on two sides (split.protocol: patients)."
+        if split["placed_by_names"]:
+            yield f"{count(split['placed_by_names'], 'scan')} without a known patient went by blocks of file names."
+    elif split["patients_in_train_and_test"]:
+        yield f"Patients on both sides of this split: {split['patients_in_train_and_test']:,}."
+        yield "Under split.protocol: patients there are none."
+
+
+def _patients_stay(run: Run) -> Iterable[str]:
+    """Why the patients of a published test set stay in Training."""
+    if not run.data["patients_in_both_folders"]:
+        return
+    left = [
+        f"{row['train_of_other_patients']:,} of {row['train']:,} files of {row['class']}"
+        for row in run.data["classes"]
+        if row["patients_in_both"]
+    ]
+    yield "They stay there: no setting removes the patients of a published test set from Training."
+    yield f"Without them, Training would keep {listed(left)}."
+    yield "For scores on new patients, divide anew (split.protocol: patients)."
+
+
 def _copies(run: Run) -> Iterable[str]:
     published, leaked, policy = run.data["test_scans"], run.data["leaked_test_scans"], run.settings["split"]
     if published:
@@ -107,7 +123,6 @@ def _copies(run: Run) -> Iterable[str]:
         yield from _divided_anew(run)
         if policy["folds"]:
             yield f"Fold {policy['fold']} of {policy['folds']} was the test set."
-    yield from _inflation(run)
     if policy["copies"] == "one":
         repeated = run.split["dropped_as_repeated"]
         yield f"Training kept one file of each distinct scan and left out {count(repeated, 'repetition')}."
@@ -137,38 +152,48 @@ def _official(run: Run) -> Iterable[str]:
 def _divided_anew(run: Run) -> Iterable[str]:
     if run.split["protocol"] == "grouped":
         yield "Copies always stand on the same side (split.protocol: grouped)."
-        return
-    yield f"Each class is cut into {run.settings['split']['blocks']} blocks of consecutive file names."
-    yield "Each block stands on one side (split.protocol: blocked)."
-    yield "A group of copies stands where its first file stands."
-    if not run.drawn:
-        yield "File names keep the order of their source, so a block stands in for patients. This is an approximation."
+    elif run.split["protocol"] == "patients":
+        yield "Copies and patients always stand on the same side (split.protocol: patients)."
+    else:
+        yield f"Each class is cut into {run.settings['split']['blocks']} blocks of consecutive file names."
+        yield "Each block stands on one side (split.protocol: blocked)."
+        yield "A group of copies stands where its first file stands."
+        if not run.drawn:
+            yield "File names keep the order of their source, so a block stands in for patients."
+            yield "This is an approximation."
 
 
-def _inflation(run: Run) -> Iterable[str]:
-    if not run.inflated:
+def _seen(run: Run) -> Iterable[str]:
+    copies, patients = run.exposed("copy"), run.exposed("patient")
+    yield "Seen is a scan that the model was trained or chosen on."
+    counts = [f"{row['scans']:,} ({EXPOSURES[row['exposure']]})" for row in run.exposures]
+    yield f"The {count(run.test['scans'], 'test scan')} by that: {listed(counts)}."
+    if copies:
+        yield "The model was trained or chosen on copies of test scans. Its scores on the test set are inflated."
+    else:
         yield NO_COPY
-        return
-    yield "The model was trained or chosen on copies of test scans. Its scores on the test set are inflated."
-    compared = [row for row in run.test["leaked_against_clean"] if row["leaked_accuracy"] is not None]
-    classes = [row["class"] for row in compared if row["class"] is not None]
-    least = f"at least {MIN_DISTINCT} distinct scans with a copy in Training and as many without"
-    if not classes:
-        yield f"No class has {least}, which a comparison needs."
-        return
-    yield f"Classes with {least}: {listed(classes)}."
-    mean = next((row for row in compared if row["class"] is None), compared[0])
-    with_copy, without = percent(mean["leaked_accuracy"]), percent(mean["clean_accuracy"])
-    yield f"There, the mean sensitivity is {with_copy} on scans with a copy and {without} on scans without."
+    if patients:
+        yield "Scores on scans of patients who were seen do not say how well the model does on new patients."
+    right = [
+        f"{percent(row['accuracy'])} where {EXPOSURES[row['exposure']]}"
+        for row in run.exposures
+        if row["accuracy"] is not None
+    ]
+    if len(right) > 1:
+        yield f"It is right on {listed(right)}."
+        yield f"Classes differ in how much of them was seen, so compare within a class, from {MIN_DISTINCT} scans on."
 
 
 def _conflicts(run: Run) -> Iterable[str]:
-    groups, files = run.data["label_conflicts"], len(run.split["conflicting"])
+    groups, contradicted = run.data["label_conflicts"], run.data["source_conflicts"]
     dropped = run.split["dropped_as_conflicting"]
-    if not groups:
-        yield "No copies stand under different classes."
+    if not groups and not contradicted:
+        yield "No copies stand under different classes, and no known source gives another class."
         return
-    yield f"Distinct scans under more than one class: {groups:,}, in {count(files, 'file')}."
+    if groups:
+        yield f"Distinct scans under more than one class: {groups:,}."
+    if contradicted:
+        yield f"Files under another class than in the source that they were taken from: {contradicted:,}."
     yield "Some of these labels must be wrong."
     if run.settings["split"]["conflicts"] == "keep":
         yield "They were kept as they are (split.conflicts: keep)."
@@ -197,39 +222,106 @@ def _accuracy(run: Run) -> Iterable[str]:
 
 
 def _intervals(run: Run) -> Iterable[str]:
+    unit, runs = run.intervals["unit"], run.test["name_runs"]
     yield "A 95 % interval says how far a score may move with other test scans of the same kind."
-    yield "It treats a group of copies as one scan, since a copy adds no evidence."
-    yield "It does not cover another training seed, another hospital, another scanner or another file format."
-    if not run.drawn:
-        yield "It also takes slices of one patient for independent scans. For new patients it is too narrow."
-    yield "Near 1, the intervals of F1, AUROC and average precision are somewhat too narrow."
+    yield f"Its unit is the {unit['name']}: {unit['count']:,} in the test set."
+    yield "Scans of one unit count as one piece of evidence."
+    if unit["scans_without_patient"] and not run.drawn:
+        whose = f"{count(unit['scans_without_patient'], 'test scan')} without a known patient"
+        yield f"Among {whose}, slices of one patient are taken for independent scans."
+        yield "So the intervals are too narrow for new patients."
+    if runs:
+        yield "Files with neighbouring names are often slices of one patient."
+        yield (
+            f"With runs of {runs['length']} neighbouring names as units, the interval of the accuracy is "
+            f"{percent(runs['low'])} to {percent(runs['high'])}, {runs['times_as_wide']:.1f} times as wide."
+        )
+    yield "No interval covers another training seed, another hospital, another scanner or another file format."
+    if any(record.get("covers") is not None for record in run.intervals["intervals"]):
+        yield f"Intervals with the mark {NARROW} are too narrow; the note under their table says by how much."
+
+
+def _by(run: Run) -> Iterable[str]:
+    if run.test["by"]:
+        yield f"The test scans by {listed(run.settings['evaluate']['by'])}, as data/scans/scans.csv has it."
+        yield "A model that judges by where a scan comes from does well on one kind and badly on another."
+
+
+def _tumours(run: Run) -> Iterable[str]:
+    tumour, negative = run.test["tumour"], run.negative
+    if tumour is None:
+        yield f"Sensitivity and specificity for tumours are {NOT_DEFINED}: evaluate.negative_class is null."
+        return
+    yield f"A tumour is any class but {negative}; its score is the sum of their probabilities."
+    if tumour["auroc"] is not None:
+        yield f"The AUROC is {with_interval(tumour | {'reason': 'no interval'}, 'auroc', 'auroc')}."
+    yield "Each threshold was chosen on the validation scans, for the sensitivity that the table names."
+    yield "The sensitivity on the test scans may differ from it."
+    yield "PPV and NPV depend on how frequent tumours are, so they come for stated shares (evaluate.prevalences)."
 
 
 def _calibration(run: Run) -> Iterable[str]:
     scores = run.test["calibration"]
-    before, after = f"{scores['nll_before']:.3f}", f"{scores['nll']:.3f}"
     yield f"The logits are divided by one temperature, {run.train['temperature']:.3g}, fitted on the validation scans."
-    yield "The negative log-likelihood judges it: lower is better."
-    if float(after) < float(before):
-        yield f"On the test scans it got better, from {before} to {after}."
-    elif float(after) > float(before):
-        yield f"On the test scans it got worse, from {before} to {after}: the temperature did not help."
-    else:
-        yield f"On the test scans it stayed at {after}: the temperature did not help."
+    yield "The negative log-likelihood (NLL) judges it: lower is better."
+    change = f"On the test scans it went from {scores['nll_before']:.3f} to {scores['nll']:.3f}"
+    if scores["nll_change_low"] is not None:
+        low, high = scores["nll_change_low"], scores["nll_change_high"]
+        change += f", a change of {signed(scores['nll_change'])} (95 % interval {signed(low)} to {signed(high)})"
+    yield f"{change}: the temperature {scores['verdict']}."
     yield f"The expected calibration error (ECE) went from {scores['ece_before']:.3f} to {scores['ece']:.3f}."
-    yield f"A perfectly calibrated model would show {scores['ece_if_calibrated']:.3f} by chance on as many scans."
+    yield (
+        f"A perfectly calibrated model would show {scores['ece_if_calibrated']:.3f} on average by chance, "
+        f"and up to {scores['ece_p95_if_calibrated']:.3f} in 95 of 100 cases (p = {scores['ece_p_value']:.3f})."
+    )
+    if scores["slope"] is not None:
+        slope, intercept = (with_interval(limits(scores, name), name) for name in ("slope", "intercept"))
+        yield f"For tumour against healthy, the calibration slope is {slope} and the intercept {intercept}."
+        yield "They are 1 and 0 if the probabilities are right. A slope below 1 means overconfidence."
+
+
+def _risk(run: Run) -> Iterable[str]:
+    curve = run.test["risk_coverage"]
+    yield "The model may answer only where it is most confident. The less it answers, the less it should err."
+    half = min(curve["rows"], key=lambda row: abs(row["coverage"] - 0.5))
+    yield f"On the {percent(half['coverage'])} that it is most confident of, it errs on {percent(half['risk'])}."
+    area = with_interval(curve | {"reason": "no interval"}, "area", "area")
+    yield f"The mean error rate over all shares, the area under the curve, is {area}."
 
 
 def _baselines(run: Run) -> Iterable[str]:
     best = max(run.baselines["baselines"], key=lambda row: row["accuracy"])
     yield f"The best of the baselines in the table below is the {BASELINES[best['baseline']]}."
-    yield f"It reaches an accuracy of {with_interval(best | {'value': best['accuracy']}, 'accuracy')}."
-    yield f"The model reaches {with_interval(run.record('accuracy'), 'accuracy')}."
-    if run.test["accuracy"] <= best["accuracy"]:
-        yield "The model does not exceed it."
-    yield "Both judge the same scans, so only a paired comparison tells whether they differ."
+    yield f"It reaches an accuracy of {with_interval(best, 'accuracy', 'accuracy')}."
+    difference, low, high = (best[key] for key in ("difference", "difference_low", "difference_high"))
+    if low is None:
+        yield f"The model differs from it by {points(difference)} points, without an interval."
+    else:
+        verdict = "exceeds it" if low > 0 else "falls behind it" if high < 0 else "is not shown to differ from it"
+        yield f"The model {verdict}: {points(difference)} points (95 % interval {points(low)} to {points(high)})."
+        yield "The interval is that of the paired difference, since both judge the same scans."
     yield "Border and grey values show hardly any of a tumour. What they reach is what a shortcut is worth."
     yield "The border is an eighth of the width on each side, which is 43.75 % of the picture."
+
+
+def _external(run: Run) -> Iterable[str]:
+    if not run.external["sets"]:
+        yield "The model was tested on no other data set (external)."
+        return
+    yield "The finished model, with its temperature and thresholds, was tested on other data sets."
+    yield "Scans that are copies of those it was developed on, or of each other, were left out."
+    for each in run.external["sets"]:
+        left_out = each["dropped_as_development"]
+        yield f"Of {count(each['files'], 'file')} in {each['set']}, {left_out:,} were copies of development scans."
+        right = with_interval(each, "accuracy", "accuracy")
+        yield f"On {count(each['kept'], 'scan')} that were kept, the accuracy is {right}."
+    inside = percent(run.test["accuracy"])
+    yield f"On the internal test set it is {inside}. The classes are not mixed alike, so compare each class too."
+    if any(each["source"] != "phantom" for each in run.settings["external"]):
+        yield "No patients are known there. Where one has several scans, the interval is too narrow."
+    if any(each["source"] == "phantom" for each in run.settings["external"]):
+        yield "Phantoms of another scanner have other contrast, noise and field of view."
+        yield "A loss there shows what the model learned of its scanner rather than of tumours."
 
 
 def _orientation(run: Run) -> Iterable[str]:
@@ -244,50 +336,18 @@ def _orientation(run: Run) -> Iterable[str]:
 
 
 def _limits(run: Run) -> Iterable[str]:
+    unknown = run.data["scans_without_patient"]
     if run.drawn:
         yield "Scores on drawn scans show that the pipeline works. They say nothing about scans of people."
-    else:
-        yield "The pipeline knows of no patient identifiers, and none survive in the public collections."
-        if run.split["protocol"] == "blocked":
+    elif unknown:
+        yield f"No patient is known of {unknown:,} of {count(run.data['decoded'], 'file')}."
+        if run.split["protocol"] in ("blocked", "patients"):
             yield "Blocks make it rarer that slices of one patient are on both sides of the split; some may still be."
         else:
             yield "Slices of one patient are very probably on both sides of the split."
-        yield "The accuracy on new patients is very probably lower."
-        yield "Labels are taken as they come."
+            yield "The accuracy on new patients is very probably lower."
+    if not run.drawn:
+        yield "The reference standard is the class folder that a file lies in, taken as it comes."
         yield "Classes are not as frequent here as in a clinic, where PPV and NPV would differ."
-    yield "All test scans come from the same collection as the training scans. This model is not for clinical use."
-
-
-def value(number: float | None, score: str) -> str:
-    """The value of `score` as text: a percentage for a share, else three decimals."""
-    if number is None:
-        return NOT_DEFINED
-    return percent(number) if score in PERCENTAGES else f"{number:.3f}"
-
-
-def interval(record: Mapping, score: str) -> str:
-    """The interval of a record as text; empty where there is none."""
-    if record["low"] is None:
-        return ""
-    return f"{value(record['low'], score)} to {value(record['high'], score)}"
-
-
-def with_interval(record: Mapping, score: str) -> str:
-    """The value of a record with its interval, or with the reason why there is none."""
-    limits = interval(record, score)
-    return f"{value(record['value'], score)} ({f'95 % interval {limits}' if limits else record['reason']})"
-
-
-def percent(share: float) -> str:
-    """A share from 0 to 1 as a percentage."""
-    return f"{100 * share:.1f} %"
-
-
-def count(number: int, noun: str) -> str:
-    """A number with what is counted, in the singular where it is one."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def listed(words: Sequence[str]) -> str:
-    """Words with commas between them and "and" before the last."""
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+    yield "Test and training scans come from the same collection: this is internal testing."
+    yield "This model is not for clinical use."

@@ -100,7 +100,7 @@ def _fetch_whole(dataset: str, version: int | None, incoming: Path) -> str:
             if _size(incoming) > had:
                 attempt = 0
             problem = _explain(error, dataset, version)
-            wait = _wait(error, attempt)
+            wait = wait_before(error, attempt)
             if wait is None or attempt == ATTEMPTS:
                 raise UserError(problem) from error
             attempt += 1
@@ -110,7 +110,16 @@ def _fetch_whole(dataset: str, version: int | None, incoming: Path) -> str:
 
 def _fetch(dataset: str, version: int | None, incoming: Path) -> None:
     """Ask for a fresh address, and fetch the archive from where an earlier attempt was cut."""
-    address = _address(dataset, version)
+    fetch_rest(_address(dataset, version), incoming)
+
+
+def fetch_rest(address: str, incoming: Path) -> None:
+    """Fetch what `incoming` lacks of what stands at `address`; `incoming` has its folder for itself.
+
+    Raises:
+        requests.RequestException: not all has come.
+        UserError: there is no room for it.
+    """
     incoming.parent.mkdir(parents=True, exist_ok=True)
     # The server's name for the bytes that it sent: it sends the rest only where it still has the same ones.
     tag = incoming.parent / "etag"
@@ -123,11 +132,13 @@ def _fetch(dataset: str, version: int | None, incoming: Path) -> None:
         if response.status_code in (400, 401, 403, 404, 410):
             raise requests.ConnectionError(f"the address has expired ({response.status_code})")
         response.raise_for_status()
+        if response.status_code not in (200, 206):  # figshare's 202 comes with nothing
+            raise requests.HTTPError(f"nothing came ({response.status_code})", response=response)
         missing = int(response.headers.get("Content-Length") or 0)
         free = shutil.disk_usage(incoming.parent).free
         if missing > free:
             problem = f"the archive needs {missing:,} more bytes in {incoming.parent}, where {free:,} are free"
-            raise UserError(f"{problem}; free some space and run `dvc repro` again")
+            raise UserError(f"{problem}; free some space and start again")
         is_rest = response.status_code == 206
         progress = tqdm(total=missing or None, desc="downloading", unit="B", unit_scale=True, disable=None)
         with progress, incoming.open("ab" if is_rest else "wb") as file:
@@ -189,7 +200,7 @@ def _check(archive: Path) -> str:
     return _hash(archive)
 
 
-def _wait(error: requests.RequestException, attempt: int) -> float | None:
+def wait_before(error: requests.RequestException, attempt: int) -> float | None:
     """Seconds until another attempt is worth while; None if none is."""
     wait = FIRST_WAIT * 2 ** (attempt - 1)
     if error.response is None:

@@ -1,16 +1,19 @@
 """Head phantoms: drawings that look like brain MRI slices, made on the spot and offline.
 
-Each scan shows one head in an axial, low axial, coronal or sagittal view and in one of three contrasts, with a tumour
-of its class. Gliomas lie inside the brain: irregular, with a bright rim, a dead core and oedema. Meningiomas are round
-and bright and sit on the dura. Pituitary tumours are small and lie at the midline below. `notumor` has none.
+A patient has one head, with an anatomy, a fold pattern, a view (axial, low axial, coronal or sagittal) and a tumour of
+its class. Gliomas lie inside the brain: irregular, with a bright rim, a dead core and oedema. Meningiomas are round
+and bright and sit on the dura. Pituitary tumours are small and lie at the midline below. `notumor` has none. Each scan
+of a patient is a slice at another height, in one of three contrasts; what it shows changes smoothly with the height.
 
-Every scan has its own random numbers, seeded with (seed, split, class, index), so the same seed gives the same bytes
-however many processes draw. Everything is computed in float64 and rounded to grey values at the end: CPUs differ in
-the last bit of an exponential or a power, and that must not reach a pixel.
+Every head has its own random numbers, and so has every scan: the same seed gives the same bytes however many processes
+draw. Everything is computed in float64 and rounded to grey values at the end: CPUs differ in the last bit of an
+exponential or a power, and that must not reach a pixel.
 
-Copies are planted, so that the checks downstream have something to find. In each class the last three of every 50
-training scans and of every 20 test scans are copies of training scans of the same class: one exact (the same bytes),
-one near (another contrast, brightness and JPEG quality), one mirrored left to right (and near as well).
+Two leaks are planted, so that the checks downstream have something to find. Five training scans in a row show one head.
+Of every ten test scans of a class, four show a head that is in Training too, three a head that is not, and three are
+copies of training scans: one exact (the same bytes), one near (another contrast, brightness and JPEG quality), one
+mirrored left to right (and near as well). Three of every 50 training scans are such copies too. patients.csv tells
+whose scans they are.
 """
 
 import math
@@ -18,6 +21,7 @@ import os
 from collections import namedtuple
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -28,6 +32,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from tumorclip.lifetime import start_worker
+from tumorclip.tables import TEXT, Table, column
 
 CLASSES = ("glioma", "meningioma", "notumor", "pituitary")
 SIZE = 192  # pixels per side
@@ -36,10 +41,9 @@ SIZE = 192  # pixels per side
 FAINT_SHARE = 0.05  # share of tumours that are faint
 FAINT_VISIBILITY = (0.25, 0.60)  # 0 cannot be seen, 1 is in full contrast
 CLEAR_VISIBILITY = (0.85, 1.00)
-TUMOUR_RADIUS = {"glioma": (0.20, 0.30), "meningioma": (0.17, 0.26), "pituitary": (0.12, 0.17)}  # the head's is 0.8
+TUMOUR_RADIUS = {"glioma": (0.22, 0.32), "meningioma": (0.19, 0.28), "pituitary": (0.13, 0.18)}  # the head's is 0.8
 DISTRACTOR_SHARE = 0.20  # share of heads, healthy or not, with a harmless bright vessel, cyst or calcification
-NOISE = (0.015, 0.04)  # standard deviation; white is 1
-BIAS = 0.06  # strength of the slow change in brightness over the image
+CONTRAST_SHARES = (0.80, 0.10, 0.10)  # T1 with contrast agent, T2, FLAIR
 
 # The view hints at the class, as in collections that were put together from several sources: a shortcut, chosen so that
 # a small model learns within a minute. The more alike these rows are, the more the tumour itself must be seen. A
@@ -50,12 +54,30 @@ VIEW_SHARES = {  # axial, axial through the eyes, coronal, sagittal
     "notumor": (0.70, 0.22, 0.04, 0.04),
     "pituitary": (0.0, 0.06, 0.14, 0.80),
 }
-CONTRAST_SHARES = (0.90, 0.04, 0.06)  # T1 with contrast agent, T2, FLAIR
 
-COPY_EVERY = {"Training": 50, "Testing": 20}
+FOLDS_TURN = 0.5  # how fast folds change from slice to slice
+SLICES = 9  # of one head: five for Training, and the four between them for Testing
 COPY_KINDS = ("exact", "near", "mirrored")
+# Of every so many scans these, counted from 0, are copies of the training scans so many places earlier.
+COPIES = {"Training": (50, (40, 41, 42), 20), "Testing": (10, (7, 8, 9), 0)}
+SPLITS = (*COPIES, "Elsewhere")  # the last by another scanner
 # x to the right and y down, from -1 to 1: float64 [SIZE, SIZE].
 _X, _Y = np.meshgrid(np.linspace(-1, 1, SIZE), np.linspace(-1, 1, SIZE))
+
+
+class Scanner(NamedTuple):
+    """How a scanner pictures a head; pairs are ranges."""
+
+    size: int  # pixels per side of the files
+    zoom: tuple[float, float]
+    noise: tuple[float, float]  # standard deviation; white is 1
+    bias: float  # strength of the slow change in brightness over the image
+    gamma: tuple[float, float]
+    quality: tuple[int, int]  # of JPEG
+
+
+HOME = Scanner(SIZE, (0.98, 1.10), (0.015, 0.04), 0.06, (0.9, 1.15), (82, 96))
+ELSEWHERE = Scanner(256, (0.85, 0.95), (0.04, 0.07), 0.15, (0.75, 0.95), (55, 80))
 
 
 class Scan(NamedTuple):
@@ -68,12 +90,41 @@ class Scan(NamedTuple):
 
     @property
     def path(self) -> Path:
-        """Such as Training/glioma/Tr-gl_0001.jpg."""
-        return Path(self.split, self.class_name, f"{self.split[:2]}-{self.class_name[:2]}_{self.index:04d}.jpg")
+        """Such as Training/glioma/Tr-gl_0001.jpg; scans by the other scanner have no folder for the split."""
+        folder = Path(self.class_name) if self.split == "Elsewhere" else Path(self.split, self.class_name)
+        return folder / f"{self.split[:2]}-{self.class_name[:2]}_{self.index:04d}.jpg"
+
+    @property
+    def head(self) -> int:
+        """Whose head it is: the same number in a class for all slices of it, even if it is in Training."""
+        if self.split == "Training":
+            return 2 * (self.index // 5)
+        ten, place = divmod(self.index, 10)
+        return 2 * ten + (place >= 4)
+
+    @property
+    def patient(self) -> str:
+        """Such as P0012: no other class has it."""
+        return f"P{len(CLASSES) * self.head + CLASSES.index(self.class_name):04d}"
+
+    @property
+    def level(self) -> float:
+        """How high in its stack the slice lies, between -1 and 1; no two of a head lie at the same level."""
+        turn = self.index % 5 if self.split == "Training" else 5 + self.index % 10
+        return (2 * (2 * turn % SLICES) + 1) / SLICES - 1
+
+    @property
+    def view(self) -> "_View":
+        return _VIEWS[self.random_of_head().choice(len(_VIEWS), p=VIEW_SHARES[self.class_name])]
 
     def random(self) -> np.random.Generator:
-        split = list(COPY_EVERY).index(self.split)
-        return np.random.default_rng([self.seed, split, CLASSES.index(self.class_name), self.index])
+        """Random numbers of this scan alone."""
+        return np.random.default_rng([self.seed, SPLITS.index(self.split), CLASSES.index(self.class_name), self.index])
+
+    def random_of_head(self) -> np.random.Generator:
+        """Random numbers that all slices of this head share."""
+        place = len(SPLITS) + (self.split == "Elsewhere")
+        return np.random.default_rng([self.seed, place, CLASSES.index(self.class_name), self.head])
 
 
 class File(NamedTuple):
@@ -84,28 +135,62 @@ class File(NamedTuple):
     copy: str | None
 
 
+@dataclass(frozen=True)
+class Patients(Table):
+    """Whose scans the files are: patients.csv."""
+
+    path: np.ndarray = column(TEXT)
+    patient: np.ndarray = column(TEXT)
+    plane: np.ndarray = column(TEXT)
+
+
 def plan(seed: int, train_per_class: int, test_per_class: int) -> Iterator[File]:
     """Yield every file of a data set, the planted copies among them."""
-    for (split, every), class_name in product(COPY_EVERY.items(), CLASSES):
+    for (split, (every, copies, back)), class_name in product(COPIES.items(), CLASSES):
         for index in range(train_per_class if split == "Training" else test_per_class):
             scan = Scan(seed, split, class_name, index)
-            turn = index % every - (every - len(COPY_KINDS))
-            # The scan 20 places earlier is a drawing of its own, also where test scan 97 copies training scan 97.
-            source = index - 20 if index % COPY_EVERY["Training"] >= 47 else index
-            if turn >= 0 and source < train_per_class:
-                yield File(scan, Scan(seed, "Training", class_name, source), COPY_KINDS[turn])
+            if index % every in copies and index - back < train_per_class:
+                kind = COPY_KINDS[copies.index(index % every)]
+                yield File(scan, Scan(seed, "Training", class_name, index - back), kind)
             else:
                 yield File(scan, scan, None)
 
 
+def plan_elsewhere(seed: int, per_class: int) -> Iterator[File]:
+    """Yield every file of the other scanner: of ten, two are copies of training scans and one is of the first."""
+    for class_name, index in product(CLASSES, range(per_class)):
+        scan = Scan(seed, "Elsewhere", class_name, index)
+        ten, place = divmod(index, 10)
+        if place in (7, 8):
+            yield File(scan, Scan(seed, "Training", class_name, 2 * ten + place - 7), COPY_KINDS[place - 6])
+        elif place == 9:
+            yield File(scan, scan._replace(index=index - 9), "near")
+        else:
+            yield File(scan, scan, None)
+
+
 def draw(into: Path, seed: int, train_per_class: int, test_per_class: int, workers: int) -> None:
-    """Write grey JPEGs of `SIZE` x `SIZE` pixels to `into`/Training/<class>/ and `into`/Testing/<class>/.
+    """Write grey JPEGs to `into`/Training/<class>/ and `into`/Testing/<class>/, and `into`/patients.csv.
 
     `workers` is the number of processes; 0 takes one per CPU core.
     """
-    for split, class_name in product(COPY_EVERY, CLASSES):
-        (into / split / class_name).mkdir(parents=True)
     files = list(plan(seed, train_per_class, test_per_class))
+    _draw_files(into, files, workers)
+    rows = [(file.place.path.as_posix(), file.drawing.patient, file.drawing.view.plane) for file in files]
+    Patients(*map(np.array, zip(*rows, strict=True))).write(into / "patients.csv")
+
+
+def draw_other_scanner(into: Path, seed: int, per_class: int, workers: int) -> None:
+    """Write scans of other patients by another scanner to `into`/<class>/, as grey JPEGs, for an external test.
+
+    With the seed of `draw`, a few are copies of its training scans, and a few are copies of each other.
+    """
+    _draw_files(into, list(plan_elsewhere(seed, per_class)), workers)
+
+
+def _draw_files(into: Path, files: list[File], workers: int) -> None:
+    for folder in {(into / file.place.path).parent for file in files}:
+        folder.mkdir(parents=True)
     with ProcessPoolExecutor(workers or os.cpu_count(), initializer=_start_worker) as pool:
         written = pool.map(_write, [into] * len(files), files, chunksize=8)
         list(tqdm(written, total=len(files), desc="drawing", unit="scan", disable=None))
@@ -126,25 +211,30 @@ def _write(into: Path, file: File) -> None:
     if file.copy == "mirrored":
         pixels = pixels[:, ::-1]
     image = Image.fromarray(np.rint(pixels * 255).astype(np.uint8))
-    image.save(into / file.place.path, quality=quality)
+    size = ELSEWHERE.size if file.place.split == "Elsewhere" else HOME.size
+    image.resize((size, size), Image.Resampling.BICUBIC).save(into / file.place.path, quality=quality)
 
 
 def render(scan: Scan) -> tuple[np.ndarray, int]:
     """Draw one scan: float [SIZE, SIZE] from 0 (black) to 1 (white), and the JPEG quality it is to be saved with."""
-    rng = scan.random()
-    view = _VIEWS[rng.choice(len(_VIEWS), p=VIEW_SHARES[scan.class_name])]
-    tissue = _CONTRASTS[rng.choice(len(_CONTRASTS), p=CONTRAST_SHARES)]
-    pen = _Pen(rng)
-    tumour = _place_tumour(scan.class_name, view, rng)
+    rng, view = scan.random(), scan.view
+    scanner, contrasts = (ELSEWHERE, _OTHER_CONTRASTS) if scan.split == "Elsewhere" else (HOME, _CONTRASTS)
+    tissue = contrasts[rng.choice(len(contrasts), p=CONTRAST_SHARES)]
+    tissue = _Tissue(*(tissue * rng.uniform(0.88, 1.12, len(tissue))))  # no two sequences are timed alike
+    # Each part of a head has random numbers of its own: how many of them one takes may change with the height.
+    of_skull, of_tumour, of_distractor = scan.random_of_head().spawn(3)
+    pen = _Pen(of_skull, rng, scan.level, scanner.zoom)
+    tumour = _place_tumour(scan.class_name, view, of_tumour, scan.level)
     if tumour:
         pen.push_away_from(tumour)
     brain = view.draw(pen, tissue)
-    if rng.random() < DISTRACTOR_SHARE:
+    pen.rng = of_distractor
+    if of_distractor.random() < DISTRACTOR_SHARE:
         _draw_distractor(pen, tissue, view)
     if tumour:
-        pen.x, pen.y = pen.undisturbed
+        pen.rng, pen.x, pen.y = of_tumour, *pen.undisturbed
         _TUMOURS[scan.class_name](pen, tissue, tumour, brain)
-    return _scan(pen.image, rng), int(rng.integers(82, 96))
+    return _scan(pen.image, rng, scanner), int(rng.integers(*scanner.quality))
 
 
 # Brightness of each tissue in one kind of MRI contrast, from 0 to 1.
@@ -153,6 +243,13 @@ _CONTRASTS = (
     _Tissue(0.58, 0.30, 0.05, 0.32, 0.10, 0.33, 0.48, 0.45, 0.62, 0.98, 0.16, 0.24),  # T1 with contrast agent
     _Tissue(0.50, 0.22, 0.04, 0.26, 0.72, 0.45, 0.30, 0.20, 0.10, 0.92, 0.98, 0.66),  # T2
     _Tissue(0.46, 0.26, 0.04, 0.26, 0.10, 0.43, 0.34, 0.35, 0.45, 0.94, 0.25, 0.66),  # FLAIR
+)
+
+
+# Another sequence: fat is suppressed, agent and cortex show less.
+_OTHER_CONTRASTS = tuple(
+    tissue._replace(fat=0.5 * tissue.fat, marrow=0.6 * tissue.marrow, enhancing=0.85 * tissue.enhancing)
+    for tissue in _CONTRASTS
 )
 
 
@@ -166,25 +263,32 @@ class _Tumour(NamedTuple):
 class _Pen:
     """An image with the coordinates of a randomly turned, sized, shifted and gently warped head.
 
-    `x` (to the right) and `y` (down) are float64 [SIZE, SIZE]; the head reaches to about 0.85 either way.
+    `x` (to the right) and `y` (down) are float64 [SIZE, SIZE]; the head reaches to about 0.85 either way. `rng` gives
+    what all slices of the head share, `of_scan` how it lies in this one, and `level` is as in `Scan`.
     """
 
-    def __init__(self, rng: np.random.Generator):
+    def __init__(self, rng: np.random.Generator, of_scan: np.random.Generator, level: float, zoom: tuple[float, float]):
         self.rng = rng
-        x = _X - rng.uniform(-0.03, 0.03)
-        y = _Y - rng.uniform(-0.03, 0.03)
-        angle = math.radians(rng.normal(0, 4))
-        zoom = rng.uniform(0.98, 1.10)
-        self.x = (math.cos(angle) * x + math.sin(angle) * y) / (zoom * rng.uniform(0.95, 1.05))
-        self.y = (math.cos(angle) * y - math.sin(angle) * x) / (zoom * rng.uniform(0.95, 1.05))
+        # The stack of one patient lies higher in the head than that of another; 0 is the middle of the head.
+        self.height = rng.uniform(-0.45, 0.45) + 0.45 * level
+        x = _X - rng.uniform(-0.02, 0.02) - of_scan.uniform(-0.01, 0.01)
+        y = _Y - rng.uniform(-0.02, 0.02) - of_scan.uniform(-0.01, 0.01)
+        angle = math.radians(rng.normal(0, 4) + of_scan.normal(0, 1))
+        size = rng.uniform(*zoom) * of_scan.uniform(0.99, 1.01) * (1 - 0.10 * self.height**2)
+        self.x = (math.cos(angle) * x + math.sin(angle) * y) / (size * rng.uniform(0.93, 1.07))
+        self.y = (math.cos(angle) * y - math.sin(angle) * x) / (size * rng.uniform(0.93, 1.07))
         self.x = self.x + 0.020 * self.noise(2) + 0.006 * self.noise(7)
         self.y = self.y + 0.020 * self.noise(2) + 0.006 * self.noise(7)
         self.image = np.zeros((SIZE, SIZE))
 
     def noise(self, cells: int) -> np.ndarray:
-        """Smooth noise, float64 [SIZE, SIZE], with about `cells` bumps per side; standard deviation about 1."""
-        coarse = self.rng.standard_normal((cells + 2, cells + 2))
-        return 1.3 * _enlarged(_enlarged(coarse).T)
+        """Smooth noise, float64 [SIZE, SIZE], with about `cells` bumps per side; standard deviation about 1.
+
+        It changes with the height as it does over the image: the finer, the sooner.
+        """
+        turn = FOLDS_TURN * cells * self.height
+        one, other = self.rng.standard_normal((2, cells + 2, cells + 2))
+        return 1.3 * _enlarged(_enlarged(math.cos(turn) * one + math.sin(turn) * other).T)
 
     def push_away_from(self, tumour: _Tumour) -> None:
         """Displace what is drawn later, as a growing mass does."""
@@ -276,12 +380,12 @@ def _draw_axial(pen: _Pen, tissue: _Tissue) -> np.ndarray:
     skull = (np.hypot(pen.x / (0.60 * taper), pen.y / 0.76) - 1) * 0.60
     _draw_skull(pen, tissue, skull)
     _draw_brain(pen, tissue, skull, fold=rng.uniform(0.7, 1.3))
-    high = rng.random() < 0.3  # a slice above the ventricles
+    high = pen.height > 0.45  # a slice above the ventricles
     _draw_midline(pen, tissue, skull, -0.80, 0.80 if high else -0.30)
     if high:
         return skull
     _draw_midline(pen, tissue, skull, 0.36, 0.80)
-    wide = rng.uniform(0.75, 1.35)
+    wide = rng.uniform(0.75, 1.35) * min(1, 1.3 - 2 * pen.height)
     for side in (-1, 1):
         pen.fill(pen.ellipse(side * 0.20, 0.0, 0.075, 0.17, side * 20), 0.5 * (tissue.grey + tissue.white), 0.05)
         pen.fill(pen.ellipse(side * 0.25, -0.06, 0.055, 0.15, side * 14), tissue.grey, 0.04)
@@ -341,7 +445,7 @@ def _draw_coronal(pen: _Pen, tissue: _Tissue) -> np.ndarray:
     pen.fill(brain - 0.02, tissue.fluid, 0.04)
     _draw_brain(pen, tissue, brain, fold=rng.uniform(0.7, 1.3))
     _draw_midline(pen, tissue, brain, -0.80, -0.22)
-    wide = rng.uniform(0.75, 1.35)
+    wide = rng.uniform(0.75, 1.35) * (1 - 0.5 * pen.height**2)
     for side in (-1, 1):
         pen.fill(pen.ellipse(side * 0.23, -0.02, 0.06, 0.11, side * -12), tissue.grey, 0.04)
         pen.fill(pen.ellipse(side * 0.095, 0.0, 0.075, 0.075), tissue.grey, 0.04)
@@ -383,7 +487,7 @@ def _draw_sagittal(pen: _Pen, tissue: _Tissue) -> np.ndarray:
     pen.fill(np.minimum(np.minimum(cerebrum, cerebellum), cisterns) - 0.02, tissue.fluid, 0.04)
     _draw_brain(pen, tissue, cerebrum, fold=rng.uniform(0.8, 1.4))
     _draw_cerebellum(pen, tissue, cerebellum, 0.24, 0.18)
-    wide = rng.uniform(0.7, 1.4)
+    wide = rng.uniform(0.7, 1.4) * (1 - 0.5 * pen.height**2)
     arch = np.maximum(np.abs(pen.ellipse(0.03, -0.10, 0.30, 0.17)) - 0.026, pen.y + 0.06)
     pen.fill(np.maximum(pen.ellipse(0.03, -0.10, 0.28, 0.15), pen.y + 0.02), tissue.fluid * 0.8 + 0.2 * tissue.grey)
     pen.fill(pen.ellipse(0.03, -0.155, 0.20, 0.045 * wide), tissue.fluid, 0.03)
@@ -419,6 +523,7 @@ def _draw_gland(pen: _Pen, tissue: _Tissue, x: float, y: float) -> None:
 class _View(NamedTuple):
     """One way to cut a head."""
 
+    plane: str
     draw: Callable[[_Pen, _Tissue], np.ndarray]
     brain: tuple[float, float, float, float]  # an ellipse (x, y, a, b) that stands for it
     dura: tuple[tuple[float, float], ...]  # where along the ellipse it can be reached; degrees, 0 to the right, 90 down
@@ -426,27 +531,31 @@ class _View(NamedTuple):
 
 
 _VIEWS = (
-    _View(_draw_axial, (0, 0, 0.58, 0.74), ((0, 360),), None),
-    _View(_draw_axial_low, (0, 0.20, 0.52, 0.46), ((-30, 30), (55, 125), (150, 210)), (0, -0.04)),
-    _View(_draw_coronal, (0, -0.14, 0.57, 0.54), ((-190, 10),), (0, 0.25)),
-    _View(_draw_sagittal, (0.03, -0.22, 0.70, 0.49), ((-185, 5),), (-0.13, 0.20)),
+    _View("axial", _draw_axial, (0, 0, 0.58, 0.74), ((0, 360),), None),
+    _View("axial", _draw_axial_low, (0, 0.20, 0.52, 0.46), ((-30, 30), (55, 125), (150, 210)), (0, -0.04)),
+    _View("coronal", _draw_coronal, (0, -0.14, 0.57, 0.54), ((-190, 10),), (0, 0.25)),
+    _View("sagittal", _draw_sagittal, (0.03, -0.22, 0.70, 0.49), ((-185, 5),), (-0.13, 0.20)),
 )
 
 
-def _place_tumour(class_name: str, view: _View, rng: np.random.Generator) -> _Tumour | None:
+def _place_tumour(class_name: str, view: _View, rng: np.random.Generator, level: float) -> _Tumour | None:
+    """The tumour as the slice at `level` cuts it: smaller and a little elsewhere away from the middle."""
     if class_name == "notumor":
         return None
-    radius = rng.uniform(*TUMOUR_RADIUS[class_name])
+    radius = rng.uniform(*TUMOUR_RADIUS[class_name]) * math.sqrt(1 - 0.5 * level**2)
     visibility = rng.uniform(*(FAINT_VISIBILITY if rng.random() < FAINT_SHARE else CLEAR_VISIBILITY))
+    lean = rng.normal(0, 0.15) * level
     if class_name == "pituitary":
         x, y = view.gland
-        return _Tumour(x + rng.normal(0, 0.012), y - 0.5 * radius + rng.normal(0, 0.012), radius, visibility)
+        return _Tumour(
+            x + rng.normal(0, 0.012) + 0.1 * lean, y - 0.5 * radius + rng.normal(0, 0.012), radius, visibility
+        )
     x, y, a, b = view.brain
     if class_name == "meningioma":
-        angle = math.radians(rng.uniform(*view.dura[rng.integers(len(view.dura))]))
+        angle = math.radians(rng.uniform(*view.dura[rng.integers(len(view.dura))])) + lean
         sunk = 0.6 * radius
         return _Tumour(x + (a - sunk) * math.cos(angle), y + (b - sunk) * math.sin(angle), radius, visibility)
-    angle, part = rng.uniform(0, 2 * math.pi), math.sqrt(rng.uniform(0.06, 0.42))
+    angle, part = rng.uniform(0, 2 * math.pi) + lean, math.sqrt(rng.uniform(0.06, 0.42))
     return _Tumour(x + part * a * math.cos(angle), y + part * b * math.sin(angle), radius, visibility)
 
 
@@ -459,7 +568,8 @@ def _lobes(pen: _Pen, tumour: _Tumour, roughness: float) -> np.ndarray:
     turned = direction
     for k in range(2, 7):
         turned = turned * direction
-        wave = roughness / k * pen.rng.normal() * np.exp(1j * pen.rng.uniform(0, 2 * math.pi))
+        phase = pen.rng.uniform(0, 2 * math.pi) + FOLDS_TURN * k * pen.height
+        wave = roughness / k * pen.rng.normal() * np.exp(1j * phase)
         outline += (wave * turned).real
     return distance - tumour.radius * np.clip(outline, 0.5, 1.6)
 
@@ -519,10 +629,10 @@ def _draw_distractor(pen: _Pen, tissue: _Tissue, view: _View) -> None:
         pen.fill(pen.ellipse(x, y, 0.6 * size, 0.6 * size) + 0.01 * pen.noise(20), 0.75 * tissue.enhancing, 0.03)
 
 
-def _scan(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _scan(image: np.ndarray, rng: np.random.Generator, scanner: Scanner) -> np.ndarray:
     """Add what a scanner adds: uneven coils, noise (Rician, as in magnitude images), window and gamma."""
-    slope, bend = rng.normal(0, BIAS, 2).tolist(), rng.normal(0, BIAS, 3).tolist()
+    slope, bend = rng.normal(0, scanner.bias, 2).tolist(), rng.normal(0, scanner.bias, 3).tolist()
     coils = np.exp(slope[0] * _X + slope[1] * _Y + bend[0] * _X * _Y + bend[1] * _X**2 + bend[2] * _Y**2)
-    real, imaginary = rng.uniform(*NOISE) * rng.standard_normal((2, SIZE, SIZE))
+    real, imaginary = rng.uniform(*scanner.noise) * rng.standard_normal((2, SIZE, SIZE))
     magnitude = np.hypot(image * coils + real, imaginary)
-    return np.clip(magnitude * rng.uniform(0.92, 1.08), 0, 1) ** rng.uniform(0.9, 1.15)
+    return np.clip(magnitude * rng.uniform(0.92, 1.08), 0, 1) ** rng.uniform(*scanner.gamma)

@@ -1,0 +1,85 @@
+"""Classify the scans of other data sets with the fine-tuned encoder, and tell which of them are new.
+
+data/scans, models/finetuned -> data/external.json (counts of files), plots/external.csv
+"""
+
+import os
+import time
+
+import numpy as np
+import torch
+
+import stages
+from tumorclip.data import external
+from tumorclip.device import pick_device
+from tumorclip.files import read_json, workplace, write_json
+from tumorclip.model.cpu import same_bytes_on_cpus
+from tumorclip.model.encoder import Encoder
+from tumorclip.model.pixels import Pixels
+from tumorclip.params import External, Params
+from tumorclip.tables import ExternalPredictions, Scans
+
+
+def main(params: Params) -> None:
+    same_bytes_on_cpus(stages.FINETUNED)
+    encoder = Encoder.load(stages.FINETUNED, pick_device(params.train.device, "train.device"))
+    counts, tables = [], [ExternalPredictions.empty(params.class_names)]
+    for chosen in params.external:
+        start = time.perf_counter()
+        row, table = _test(chosen, params, encoder)
+        counts.append(row)
+        tables.append(table)
+        kept = int((table.dropped == "").sum())
+        folders = [f"{other['folder']} ({other['files']} files)" for other in row["without_class"]]
+        without = f", besides {', '.join(folders)} of no class" if folders else ""
+        print(
+            f"external: {chosen.name}: {row['files']} files{without}, {row['unreadable']} unreadable, "
+            f"{len(table) - kept} copies dropped, {kept} scans kept, {time.perf_counter() - start:.1f} s"
+        )
+    write_json(stages.EXTERNAL, {"sets": counts})
+    ExternalPredictions.concatenate(tables).write(stages.PLOTS / "external.csv")
+    if not params.external:
+        print("external: no data set is named under `external:` in params.yaml")
+
+
+def _test(chosen: External, params: Params, encoder: Encoder) -> tuple[dict, ExternalPredictions]:
+    """Count the files of one data set and classify its scans."""
+    workers = params.machine.workers
+    with workplace(stages.EXTERNAL) as folder:
+        raw = folder / "raw"
+        raw.mkdir()
+        external.bring(chosen, raw, stages.repository_root(), params.data.phantom, workers)
+        found = external.read(raw, folder, chosen, params.class_names, params.verify, workers)
+        pixels = np.load(folder / "pixels.npy", mmap_mode="r")
+        known = Scans.read(stages.SCANS / "scans.csv")
+        known_pixels = np.load(stages.SCANS / "pixels.npy", mmap_mode="r")
+        search = params.verify, pick_device(params.verify.device, "verify.device"), workers or os.cpu_count()
+        group, dropped = external.audit(known, known_pixels, found, pixels, search)
+        probabilities = _classify(pixels, params, encoder)
+    files = len(found.path) + len(found.unreadable)
+    others = [{"folder": folder, "files": count} for folder, count in found.without_class.items()]
+    row = {"set": chosen.name, "files": files, "unreadable": len(found.unreadable), "without_class": others}
+    return row, ExternalPredictions(
+        class_names=tuple(params.class_names),
+        name=np.full(len(group), chosen.name),
+        path=found.path,
+        pixel_hash=found.pixel_hash,
+        group=group,
+        dropped=dropped,
+        y_true=np.array([params.class_names.index(name) for name in found.class_name]),
+        y_pred=probabilities.argmax(axis=1),
+        probabilities=probabilities,
+    )
+
+
+def _classify(pixels: np.ndarray, params: Params, encoder: Encoder) -> np.ndarray:
+    """Probabilities of scans, with the temperature that was fixed on validation: float64 [N, K]."""
+    scans = Pixels(pixels, np.arange(len(pixels)), encoder.image_size, encoder.device)
+    with torch.inference_mode():
+        logits = encoder.logits(scans.all(), encoder.encode_classes(list(params.classes.values())))
+    temperature = read_json(stages.FINETUNED / "tumorclip.json")["temperature"]
+    return (logits.double() / temperature).softmax(dim=1).numpy()
+
+
+if __name__ == "__main__":
+    stages.run(main)

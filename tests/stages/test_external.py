@@ -1,0 +1,157 @@
+"""The stage `external` on small pictures: from a folder, from a .zip, and from nothing."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import stages
+from stages import external
+from tumorclip import params
+from tumorclip.errors import UserError
+from tumorclip.files import read_json, write_json
+from tumorclip.model.encoder import Encoder
+from tumorclip.tables import ExternalPredictions, Scans
+
+PARAMS = params.load(Path(__file__).parents[2] / "params.yaml")
+CLASSES = PARAMS.class_names
+SIZE, TEMPERATURE = 64, 2.5
+
+
+def picture(number: int) -> Image.Image:
+    """A smooth picture that resembles no other."""
+    grey = np.random.default_rng(number).integers(0, 256, (8, 8), dtype=np.uint8)
+    return Image.fromarray(grey).resize((SIZE, SIZE), Image.Resampling.BICUBIC)
+
+
+def save(folder: Path, scans: dict[str, Image.Image]) -> Path:
+    for name, image in scans.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        image.save(folder / name)
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path, tiny_folder, monkeypatch) -> Path:
+    """A folder with all that the stage reads: eight development scans of 64 pixels, and a model."""
+    folder = tmp_path / "run"
+    shutil.copytree(tiny_folder, folder / stages.FINETUNED)
+    write_json(folder / stages.FINETUNED / "tumorclip.json", {"temperature": TEMPERATURE})
+    (folder / stages.SCANS).mkdir(parents=True)
+    np.save(folder / stages.SCANS / "pixels.npy", np.stack([np.asarray(picture(number)) for number in range(8)]))
+    rows, unknown = np.arange(8), np.full(8, "")
+    Scans(
+        path=np.array([f"{row}.png" for row in rows]),
+        class_name=np.array(CLASSES)[rows % 4],
+        official_split=np.where(rows < 6, "train", "test"),
+        width=np.full(8, SIZE),
+        height=np.full(8, SIZE),
+        mode=np.full(8, "L"),
+        pixel_hash=np.array([f"{row:032x}" for row in rows]),
+        group=rows,
+        patient=unknown,
+        source=unknown,
+        source_class=unknown,
+        plane=unknown,
+        best_match=np.zeros(8),
+    ).write(folder / stages.SCANS / "scans.csv")
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    return folder
+
+
+def settings(*sets: dict, max_unreadable: int = 0) -> params.Params:
+    """params.yaml with these data sets; every scan is decoded to 64 pixels on the CPU."""
+    verify = PARAMS.verify.model_copy(update={"image_size": SIZE, "max_unreadable": max_unreadable})
+    return PARAMS.model_copy(
+        update={
+            "external": [params.External(**{"classes": None} | each) for each in sets],
+            "verify": verify,
+            "train": PARAMS.train.model_copy(update={"device": "cpu"}),
+            "machine": PARAMS.machine.model_copy(update={"workers": 1}),
+        }
+    )
+
+
+def table() -> ExternalPredictions:
+    return ExternalPredictions.read(stages.PLOTS / "external.csv")
+
+
+def test_sets_from_a_folder_and_a_zip_are_classified_and_their_copies_told(run, tmp_path, capsys):
+    first = save(
+        tmp_path / "first",
+        {
+            "wrapped/glioma/a.png": picture(10),
+            "wrapped/glioma/b.png": picture(7),  # a test scan of development
+            "wrapped/normal/c.png": picture(0).transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+            "wrapped/normal/d.png": picture(10),
+            "wrapped/other/e.png": picture(11),
+        },
+    )
+    (first / "wrapped/glioma/z.png").write_bytes(b"nonsense")
+    second = save(tmp_path / "second", {"pituitary/a.png": picture(12), "pituitary/b.png": picture(0)})
+    shutil.make_archive(str(second), "zip", second)
+    sets = (
+        {"name": "first", "source": str(first), "classes": {"normal": "notumor"}},
+        {
+            "name": "second",
+            "source": "../second.zip",
+        },
+    )
+    external.main(settings(*sets, max_unreadable=1))
+
+    found = table()
+    assert found.name.tolist() == ["first"] * 4 + ["second"] * 2
+    assert found.path.tolist()[:4] == ["glioma/a.png", "glioma/b.png", "normal/c.png", "normal/d.png"]
+    assert [CLASSES[index] for index in found.y_true] == ["glioma"] * 2 + ["notumor"] * 2 + ["pituitary"] * 2
+    assert found.dropped.tolist() == ["", "development", "development", "within", "", "development"]
+    assert found.group.tolist() == [0, 1, 2, 0, 0, 1]
+    assert read_json(stages.EXTERNAL)["sets"] == [
+        {"set": "first", "files": 5, "unreadable": 1, "without_class": [{"folder": "other", "files": 1}]},
+        {"set": "second", "files": 2, "unreadable": 0, "without_class": []},
+    ]
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("external: first: 5 files, besides other (1 files) of no class, 1 unreadable, 3 copies")
+    assert not list(Path("data").glob(".*"))
+
+
+def test_predictions_are_what_the_encoder_says_at_the_fixed_temperature(run, tmp_path):
+    other = save(tmp_path / "other", {f"glioma/{number}.png": picture(20 + number) for number in range(3)})
+    external.main(settings({"name": "other", "source": str(other)}))
+    encoder = Encoder.load(stages.FINETUNED, "cpu")
+    scans = torch.from_numpy(np.stack([np.asarray(picture(20 + number)) for number in range(3)]))[:, None]
+    with torch.inference_mode():
+        logits = encoder.logits([scans], encoder.encode_classes(list(PARAMS.classes.values())))
+    expected = (logits.double() / TEMPERATURE).softmax(dim=1).numpy()
+    assert table().probabilities == pytest.approx(expected, abs=1e-5)
+    assert np.array_equal(table().y_pred, expected.argmax(axis=1))
+
+
+def test_no_set_is_an_empty_table(run, capsys):
+    external.main(settings())
+    assert len(table()) == 0 and table().class_names == tuple(CLASSES)
+    assert read_json(stages.EXTERNAL) == {"sets": []}
+    assert capsys.readouterr().out == "external: no data set is named under `external:` in params.yaml\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("nowhere", "external: other: .*nowhere does not exist; give phantom, or a folder or .zip of scans"),
+        ("strange", r"external: other: none of its folders \(ill, well\) is named like a class"),
+        ("broken", r"1 of 2 files cannot be read: glioma/z.png .* raise verify.max_unreadable \(now 0\)"),
+        ("flat", "flat has no class folders, only files"),
+    ],
+)
+def test_a_set_that_cannot_be_used_ends_in_one_line_and_leaves_nothing(run, tmp_path, source, said):
+    save(tmp_path / "strange", {"ill/a.png": picture(1), "well/a.png": picture(2)})
+    (save(tmp_path / "broken", {"glioma/a.png": picture(3)}) / "glioma/z.png").write_bytes(b"nonsense")
+    save(tmp_path / "flat", {"a.png": picture(4)})
+    with pytest.raises(UserError, match=said) as error:
+        external.main(settings({"name": "other", "source": f"../{source}"}))
+    assert "\n" not in str(error.value)
+    assert not stages.EXTERNAL.exists() and not (stages.PLOTS / "external.csv").exists()
+    assert not list(Path("data").glob(".*"))
