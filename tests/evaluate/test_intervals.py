@@ -9,6 +9,8 @@ from scipy import stats
 
 from tumorclip.evaluate import intervals, metrics
 
+NO_COUNTS = np.empty((0, 0))  # where no resample is looked at
+
 
 def test_resamples_draw_as_many_groups_as_there_are_and_repeat_with_the_seed():
     counts = intervals.resample_counts(7, 500, seed=3)
@@ -22,7 +24,7 @@ def test_resamples_draw_as_many_groups_as_there_are_and_repeat_with_the_seed():
 @pytest.mark.parametrize("right", [True, False])
 def test_all_right_and_all_wrong_have_the_exact_interval_over_groups(groups, right):
     trials = np.full(groups, 3)
-    found = intervals.share_interval(trials * right, trials, np.full(9, float(right)))
+    found = intervals.share_interval(trials * right, trials, NO_COUNTS)
     exact = stats.binomtest(groups * right, groups).proportion_ci(method="exact")
     assert found.method == "exact"
     assert (found.low, found.high) == pytest.approx((exact.low, exact.high), abs=1e-9)
@@ -31,7 +33,7 @@ def test_all_right_and_all_wrong_have_the_exact_interval_over_groups(groups, rig
 @pytest.mark.parametrize(("scans", "right"), [(40, 30), (150, 149), (1000, 980), (1000, 20)])
 def test_single_scans_have_wilsons_interval_but_for_the_degrees_of_freedom(scans, right):
     successes = (np.arange(scans) < right).astype(int)
-    found = intervals.share_interval(successes, np.ones(scans), np.empty(0))
+    found = intervals.share_interval(successes, np.ones(scans), NO_COUNTS)
     ratio = (stats.norm.ppf(0.975) / stats.t.ppf(0.975, scans - 1)) ** 2
     # The variance over n - 1 instead of n makes the sample smaller by just that share.
     wilson = _wilson_by_solving(right / scans, (scans - 1) * ratio)
@@ -51,21 +53,34 @@ def _wilson_by_solving(share: float, size: float) -> tuple[float, float]:
 def test_copies_widen_the_interval_as_if_they_were_not_there():
     random = np.random.default_rng(0)
     right = (random.random(100) < 0.8).astype(int)
-    alone = intervals.share_interval(right, np.ones(100), np.empty(0))
-    tenfold = intervals.share_interval(10 * right, np.full(100, 10), np.empty(0))
+    alone = intervals.share_interval(right, np.ones(100), NO_COUNTS)
+    tenfold = intervals.share_interval(10 * right, np.full(100, 10), NO_COUNTS)
     assert tenfold == alone
 
 
+def test_groups_of_unequal_size_count_as_fewer_equal_ones():
+    assert intervals.effective_groups(np.full(7, 3)) == pytest.approx(7)
+    assert intervals.effective_groups(np.array([10, 1, 1])) == 144 / 102
+    # One large group and twenty single scans: nothing tells whether its scans, half of them right, have one outcome.
+    part, whole = np.r_[10, np.ones(10), np.zeros(10)], np.r_[20, np.ones(20)]
+    found = intervals.share_interval(part, whole, NO_COUNTS)
+    size = 40**2 / (20**2 + 20)
+    assert (found.low, found.high) == pytest.approx(_wilson_by_solving(0.5, size), abs=1e-9)
+    all_right = intervals.share_interval(whole, whole, NO_COUNTS)
+    assert all_right.low == pytest.approx(0.025 ** (1 / size))
+
+
 def test_many_groups_in_the_middle_have_percentiles():
-    values = np.linspace(0.7, 0.9, 2001)
-    found = intervals.share_interval(np.arange(400) < 320, np.ones(400), values)
+    right, counts = (np.arange(400) < 320).astype(float), intervals.resample_counts(400, 500, seed=1)
+    found = intervals.share_interval(right, np.ones(400), counts)
     assert found.method == "bootstrap"
-    assert (found.low, found.high) == pytest.approx((0.705, 0.895))
+    assert (found.low, found.high) == pytest.approx(np.percentile(counts @ right / 400, [2.5, 97.5]), abs=1e-12)
+    assert intervals.share_interval(right[1:], np.ones(399), counts[:, 1:]).method == "wilson"
 
 
 def test_nothing_to_count_and_one_group_in_two_minds_have_a_reason_instead():
-    none = intervals.share_interval(np.zeros(3), np.zeros(3), np.full(5, math.nan))
-    one = intervals.share_interval(np.array([1]), np.array([2]), np.full(5, 0.5))
+    none = intervals.share_interval(np.zeros(3), np.zeros(3), NO_COUNTS)
+    one = intervals.share_interval(np.array([1]), np.array([2]), NO_COUNTS)
     for found in (none, one):
         assert found[:3] == (None, None, None)
         assert found.reason
@@ -97,7 +112,7 @@ def example(seed: int):
 def test_a_share_of_confusion_counts_has_the_interval_of_the_scans_it_counts(seed):
     run, *_ = example(seed)
     y_true, y_pred = run.y_true, run.y_pred
-    bootstrap = intervals.GroupBootstrap(run.group)
+    bootstrap = intervals.GroupBootstrap(run.unit)
     found = intervals.ConfusionBootstrap([run])
     assert found.estimate(metrics.accuracy) == bootstrap.share(y_pred == y_true, np.ones(90, bool))
     assert found.estimate(metrics.missed_tumours, 1) == bootstrap.share(y_pred == 1, y_true != 1)
@@ -112,17 +127,46 @@ def test_a_share_of_confusion_counts_has_the_interval_of_the_scans_it_counts(see
             assert found.estimates(score)[index] == bootstrap.share(hits, among)
 
 
-def test_other_scores_have_the_percentiles_of_their_resamples():
+def test_other_scores_have_the_jackknife_over_units_on_a_scale_that_ends_where_they_do():
     run, *_ = example(0)
-    bootstrap = intervals.GroupBootstrap(run.group)
-    (estimate,) = intervals.ConfusionBootstrap([run]).estimates(metrics.macro_f1)
-    values = []
-    for drawn in bootstrap.counts.astype(int):
-        scans = np.repeat(np.arange(90), drawn[bootstrap.numbers])
-        confusion = np.zeros((3, 3))
-        np.add.at(confusion, (run.y_true[scans], run.y_pred[scans]), 1)
-        values.append(metrics.macro_f1(confusion))
-    assert estimate.interval[:2] == pytest.approx(np.percentile(values, [2.5, 97.5]), abs=1e-12)
+    units, y_true, y_pred = run.unit, run.y_true, run.y_pred
+    for score, forth, back in (
+        (metrics.macro_f1, lambda x: math.log(x / (1 - x)), lambda x: 1 / (1 + math.exp(-x))),
+        (metrics.mcc, lambda x: math.log((1 + x) / (1 - x)), lambda x: 2 / (1 + math.exp(-x)) - 1),
+    ):
+        estimate = intervals.ConfusionBootstrap([run]).estimate(score)
+        names = np.unique(units)
+        plain = [float(score(_confusion(y_true[units != name], y_pred[units != name]))) for name in names]
+        there = np.array([forth(value) for value in plain])
+        count = len(names)
+        variance = (count - 1) / count * ((there - there.mean()) ** 2).sum()
+        assert count - 1 == pytest.approx(39, abs=10)
+        # Degrees of freedom from the kurtosis of what each unit adds (Satterthwaite).
+        errors = np.array(plain) - np.mean(plain)
+        freedom = min(2 * count / (count * (errors**4).sum() / (errors**2).sum() ** 2 - 1), count - 1)
+        half = stats.t.ppf(0.975, freedom) * math.sqrt(variance)
+        value = float(score(_confusion(y_true, y_pred)))
+        assert estimate.value == pytest.approx(value)
+        expected = [back(forth(value) - half), back(forth(value) + half)]
+        assert list(estimate.interval[:2]) == pytest.approx(expected, abs=1e-9)
+        assert estimate.interval.method == "logit_jackknife"
+
+
+def _confusion(y_true, y_pred) -> np.ndarray:
+    counts = np.zeros((3, 3))
+    np.add.at(counts, (y_true, y_pred), 1)
+    return counts
+
+
+def test_a_score_that_one_unit_decides_stays_within_its_range_and_one_that_none_does_has_no_interval():
+    y_true = np.repeat([0, 1], 50)
+    run = table(y_true, one_hot(np.where(np.arange(100) == 3, 1, y_true), 2))
+    value, interval = intervals.ConfusionBootstrap([run]).estimate(metrics.macro_f1)
+    assert 0 < interval.low < value < interval.high < 1
+    perfect = intervals.ConfusionBootstrap([table(y_true, one_hot(y_true, 2))]).estimate(metrics.macro_f1)
+    assert perfect.value == 1 and perfect.interval.low is None and "the same without any" in perfect.interval.reason
+    alone = table([0, 0, 1], one_hot([0, 1, 1], 2), [0, 1, 2])
+    assert "without one of its units" in intervals.ConfusionBootstrap([alone]).estimate(metrics.mcc).interval.reason
 
 
 def test_several_runs_count_by_their_mean():
@@ -137,11 +181,29 @@ def test_several_runs_count_by_their_mean():
 
 def test_weights_of_scans_are_those_of_their_groups_in_blocks_of_any_size(monkeypatch):
     run, *_ = example(2)
-    bootstrap = intervals.GroupBootstrap(run.group)
+    bootstrap = intervals.GroupBootstrap(run.unit)
     monkeypatch.setattr(intervals, "BLOCK_VALUES", 7 * 90)
-    values = [run.y_true, run.y_true**2]
-    found = bootstrap.weighted([lambda weights, each=each: weights @ each / weights.sum(axis=1) for each in values])
-    for estimate, each in zip(found, [np.mean(values, axis=0), *values], strict=True):
-        expected = bootstrap.mean(each.astype(float))
-        assert estimate.value == pytest.approx(expected.value, abs=1e-12)
-        assert estimate.interval[:2] == pytest.approx(expected.interval[:2], abs=1e-12)
+
+    def mean(weights: np.ndarray) -> np.ndarray:
+        return weights @ run.y_true / weights.sum(axis=1)
+
+    found, expected = bootstrap.estimate(mean, intervals.LOSS), bootstrap.mean(run.y_true.astype(float), intervals.LOSS)
+    assert found.value == pytest.approx(expected.value, abs=1e-12)
+    assert found.interval[:2] == pytest.approx(expected.interval[:2], abs=1e-12)
+    both, first, _ = bootstrap.means([lambda weights: mean(weights) / 2, lambda weights: mean(weights) / 4])
+    assert (both.value, first.value) == pytest.approx((0.375 * expected.value, 0.5 * expected.value))
+    sums = np.bincount(bootstrap.numbers, weights=run.y_true), np.bincount(bootstrap.numbers)
+    drawn = (bootstrap.counts @ sums[0]) / (bootstrap.counts @ sums[1])
+    assert bootstrap.resampled(mean) == pytest.approx(drawn, abs=1e-12)
+
+
+def test_scans_of_one_patient_are_drawn_together():
+    right = np.random.default_rng(0).random(300) < 0.7
+    y_pred = np.where(right, 0, 1)
+    columns = [np.arange(300) // size for size in (1, 10)]
+    runs = [table(np.zeros(300), one_hot(y_pred, 2), unit=unit) for unit in columns]
+    same = table(np.zeros(300), one_hot(np.repeat(y_pred[::10], 10), 2), unit=columns[1])
+    alone, mixed, together = (intervals.ConfusionBootstrap([run]).estimate(metrics.accuracy) for run in (*runs, same))
+    width = [each.interval.high - each.interval.low for each in (alone, mixed, together)]
+    # Nothing tells the second from the third but chance, so both count 30 patients at most.
+    assert width[1] > 2.5 * width[0] and width[2] > 2.5 * width[0]

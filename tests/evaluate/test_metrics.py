@@ -83,7 +83,7 @@ def test_every_resample_scores_as_scikit_learn_has_it(mine, seed):
     names, numbers = np.unique(random.integers(0, 30, 60), return_inverse=True)
     counts = intervals.resample_counts(len(names), 20, seed)
     confusions = intervals.group_confusions([table(y_true, one_hot(y_pred, 4))], numbers)
-    (values,) = mine(intervals.resample_confusions(confusions, counts))
+    values = mine(np.tensordot(counts, confusions[0], axes=1))
     for drawn, value in zip(counts.astype(int), values, strict=True):
         scans = np.repeat(np.arange(60), drawn[numbers])
         if len(np.unique(y_true[scans])) == len(np.unique(y_pred[scans])) == 4:
@@ -192,3 +192,26 @@ def test_bins_of_confidence_hold_their_upper_edge():
 def test_labels_make_the_confusion_matrix_they_are_told_to():
     counts = np.array([[3, 1], [0, 2]])
     assert np.array_equal(confusion(*labels(counts), 2), counts)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_roc_curve_is_that_of_scikit_learn_also_with_ties_and_weights(seed):
+    random = np.random.default_rng(seed)
+    positive, probability = random.random(50) < 0.4, random.integers(0, 9 if seed else 1000, 50) / 10
+    weights = random.integers(1, 4, (2, 50)).astype(float)
+    for row, alarms, found in zip(weights, *metrics.roc(positive, probability, weights), strict=True):
+        curve = sklearn_metrics.roc_curve(positive, probability, sample_weight=row, drop_intermediate=False)
+        assert (alarms, found) == (pytest.approx(curve[0], abs=1e-9), pytest.approx(curve[1], abs=1e-9))
+
+
+def test_risk_and_coverage_by_hand():
+    # From the surest on: right, wrong, then two of equal confidence of which one is right.
+    wrong, confidence = np.array([True, False, True, False]), np.array([0.8, 0.9, 0.5, 0.5])
+    coverage, risk = metrics.risk_coverage(wrong, confidence, np.ones((1, 4)))
+    assert coverage.tolist() == [[0.25, 0.5, 1]]
+    assert risk.tolist() == [[0, 0.5, 0.5]]
+    assert metrics.risk_coverage_area(wrong, confidence, np.ones((1, 4))) == pytest.approx([0.25 * 0.5 + 0.5 * 0.5])
+    assert metrics.risk_coverage_area(wrong & False, confidence, np.ones((1, 4))) == [0]
+    twice = np.array([[1.0, 2, 0, 1]])
+    again = metrics.risk_coverage_area(wrong[[0, 1, 1, 3]], confidence[[0, 1, 1, 3]], np.ones((1, 4)))
+    assert metrics.risk_coverage_area(wrong, confidence, twice) == pytest.approx(again)
