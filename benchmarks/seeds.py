@@ -2,8 +2,8 @@
 
 python -m benchmarks.seeds
 
-The stages run as they are in .cache/seeds, with one seed for initial weights, validation set, order, captions and
-augmentation. Runs that are finished there are not run again; delete the folder to start afresh.
+The stages run as they are in .cache/seeds, each time with another `seed`. Runs that are finished there are not run
+again; delete the folder to start afresh.
 """
 
 import json
@@ -25,8 +25,7 @@ def main() -> None:
     accuracies = []
     for seed in SEEDS:
         folder = WORK / str(seed)
-        settings = {f"{section}.seed": seed for section in ("checkpoint", "split", "train")}
-        prepare(folder, settings, {"data/scans": source / "data/scans"})
+        prepare(folder, {"seed": seed}, {"data/scans": source / "data/scans"})
         for stage in ("checkpoint", "split", "train", "predict", "baselines", "evaluate"):
             run(stage, folder)
         accuracies.append(read_json(folder / "metrics/test.json")["accuracy"])
