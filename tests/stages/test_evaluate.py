@@ -16,7 +16,7 @@ import stages
 from tumorclip.data import copies
 from tumorclip.files import read_json, write_json
 from tumorclip.model.encoder import Encoder
-from tumorclip.tables import BaselinePredictions, ModelPredictions, Predictions, Scans, Splits
+from tumorclip.tables import BaselinePredictions, ExternalPredictions, ModelPredictions, Predictions, Scans, Splits
 
 ROOT = Path(__file__).parents[2]
 CLASSES = ("glioma", "meningioma", "notumor", "pituitary")
@@ -62,6 +62,24 @@ def prepare(folder: Path, tiny: Path) -> None:
         shutil.copytree(tiny, folder / model)
     write_json(folder / stages.FINETUNED / "tumorclip.json", {"temperature": TEMPERATURE})
     write_json(folder / stages.METRICS / "train.json", {"best_epoch": 3})
+    prepare_external(folder)
+
+
+def prepare_external(folder: Path) -> None:
+    """What the stage `external` leaves: a set of six scans, of which one glioma is a copy of a development scan."""
+    y_true, y_pred = np.array([0, 0, 0, 2, 2, 2]), np.array([0, 1, 0, 2, 2, 0])
+    ExternalPredictions(
+        class_names=CLASSES,
+        name=np.full(6, "other"),
+        path=np.array([f"{number}.png" for number in range(6)]),
+        pixel_hash=np.array([f"{number:032x}" for number in range(6)]),
+        group=np.arange(6),
+        dropped=np.array(["", "", "development", "", "", ""]),
+        y_true=y_true,
+        y_pred=y_pred,
+        probabilities=np.full((6, 4), 0.1) + 0.6 * np.eye(4)[y_pred],
+    ).write(folder / stages.PLOTS / "external.csv")
+    write_json(folder / stages.EXTERNAL, {"sets": [{"set": "other", "files": 6, "unreadable": 0, "without_class": []}]})
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +143,14 @@ def test_validation_scans_are_classified_in_the_same_way(finished):
         logits = encoder.logits([scans], encoder.encode_classes(captions))
     assert found.probabilities == pytest.approx((logits.double() / TEMPERATURE).softmax(dim=1).numpy(), abs=1e-5)
     assert np.array_equal(found.y_pred, found.probabilities.argmax(axis=1))
+
+
+def test_other_data_sets_are_scored_at_the_thresholds_of_the_validation_scans(finished):
+    (other,) = metrics(finished, "external")["sets"]
+    assert (other["kept"], other["accuracy"], other["accuracy_of_dropped"]) == (5, 3 / 5, 1)
+    points = metrics(finished, "test")["tumour"]["operating_points"]
+    assert [row["threshold"] for row in other["tumour"]] == [row["threshold"] for row in points]
+    assert all(row["sensitivity"] is not None for row in other["tumour"])
 
 
 def test_a_scan_is_exposed_if_a_copy_or_its_patient_was_trained_or_validated_on(finished):

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tumorclip.evaluate import metrics
+from tumorclip.evaluate import metrics, tumour
 from tumorclip.evaluate.intervals import Estimate, GroupBootstrap
 from tumorclip.tables import ExternalPredictions
 
@@ -25,8 +25,7 @@ def score(
         predictions: of all scans of all sets.
         counts: the rows of data/external.json, one for each set.
         negative_class: the healthy class; None where there is none.
-        operating_points: rows with `target` and `threshold`: a scan is called a tumour if the probability of all
-            classes but `negative_class` together reaches the threshold; no row without such a class.
+        operating_points: rows with `target` and `threshold`, as in metrics/test.json; none without a healthy class.
     """
     healthy = predictions.class_names.index(negative_class) if operating_points else 0
     sets = [(row, predictions.take(predictions.name == row["set"])) for row in counts]
@@ -59,20 +58,14 @@ def _score(scans: ExternalPredictions, healthy: int, operating_points: Sequence[
         "accuracy_of_dropped": share_row("accuracy", of_dropped)["accuracy"],
         "classes": rows,
         "missing_classes_answered": answered,
-        "tumour": [_at(point, scans, healthy, bootstrap) for point in operating_points] or None,
+        "tumour": [_at(point, scans.take(kept), healthy) for point in operating_points if kept.any()] or None,
         **_of_probabilities(scans.take(kept)),
     }
 
 
-def _at(point: Mapping, scans: ExternalPredictions, healthy: int, bootstrap: GroupBootstrap) -> dict:
-    """Sensitivity and specificity for tumours at a fixed threshold."""
-    kept, is_tumour = scans.dropped == "", scans.y_true != healthy
-    called = 1 - scans.probabilities[:, healthy] >= point["threshold"]
+def _at(point: Mapping, kept: ExternalPredictions, healthy: int) -> dict:
     row = {"target": point["target"], "threshold": point["threshold"]}
-    for name, hits, among in (("sensitivity", called, is_tumour), ("specificity", ~called, ~is_tumour)):
-        share = share_row(name, bootstrap.share(hits, kept & among))
-        row |= {name: share[name], f"{name}_low": share["low"], f"{name}_high": share["high"]}
-    return row
+    return row | tumour.at_threshold(kept, healthy, point["threshold"], GroupBootstrap(kept.group))
 
 
 def _of_probabilities(scans: ExternalPredictions) -> dict[str, float | None]:

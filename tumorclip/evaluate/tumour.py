@@ -8,13 +8,13 @@ import numpy as np
 from tumorclip.evaluate import metrics
 from tumorclip.evaluate.intervals import UNIT, GroupBootstrap, percentile_interval
 from tumorclip.params import Evaluate
-from tumorclip.tables import Predictions
+from tumorclip.tables import ExternalPredictions, Predictions
 
 # False alarms at which the ROC curve is given, finer where it bends.
 FALSE_ALARMS = np.r_[np.arange(0, 20) / 100, np.arange(4, 21) / 20]
 
 
-def probability(predictions: Predictions, healthy: int) -> np.ndarray:
+def probability(predictions: Predictions | ExternalPredictions, healthy: int) -> np.ndarray:
     """Of a tumour of any kind, float64 [N]."""
     return 1 - predictions.probabilities[:, healthy]
 
@@ -26,7 +26,9 @@ def threshold(validation: Predictions, healthy: int, sensitivity: float) -> floa
     return float(found[int(np.ceil(round(sensitivity * len(found), 9))) - 1]) if len(found) else None
 
 
-def at_threshold(predictions: Predictions, healthy: int, least: float, bootstrap: GroupBootstrap) -> dict:
+def at_threshold(
+    predictions: Predictions | ExternalPredictions, healthy: int, least: float, bootstrap: GroupBootstrap
+) -> dict:
     """Sensitivity and specificity where a scan is called a tumour from the probability `least` on."""
     called, is_tumour = probability(predictions, healthy) >= least, predictions.y_true != healthy
     row = {}

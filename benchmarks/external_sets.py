@@ -1,0 +1,94 @@
+"""How much of a data set that looks external is the development data again.
+
+python -m benchmarks.external_sets RUN pmram.zip
+
+RUN is a folder in which the stages download and verify have run on Kaggle's archive. What is found stays in
+.cache/external_sets; delete the folder to start afresh. The counts are written to benchmarks/results.
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+import numpy as np
+
+from tumorclip import params
+from tumorclip.data import copies, external
+from tumorclip.files import whole_folder, write_json
+from tumorclip.tables import ExternalPredictions, Scans
+
+ROOT = Path(__file__).parents[1]
+WORK = ROOT / ".cache/external_sets"
+RESULT = ROOT / "benchmarks/results/external_sets.json"
+# A search without alignment calls scans alike from this correlation on.
+ALIKE = 0.97
+
+
+def main() -> None:
+    run, source = arguments(__doc__)
+    table, kinds = audited(run, source)
+    rows = []
+    for index, name in [(None, None), *enumerate(table.class_names)]:
+        own = np.ones(len(table), bool) if name is None else table.y_true == index
+        row = {"class": name, "files": int(own.sum())}
+        rows.append(row | {kind: int((own & among).sum()) for kind, among in kinds.items()})
+        print(rows[-1])
+    command = f"python -m benchmarks.external_sets RUN {source.name}"
+    write_json(RESULT, {"command": command, "set": source.stem, "rows": rows})
+
+
+def arguments(description: str) -> tuple[Path, Path]:
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="folder with data/raw and data/scans of Kaggle's archive")
+    parser.add_argument("set", type=Path, help="folder or .zip of the other data set")
+    options = parser.parse_args()
+    return options.run.resolve(), options.set.resolve()
+
+
+def audited(run: Path, source: Path) -> tuple[ExternalPredictions, dict[str, np.ndarray]]:
+    """The scans of a data set, without predictions, and of which kind each is: bool [N] by kind.
+
+    `copies_as_they_are` are alike without alignment too, `copies_once_aligned` are not: cropped, zoomed or shifted.
+    """
+    place = WORK / source.stem
+    if not place.exists():
+        with whole_folder(place) as folder:
+            _audit(run, source, folder)
+    table, likeness = ExternalPredictions.read(place / "external.csv"), np.load(place / "likeness.npy")
+    is_copy = table.dropped == "development"
+    return table, {
+        "copies_as_they_are": is_copy & (likeness >= ALIKE),
+        "copies_once_aligned": is_copy & (likeness < ALIKE),
+        "copies_within": table.dropped == "within",
+        "new": table.dropped == "",
+    }
+
+
+def _audit(run: Path, source: Path, into: Path) -> None:
+    settings = params.load(ROOT / "params.yaml")
+    class_names = tuple(settings.class_names)
+    chosen = params.External(name=source.stem, source=str(source), classes=None)
+    (into / "raw").mkdir()
+    external.bring(chosen, into / "raw", ROOT, settings.data.phantom, 0)
+    found = external.read(into / "raw", into, chosen, class_names, settings.verify, 0)
+    known = Scans.read(run / "data/scans/scans.csv")
+    known_pixels, pixels = (np.load(folder / "pixels.npy", mmap_mode="r") for folder in (run / "data/scans", into))
+    search = settings.verify, "cpu", os.cpu_count()
+    group, dropped = external.audit(known, known_pixels, found, pixels, search)
+    np.save(into / "likeness.npy", copies.nearest_training(copies.thumbnails(pixels), copies.thumbnails(known_pixels)))
+    count = len(group)
+    ExternalPredictions(
+        class_names=class_names,
+        name=np.full(count, chosen.name),
+        path=found.path,
+        pixel_hash=found.pixel_hash,
+        group=group,
+        dropped=dropped,
+        y_true=np.array([class_names.index(name) for name in found.class_name]),
+        y_pred=np.zeros(count, int),
+        probabilities=np.full((count, len(class_names)), 1 / len(class_names)),
+    ).write(into / "external.csv")
+
+
+if __name__ == "__main__":
+    main()
