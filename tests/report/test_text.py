@@ -158,7 +158,7 @@ def test_the_accuracy_comes_with_its_interval_per_file_and_per_distinct_scan():
     run = example()
     interval = "(95 % interval 87.5 % to 97.5 %)"
     assert f"The model is right on 92.5 % {interval} of 160 test scans, each file counted." in said(run)
-    assert f"Then the model is right on 92.5 % {interval} of 160." in said(run)
+    assert f"Then the model is right on 92.5 % {interval} of 160 distinct scans." in said(run)
     assert "Every class has at least 30 distinct test scans." in said(run)
     words = said(example(leaks="drop_test", leaked=51))
     assert "Classes with fewer than 30 distinct test scans: glioma (29) and notumor (29)." in words
@@ -177,13 +177,13 @@ def baselines_of(accuracy: float) -> Run:
         (0.01, 0.04, "The model exceeds it: +2.5 points (95 % interval +1.0 to +4.0)."),
         (-0.01, 0.06, "The model is not shown to differ from it: +2.5 points (95 % interval −1.0 to +6.0)."),
         (-0.06, -0.01, "The model falls behind it: +2.5 points (95 % interval −6.0 to −1.0)."),
-        (None, None, "The model differs from it by +2.5 points, without an interval."),
+        (None, None, "The model differs from it by +2.5 points. No interval: one unit."),
     ],
 )
 def test_the_model_exceeds_the_best_baseline_only_by_the_paired_interval(low, high, says):
     run = baselines_of(0.9)
     best = run.baselines["baselines"][2]
-    best |= {"difference": 0.025, "difference_low": low, "difference_high": high}
+    best |= {"difference": 0.025, "difference_low": low, "difference_high": high, "difference_reason": "one unit"}
     words = statement(run)[UNTUNED]
     assert "The best of the baselines in the table below is the histogram of grey values alone." in words
     assert "It reaches an accuracy of 90.0 % (95 % interval 25.0 % to 35.0 %)." in words
