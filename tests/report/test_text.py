@@ -99,9 +99,9 @@ def test_it_says_what_of_the_test_scans_the_model_had_seen_and_what_it_reaches_w
     ("choices", "says"),
     [
         ({}, "34 patients are known, in 200 of 400 files. Patients in both published folders: 16."),
-        ({}, "Published test scans of patients who are in Training too: 64 of 160. Of these, 29 have no copy there"),
+        ({}, "Published test scans of patients who are in Training too: 64 of 160. An audit of copies passes 29"),
         ({}, "no setting removes the patients of a published test set from Training."),
-        ({}, "Without them, Training would keep 56 of 120 files of glioma."),
+        ({}, "Without them, Training would keep these numbers of files with a known patient: 56 of glioma."),
         ({"protocol": "grouped"}, "Patients on both sides of this split: 16."),
         ({"protocol": "patients"}, "No patient and no copy stands on two sides (split.protocol: patients)."),
         ({"protocol": "patients"}, "200 scans without a known patient went by blocks of file names."),

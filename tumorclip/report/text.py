@@ -82,7 +82,7 @@ def _patients(run: Run) -> Iterable[str]:
         yield f"Patients in both published folders: {data['patients_in_both_folders']:,}."
         shown, whole = data["test_scans_of_train_patients"], data["test_scans"]
         yield f"Published test scans of patients who are in Training too: {shown:,} of {whole:,}."
-        yield f"Of these, {data['patient_leaked_test_scans']:,} have no copy there, so an audit of copies passes them."
+        yield f"An audit of copies passes {data['patient_leaked_test_scans']:,} of them, which have no copy there."
     if split["protocol"] == "official":
         yield from _patients_stay(run)
     elif split["protocol"] == "patients":
@@ -99,12 +99,12 @@ def _patients_stay(run: Run) -> Iterable[str]:
     if not run.data["patients_in_both_folders"]:
         return
     left = [
-        f"{row['train_of_other_patients']:,} of {row['train']:,} files of {row['class']}"
+        f"{row['train_of_other_patients']:,} of {row['class']}"
         for row in run.data["classes"]
         if row["patients_in_both"]
     ]
     yield "They stay there: no setting removes the patients of a published test set from Training."
-    yield f"Without them, Training would keep {listed(left)}."
+    yield f"Without them, Training would keep these numbers of files with a known patient: {listed(left)}."
     yield "For scores on new patients, divide anew (split.protocol: patients)."
 
 
