@@ -67,7 +67,7 @@ def example(
             for name in (None, *names)
         ],
         "tumour": None if negative is None else _tumour(),
-        "risk_coverage": {"area": 0.021, "low": 0.011, "high": 0.034}
+        "risk_coverage": {"area": 0.021, "low": 0.011, "high": 0.034, "reason": None, "covers": None}
         | {"rows": [{"coverage": share / 20, "risk": 0.06 * (share / 20) ** 2} for share in range(1, 21)]},
     }
     data = _data(names, published, leaked, conflicting, unseen, known)
@@ -267,7 +267,7 @@ def _baseline(name: str, accuracy: float, of_model: float) -> dict:
     return {"baseline": name, "accuracy": accuracy, "low": low, "high": high, "method": method, "reason": None} | {
         "balanced_accuracy": accuracy, "macro_f1": accuracy, "missed_tumours": 0.2, "false_alarms": None,
         "difference": of_model - accuracy, "difference_low": of_model - accuracy - 0.05,
-        "difference_high": of_model - accuracy + 0.05,
+        "difference_high": of_model - accuracy + 0.05, "difference_reason": None, "covers": None,
     }  # fmt: skip
 
 
@@ -307,19 +307,21 @@ def _exposures(classes: list[dict], copies: int, known: list[str], protocol: str
             errors = min(wrong, number)
             wrong -= errors
             scores[exposure, row["class"]] = np.array([number, number - errors])
+    rows = []
     for exposure in ("copy", "patient", "neither", "unknown"):
-        own = [each for (kind, _), each in scores.items() if kind == exposure]
-        scores[exposure, None] = sum(own, np.zeros(2, int))
-    return [{"exposure": exposure, "class": name} | _scored(*each) for (exposure, name), each in scores.items()]
+        own = {name: each for (kind, name), each in scores.items() if kind == exposure and each[0]}
+        if own:
+            own = {None: sum(own.values())} | own
+            rows += [{"exposure": exposure, "class": name} | _scored(*each) for name, each in own.items()]
+    return rows
 
 
 def _scored(scans: int, right: int) -> dict:
     accuracy = float(right / scans) if scans >= MIN_DISTINCT else None
     low, high, _ = _limits(accuracy)
     reason = f"fewer than {MIN_DISTINCT} distinct scans" if accuracy is None else None
-    return {"scans": int(scans), "units": int(scans) // 2, "accuracy": accuracy, "low": low, "high": high} | {
-        "reason": reason
-    }
+    counts = {"scans": int(scans), "distinct": int(scans), "units": int(scans) // 2}
+    return counts | {"accuracy": accuracy, "low": low, "high": high, "reason": reason, "covers": None}
 
 
 def _unit(scans: int, data: dict) -> dict:
@@ -350,7 +352,7 @@ def _tumour() -> dict:
             {"target": target, "prevalence": share} | _bounded("ppv", 5 * share) | _bounded("npv", 0.999)
             for share in (0.01, 0.1)
         ]
-    return {"auroc": 0.952, "low": 0.91, "high": 0.98, "roc": roc} | {
+    return {"auroc": 0.952, "low": 0.91, "high": 0.98, "reason": None, "covers": None, "roc": roc} | {
         "operating_points": points, "predictive_values": predictive
     }  # fmt: skip
 

@@ -159,7 +159,7 @@ def test_intervals_that_cover_too_little_are_marked_where_they_are_shown_and_exp
     text = shown(example())
     assert "0.920 to 1.000†" in text
     assert "0.920–1.000†" in text
-    note = "† Too narrow: in 90.5 % of simulations of such cases, the interval held the true value, not in 95 %."
+    note = "† Too narrow: it held the true value in 90.5 % of simulations of such a case, not in 95 %."
     assert text.count(note) == 2, "under the table of all and under that of classes"
     run = example()
     held = [record | {"covers": None} for record in run.intervals["intervals"]]

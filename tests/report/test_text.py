@@ -99,9 +99,9 @@ def test_it_says_what_of_the_test_scans_the_model_had_seen_and_what_it_reaches_w
     ("choices", "says"),
     [
         ({}, "34 patients are known, in 200 of 400 files. Patients in both published folders: 16."),
-        ({}, "Published test scans of patients who are in Training too: 64 of 160. Of these, 29 have no copy there"),
+        ({}, "Published test scans of patients who are in Training too: 64 of 160. An audit of copies passes 29"),
         ({}, "no setting removes the patients of a published test set from Training."),
-        ({}, "Without them, Training would keep 56 of 120 files of glioma."),
+        ({}, "Without them, Training would keep these numbers of files with a known patient: 56 of glioma."),
         ({"protocol": "grouped"}, "Patients on both sides of this split: 16."),
         ({"protocol": "patients"}, "No patient and no copy stands on two sides (split.protocol: patients)."),
         ({"protocol": "patients"}, "200 scans without a known patient went by blocks of file names."),
@@ -158,7 +158,7 @@ def test_the_accuracy_comes_with_its_interval_per_file_and_per_distinct_scan():
     run = example()
     interval = "(95 % interval 87.5 % to 97.5 %)"
     assert f"The model is right on 92.5 % {interval} of 160 test scans, each file counted." in said(run)
-    assert f"Then the model is right on 92.5 % {interval} of 160." in said(run)
+    assert f"Then the model is right on 92.5 % {interval} of 160 distinct scans." in said(run)
     assert "Every class has at least 30 distinct test scans." in said(run)
     words = said(example(leaks="drop_test", leaked=51))
     assert "Classes with fewer than 30 distinct test scans: glioma (29) and notumor (29)." in words
@@ -177,13 +177,13 @@ def baselines_of(accuracy: float) -> Run:
         (0.01, 0.04, "The model exceeds it: +2.5 points (95 % interval +1.0 to +4.0)."),
         (-0.01, 0.06, "The model is not shown to differ from it: +2.5 points (95 % interval −1.0 to +6.0)."),
         (-0.06, -0.01, "The model falls behind it: +2.5 points (95 % interval −6.0 to −1.0)."),
-        (None, None, "The model differs from it by +2.5 points, without an interval."),
+        (None, None, "The model differs from it by +2.5 points. No interval: one unit."),
     ],
 )
 def test_the_model_exceeds_the_best_baseline_only_by_the_paired_interval(low, high, says):
     run = baselines_of(0.9)
     best = run.baselines["baselines"][2]
-    best |= {"difference": 0.025, "difference_low": low, "difference_high": high}
+    best |= {"difference": 0.025, "difference_low": low, "difference_high": high, "difference_reason": "one unit"}
     words = statement(run)[UNTUNED]
     assert "The best of the baselines in the table below is the histogram of grey values alone." in words
     assert "It reaches an accuracy of 90.0 % (95 % interval 25.0 % to 35.0 %)." in words

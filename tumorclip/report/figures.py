@@ -357,8 +357,9 @@ def accuracy_by_similarity(run: Run) -> Figure:
 def exposure(run: Run) -> Figure:
     """Accuracy of each class and of all, by what of its scans the model has seen, as dots."""
     shown = [row for row in run.test["exposure"] if row["accuracy"] is not None]
-    names = list(dict.fromkeys(row["class"] for row in shown))
-    # The rows of a class stand close together.
+    order = [*(row["class"] for row in run.test["classes"]), None]
+    names = [name for name in order if any(row["class"] == name for row in shown)]
+    # The rows of a class stand close together, and those of all classes last.
     rows = sorted(shown, key=lambda row: names.index(row["class"]))
     places = [place + 0.8 * names.index(row["class"]) for place, row in enumerate(rows)]
     note = f"{INTERVALS}.\nFewer than {MIN_DISTINCT} distinct scans: no number"
@@ -417,7 +418,7 @@ def external(run: Run) -> Figure:
 def roc(run: Run) -> Figure:
     """Tumour against healthy: sensitivity by false alarms with its band, and the operating points."""
     tumour = run.test["tumour"]
-    note = f"Area under the curve: {with_interval(tumour | {'reason': 'no interval'}, 'auroc', 'auroc')}"
+    note = f"Area under the curve: {with_interval(tumour, 'auroc', 'auroc')}"
     figure, axes = _canvas("Tumour against healthy", note, (WIDTH, 5.6))
     points = tumour["roc"]
     alarms = [point["false_alarms"] for point in points]
@@ -448,7 +449,7 @@ def roc(run: Run) -> Figure:
 def risk_coverage(run: Run) -> Figure:
     """Share of errors among the scans that the model is most confident of, by how many these are."""
     curve = run.test["risk_coverage"]
-    note = f"Area under the curve: {with_interval(curve | {'reason': 'no interval'}, 'area', 'area')}"
+    note = f"Area under the curve: {with_interval(curve, 'area', 'area')}"
     figure, axes = _canvas("Errors among the most confident answers", note)
     coverages, risks = ([row[key] for row in curve["rows"]] for key in ("coverage", "risk"))
     axes.plot(coverages, risks, color=BLUE, linewidth=2, marker=_marker("o", len(risks)))

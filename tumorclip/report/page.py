@@ -16,7 +16,6 @@ from tumorclip.report.run import (
     limits,
     percent,
     points,
-    too_narrow,
     value,
 )
 
@@ -95,7 +94,6 @@ def page(run: Run, figures: Mapping[str, str]) -> str:
     )
     rows, reasons = _class_rows(run)
     record = run.record("accuracy")
-    shown = {score: run.record(score) for score in OVERALL | OF_THE_NEGATIVE}
     html = environment.get_template("page.html").render(
         run=run,
         accuracy=percent(record["value"]),
@@ -107,11 +105,9 @@ def page(run: Run, figures: Mapping[str, str]) -> str:
         statement=text.statement(run),
         tables=_tables(run),
         overall=list(_overall_rows(run)),
-        overall_note=too_narrow(shown.values()),
         class_scores=PER_CLASS.values(),
         classes=rows,
         reasons=reasons,
-        classes_note=too_narrow(run.record(score, row[0]["class"]) for row in rows for score in PER_CLASS),
         split_names=[SPLIT[key] for key in _split_keys(run)],
         split=list(_split_rows(run)),
         settings=list(_settings(run)),

@@ -1,6 +1,6 @@
 """What a run measured, as the report reads it, and how numbers are written."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 # The least for which a figure or the text gives a number of its own; evaluate compares from the same number on.
@@ -59,6 +59,18 @@ class Run:
         return [row for row in self.test["exposure"] if row["class"] is None and row["scans"]]
 
     @property
+    def narrow(self) -> str:
+        """What the mark of intervals that cover too little means; empty where none has it."""
+        tested = self.test
+        rows = [*self.intervals["intervals"], *tested["exposure"], *tested["by"], tested["risk_coverage"]]
+        rows += [tested["tumour"] or {}, *self.baselines["baselines"], *self.external["sets"]]
+        shares = sorted(row["covers"] for row in rows if row.get("covers") is not None)
+        if not shares:
+            return ""
+        share = " to ".join(dict.fromkeys(percent(share) for share in (shares[0], shares[-1])))
+        return f"{NARROW} Too narrow: it held the true value in {share} of simulations of such a case, not in 95 %."
+
+    @property
     def negative(self) -> str | None:
         """The healthy class; None where there is none."""
         return self.settings["evaluate"]["negative_class"]
@@ -90,17 +102,6 @@ def with_interval(record: Mapping, score: str, key: str = "value") -> str:
     """The value of a record, by its key, with its interval or with the reason why there is none."""
     limits = interval(record, score)
     return f"{value(record[key], score)} ({f'95 % interval {limits}' if limits else record['reason']})"
-
-
-def too_narrow(records: Iterable[Mapping]) -> str:
-    """What the mark of intervals that cover too little means; empty where none of `records` has it."""
-    shares = sorted(record["covers"] for record in records if record.get("covers") is not None)
-    if not shares:
-        return ""
-    among = " to ".join(dict.fromkeys(percent(share) for share in (shares[0], shares[-1])))
-    return (
-        f"{NARROW} Too narrow: in {among} of simulations of such cases, the interval held the true value, not in 95 %."
-    )
 
 
 def limits(row: Mapping, name: str) -> Mapping:

@@ -82,7 +82,7 @@ def _patients(run: Run) -> Iterable[str]:
         yield f"Patients in both published folders: {data['patients_in_both_folders']:,}."
         shown, whole = data["test_scans_of_train_patients"], data["test_scans"]
         yield f"Published test scans of patients who are in Training too: {shown:,} of {whole:,}."
-        yield f"Of these, {data['patient_leaked_test_scans']:,} have no copy there, so an audit of copies passes them."
+        yield f"An audit of copies passes {data['patient_leaked_test_scans']:,} of them, which have no copy there."
     if split["protocol"] == "official":
         yield from _patients_stay(run)
     elif split["protocol"] == "patients":
@@ -99,12 +99,12 @@ def _patients_stay(run: Run) -> Iterable[str]:
     if not run.data["patients_in_both_folders"]:
         return
     left = [
-        f"{row['train_of_other_patients']:,} of {row['train']:,} files of {row['class']}"
+        f"{row['train_of_other_patients']:,} of {row['class']}"
         for row in run.data["classes"]
         if row["patients_in_both"]
     ]
     yield "They stay there: no setting removes the patients of a published test set from Training."
-    yield f"Without them, Training would keep {listed(left)}."
+    yield f"Without them, Training would keep these numbers of files with a known patient: {listed(left)}."
     yield "For scores on new patients, divide anew (split.protocol: patients)."
 
 
@@ -209,8 +209,8 @@ def _accuracy(run: Run) -> Iterable[str]:
     yield f"The model is right on {with_interval(run.record('accuracy'), 'accuracy')} of {scans}, each file counted."
     if each["scans"]:
         distinct = with_interval(run.record("accuracy_per_distinct_scan"), "accuracy")
-        yield "A distinct scan may count once, by the mean probability of its copies."
-        yield f"Then the model is right on {distinct} of {each['scans']:,}."
+        yield "Copies of a scan may also share the weight of one."
+        yield f"Then the model is right on {distinct} of {count(each['scans'], 'distinct scan')}."
         if left_out := each["conflicting_groups_left_out"]:
             yield f"That leaves out {count(left_out, 'distinct scan')} with several labels."
     few = [f"{row['class']} ({row['distinct']:,})" for row in test["classes"] if row["distinct"] < MIN_DISTINCT]
@@ -230,15 +230,15 @@ def _intervals(run: Run) -> Iterable[str]:
         whose = f"{count(unit['scans_without_patient'], 'test scan')} without a known patient"
         yield f"Among {whose}, slices of one patient are taken for independent scans."
         yield "So the intervals are too narrow for new patients."
-    if runs:
+    if runs and runs["times_as_wide"] is not None:
         yield "Files with neighbouring names are often slices of one patient."
         yield (
             f"With runs of {runs['length']} neighbouring names as units, the interval of the accuracy is "
             f"{percent(runs['low'])} to {percent(runs['high'])}, {runs['times_as_wide']:.1f} times as wide."
         )
     yield "No interval covers another training seed, another hospital, another scanner or another file format."
-    if any(record.get("covers") is not None for record in run.intervals["intervals"]):
-        yield f"Intervals with the mark {NARROW} are too narrow; the note under their table says by how much."
+    if run.narrow:
+        yield f"Intervals with the mark {NARROW} are too narrow; a note under their table says by how much."
 
 
 def _by(run: Run) -> Iterable[str]:
@@ -254,7 +254,7 @@ def _tumours(run: Run) -> Iterable[str]:
         return
     yield f"A tumour is any class but {negative}; its score is the sum of their probabilities."
     if tumour["auroc"] is not None:
-        yield f"The AUROC is {with_interval(tumour | {'reason': 'no interval'}, 'auroc', 'auroc')}."
+        yield f"The AUROC is {with_interval(tumour, 'auroc', 'auroc')}."
     yield "Each threshold was chosen on the validation scans, for the sensitivity that the table names."
     yield "The sensitivity on the test scans may differ from it."
     yield "PPV and NPV depend on how frequent tumours are, so they come for stated shares (evaluate.prevalences)."
@@ -277,7 +277,8 @@ def _calibration(run: Run) -> Iterable[str]:
     if scores["slope"] is not None:
         slope, intercept = (with_interval(limits(scores, name), name) for name in ("slope", "intercept"))
         yield f"For tumour against healthy, the calibration slope is {slope} and the intercept {intercept}."
-        yield "They are 1 and 0 if the probabilities are right. A slope below 1 means overconfidence."
+        yield "They are 1 and 0 if the probabilities are right. A slope below 1 means that the model is too sure."
+        yield "An intercept above 0 means that it expects too few tumours."
 
 
 def _risk(run: Run) -> Iterable[str]:
@@ -285,7 +286,7 @@ def _risk(run: Run) -> Iterable[str]:
     yield "The model may answer only where it is most confident. The less it answers, the less it should err."
     half = min(curve["rows"], key=lambda row: abs(row["coverage"] - 0.5))
     yield f"On the {percent(half['coverage'])} that it is most confident of, it errs on {percent(half['risk'])}."
-    area = with_interval(curve | {"reason": "no interval"}, "area", "area")
+    area = with_interval(curve, "area", "area")
     yield f"The mean error rate over all shares, the area under the curve, is {area}."
 
 
@@ -295,7 +296,7 @@ def _baselines(run: Run) -> Iterable[str]:
     yield f"It reaches an accuracy of {with_interval(best, 'accuracy', 'accuracy')}."
     difference, low, high = (best[key] for key in ("difference", "difference_low", "difference_high"))
     if low is None:
-        yield f"The model differs from it by {points(difference)} points, without an interval."
+        yield f"The model differs from it by {points(difference)} points. No interval: {best['difference_reason']}."
     else:
         verdict = "exceeds it" if low > 0 else "falls behind it" if high < 0 else "is not shown to differ from it"
         yield f"The model {verdict}: {points(difference)} points (95 % interval {points(low)} to {points(high)})."
