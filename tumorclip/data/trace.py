@@ -196,8 +196,8 @@ def _mat_files(source: Path) -> dict[int, tuple[str, Callable[[], bytes]]]:
 
 
 def _number(name: str) -> int | None:
-    match = re.fullmatch(r"0*([1-9]\d*)\.mat", PurePosixPath(name).name)
-    return int(match[1]) if match else None
+    found = re.fullmatch(r"0*([1-9]\d*)\.mat", PurePosixPath(name).name)
+    return int(found[1]) if found else None
 
 
 def _h5py() -> ModuleType:
