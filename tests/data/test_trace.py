@@ -151,16 +151,16 @@ def test_where_nothing_is_traced_the_table_is_empty(source: Path, scans: Path, t
     assert len(trace.Traced.read(tmp_path / "out.csv")) == 0
 
 
-def test_the_best_of_all_slices_is_found_in_blocks_of_any_size(monkeypatch: pytest.MonkeyPatch):
+def test_the_best_of_all_slices_is_found_however_many_scans_are_compared_at_once(monkeypatch: pytest.MonkeyPatch):
     pixels = np.stack([np.rint(255 * picture).astype(np.uint8) for picture in SLICES.values()])
-    means, turned = thumbnails(pixels), thumbnails(np.rot90(pixels, axes=(1, 2)))
-    for size in (2**26, 2**10):
-        monkeypatch.setattr("tumorclip.data.thumbnails.BLOCK_BYTES", size)
-        rows, kinds, correlations = trace.most_alike(turned, means)
+    means, turned = thumbnails(pixels), np.rot90(pixels, axes=(1, 2))
+    for size in (5, 1000):
+        monkeypatch.setattr(trace, "AT_ONCE", size)
+        rows, kinds, correlations, bits = trace.match(turned, means)
         assert rows.tolist() == list(range(len(means)))
         assert set(kinds) == {"quarter_turn_left"} and correlations.tolist() == [1] * len(means)
-        rows, _, _ = trace.most_alike(means[:3], means[1:2])
-        assert rows.tolist() == [0, 0, 0], "fewer slices than candidates"
+        assert (bits == fingerprints(thumbnails(turned))).all()
+    assert trace.most_alike(means[:3], means[1:2])[0].tolist() == [0, 0, 0], "fewer slices than candidates"
 
 
 def spoiled(content: str) -> bytes:

@@ -7,9 +7,9 @@ import io
 import re
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path, PurePosixPath
 from types import ModuleType
 from typing import NamedTuple
@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from tumorclip.data import copies, decode, patients
 from tumorclip.data.sources import folder
-from tumorclip.data.thumbnails import FINE, KINDS, RESOLUTION, blocks, shrunk, thumbnails, turned, whole_units
+from tumorclip.data.thumbnails import FINE, KINDS, shrunk, thumbnails, turned, whole_units
 from tumorclip.errors import UserError
 from tumorclip.files import is_litter
 from tumorclip.params import Verify
@@ -28,6 +28,8 @@ from tumorclip.tables import SIX_DECIMALS, TEXT, WHOLE, Table, column
 SOURCE = "figshare"
 LABELS = {1: "meningioma", 2: "glioma", 3: "pituitary"}
 SIZE = 256  # pixels per side at which pictures are compared
+MAX_PIXELS = 5 * 10**7  # a file with more counts as unreadable
+AT_ONCE = 1000  # scans that are compared at once, so that memory doesn't grow with their number
 CANDIDATES = 4  # slices most like a scan coarsely, of which the fine thumbnails choose
 
 
@@ -69,14 +71,13 @@ class Slice(NamedTuple):
     source_id: str
 
 
-def trace(scans: Path, source: Path, planes: dict[str, str], workers: int = 0) -> Result:
+def trace(scans: Path, source: Path, planes: dict[str, str]) -> Result:
     """Find the slice of `source` that each of `scans` is.
 
     Args:
         scans: a folder or .zip of scans in class folders, as `data.source` takes it.
         source: a folder of the article's .mat files, or of its zips.
         planes: such as axial, by path of the scan.
-        workers: number of processes that decode; 0 takes one per CPU core.
 
     Raises:
         UserError: no h5py, or one of both cannot be read or holds nothing.
@@ -84,56 +85,70 @@ def trace(scans: Path, source: Path, planes: dict[str, str], workers: int = 0) -
     if not scans.exists():
         raise UserError(f"{scans} does not exist; give the folder or .zip of the scans")
     slices, slice_means = read_source(source)
+    found, unreadable, (nearest, kinds, correlations, bits) = _read_and_match(scans, slice_means)
+    accepted = correlations >= copies.SURE  # neighbouring slices of one head stay below it
+    class_names = np.array([scan.class_name for scan in found])
+    folders = np.unique(class_names).tolist()
+    paths = np.array([scan.path for scan in found])[accepted]
+    own = [slices[row] for row in nearest[accepted]]
+    traced = Traced(
+        path=paths,
+        fingerprint=_texts(map(patients.to_text, bits[accepted])),
+        slice=np.array([each.number for each in own], np.int64),
+        orientation=kinds[accepted],
+        correlation=correlations[accepted],
+        source_id=_texts(each.source_id for each in own),
+        patient=_texts(re.sub(r"(?<=\d)[A-Z]$", "", each.source_id) for each in own),
+        source=np.full(len(own), SOURCE),
+        source_class=_texts(_folder_of(each.class_name, folders) for each in own),
+        plane=_texts(planes.get(path, "") for path in paths),
+    )
+    best_rejected = float(correlations[~accepted].max()) if not accepted.all() else None
+    return Result(traced, class_names[accepted], len(found), unreadable, len(slices), best_rejected)
+
+
+def _read_and_match(scans: Path, slice_means: np.ndarray) -> tuple[list[decode.Scan], int, tuple]:
+    """The scans that can be read, how many can't, and what `match` finds."""
     with tempfile.TemporaryDirectory() as place:
         raw, decoded = Path(place, "raw"), Path(place, "decoded")
         raw.mkdir()
         decoded.mkdir()
         folder.take(scans, raw)
         files = decode.find(raw)
-        settings = Verify.model_construct(
-            image_size=SIZE, colour=False, max_pixels=5 * 10**7, max_unreadable=len(files)
-        )
-        found, unreadable = decode.read(raw, files, decoded, settings, workers)
+        limits = {"max_pixels": MAX_PIXELS, "max_unreadable": len(files)}
+        settings = Verify.model_construct(image_size=SIZE, colour=False, **limits)
+        found, unreadable = decode.read(raw, files, decoded, settings, workers=0)
         if not found:
             raise UserError(f"{scans} holds no scan that can be read")
-        means = thumbnails(np.load(decoded / "pixels.npy", mmap_mode="r"))
-    nearest, kinds, correlations = most_alike(means, slice_means)
-    # Neighbouring slices of one head stay below it.
-    accepted = correlations >= copies.SURE
-    class_names = np.array([scan.class_name for scan in found])
-    traced = _table(
-        paths=np.array([scan.path for scan in found])[accepted],
-        fingerprints=patients.fingerprints(means[accepted]),
-        slices=[slices[row] for row in nearest[accepted]],
-        matches=(kinds[accepted], correlations[accepted]),
-        folders=sorted(set(class_names.tolist())),
-        planes=planes,
-    )
-    rejected = correlations[~accepted]
-    best_rejected = float(rejected.max()) if len(rejected) else None
-    return Result(traced, class_names[accepted], len(found), len(unreadable), len(slices), best_rejected)
+        return found, len(unreadable), match(np.load(decoded / "pixels.npy", mmap_mode="r"), slice_means)
+
+
+def match(pixels: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Find which of `others` each scan is most like: what `most_alike` finds, and fingerprints, bool [N, bits].
+
+    From pixels, uint8 [N, S, S], which may be memory-mapped, and thumbnails, float32 [M, 64, 64].
+    """
+    parts = []
+    for start in tqdm(range(0, len(pixels), AT_ONCE), desc="comparing", unit_scale=AT_ONCE, unit="scan", disable=None):
+        means = thumbnails(pixels[start : start + AT_ONCE])
+        parts.append((*most_alike(means, others), patients.fingerprints(means)))
+    return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
 
 
 def most_alike(means: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Find which of `others` correlates most with each picture, as it lies best.
 
     From thumbnails, float32 [N, 64, 64] and [M, 64, 64], to rows of `others`, int [N], how these lie, str [N], and
-    float64 [N]. The four that are most alike coarsely are compared finely.
+    float64 [N]. The few that are most alike coarsely are compared finely.
     """
     count = min(CANDIDATES, len(others))
-    there = whole_units(shrunk(others, copies.COARSE))
-    nearest = np.empty((len(means), count), np.int64)
-    for block in blocks(len(means), 4 * 4 * len(others)):
-        own = whole_units(shrunk(means[block], copies.COARSE))
-        products = np.full((len(own), len(others)), -(RESOLUTION**2), np.float32)
-        for kind in KINDS:
-            np.maximum(products, own @ there[:, turned(copies.COARSE, kind)].T, out=products)
-        nearest[block] = np.argsort(-products, axis=1, kind="stable")[:, :count]
+    own, there = (whole_units(shrunk(each, copies.COARSE)) for each in (means, others))
+    products = reduce(np.maximum, (own @ there[:, turned(copies.COARSE, kind)].T for kind in KINDS))
+    nearest = np.argsort(-products, axis=1, kind="stable")[:, :count].ravel()
     rows = np.repeat(np.arange(len(means)), count)
-    both = np.concatenate([means, others])
-    kinds, correlations = copies.best_orientations(both, rows, len(means) + nearest.ravel())
+    kinds, correlations = copies.best_orientations(np.concatenate([means, others]), rows, len(means) + nearest)
     best = np.arange(len(means)) * count + correlations.reshape(-1, count).argmax(axis=1)
-    return nearest.ravel()[best], kinds[best], correlations[best]
+    return nearest[best], kinds[best], correlations[best]
 
 
 def read_source(source: Path) -> tuple[list[Slice], np.ndarray]:
@@ -161,7 +176,7 @@ def read_source(source: Path) -> tuple[list[Slice], np.ndarray]:
 def _mat_files(source: Path) -> dict[int, tuple[str, Callable[[], bytes]]]:
     """The article's .mat files, in folders and zips, by number: what to call each, and how to read it."""
     files: dict[int, tuple[str, Callable[[], bytes]]] = {}
-    for path in sorted(source.rglob("*")) if source.is_dir() else []:
+    for path in sorted(source.rglob("*")) if source.is_dir() else [source]:
         if any(map(is_litter, path.relative_to(source).parts)):
             continue
         if number := _number(path.name):
@@ -181,8 +196,8 @@ def _mat_files(source: Path) -> dict[int, tuple[str, Callable[[], bytes]]]:
 
 
 def _number(name: str) -> int | None:
-    match = re.fullmatch(r"0*([1-9]\d*)\.mat", PurePosixPath(name).name)
-    return int(match[1]) if match else None
+    found = re.fullmatch(r"0*([1-9]\d*)\.mat", PurePosixPath(name).name)
+    return int(found[1]) if found else None
 
 
 def _h5py() -> ModuleType:
@@ -193,28 +208,8 @@ def _h5py() -> ModuleType:
     return h5py
 
 
-def _table(
-    paths: np.ndarray,
-    fingerprints: np.ndarray,
-    slices: list[Slice],
-    matches: tuple[np.ndarray, np.ndarray],
-    folders: list[str],
-    planes: dict[str, str],
-) -> Traced:
-    orientations, correlations = matches
-    names = {label: _folder_of(label, folders) for label in LABELS.values()}
-    return Traced(
-        path=paths,
-        fingerprint=np.array([patients.to_text(bits) for bits in fingerprints], dtype=str),
-        slice=np.array([each.number for each in slices], dtype=np.int64),
-        orientation=orientations,
-        correlation=correlations,
-        source_id=np.array([each.source_id for each in slices], dtype=str),
-        patient=np.array([re.sub(r"(?<=\d)[A-Z]$", "", each.source_id) for each in slices], dtype=str),
-        source=np.full(len(slices), SOURCE),
-        source_class=np.array([names[each.class_name] for each in slices], dtype=str),
-        plane=np.array([planes.get(path, "") for path in paths], dtype=str),
-    )
+def _texts(values: Iterable[str]) -> np.ndarray:
+    return np.array(list(values), dtype=str)
 
 
 def _folder_of(label: str, folders: list[str]) -> str:
