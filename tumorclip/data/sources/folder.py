@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 from tqdm import tqdm
 
+from tumorclip.data.sources import SOURCES
 from tumorclip.errors import UserError
 from tumorclip.files import is_litter
 
@@ -44,7 +45,7 @@ def take(source: Path, into: Path) -> int:
         return _take_folder(source, into)
     if not source.is_file():
         problem = "is neither a file nor a folder" if source.exists() else "does not exist"
-        raise UserError(f"{source} {problem}; set data.source to phantom, kaggle, or the path of a folder or .zip")
+        raise UserError(f"{source} {problem}; set data.source to {', '.join(SOURCES)}, or the path of a folder or .zip")
     try:
         with zipfile.ZipFile(source) as archive:
             _refuse_hostile(archive, source)
