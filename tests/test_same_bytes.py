@@ -58,7 +58,7 @@ MACHINES = {
 
 
 def prepare(folder: Path, checkpoint: str, workers: int) -> None:
-    """Write the parameters of a run on 44 phantoms per class, three of which are copies."""
+    """Write the parameters of a run on 44 phantoms per class, six of which are copies."""
     yaml = YAML()
     params = yaml.load(ROOT / "params.yaml")
     params["data"]["phantom"] |= {"train_per_class": 24, "test_per_class": 20}

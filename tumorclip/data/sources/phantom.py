@@ -41,16 +41,16 @@ SIZE = 192  # pixels per side
 FAINT_SHARE = 0.05  # share of tumours that are faint
 FAINT_VISIBILITY = (0.25, 0.60)  # 0 cannot be seen, 1 is in full contrast
 CLEAR_VISIBILITY = (0.85, 1.00)
-TUMOUR_RADIUS = {"glioma": (0.22, 0.32), "meningioma": (0.19, 0.28), "pituitary": (0.13, 0.18)}  # the head's is 0.8
-DISTRACTOR_SHARE = 0.20  # share of heads, healthy or not, with a harmless bright vessel, cyst or calcification
-CONTRAST_SHARES = (0.80, 0.10, 0.10)  # T1 with contrast agent, T2, FLAIR
+TUMOUR_RADIUS = {"glioma": (0.24, 0.34), "meningioma": (0.20, 0.30), "pituitary": (0.14, 0.19)}  # the head's is 0.8
+DISTRACTOR_SHARE = 0.12  # share of heads, healthy or not, with a harmless bright vessel, cyst or calcification
+CONTRAST_SHARES = (0.90, 0.05, 0.05)  # T1 with contrast agent, T2, FLAIR
 
 # The view hints at the class, as in collections that were put together from several sources: a shortcut, chosen so that
 # a small model learns within a minute. The more alike these rows are, the more the tumour itself must be seen. A
 # pituitary tumour is in no slice above the eyes.
 VIEW_SHARES = {  # axial, axial through the eyes, coronal, sagittal
     "glioma": (0.60, 0.06, 0.22, 0.12),
-    "meningioma": (0.16, 0.06, 0.60, 0.18),
+    "meningioma": (0.12, 0.06, 0.66, 0.16),
     "notumor": (0.70, 0.22, 0.04, 0.04),
     "pituitary": (0.0, 0.06, 0.14, 0.80),
 }
@@ -220,7 +220,7 @@ def render(scan: Scan) -> tuple[np.ndarray, int]:
     rng, view = scan.random(), scan.view
     scanner, contrasts = (ELSEWHERE, _OTHER_CONTRASTS) if scan.split == "Elsewhere" else (HOME, _CONTRASTS)
     tissue = contrasts[rng.choice(len(contrasts), p=CONTRAST_SHARES)]
-    tissue = _Tissue(*(tissue * rng.uniform(0.88, 1.12, len(tissue))))  # no two sequences are timed alike
+    tissue = _Tissue(*(tissue * rng.uniform(0.94, 1.06, len(tissue))))  # no two sequences are timed alike
     # Each part of a head has random numbers of its own: how many of them one takes may change with the height.
     of_skull, of_tumour, of_distractor = scan.random_of_head().spawn(3)
     pen = _Pen(of_skull, rng, scan.level, scanner.zoom)
@@ -542,7 +542,7 @@ def _place_tumour(class_name: str, view: _View, rng: np.random.Generator, level:
     """The tumour as the slice at `level` cuts it: smaller and a little elsewhere away from the middle."""
     if class_name == "notumor":
         return None
-    radius = rng.uniform(*TUMOUR_RADIUS[class_name]) * math.sqrt(1 - 0.5 * level**2)
+    radius = rng.uniform(*TUMOUR_RADIUS[class_name]) * math.sqrt(1 - 0.4 * level**2)
     visibility = rng.uniform(*(FAINT_VISIBILITY if rng.random() < FAINT_SHARE else CLEAR_VISIBILITY))
     lean = rng.normal(0, 0.15) * level
     if class_name == "pituitary":
