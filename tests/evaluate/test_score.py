@@ -11,8 +11,9 @@ from made import CLASSES, labels, model_table, one_hot, table
 from sklearn import metrics
 
 from tumorclip.errors import UserError
-from tumorclip.evaluate.intervals import MIN_DISTINCT, GroupBootstrap
-from tumorclip.evaluate.score import distinct, evaluate, score_baselines, summarise
+from tumorclip.evaluate import score
+from tumorclip.evaluate.score import distinct_weights, score_baselines, summarise, units
+from tumorclip.params import Evaluate
 from tumorclip.tables import BaselinePredictions, ModelPredictions
 
 # The original project's test predictions (rows: true class), from its evaluation_metrics.json, and what it published.
@@ -24,6 +25,12 @@ ORIGINAL_TABLE = {
     "f1": [0.4794, 0.5386, 0.8077, 0.7009],
 }
 ORIGINAL_FILE = Path(__file__).parents[3] / "shared/seed/evaluation_metrics.json"
+
+
+def evaluate(predictions: ModelPredictions, negative_class: str | None, labels=None) -> tuple[dict, list[dict]]:
+    """With thresholds chosen on the test scans themselves; test_tumour.py has others."""
+    asked = {"by": [], "sensitivities": [0.9], "prevalences": [0.1]}
+    return score.evaluate(predictions, predictions, labels or {}, Evaluate(negative_class=negative_class, **asked))
 
 
 def certain(y_true, y_pred, class_names=CLASSES, **columns) -> ModelPredictions:
@@ -95,6 +102,7 @@ def test_values_are_those_of_scikit_learn():
     for name in ("accuracy", "macro_f1", "mcc", "macro_auroc"):
         found = record(records, name)
         assert found["low"] < found["value"] == test[name] < found["high"]
+    assert test["tumour"]["auroc"] == pytest.approx(metrics.roc_auc_score(y_true != 2, 1 - shares[:, 2]), abs=1e-9)
 
 
 def test_a_class_that_is_never_predicted_has_no_precision_and_f1_zero():
@@ -146,14 +154,14 @@ def test_nothing_to_score_and_an_unknown_class_are_one_line():
     y_true=st.lists(st.integers(0, 2), min_size=1, max_size=12),
     shares=st.lists(st.sampled_from([(1, 0, 0), (0, 1, 0), (0.5, 0.5, 0), (0.2, 0.3, 0.5), (1 / 3,) * 3]), min_size=12),
     groups=st.lists(st.integers(0, 4), min_size=12),
-    leaked=st.lists(st.booleans(), min_size=12),
+    exposure=st.lists(st.sampled_from(["copy", "patient", "neither", "unknown"]), min_size=12),
 )
 @pytest.mark.filterwarnings("error")
-def test_any_predictions_have_a_value_within_its_interval_or_a_reason(y_true, shares, groups, leaked):
+def test_any_predictions_have_a_value_within_its_interval_or_a_reason(y_true, shares, groups, exposure):
     count = len(y_true)
-    columns = {"group": groups[:count], "leaked": np.array(leaked[:count]), "exposed": np.ones(count, bool)}
+    columns = {"group": groups[:count], "exposure": np.array(exposure[:count])}
     predictions = model_table(y_true, shares[:count], class_names="abc", **columns)
-    test, records = evaluate(predictions, "b")
+    test, records = evaluate(predictions, "b", {"mode": columns["exposure"]})
     assert json.loads(json.dumps([test, records], allow_nan=False)) == [test, records]
     for row in records:
         if row["value"] is None:
@@ -162,7 +170,7 @@ def test_any_predictions_have_a_value_within_its_interval_or_a_reason(y_true, sh
             assert row["reason"]
             assert row["method"] is None
         else:
-            assert row["low"] - 1e-12 <= row["value"] <= row["high"] + 1e-12 or row["method"] == "bootstrap"
+            assert row["low"] - 1e-12 <= row["value"] <= row["high"] + 1e-12
     for index, name in enumerate("abc"):
         own = np.array(y_true) == index
         mine = test["classes"][index]
@@ -174,25 +182,33 @@ def test_any_predictions_have_a_value_within_its_interval_or_a_reason(y_true, sh
             assert name in record(records, "auroc", name)["reason"]
 
 
-def test_copies_of_a_scan_have_one_vote():
+def test_every_group_of_copies_weighs_the_same_by_the_mean_of_its_scans():
     shares = [[0.6, 0.4], [0.6, 0.4], [0.0, 1.0], [0.9, 0.1], [0.2, 0.8], [0.2, 0.8]]
     predictions = model_table([0, 0, 0, 0, 1, 0], shares, group=[7, 7, 7, 3, 5, 5])
-    voted = distinct(predictions)
-    # Group 7 is of the second class by its mean, 0.4 to 0.6, although two of three files say the first.
-    # Group 5 stands under both classes.
-    assert [each.tolist() for each in (voted.y_true, voted.y_pred, voted.group)] == [[0, 0], [0, 1], [3, 7]]
-    assert voted.probabilities == pytest.approx(np.array([[0.9, 0.1], [0.4, 0.6]]))
-    assert voted.path.tolist() == ["0003.jpg", "0000.jpg"]
+    # Two of three copies in group 7 are right; group 5 stands under both classes.
+    assert distinct_weights(predictions).tolist() == pytest.approx([1 / 3, 1 / 3, 1 / 3, 1, 0, 0])
     test, records = evaluate(predictions, None)
     assert list(test["per_distinct_scan"].items()) == [
-        ("accuracy", 0.5),
+        ("accuracy", pytest.approx((2 / 3 + 1) / 2)),
         ("balanced_accuracy", None),
-        ("macro_f1", pytest.approx((2 / 3 + 0) / 2)),
+        ("macro_f1", pytest.approx((2 * 5 / 3 / (2 + 5 / 3) + 0) / 2)),
         ("scans", 2),
         ("conflicting_groups_left_out", 1),
     ]
-    assert record(records, "accuracy_per_distinct_scan")["value"] == 0.5
+    assert record(records, "accuracy_per_distinct_scan")["value"] == pytest.approx(5 / 6)
     assert column(test, "distinct") == [3, 1]
+
+
+def test_per_distinct_scan_units_are_patients_too():
+    right = np.random.default_rng(0).random(120) < 0.7
+    columns = {"class_names": ("a", "b"), "group": np.arange(120) // 2}
+    rows = [certain(np.zeros(120), ~right, unit=np.arange(120) // size, **columns) for size in (2, 12)]
+    widths = []
+    for row in rows:
+        found = record(evaluate(row, None)[1], "accuracy_per_distinct_scan")
+        assert found["value"] == pytest.approx(right.mean())
+        widths.append(found["high"] - found["low"])
+    assert widths[1] > 1.8 * widths[0]
 
 
 def test_where_every_group_stands_under_several_classes_there_is_no_distinct_scan():
@@ -202,23 +218,23 @@ def test_where_every_group_stands_under_several_classes_there_is_no_distinct_sca
 
 
 def test_the_interval_of_accuracy_counts_groups_not_files():
-    wrong = np.random.default_rng(0).random(250) < 0.3
+    wrong = np.random.default_rng(0).random(450) < 0.3
     shares = np.where(wrong[:, None], [[0.1, 0.9]], [[0.9, 0.1]])
-    _, alone = evaluate(model_table(np.zeros(250), shares), None)
-    tenfold = model_table(np.zeros(2500), np.repeat(shares, 10, axis=0), group=np.repeat(np.arange(250), 10))
+    _, alone = evaluate(model_table(np.zeros(450), shares), None)
+    tenfold = model_table(np.zeros(4500), np.repeat(shares, 10, axis=0), group=np.repeat(np.arange(450), 10))
     _, repeated = evaluate(tenfold, None)
     assert record(alone, "accuracy") == pytest.approx(record(repeated, "accuracy"))
     assert record(alone, "accuracy")["method"] == "bootstrap"
 
 
-def test_a_score_that_is_the_same_in_every_resample_has_no_interval():
+def test_a_score_that_no_unit_changes_has_no_interval():
     # The third class is never predicted: its F1 is 0 whatever is drawn, which does not make it certain.
     shares = np.tile([0.6, 0.3, 0.1], (120, 1))
     shares[40:70] = [0.3, 0.6, 0.1]
     _, records = evaluate(model_table(np.repeat([0, 1, 2], 40), shares), None)
     f1 = record(records, "f1", "notumor")
     assert (f1["value"], f1["low"], f1["high"], f1["method"]) == (0, None, None, None)
-    assert "every resample" in f1["reason"]
+    assert "the same without any" in f1["reason"]
 
 
 def test_tumours_that_turn_healthy_upside_down():
@@ -227,43 +243,18 @@ def test_tumours_that_turn_healthy_upside_down():
     assert evaluate(predictions, "meningioma")[0]["upside_down_missed_tumours"] == pytest.approx(1 / 3)
 
 
-def test_leaked_scans_are_held_against_clean_ones_within_classes_that_have_enough_of_both():
-    # Of the first class: 40 leaked ones, all right, and 40 clean ones, half right; of the second too few clean ones.
-    sizes = [40, 40, 40, MIN_DISTINCT - 1]
-    y_true, leaked = np.repeat([0, 0, 1, 1], sizes), np.repeat([True, False, True, False], sizes)
-    right = np.concatenate([np.ones(40, bool), np.arange(40) < 20, np.ones(69, bool)])
-    y_pred = np.where(right, y_true, 1 - y_true)
-    predictions = certain(y_true, y_pred, ("a", "b"), leaked=leaked, exposed=leaked)
-    test, records = evaluate(predictions, None)
-    a, b, mean = test["leaked_against_clean"]
-    bootstrap = GroupBootstrap(np.arange(len(y_true)))
-    _, clean = bootstrap.share(right, (y_true == 0) & ~leaked)
-    assert a == {
-        "class": "a",
-        **{"leaked_scans": 40, "leaked_distinct": 40, "leaked_accuracy": 1, "leaked_high": 1},
-        "leaked_low": pytest.approx(0.025 ** (1 / 40)),
-        **{"clean_scans": 40, "clean_distinct": 40, "clean_accuracy": 0.5},
-        **{"clean_low": clean.low, "clean_high": clean.high},
-    }
-    assert b["leaked_accuracy"] is None and b["clean_scans"] == MIN_DISTINCT - 1
-    assert "30 distinct" in record(records, "leaked_accuracy", "b")["reason"]
-    assert (mean["class"], mean["leaked_accuracy"], mean["clean_accuracy"]) == (None, 1, 0.5)
-    assert (mean["leaked_scans"], mean["leaked_low"]) == (40, None)
-    clean = certain(y_true, y_pred, ("a", "b"), leaked=leaked)
-    assert evaluate(clean, None)[0]["leaked_against_clean"] == []
-
-
 def test_calibration_is_given_before_and_after_temperature():
     random = np.random.default_rng(0)
     logits, y_true = random.normal(0, 2, (80, 3)), random.integers(0, 3, 80)
     before, after = (np.exp(each) / np.exp(each).sum(axis=1, keepdims=True) for each in (logits, logits / 2))
-    test, _ = evaluate(model_table(y_true, after, logits=logits), None)
+    test, test_records = evaluate(model_table(y_true, after, logits=logits), None)
     found = test["calibration"]
     assert found["nll"] == pytest.approx(metrics.log_loss(y_true, after), abs=1e-9)
     assert found["nll_before"] == pytest.approx(metrics.log_loss(y_true, before), abs=1e-9)
     brier = metrics.brier_score_loss(y_true, before, scale_by_half=False)
     assert found["brier_before"] == pytest.approx(brier, abs=1e-9)
-    assert list(found) == ["nll", "brier", "ece", "nll_before", "brier_before", "ece_before", "ece_if_calibrated"]
+    change = record(test_records, "nll")["value"] - found["nll_before"]
+    assert found["nll_change"] == pytest.approx(change)
     assert found["ece"] != found["ece_before"]
 
 
@@ -305,7 +296,7 @@ def test_keys_are_never_a_classs_name():
     names = ("accuracy", "baselines", "classes", "mean_over_classes", "total")
     y_true = np.repeat(np.arange(5), 80)
     y_pred = np.where(np.arange(400) % 3 == 0, (y_true + 1) % 5, y_true)
-    columns = {"class_names": names, "leaked": np.arange(400) % 2 == 0, "exposed": np.ones(400, bool)}
+    columns = {"class_names": names, "exposure": np.where(np.arange(400) % 2, "copy", "neither")}
     predictions = model_table(y_true, one_hot(y_pred, 5), **columns)
     test, records = evaluate(predictions, "total")
     other = model_table(y_true, one_hot(y_pred, 5), **columns | {"class_names": tuple("abcde")})
@@ -320,7 +311,7 @@ def test_keys_are_never_a_classs_name():
     assert keys(test) == keys(expected) and keys(records) == keys(expected_records)
     assert test["accuracy"] == expected["accuracy"] == pytest.approx(266 / 400)
     assert [row["class"] for row in test["classes"]] == list(names)
-    assert [row["class"] for row in test["leaked_against_clean"]] == [*names, None]
+    assert [row["class"] for row in test["exposure"]] == [None, *names] * 2
 
 
 def baselines_of(**predicted) -> BaselinePredictions:
@@ -331,37 +322,71 @@ def baselines_of(**predicted) -> BaselinePredictions:
     return BaselinePredictions.concatenate(tables)
 
 
-def test_baselines_are_scored_as_the_model_is():
+def test_baselines_are_scored_as_the_model_is_and_held_against_it():
     random = np.random.default_rng(0)
-    y_true, group = np.repeat(random.integers(0, 3, 300), 2), np.arange(600) // 2
-    y_pred = np.where(random.random(600) < 0.8, y_true, random.integers(0, 3, 600))
-    one, right = score_baselines(baselines_of(one=(y_true, y_pred, group), all_right=(y_true, y_true, group)), "b")
+    y_true, group = np.repeat(random.integers(0, 3, 500), 2), np.arange(1000) // 2
+    y_pred = np.where(random.random(1000) < 0.8, y_true, random.integers(0, 3, 1000))
+    model = certain(y_true, y_true, ("a", "b", "c"), group=group)
+    tables = baselines_of(one=(y_true, y_pred, group), all_right=(y_true, y_true, group))
+    one, right = score_baselines(tables, model, "b")
     test, records = evaluate(certain(y_true, y_pred, ("a", "b", "c"), group=group), "b")
     assert (one["baseline"], right["baseline"]) == ("one", "all_right")
     for key in ("accuracy", "balanced_accuracy", "macro_f1", "missed_tumours", "false_alarms"):
         assert one[key] == test[key]
     assert one["accuracy"] == pytest.approx(metrics.accuracy_score(y_true, y_pred), abs=1e-9)
-    for key in ("low", "high", "method", "reason"):
+    for key in ("low", "high", "method", "reason", "covers"):
         assert one[key] == record(records, "accuracy")[key]
     assert (one["method"], right["method"]) == ("bootstrap", "exact")
+    assert one["difference"] == pytest.approx(1 - one["accuracy"])
+    assert 0 < one["difference_low"] < one["difference"] < one["difference_high"]
+    # The same predictions: nothing differs, and nothing says by how much it might.
+    assert (right["difference"], right["difference_low"]) == (0, None) and right["difference_reason"]
     doubled = np.repeat(y_pred[::2], 2)
     single, double = (
-        score_baselines(baselines_of(one=(y_true, doubled, groups)), None)[0] for groups in (np.arange(600), group)
+        score_baselines(baselines_of(one=(y_true, doubled, groups)), model, None)[0]
+        for groups in (np.arange(1000), group)
     )
     assert double["high"] - double["low"] > 1.25 * (single["high"] - single["low"])
     assert double["missed_tumours"] is None
 
 
+@pytest.mark.parametrize(
+    ("patient", "name", "patients"),
+    [
+        (["", "", ""], "group of copies", 0),
+        (["x", "x", "y"], "patient", 2),
+        (["x", "", "y"], "patient, or group of copies where none is known", 2),
+    ],
+)
+def test_the_unit_is_named_and_counted(patient, name, patients):
+    found = units(certain([0, 1, 1], [0, 1, 1], patient=np.array(patient), unit=np.array([0, 0, 2])))
+    missing = patient.count("")
+    assert found == {"name": name, "count": 2, "patients": patients, "scans_without_patient": missing}
+
+
+def test_risk_is_given_for_what_the_model_is_surest_of():
+    # The surest half is right, half of the rest wrong.
+    top = np.linspace(0.99, 0.6, 200)
+    y_true = np.where((np.arange(200) >= 100) & (np.arange(200) % 2 == 1), 1, 0)
+    found = evaluate(model_table(y_true, np.stack([top, 1 - top], axis=1)), None)[0]["risk_coverage"]
+    assert [row["coverage"] for row in found["rows"]] == pytest.approx(np.arange(1, 21) / 20)
+    risks = [row["risk"] for row in found["rows"]]
+    assert risks[:10] == [0] * 10 and risks[-1] == 0.25
+    assert found["low"] < found["area"] < found["high"] and found["method"] == "log_jackknife"
+
+
 def test_the_summary_holds_none_where_there_is_no_value():
     test, records = of_confusion([[2, 0], [0, 0]], negative=None)
-    summary = summarise(test, records, [{"accuracy": 0.0}], exposed=0, best_epoch=1)
-    assert (summary["accuracy"], summary["macro_f1"]) == (1, None)
+    summary = summarise(test, records, [{"accuracy": 0.0, "difference_low": None}], unit="patient", best_epoch=1)
+    assert (summary["accuracy"], summary["macro_f1"], summary["over_best_baseline_low"]) == (1, None, None)
 
 
 def test_the_summary_has_what_a_person_compares_first():
-    test, records = of_confusion(ORIGINAL)
-    baselines = [{"accuracy": 0.4}, {"accuracy": 0.61234}]
-    summary = summarise(test, records, baselines, exposed=7, best_epoch=3)
+    y_true, y_pred = labels(ORIGINAL)
+    exposure = np.where(np.arange(len(y_true)) < 7, "copy", np.where(np.arange(len(y_true)) < 10, "patient", "neither"))
+    test, records = evaluate(certain(y_true, y_pred, exposure=exposure), "notumor")
+    baselines = [{"accuracy": 0.4, "difference_low": 0.2}, {"accuracy": 0.61234, "difference_low": 0.01239}]
+    summary = summarise(test, records, baselines, unit="patient", best_epoch=3)
     interval = record(records, "accuracy")
     assert summary == {
         "accuracy": ORIGINAL_ACCURACY,
@@ -369,6 +394,8 @@ def test_the_summary_has_what_a_person_compares_first():
         "high": round(interval["high"], 4),
         "macro_f1": round(test["macro_f1"], 4),
         "best_baseline": 0.6123,
-        "leaked": 7,
+        "over_best_baseline_low": 0.0124,
+        **{"leaked_by_copy": 7, "leaked_by_patient": 3},
+        "unit": "patient",
         "best_epoch": 3,
     }
