@@ -167,7 +167,7 @@ def test_every_output_and_every_stage_is_explained():
     described = re.findall(r"^\| `([\w./]+)`", page, re.MULTILINE)
     assert not [output for output in outputs() if not any(path.startswith(output) for path in described)]
     drawing = FENCE.findall(page)[0][1]
-    assert dict(re.findall(r"(\d) (\w+)", drawing)) == {str(n): name for n, name in enumerate(STAGES, start=1)}
+    assert dict(re.findall(r"(\d+) (\w+)", drawing)) == {str(n): name for n, name in enumerate(STAGES, start=1)}
 
 
 @pytest.mark.parametrize("command", all_commands("dvc"), ids=" ".join)
