@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from tumorclip import params
-from tumorclip.data import copies, external
+from tumorclip.data import external
+from tumorclip.data.thumbnails import FINE, thumbnails
 from tumorclip.files import whole_folder, write_json
 from tumorclip.tables import ExternalPredictions, Scans
 
@@ -75,7 +76,7 @@ def _audit(run: Path, source: Path, into: Path) -> None:
     known_pixels, pixels = (np.load(folder / "pixels.npy", mmap_mode="r") for folder in (run / "data/scans", into))
     search = settings.verify, "cpu", os.cpu_count()
     group, dropped = external.audit(known, known_pixels, found, pixels, search)
-    np.save(into / "likeness.npy", copies.nearest_training(copies.thumbnails(pixels), copies.thumbnails(known_pixels)))
+    np.save(into / "likeness.npy", likeness(pixels, known_pixels))
     count = len(group)
     ExternalPredictions(
         class_names=class_names,
@@ -88,6 +89,19 @@ def _audit(run: Path, source: Path, into: Path) -> None:
         y_pred=np.zeros(count, int),
         probabilities=np.full((count, len(class_names)), 1 / len(class_names)),
     ).write(into / "external.csv")
+
+
+def likeness(pixels: np.ndarray, known_pixels: np.ndarray) -> np.ndarray:
+    """Correlation of each scan with the known one most like it, as it is or mirrored: float32 [N]."""
+    ours, known = unit_rows(thumbnails(pixels)), unit_rows(thumbnails(known_pixels))
+    mirrored = ours.reshape(-1, FINE, FINE)[:, :, ::-1].reshape(ours.shape)
+    return np.maximum((ours @ known.T).max(axis=1), (mirrored @ known.T).max(axis=1))
+
+
+def unit_rows(means: np.ndarray) -> np.ndarray:
+    flat = means.reshape(len(means), -1)
+    flat = flat - flat.mean(axis=1, keepdims=True)
+    return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ examples:
   tumorclip compare main workspace        is what I have now better than main?
   tumorclip compare A1,A2,A3 B1,B2,B3     is method B better than A, each trained with three seeds?
   tumorclip pool F1 F2 F3 F4 F5           what do the five folds say together?
+  tumorclip score mine.csv                what are another model's predictions worth?
   tumorclip trace SCANS SOURCE -o patients.csv
 
 `tumorclip COMMAND --help` says more about each."""
