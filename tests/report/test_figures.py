@@ -199,7 +199,7 @@ def test_exposure_draws_what_has_a_number_class_by_class_with_the_scans_beside_i
     ]  # fmt: skip
     assert tick_labels(figure.axes[0].yaxis) == [*CLASSES, "all classes"]
     assert legend(figure) == [
-        "a copy was seen", "only the patient was seen", "neither was seen", "no copy was seen, patient unknown",
+        "a copy was seen", "only the patient was seen", "neither was seen", "no copy seen, patient unknown",
     ]  # fmt: skip
     assert [x for x, _ in line(figure, "a copy")] == pytest.approx([29 / 35] * 5)
     assert [x for x, _ in line(figure, "only the patient")] == [1.0], "of one class there are fewer than 30"

@@ -89,7 +89,10 @@ def test_a_test_set_from_which_nothing_was_dropped_is_the_published_one():
 def test_it_says_what_of_the_test_scans_the_model_had_seen_and_what_it_reaches_where():
     words = statement(example(leaks="keep"))[SEEN]
     assert "The 160 test scans by that: 70 (a copy was seen), 29 (only the patient was seen), 16 (neither" in words
-    assert "It is right on 82.9 % where a copy was seen and 100.0 % where no copy was seen, patient unknown." in words
+    assert (
+        "The model is right on 82.9 % where a copy was seen and 100.0 % where no copy seen, patient unknown."
+        in words
+    )
     assert "do not say how well the model does on new patients" in words
     assert "new patients" not in statement(example(protocol="patients"))[SEEN]
     assert "compare within a class" not in statement(example(patients="none"))[SEEN], "all are of one kind"
@@ -100,7 +103,7 @@ def test_it_says_what_of_the_test_scans_the_model_had_seen_and_what_it_reaches_w
     [
         ({}, "34 patients are known, in 200 of 400 files. Patients in both published folders: 16."),
         ({}, "Published test scans of patients who are in Training too: 64 of 160. An audit of copies passes 29"),
-        ({}, "no setting removes the patients of a published test set from Training."),
+        ({}, "no setting removes those of a published test set from it."),
         ({}, "Without them, Training would keep these numbers of files with a known patient: 56 of glioma."),
         ({"protocol": "grouped"}, "Patients on both sides of this split: 16."),
         ({"protocol": "patients"}, "No patient and no copy stands on two sides (split.protocol: patients)."),
@@ -120,7 +123,7 @@ def test_patients_that_are_nowhere_on_both_sides_are_not_said_to_stay():
     run = example()
     rows = [row | {"patients_in_both": 0} for row in run.data["classes"]]
     run = replace(run, data=run.data | {"classes": rows, "patients_in_both_folders": 0})
-    assert "They stay there" not in said(run)
+    assert "These patients stay" not in said(run)
 
 
 @pytest.mark.parametrize(

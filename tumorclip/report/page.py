@@ -192,7 +192,7 @@ def _tables(run: Run) -> dict[str, list[tuple[list[str], list[tuple]]]]:
         tables[text.PATIENTS] = [(["Class", *BY_PATIENT.values()], rows)]
     if len(run.exposures) > 1:
         named = [(EXPOSURES[row["exposure"]], row) for row in run.test["exposure"] if run.exposed(row["exposure"])]
-        tables[text.SEEN] = [_by_class("Of the model’s scans", named)]
+        tables[text.SEEN] = [_by_class("Seen", named)]
     if run.test["by"]:
         named = [(f"{row['column']}: {row['value']}", row) for row in run.test["by"]]
         tables[text.BY] = [_by_class("Kind", named)]
@@ -214,10 +214,12 @@ def _by_class(title: str, named: Sequence[tuple[str, Mapping]]) -> tuple[list[st
 
 
 def _lines(row: Mapping) -> list[str]:
-    """Accuracy, interval or why there is none, and numbers, one below the other."""
+    """Accuracy, interval or why there is none, and numbers, one below the other; only numbers where these are few."""
     numbers = f"{count(row['scans'], 'scan')}, {count(row['units'], 'unit')}"
+    if row["accuracy"] is None:
+        return ["–", numbers]
     accuracy, within = _accuracy_cells(row)
-    return [accuracy, within.replace(" to ", "–"), numbers] if row["scans"] else ["–"]
+    return [accuracy, within.replace(" to ", "–"), numbers]
 
 
 def _baselines(run: Run) -> tuple[list[str], list[tuple]]:
@@ -249,12 +251,12 @@ def _of_tumours(tumour: Mapping) -> Iterable[tuple[list[str], list[tuple]]]:
         )
         for row in tumour["operating_points"]
     ]
-    yield ["Chosen for a sensitivity of", "Threshold", "Sensitivity", "Specificity"], rows
+    yield ["Set for", "Threshold", "Sensitivity", "Specificity"], rows
     rows = [
         (percent(row["target"]), percent(row["prevalence"]), _cell(row, "ppv"), _cell(row, "npv"))
         for row in tumour["predictive_values"]
     ]
-    yield ["Chosen for a sensitivity of", "Share of tumours", "PPV", "NPV"], rows
+    yield ["Set for", "Share of tumours", "PPV", "NPV"], rows
 
 
 def _cell(row: Mapping, name: str) -> list[str]:

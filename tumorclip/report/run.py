@@ -22,7 +22,7 @@ EXPOSURES = {
     "copy": "a copy was seen",
     "patient": "only the patient was seen",
     "neither": "neither was seen",
-    "unknown": "no copy was seen, patient unknown",
+    "unknown": "no copy seen, patient unknown",
 }
 
 

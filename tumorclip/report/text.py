@@ -103,9 +103,10 @@ def _patients_stay(run: Run) -> Iterable[str]:
         for row in run.data["classes"]
         if row["patients_in_both"]
     ]
-    yield "They stay there: no setting removes the patients of a published test set from Training."
+    yield "These patients stay in Training: no setting removes those of a published test set from it."
     yield f"Without them, Training would keep these numbers of files with a known patient: {listed(left)}."
     yield "For scores on new patients, divide anew (split.protocol: patients)."
+    yield "The difference between both runs shows what it is worth to have seen the patients."
 
 
 def _copies(run: Run) -> Iterable[str]:
@@ -180,8 +181,9 @@ def _seen(run: Run) -> Iterable[str]:
         if row["accuracy"] is not None
     ]
     if len(right) > 1:
-        yield f"It is right on {listed(right)}."
-        yield f"Classes differ in how much of them was seen, so compare within a class, from {MIN_DISTINCT} scans on."
+        yield f"The model is right on {listed(right)}."
+        yield "Classes differ in how much of them was seen, so compare within a class."
+        yield f"A class with fewer than {MIN_DISTINCT} distinct scans of a kind has no number."
 
 
 def _conflicts(run: Run) -> Iterable[str]:
