@@ -71,7 +71,7 @@ def _read(raw: Path) -> tuple[list[str], np.ndarray]:
 
 
 def _compare(paths: list[str], original: np.ndarray, seen: np.ndarray) -> dict:
-    """Compare files, bool [N, bits], with how they were, and with the rows of the table."""
+    """Compare files, bool [N, bits], with what they were, with their own rows of the table, and with all others."""
     table = Traced.read(patients.SHIPPED)
     rows = np.array([patients.from_text(text) for text in table.fingerprint])
     lying = zip(table.slice.tolist(), table.orientation.tolist(), strict=True)
@@ -86,10 +86,13 @@ def _compare(paths: list[str], original: np.ndarray, seen: np.ndarray) -> dict:
         differences[own[block][:, None] == of_rows] = patients.BITS
         nearest_wrong[block] = differences.min(axis=1)
     changed = np.count_nonzero(original != seen, axis=1)
+    place_of = {path: place for place, path in enumerate(paths)}
+    from_row = np.count_nonzero(seen[[place_of[path] for path in table.path]] != rows, axis=1)
     return {
-        "missed": int((changed > patients.TOLERANCE).sum()),
+        "files_missed": int((changed > patients.TOLERANCE).sum()),
         "largest_difference": int(changed.max()),
-        "largest_difference_of_rows": int(changed[np.isin(paths, table.path)].max()),
+        "rows_missed": int((from_row > patients.TOLERANCE).sum()),
+        "largest_difference_from_its_row": int(from_row.max()),
         "wrong": int((nearest_wrong <= patients.TOLERANCE).sum()),
         "smallest_difference_of_a_wrong_one": int(nearest_wrong.min()),
     }
