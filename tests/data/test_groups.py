@@ -1,5 +1,5 @@
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scan_tables import pair_table, rows, scan_table
 
@@ -20,6 +20,7 @@ def test_a_copy_of_a_copy_is_in_the_same_group():
     assert groups.group(6, pairs).tolist() == [0, 1, 2, 1, 0, 1]
 
 
+@settings(deadline=None)
 @given(st.integers(1, 30).flatmap(lambda n: st.tuples(st.just(n), st.lists(st.tuples(*[st.integers(0, n - 1)] * 2)))))
 def test_groups_are_the_connected_components_named_by_their_first_row(drawn):
     count, edges = drawn
@@ -61,6 +62,7 @@ def test_a_copy_leaks_before_a_patient_does_and_a_copy_of_a_patients_scan_is_the
     assert groups.leaked(PATIENTS)[5:].tolist() == ["copy", "patient", "patient", "patient", "", ""]
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_units_are_the_components_of_copies_and_patients(seed):
     rng = np.random.default_rng(seed)

@@ -42,13 +42,15 @@ def split(scans: Scans, params: parameters.Split, seed: int) -> Result:
     """Place every scan.
 
     Groups of copies never straddle train and val, nor either of them and test, except test under `keep` and
-    `drop_random`. Class by class, shares and folds are kept as well as whole units allow.
+    `drop_random`; under `patients` no patient does either. Class by class, shares and folds are kept as well as whole
+    units allow. `params.seed` draws the test set of a new split and folds, `seed` all else.
 
     docs/parameters.md says what the parameters mean. `conflicts: drop` spares a published test set; `copies: one`
     leaves val and test whole.
 
     Raises:
-        UserError: a class has fewer units than there are folds, or is left without scans in train, val or test.
+        UserError: a class has fewer units than there are folds, or is left without scans in train, val or test; or no
+            patient is known for `patients`.
     """
     published = scans.official_split == "test"
     protocol = params.protocol if params.protocol != "official" or published.any() else "grouped"
