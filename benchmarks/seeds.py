@@ -1,19 +1,21 @@
-"""What another draw changes in the default run: five runs that differ in all that is drawn but the scans.
+"""What another seed changes in the default run: five runs that differ in all that is drawn but the scans.
 
 python -m benchmarks.seeds
 
-The stages run as they are in .cache/seeds, each time with another `seed`. Runs that are finished there are not run
-again; delete the folder to start afresh.
+The stages run as they are in .cache/seeds, with another `seed` for initial weights, validation set, order, captions and
+augmentation. Runs that are finished there are not run again; delete the folder to start afresh. Writes
+benchmarks/results/seeds.json.
 """
 
 import json
 
 import numpy as np
+from benchmarks.pipeline import CACHE, ROOT, prepare, run
 
-from benchmarks.protocols import ROOT, prepare, run
-from tumorclip.files import read_json
+from tumorclip.files import read_json, write_json
 
-WORK = ROOT / ".cache/seeds"
+WORK = CACHE / "seeds"
+RESULT = ROOT / "benchmarks/results/seeds.json"
 SEEDS = range(5)
 
 
@@ -22,20 +24,28 @@ def main() -> None:
     prepare(source, {})
     for stage in ("download", "verify"):
         run(stage, source)
-    accuracies = []
-    for seed in SEEDS:
-        folder = WORK / str(seed)
-        prepare(folder, {"seed": seed}, {"data/scans": source / "data/scans"})
-        for stage in ("checkpoint", "split", "train", "predict", "baselines", "evaluate"):
-            run(stage, folder)
-        accuracies.append(read_json(folder / "metrics/test.json")["accuracy"])
+    rows = [one_run(seed) for seed in SEEDS]
+    accuracies = [row["accuracy"] for row in rows]
     result = {
         "seeds": list(SEEDS),
-        "accuracy": accuracies,
+        **{name: [row[name] for row in rows] for name in rows[0]},
         "mean": float(np.mean(accuracies)),
         "standard_deviation": float(np.std(accuracies, ddof=1)),
     }
+    write_json(RESULT, result)
     print(json.dumps(result, indent=2))
+
+
+def one_run(seed: int) -> dict[str, float]:
+    """Accuracies of one run: on the whole test set, by exposure, and on the other scanner."""
+    folder = WORK / str(seed)
+    prepare(folder, {"seed": seed}, {"data/scans": WORK / "source/data/scans"})
+    for stage in ("checkpoint", "split", "train", "predict", "baselines", "external", "evaluate"):
+        run(stage, folder)
+    test, external = (read_json(folder / f"metrics/{name}.json") for name in ("test", "external"))
+    of_all = {row["exposure"]: row["accuracy"] for row in test["exposure"] if row["class"] is None}
+    exposed = {f"accuracy_{name}": of_all[name] for name in ("patient", "neither")}
+    return {"accuracy": test["accuracy"], **exposed, "accuracy_other_scanner": external["sets"][0]["accuracy"]}
 
 
 if __name__ == "__main__":
