@@ -224,7 +224,27 @@ def main() -> None:
     ]
     scores = [row for case in CASES for row in score_coverage(*case)]
     results = {"command": "python -m benchmarks.coverage", "repeats": REPEATS}
-    write_json(RESULTS, results | {"accuracies": accuracies, "tests": tests, "scores": scores})
+    results |= {"accuracies": accuracies, "tests": tests, "scores": scores}
+    write_json(RESULTS, results)
+    print(tables(results))
+
+
+def tables(results: dict) -> str:
+    """The coverage of accuracies, and of all scores, in Markdown."""
+    lines = ["| groups | files | accuracy | sharing | ours | bootstrap of groups | of files |", "| --- " * 7 + "|"]
+    for row in results["accuracies"]:
+        shares = " | ".join(f"{100 * row[name]:.1f} %" for name in ("ours", "groups", "files"))
+        lines.append(f"| {row['groups']} | {row['files']:,} | {row['accuracy']:.2f} | {row['sharing']} | {shares} |")
+    cases = list(dict.fromkeys((row["units"], row["level"], row["score"]) for row in results["scores"]))
+    columns = list(dict.fromkeys(case[:2] for case in cases))
+    covers = {(row["units"], row["level"], row["score"]): row for row in results["scores"]}
+    lines += ["", "| score | " + " | ".join(f"{units}, {level}" for units, level in columns) + " |"]
+    lines.append("| --- " * (1 + len(columns)) + "|")
+    for score in dict.fromkeys(case[2] for case in cases):
+        found = [covers.get((*column, score)) for column in columns]
+        cells = [f"{100 * row['covers']:.1f} % at {row['true']:.3f}" if row else "" for row in found]
+        lines.append(f"| {score} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

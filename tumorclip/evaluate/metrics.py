@@ -149,7 +149,8 @@ def roc(positive: np.ndarray, probability: np.ndarray, weights: np.ndarray) -> t
 def risk_coverage(wrong: np.ndarray, confidence: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Share of the scans that are answered, and errors among these, at each threshold of confidence: float64 [R, T]."""
     errors, right = (side.cumsum(axis=1) for side in _per_threshold(wrong, confidence, weights))
-    return (errors + right) / (errors + right)[:, -1:], np.nan_to_num(_ratio(errors, errors + right))
+    answered = errors + right
+    return _ratio(answered, np.broadcast_to(answered[:, -1:], answered.shape)), np.nan_to_num(_ratio(errors, answered))
 
 
 def risk_coverage_area(wrong: np.ndarray, confidence: np.ndarray, weights: np.ndarray) -> np.ndarray:
