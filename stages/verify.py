@@ -35,7 +35,8 @@ def main(params: Params) -> None:
     print(
         f"verify: {counts['decoded']} scans, {counts['unreadable_files']} files unreadable, "
         f"{summary['copy_kinds'][0]['pairs']} exact copies, {summary['distinct_scans']} distinct scans, "
-        f"{summary['leaked_test_scans']} test scans leaked, {time.perf_counter() - start:.1f} s"
+        f"{summary['leaked_test_scans']} test scans leaked, {summary['patients']} known patients, "
+        f"{time.perf_counter() - start:.1f} s"
     )
 
 
