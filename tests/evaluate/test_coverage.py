@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.coverage import HEAVY, OFFICIAL, false_positives, interval_coverage, sizes_of
+from benchmarks.coverage import HEALTHY, HEAVY, OFFICIAL, false_positives, interval_coverage, score_coverage, sizes_of
 
 pytestmark = pytest.mark.slow
 
@@ -24,6 +24,19 @@ def test_the_accuracy_interval_covers_95_percent_where_the_ungrouped_bootstrap_d
 def test_the_small_sample_interval_covers_where_the_group_bootstrap_does_not(groups, level):
     found = interval_coverage(sizes_of({1: groups}), level, 1.0)
     assert found["ours"] >= 0.93 > found["groups"]
+
+
+@pytest.mark.parametrize("sizes", [HEALTHY, HEAVY])
+@pytest.mark.parametrize("level", [0.80, 0.98])
+def test_the_accuracy_interval_covers_with_few_groups_of_very_unequal_size(sizes, level):
+    assert interval_coverage(sizes_of(sizes), level, 0.9)["ours"] >= 0.93
+
+
+@pytest.mark.parametrize("level", [1.8, 3.0])
+def test_the_intervals_of_all_scores_cover_with_45_patients_or_are_known_not_to(level):
+    covers = {row["score"]: row["covers"] for row in score_coverage("new patients", level, repeats=400)}
+    assert 0.82 <= covers.pop("slope") < 0.95
+    assert min(covers.values()) >= 0.90, covers
 
 
 @pytest.mark.parametrize("sizes", [OFFICIAL, HEAVY])

@@ -259,11 +259,11 @@ def test_a_column_that_scans_do_not_have_ends_evaluate_in_one_line(copied):
     assert done.stderr.startswith(said) and done.stderr.count("\n") == 1
 
 
-def test_dvc_shows_the_summary_in_less_than_100_columns(project, finished):
+def test_dvc_shows_the_summary_in_less_than_200_columns(project, finished):
     shutil.copytree(finished / stages.METRICS, project.root / stages.METRICS)
     summary = metrics(project.root, "summary")
-    wide = {key: value if isinstance(value, int) else 0.8725 for key, value in summary.items()}
-    write_json(project.root / stages.METRICS / "summary.json", wide | {"leaked": 1311, "best_epoch": 100})
+    wide = {key: 0.8725 if isinstance(value, float) else value for key, value in summary.items()}
+    write_json(project.root / stages.METRICS / "summary.json", wide | {"leaked_by_copy": 1311, "best_epoch": 100})
     shown = project.run("dvc metrics show metrics/summary.json", check=True).stdout
     assert all(name in shown for name in summary)
-    assert max(map(len, shown.splitlines())) < 100, shown
+    assert max(map(len, shown.splitlines())) < 200, shown

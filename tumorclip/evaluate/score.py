@@ -140,7 +140,7 @@ def units(predictions: Predictions) -> dict[str, str | int]:
 def summarise(test: dict, records: Sequence[dict], baselines: Sequence[dict], unit: str, best_epoch: int) -> dict:
     """What a person compares first: the content of metrics/summary.json.
 
-    Shares have four decimals, so that `dvc metrics show` fits on a terminal; the other files have them all.
+    Shares have four decimals, for `dvc metrics show`; the other files have them all.
 
     Args:
         test, records, baselines: as `evaluate` and `score_baselines` return them.
