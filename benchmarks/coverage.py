@@ -209,7 +209,7 @@ def main() -> None:
     official, healthy, heavy = map(sizes_of, (OFFICIAL, HEALTHY, HEAVY))
     single = {count: sizes_of({1: count}) for count in (17, 290)}
     accuracies = [
-        {"groups": len(sizes), "files": int(sizes.sum()), "accuracy": level, "sharing": sharing}
+        {"group_count": len(sizes), "file_count": int(sizes.sum()), "accuracy": level, "sharing": sharing}
         | interval_coverage(sizes, level, sharing)
         for sizes, level, sharing in (
             *((official, level, sharing) for level in (0.80, 0.90, 0.95) for sharing in (0.8, 1.0)),
@@ -218,7 +218,8 @@ def main() -> None:
         )
     ]
     tests = [
-        {"groups": len(sizes), "files": int(sizes.sum()), "sharing": sharing} | false_positives(sizes, 0.90, sharing)
+        {"group_count": len(sizes), "file_count": int(sizes.sum()), "sharing": sharing}
+        | false_positives(sizes, 0.90, sharing)
         for sizes in (official, heavy)
         for sharing in (0.8, 1.0)
     ]
@@ -234,7 +235,9 @@ def tables(results: dict) -> str:
     lines = ["| groups | files | accuracy | sharing | ours | bootstrap of groups | of files |", "| --- " * 7 + "|"]
     for row in results["accuracies"]:
         shares = " | ".join(f"{100 * row[name]:.1f} %" for name in ("ours", "groups", "files"))
-        lines.append(f"| {row['groups']} | {row['files']:,} | {row['accuracy']:.2f} | {row['sharing']} | {shares} |")
+        lines.append(
+            f"| {row['group_count']} | {row['file_count']:,} | {row['accuracy']:.2f} | {row['sharing']} | {shares} |"
+        )
     cases = list(dict.fromkeys((row["units"], row["level"], row["score"]) for row in results["scores"]))
     columns = list(dict.fromkeys(case[:2] for case in cases))
     covers = {(row["units"], row["level"], row["score"]): row for row in results["scores"]}
