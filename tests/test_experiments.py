@@ -19,12 +19,14 @@ RESULTS = (
     "metrics/test.json",
     "metrics/intervals.json",
     "metrics/baselines.json",
+    "metrics/external.json",
     "plots/predictions.csv",
     "plots/report.html",
 )
 FIGURES = {
     "training_loss", "train_vs_test_accuracy", "per_class_accuracy", "per_class_f1_score", "confusion_matrix",
-    "reliability", "accuracy_by_similarity", "copy_matches", "leaked_pairs", "leaked_share",
+    "reliability", "accuracy_by_similarity", "copy_matches", "leaked_pairs", "leaked_share", "exposure", "external",
+    "risk_coverage", "roc",
 }  # fmt: skip
 
 

@@ -276,7 +276,8 @@ def _external_rows(run: Run) -> Iterable[tuple[str, ...]]:
     ahead = ["–" if each["accuracy"] is None else points(each["accuracy"] - inside) for each in sets]
     yield f"Points above the internal test set ({percent(inside)})", *ahead
     yield "Accuracy on the copies left out", *(value(each["accuracy_of_dropped"], "accuracy") for each in sets)
-    yield "Called a class that the set lacks", *(value(each["missing_classes_answered"], "accuracy") for each in sets)
+    answered = [each["missing_classes_answered"] for each in sets]
+    yield "Called a class that the set lacks", *("–" if share is None else percent(share) for share in answered)
     for place, row in enumerate(run.test["classes"]):
         yield f"Sensitivity: {row['class']}", *(_sensitivity(each["classes"][place]) for each in sets)
     if run.test["tumour"] is not None:

@@ -320,8 +320,7 @@ def _external(run: Run) -> Iterable[str]:
         yield f"On {count(each['kept'], 'scan')} that were kept, the accuracy is {right}."
     inside = percent(run.test["accuracy"])
     yield f"On the internal test set it is {inside}. The classes are not mixed alike, so compare each class too."
-    if any(each["source"] != "phantom" for each in run.settings["external"]):
-        yield "No patients are known there. Where one has several scans, the interval is too narrow."
+    yield "The intervals there know of no patients. Where one has several scans, they are too narrow."
     if any(each["source"] == "phantom" for each in run.settings["external"]):
         yield "Phantoms of another scanner have other contrast, noise and field of view."
         yield "A loss there shows what the model learned of its scanner rather than of tumours."
