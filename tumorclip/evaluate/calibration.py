@@ -22,7 +22,7 @@ from tumorclip.evaluate.intervals import (
 from tumorclip.tables import ModelPredictions
 
 DRAWS = 1000
-SLOPE_COVERS = 0.88  # with 45 patients and 140 groups of healthy scans: 150 repeats of benchmarks/coverage.py
+SLOPE_COVERS = 0.87  # with 45 patients and 140 groups of healthy scans, at worst: benchmarks/results/coverage.json
 
 
 class Recalibration(NamedTuple):
