@@ -108,7 +108,7 @@ def test_slices_of_one_head_are_more_alike_than_heads_and_no_copies(class_name: 
     scans = [phantom.Scan(2, "Training", class_name, 5 * head + place) for head in range(4) for place in range(5)]
     scans += [phantom.Scan(2, "Testing", class_name, 10 * head + place) for head in range(4) for place in range(4)]
     assert len({(scan.head, scan.level) for scan in scans}) == len(scans), "each slice at a height of its own"
-    pictures = np.stack([phantom.render(scan)[0].reshape(24, 8, 24, 8).mean(axis=(1, 3)).ravel() for scan in scans])
+    pictures = np.stack([phantom.render(scan)[0].reshape(64, 3, 64, 3).mean(axis=(1, 3)).ravel() for scan in scans])
     alike = np.corrcoef(pictures)
     np.fill_diagonal(alike, -1)
     heads = np.array([scan.head for scan in scans])

@@ -77,7 +77,7 @@ class Scanner(NamedTuple):
 
 
 HOME = Scanner(SIZE, (0.98, 1.10), (0.015, 0.04), 0.06, (0.9, 1.15), (82, 96))
-ELSEWHERE = Scanner(256, (0.85, 0.95), (0.04, 0.07), 0.15, (0.75, 0.95), (55, 80))
+ELSEWHERE = Scanner(256, (0.83, 0.93), (0.04, 0.07), 0.15, (0.75, 0.95), (55, 80))
 
 
 class Scan(NamedTuple):
@@ -248,7 +248,7 @@ _CONTRASTS = (
 
 # Another sequence: fat is suppressed, agent and cortex show less.
 _OTHER_CONTRASTS = tuple(
-    tissue._replace(fat=0.5 * tissue.fat, marrow=0.6 * tissue.marrow, enhancing=0.85 * tissue.enhancing)
+    tissue._replace(fat=0.5 * tissue.fat, marrow=0.6 * tissue.marrow, enhancing=0.8 * tissue.enhancing)
     for tissue in _CONTRASTS
 )
 
