@@ -335,7 +335,7 @@ def test_leaked_share_gives_test_scans_by_copy_by_patient_alone_and_the_rest():
     assert bars == [[(0, 4), (0, 0), (0, 0)], [(4, 3), (0, 1), (0, 0)], [(7, 1), (1, 1), (0, 0)]]
     assert legend(figure) == ["a copy is there", "only the patient is", "neither is known to be"]
     assert tick_labels(figure.axes[0].yaxis) == ["a", "b", "c"]
-    assert note(figure) == "4 by a copy and 4 by the patient alone, of 10 published test scans"
+    assert note(figure) == "4 by a copy, 4 by the patient alone,\nof 10 published test scans"
 
 
 def test_a_run_gets_the_figures_that_it_has_something_for():

@@ -260,8 +260,8 @@ def leaked_share(run: Run) -> Figure:
     rows = data["classes"]
     copies, patients = data["leaked_test_scans"], data["patient_leaked_test_scans"]
     whole = count(data["test_scans"], "published test scan")
-    note = f"{copies:,} by a copy and {patients:,} by the patient alone, of {whole}"
-    figure, axes = _canvas("Test scans that Training shows too", note, (WIDTH, 2.1 + 0.45 * len(rows)))
+    note = f"{copies:,} by a copy, {patients:,} by the patient alone,\nof {whole}"
+    figure, axes = _canvas("Test scans that Training shows too", note, (WIDTH + 0.6, 2.3 + 0.45 * len(rows)))
     _list_classes(axes, [_wrapped(row["class"]) for row in rows], "class")
     places, starts = range(len(rows)), np.zeros(len(rows))
     for key, name, style in (
