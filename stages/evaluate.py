@@ -1,7 +1,7 @@
 """Score all predictions.
 
 plots/predictions.csv, data/validation.csv, data/baselines.csv, data/scans/scans.csv, plots/external.csv,
-data/external.json, metrics/train.json
+data/external.json
 -> metrics/summary.json, metrics/test.json, metrics/intervals.json, metrics/baselines.json, metrics/external.json
 """
 
@@ -21,8 +21,7 @@ def main(params: Params) -> None:
     of_baselines = BaselinePredictions.read(stages.BASELINES)
     baselines = score.score_baselines(of_baselines, predictions, negative_class)
     unit = score.units(predictions)
-    best_epoch = read_json(stages.METRICS / "train.json")["best_epoch"]
-    write_json(stages.METRICS / "summary.json", score.summarise(test, intervals, baselines, unit["name"], best_epoch))
+    write_json(stages.METRICS / "summary.json", score.summarise(test, intervals, baselines))
     write_json(stages.METRICS / "test.json", test)
     write_json(stages.METRICS / "intervals.json", {"unit": unit, "intervals": intervals})
     write_json(stages.METRICS / "baselines.json", {"baselines": baselines})

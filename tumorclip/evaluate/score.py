@@ -137,29 +137,27 @@ def units(predictions: Predictions) -> dict[str, str | int]:
     }
 
 
-def summarise(test: dict, records: Sequence[dict], baselines: Sequence[dict], unit: str, best_epoch: int) -> dict:
+def summarise(test: dict, records: Sequence[dict], baselines: Sequence[dict]) -> dict:
     """What a person compares first: the content of metrics/summary.json.
 
-    Shares have four decimals, for `dvc metrics show`; the other files have them all.
+    Shares have four decimals, and keys are short, so that `dvc metrics show` fits on a terminal: `ahead` is the
+    lower limit of how much better the model is than the best baseline, `copy` and `patient` are the test scans of
+    which, or of whose patient alone, something was trained or validated on.
 
     Args:
         test, records, baselines: as `evaluate` and `score_baselines` return them.
-        unit: as `units` names it.
-        best_epoch: the epoch whose weights were kept.
     """
     best = max(baselines, key=lambda row: row["accuracy"])
     shares = {
         "accuracy": test["accuracy"],
         **{key: records[0][key] for key in ("low", "high")},
         "macro_f1": test["macro_f1"],
-        "best_baseline": best["accuracy"],
-        # The lower limit of how much better the model is than that.
-        "over_best_baseline_low": best["difference_low"],
+        "baseline": best["accuracy"],
+        "ahead": best["difference_low"],
     }
     exposed = {row["exposure"]: row["scans"] for row in test["exposure"] if row["class"] is None}
-    leaks = {f"leaked_by_{exposure}": exposed.get(exposure, 0) for exposure in ("copy", "patient")}
-    rounded = {name: None if value is None else round(value, 4) for name, value in shares.items()}
-    return rounded | leaks | {"unit": unit, "best_epoch": best_epoch}
+    seen = {kind: exposed.get(kind, 0) for kind in ("copy", "patient")}
+    return {name: None if value is None else round(value, 4) for name, value in shares.items()} | seen
 
 
 def distinct_weights(predictions: Predictions) -> np.ndarray:
