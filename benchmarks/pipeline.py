@@ -1,0 +1,57 @@
+"""Runs of the pipeline's stages outside DVC, for benchmarks that train many models on the same scans.
+
+A run is a folder below .cache with a params.yaml of its own and links to what other runs have made already. A stage that
+has finished in a folder is not run again; delete the folder to start afresh.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parents[1]
+CACHE = ROOT / ".cache"
+JOBS = 2  # trainings side by side, one thread each
+
+
+def prepare(folder: Path, settings: Mapping[str, object], links: Mapping[str, Path] | None = None) -> None:
+    """Write params.yaml with `settings` by dotted name into `folder`, and link to what exists already."""
+    folder.mkdir(parents=True, exist_ok=True)
+    yaml = YAML()
+    params = yaml.load(ROOT / "params.yaml")
+    for key, value in settings.items():
+        *sections, name = key.split(".")
+        section = params
+        for each in sections:
+            section = section[each]
+        section[name] = value
+    yaml.dump(params, folder / "params.yaml")
+    for name, target in (links or {}).items():
+        if not (folder / name).is_symlink():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).symlink_to(target)
+
+
+def run(stage: str, folder: Path) -> None:
+    """Run a stage in `folder`, unless it did before."""
+    done = folder / f".{stage}"
+    if done.exists():
+        return
+    threads = {"OMP_NUM_THREADS": "1"} if stage in ("train", "predict", "baselines") else {}
+    print(f"{folder.relative_to(CACHE)}: {stage}", file=sys.stderr, flush=True)
+    command = [sys.executable, "-m", f"stages.{stage}"]
+    environment = os.environ | threads | {"PYTHONPATH": str(ROOT)}
+    subprocess.run(command, cwd=folder, env=environment, stdout=sys.stderr, check=True)
+    done.touch()
+
+
+def prepare_scans(archive: Path) -> Path:
+    """Decode and audit the scans of `archive` once, for all benchmarks: a folder with data/scans."""
+    folder = CACHE / "scans"
+    prepare(folder, {"data.source": str(archive.resolve())})
+    for stage in ("download", "verify"):
+        run(stage, folder)
+    return folder
