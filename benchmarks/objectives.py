@@ -3,7 +3,7 @@
 python -m benchmarks.objectives brain-tumor-mri-dataset.zip
 
 Validation scans are of patients of their own, as test scans are, and they alone choose the learning rate: no test scan
-is looked at before. Trainings are those of benchmarks.protocols but for objective and learning rate, half as long while
+is looked at before. Trainings are those of benchmarks.protocols but for objective and learning rate, and shorter while
 learning rates are tried. Writes benchmarks/results/objectives.json and prints the table of docs/results.md.
 """
 
@@ -19,7 +19,7 @@ from tumorclip.files import read_json
 WORK = CACHE / "objectives"
 OBJECTIVES = ("caption", "multi_positive", "in_batch")
 RATES = (5e-4, 1e-3, 2e-3)
-TRIAL_EPOCHS = 6
+TRIAL_EPOCHS = 3
 FOLD = 5  # that benchmarks.protocols does not test on
 STAGES = ("checkpoint", "split", "train")
 
