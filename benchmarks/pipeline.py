@@ -1,7 +1,7 @@
 """Runs of the pipeline's stages outside DVC, for benchmarks that train many models on the same scans.
 
-A run is a folder below .cache with a params.yaml of its own and links to what other runs have made already. A stage that
-has finished in a folder is not run again; delete the folder to start afresh.
+A run is a folder below .cache with a params.yaml of its own and links to what other runs have made already. A stage
+that has finished in a folder is not run again; delete the folder to start afresh.
 """
 
 import os
