@@ -18,7 +18,7 @@ from tumorclip.files import read_json
 
 WORK = CACHE / "objectives"
 OBJECTIVES = ("caption", "multi_positive", "in_batch")
-RATES = (5e-4, 1e-3, 2e-3)
+RATES = (1e-3, 2e-3, 4e-3)
 TRIAL_EPOCHS = 3
 FOLD = 5  # that benchmarks.protocols does not test on
 STAGES = ("checkpoint", "split", "train")
