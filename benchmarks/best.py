@@ -1,0 +1,95 @@
+"""The best that half an hour on two cores reaches on new patients, chosen on validation and scored once.
+
+python -m benchmarks.best brain-tumor-mri-dataset.zip
+
+The candidates train side by side, one core each, on the fold of patients that benchmarks.protocols does not test on.
+The one with the best validation accuracy is scored on its test patients; of the others nothing but validation is looked
+at. Writes benchmarks/results/best.json and prints the tables of docs/results.md.
+"""
+
+import argparse
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from benchmarks.pipeline import CACHE, JOBS, ROOT, prepare, prepare_scans, run
+from benchmarks.protocols import FOLDS, MODEL, points
+from tumorclip.files import read_json, write_json
+
+WORK = CACHE / "best"
+RESULT = ROOT / "benchmarks/results/best.json"
+LONG = {"train.epochs": 20}
+CANDIDATES = {
+    "longer": LONG,
+    "longer, wider augmentation, moving average": LONG
+    | {"train.rotation": 20, "train.translation": 0.15, "train.scale": 0.2, "train.ema": 0.998},
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("archive", type=Path, help="folder or .zip with Training/ and Testing/")
+    scans = prepare_scans(parser.parse_args().archive)
+    with ThreadPoolExecutor(JOBS) as pool:
+        trained = list(pool.map(lambda number: train(scans, number), range(len(CANDIDATES))))
+    best = max(trained, key=lambda row: row["validation"])
+    for stage in ("predict", "baselines", "external", "evaluate"):
+        run(stage, folder(trained.index(best)))
+    result = {"candidates": trained, "chosen": best["candidate"]} | scores(folder(trained.index(best)) / "metrics")
+    write_json(RESULT, result)
+    print(tables(result))
+
+
+def folder(number: int) -> Path:
+    return WORK / str(number)
+
+
+def train(scans: Path, number: int) -> dict:
+    name = list(CANDIDATES)[number]
+    division = {"split.protocol": "patients", "split.folds": FOLDS, "split.fold": FOLDS, "external": []}
+    settings = MODEL | division | CANDIDATES[name]
+    prepare(folder(number), settings, {"data/scans": scans / "data/scans"})
+    for stage in ("checkpoint", "split", "train"):
+        run(stage, folder(number))
+    metrics = folder(number) / "metrics"
+    minutes = read_json(metrics / "timing.json")["train"]["seconds"] / 60
+    return {"candidate": name, "validation": read_json(metrics / "train.json")["val_accuracy"], "minutes": minutes}
+
+
+def scores(metrics: Path) -> dict:
+    test, intervals = read_json(metrics / "test.json"), read_json(metrics / "intervals.json")
+    records = {row["score"]: row for row in intervals["intervals"] if row["class"] is None}
+    shown = {name: records[name] for name in ("accuracy", "macro_f1", "balanced_accuracy", "macro_auroc")}
+    return {
+        "unit": intervals["unit"],
+        "scores": [
+            {"score": name, **{key: row[key] for key in ("value", "low", "high")}} for name, row in shown.items()
+        ],
+        "classes": [{"class": row["class"], "scans": row["scans"], "recall": row["recall"]} for row in test["classes"]],
+        "tumour": test["tumour"] | {"roc": None},
+        "baselines": read_json(metrics / "baselines.json")["baselines"],
+    }
+
+
+def tables(result: dict) -> str:
+    """The tables of docs/results.md."""
+    lines = ["| candidate | validation accuracy | minutes |", "| --- | --- | --- |"]
+    for row in result["candidates"]:
+        chosen = " (chosen)" if row["candidate"] == result["chosen"] else ""
+        lines.append(f"| {row['candidate']}{chosen} | {row['validation']:.1%} | {row['minutes']:.0f} |")
+    lines += ["", "| on the test patients | value | 95 % interval |", "| --- | --- | --- |"]
+    for row in result["scores"]:
+        name = row["score"].replace("_", " ").replace("auroc", "AUROC").replace("f1", "F1")
+        lines.append(f"| {name} | {row['value']:.3f} | {row['low']:.3f} to {row['high']:.3f} |")
+    for row in result["classes"]:
+        lines.append(f"| sensitivity, {row['class']} | {row['recall']:.3f} | {row['scans']:,} scans |")
+    for row in result["baselines"]:
+        difference = {
+            name: row[f"difference{end}"] for name, end in (("difference", ""), ("low", "_low"), ("high", "_high"))
+        }
+        name = row["baseline"].replace("_", " ")
+        lines.append(f"| beyond {name}, which has {row['accuracy']:.3f} | {points(difference)} points | |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
