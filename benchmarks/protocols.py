@@ -24,6 +24,14 @@ from tumorclip.tables import BaselinePredictions, Predictions
 WORK = CACHE / "protocols"
 OFFICIAL = ("keep", "drop_random", "drop_train")
 PROTOCOLS = (*OFFICIAL, "grouped", "blocked", "patients")
+MEANING = {
+    "keep": "as published",
+    "drop_random": "fewer training scans, at random",
+    "drop_train": "no copies in training",
+    "grouped": "a new split, copies together",
+    "blocked": "a new split, neighbours in name together",
+    "patients": "a new split, patients together",
+}
 SEEDS = (0, 1, 2)
 FOLDS = 5
 # Objective and rate validate best on patients (benchmarks/objectives.py); six epochs take about four minutes.
@@ -187,6 +195,22 @@ def tables(result: dict) -> str:
         cells = [f"`{row['b']}` − `{row['a']}`", row["of"].replace("_", " "), f"{row['scans']:,}"]
         cells += [f"{row['accuracy_b']:.1%} and {row['accuracy_a']:.1%}", points(row)]
         lines.append("| " + " | ".join([*cells, f"{100 * row['per_distinct_scan']:+.1f}"]) + " |")
+    return "\n".join(lines)
+
+
+def short_table(result: dict) -> str:
+    """The table of the README."""
+    lines = [
+        "| division | model (95 % interval) | nearest neighbour | border strips | model − best of the two, points |"
+    ]
+    lines.append("| --- " * 5 + "|")
+    for row in result["protocols"]:
+        two = {each["baseline"]: each for each in row["baselines"]}
+        two = [two[name] for name in ("nearest_neighbour", "border_strips")]
+        cells = [f"`{row['protocol']}`: {MEANING[row['protocol']]}"]
+        cells.append(f"**{row['accuracy']:.1%}** ({100 * row['low']:.1f} to {100 * row['high']:.1f})")
+        cells += [f"{each['accuracy']:.1%}" for each in two]
+        lines.append("| " + " | ".join([*cells, points(max(two, key=lambda each: each["accuracy"]))]) + " |")
     return "\n".join(lines)
 
 

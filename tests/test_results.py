@@ -12,6 +12,7 @@ RESULTS = ROOT / "benchmarks/results"
 TABLES = {
     "coverage": "docs/statistics.md",
     "methods": "docs/comparing.md",
+    "best": "docs/results.md",
     "objectives": "docs/results.md",
     "protocols": "docs/results.md",
 }
@@ -28,6 +29,11 @@ def test_tables_in_documents_are_made_of_the_results(name):
     assert len(rows) > 3
     for row in rows:
         assert row in text, row
+
+
+def test_the_readme_shows_what_protocols_are_worth():
+    protocols = importlib.import_module("benchmarks.protocols")
+    assert protocols.short_table(result("protocols")) in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_every_result_has_a_command_that_makes_it_again():
