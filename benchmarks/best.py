@@ -17,7 +17,7 @@ from tumorclip.files import read_json, write_json
 
 WORK = CACHE / "best"
 RESULT = ROOT / "benchmarks/results/best.json"
-LONG = {"train.epochs": 20}
+LONG = {"train.epochs": 12}
 CANDIDATES = {
     "longer": LONG,
     "longer, wider augmentation, moving average": LONG
