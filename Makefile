@@ -22,7 +22,7 @@ test: .venv/.ready-test
 	@$(RUN) python -m pytest -q -n logical --maxprocesses 4 --dist loadfile
 
 test-slow: .venv/.ready-test
-	@$(RUN) python -m pytest -q -m slow
+	@$(RUN) python -m pytest -q -m slow -n logical --maxprocesses 2 --dist loadfile
 
 lint: .venv/.ready-test
 	@$(RUN) ruff check . && $(RUN) ruff format --check .
