@@ -11,13 +11,13 @@ import argparse
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from benchmarks.pipeline import CACHE, JOBS, ROOT, prepare, prepare_scans, run
+from benchmarks.pipeline import CACHE, JOBS, ROOT, prepare, prepare_scans, run, validation
 from benchmarks.protocols import FOLDS, MODEL, points
 from tumorclip.files import read_json, write_json
 
 WORK = CACHE / "best"
 RESULT = ROOT / "benchmarks/results/best.json"
-LONG = {"train.epochs": 12}
+LONG = {"train.epochs": 12, "train.max_gradient_norm": 1.0}
 CANDIDATES = {
     "longer": LONG,
     "longer, wider augmentation, moving average": LONG
@@ -52,7 +52,7 @@ def train(scans: Path, number: int) -> dict:
         run(stage, folder(number))
     metrics = folder(number) / "metrics"
     minutes = read_json(metrics / "timing.json")["train"]["seconds"] / 60
-    return {"candidate": name, "validation": read_json(metrics / "train.json")["val_accuracy"], "minutes": minutes}
+    return {"candidate": name, "validation": validation(folder(number)), "minutes": minutes}
 
 
 def scores(metrics: Path) -> dict:

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.pipeline import CACHE, JOBS, ROOT, prepare, prepare_scans, run
+from benchmarks.pipeline import CACHE, JOBS, ROOT, counted, prepare_scans, run, train, validation
 from benchmarks.protocols import FOLDS, MODEL, SEEDS, beyond, points
 from tumorclip.evaluate import metrics
 from tumorclip.evaluate.compare import difference
 from tumorclip.evaluate.intervals import ConfusionBootstrap
-from tumorclip.files import read_json, write_json
+from tumorclip.files import write_json
 from tumorclip.tables import Predictions
 
 WORK = CACHE / "objectives"
@@ -34,30 +34,25 @@ def main() -> None:
     scans = prepare_scans(parser.parse_args().archive)
     with ThreadPoolExecutor(JOBS) as pool:
         tried = [(objective, rate) for objective in OBJECTIVES for rate in RATES]
-        folders = pool.map(lambda job: train(scans, *job, 0, TRIAL), tried)
-        validated = {job: val_accuracy(folder) for job, folder in zip(tried, folders, strict=True)}
+        folders = pool.map(lambda job: complete(scans, *job, 0, TRIAL), tried)
+        validated = {job: validation(folder) for job, folder in zip(tried, folders, strict=True)}
         best = {each: max(RATES, key=lambda rate: validated[each, rate]) for each in OBJECTIVES}
         jobs = [(each, best[each], seed, {"split.fold": seed + 1}) for seed in SEEDS for each in OBJECTIVES]
         names = [(objective, seed) for objective, _, seed, _ in jobs]
-        runs = dict(zip(names, pool.map(lambda job: train(scans, *job), jobs), strict=True))
+        runs = dict(zip(names, pool.map(lambda job: complete(scans, *job), jobs), strict=True))
     result = {"seeds": len(SEEDS), "rates": RATES, "objectives": rows(validated, best, runs)}
     write_json(RESULT, result)
     print(tables(result))
 
 
-def train(scans: Path, objective: str, rate: float, seed: int, settings: dict) -> Path:
+def complete(scans: Path, objective: str, rate: float, seed: int, settings: dict) -> Path:
     """Train and predict on a fold of patients; the folder of the run."""
     folder = WORK / f"{objective}-{rate:g}-fold{settings['split.fold']}"
     division = {"split.protocol": "patients", "split.folds": FOLDS}
     own = {"train.objective": objective, "train.learning_rate": rate, "seed": seed}
-    prepare(folder, MODEL | division | own | settings, {"data/scans": scans / "data/scans"})
-    for stage in ("checkpoint", "split", "train", "predict"):
-        run(stage, folder)
-    return folder
-
-
-def val_accuracy(folder: Path) -> float:
-    return read_json(folder / "metrics/train.json")["val_accuracy"]
+    train(folder, MODEL | division | own | settings, scans)
+    run("predict", counted(folder))
+    return counted(folder)
 
 
 def rows(validated: dict, best: dict[str, float], runs: dict[tuple[str, int], Path]) -> list[dict]:
@@ -74,7 +69,7 @@ def rows(validated: dict, best: dict[str, float], runs: dict[tuple[str, int], Pa
             "chosen": objective == chosen,
             "learning_rate": best[objective],
             "validation": [validated[objective, rate] for rate in RATES],
-            "validation_of_runs": float(np.mean([val_accuracy(runs[objective, seed]) for seed in SEEDS])),
+            "validation_of_runs": float(np.mean([validation(runs[objective, seed]) for seed in SEEDS])),
             "accuracy": accuracy.value,
             "low": accuracy.interval.low,
             "high": accuracy.interval.high,

@@ -12,9 +12,12 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
+from tumorclip.files import read_json
+
 ROOT = Path(__file__).parents[1]
 CACHE = ROOT / ".cache"
 JOBS = 2  # trainings side by side, one thread each
+COLLAPSED = 0.5  # validation accuracy
 
 
 def prepare(folder: Path, settings: Mapping[str, object], links: Mapping[str, Path] | None = None) -> None:
@@ -46,6 +49,35 @@ def run(stage: str, folder: Path) -> None:
     environment = os.environ | threads | {"PYTHONPATH": str(ROOT)}
     subprocess.run(command, cwd=folder, env=environment, stdout=sys.stderr, check=True)
     done.touch()
+
+
+def train(folder: Path, settings: Mapping[str, object], scans: Path) -> None:
+    """Build the checkpoint, divide the scans and train, with `seed` among the settings.
+
+    A training that gets fewer than half of its own validation scans right has collapsed. It is done again beside
+    `folder`, with the seed 100 higher. No test scan is looked at for that.
+    """
+    for place, seed in ((folder, settings["seed"]), (again(folder), settings["seed"] + 100)):
+        prepare(place, {**settings, "seed": seed}, {"data/scans": scans / "data/scans"})
+        for stage in ("checkpoint", "split", "train"):
+            run(stage, place)
+        if validation(place) >= COLLAPSED:
+            return
+    raise RuntimeError(f"{folder} collapsed twice")
+
+
+def again(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}-again")
+
+
+def counted(folder: Path) -> Path:
+    """The folder of the training that counts: the second one, where the first collapsed."""
+    return again(folder) if again(folder).exists() else folder
+
+
+def validation(folder: Path) -> float:
+    """Validation accuracy of the epoch that was kept."""
+    return read_json(folder / "metrics/train.json")["val_accuracy"]
 
 
 def prepare_scans(archive: Path) -> Path:

@@ -4,7 +4,7 @@ python -m benchmarks.protocols brain-tumor-mri-dataset.zip
 
 A seed varies all that is drawn: initial weights, validation scans, random drops, order, captions and augmentation.
 Under `grouped`, `blocked` and `patients` it also varies the test set: seed 0 tests the first of five folds, seed 1 the
-second, and so on, so that no scan is tested twice. The stages run as they are, in .cache/protocols, two at a time with
+second, and so on, so that no scan is tested twice. A training that collapses is done again. The stages run as they are, in .cache/protocols, two at a time with
 one thread each. Writes benchmarks/results/protocols.json and prints the tables of docs/results.md.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.pipeline import CACHE, JOBS, ROOT, prepare, prepare_scans, run
+from benchmarks.pipeline import CACHE, JOBS, ROOT, again, counted, prepare_scans, run, train
 from tumorclip.evaluate import metrics
 from tumorclip.evaluate.compare import difference, pair
 from tumorclip.evaluate.intervals import ConfusionBootstrap
@@ -44,7 +44,6 @@ MODEL = {
     "train.device": "cpu",
 }
 RESULT = ROOT / "benchmarks/results/protocols.json"
-STAGES = ("checkpoint", "split", "train", "predict", "baselines")
 
 
 def main() -> None:
@@ -53,24 +52,25 @@ def main() -> None:
     scans = prepare_scans(parser.parse_args().archive)
     jobs = [(protocol, seed) for seed in SEEDS for protocol in reversed(PROTOCOLS)]
     with ThreadPoolExecutor(JOBS) as pool:
-        list(pool.map(lambda job: train(scans, *job), jobs))
-    result = {"seeds": len(SEEDS), "folds": FOLDS, "model": MODEL}
+        list(pool.map(lambda job: complete(scans, *job), jobs))
+    collapsed = [f"{protocol} {seed}" for protocol, seed in jobs if again(WORK / protocol / str(seed)).exists()]
+    result = {"seeds": len(SEEDS), "folds": FOLDS, "model": MODEL, "collapsed": collapsed}
     result |= {"protocols": [row(protocol) for protocol in PROTOCOLS], "differences": differences()}
     write_json(RESULT, result)
     print(tables(result))
 
 
 def folder(protocol: str, seed: int) -> Path:
-    return WORK / protocol / str(seed)
+    return counted(WORK / protocol / str(seed))
 
 
-def train(scans: Path, protocol: str, seed: int) -> None:
+def complete(scans: Path, protocol: str, seed: int) -> None:
     if protocol in OFFICIAL:
         division = {"split.leaks": protocol}
     else:
         division = {"split.protocol": protocol, "split.folds": FOLDS, "split.fold": seed + 1}
-    prepare(folder(protocol, seed), MODEL | division | {"seed": seed}, {"data/scans": scans / "data/scans"})
-    for stage in STAGES:
+    train(WORK / protocol / str(seed), MODEL | division | {"seed": seed}, scans)
+    for stage in ("predict", "baselines"):
         run(stage, folder(protocol, seed))
 
 
