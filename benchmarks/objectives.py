@@ -40,18 +40,18 @@ def main() -> None:
         jobs = [(each, best[each], seed, {"split.fold": seed + 1}) for seed in SEEDS for each in OBJECTIVES]
         names = [(objective, seed) for objective, _, seed, _ in jobs]
         runs = dict(zip(names, pool.map(lambda job: complete(scans, *job), jobs), strict=True))
+        list(pool.map(lambda folder: run("predict", folder), runs.values()))
     result = {"seeds": len(SEEDS), "rates": RATES, "objectives": rows(validated, best, runs)}
     write_json(RESULT, result)
     print(tables(result))
 
 
 def complete(scans: Path, objective: str, rate: float, seed: int, settings: dict) -> Path:
-    """Train and predict on a fold of patients; the folder of the run."""
+    """Train on all folds of patients but one; the folder of the run."""
     folder = WORK / f"{objective}-{rate:g}-fold{settings['split.fold']}"
     division = {"split.protocol": "patients", "split.folds": FOLDS}
     own = {"train.objective": objective, "train.learning_rate": rate, "seed": seed}
     train(folder, MODEL | division | own | settings, scans)
-    run("predict", counted(folder))
     return counted(folder)
 
 

@@ -4,8 +4,9 @@ python -m benchmarks.protocols brain-tumor-mri-dataset.zip
 
 A seed varies all that is drawn: initial weights, validation scans, random drops, order, captions and augmentation.
 Under `grouped`, `blocked` and `patients` it also varies the test set: seed 0 tests the first of five folds, seed 1 the
-second, and so on, so that no scan is tested twice. A training that collapses is done again. The stages run as they are, in .cache/protocols, two at a time with
-one thread each. Writes benchmarks/results/protocols.json and prints the tables of docs/results.md.
+second, and so on, so that no scan is tested twice. A training that collapses is done again. The stages run as they are,
+in .cache/protocols, two at a time with one thread each. Writes benchmarks/results/protocols.json and prints the tables
+of docs/results.md.
 """
 
 import argparse
