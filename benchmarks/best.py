@@ -11,8 +11,8 @@ import argparse
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from benchmarks.pipeline import CACHE, JOBS, ROOT, prepare, prepare_scans, run, validation
-from benchmarks.protocols import FOLDS, MODEL, points
+from benchmarks.pipeline import CACHE, JOBS, ROOT, percent, points, prepare, prepare_scans, run, validation
+from benchmarks.protocols import FOLDS, MODEL
 from tumorclip.files import read_json, write_json
 
 WORK = CACHE / "best"
@@ -79,7 +79,7 @@ def tables(result: dict) -> str:
     lines = ["| candidate | validation accuracy | minutes |", "| --- | --- | --- |"]
     for row in result["candidates"]:
         chosen = " (chosen)" if row["candidate"] == result["chosen"] else ""
-        lines.append(f"| {row['candidate']}{chosen} | {row['validation']:.1%} | {row['minutes']:.0f} |")
+        lines.append(f"| {row['candidate']}{chosen} | {percent(row['validation'])} | {row['minutes']:.0f} |")
     lines += ["", "| on the test patients | value | 95 % interval |", "| --- | --- | --- |"]
     for row in result["scores"]:
         name = row["score"].replace("_", " ").replace("auroc", "AUROC").replace("f1", "F1")
