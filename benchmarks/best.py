@@ -1,18 +1,18 @@
 """The best that half an hour on two cores reaches on new patients, chosen on validation and scored once.
 
-python -m benchmarks.best brain-tumor-mri-dataset.zip
+python -m benchmarks.best brain-tumor-mri-dataset.zip pmram.zip
 
 The candidates train side by side, one core each, on the fold of patients that benchmarks.protocols does not test on.
-The one with the best validation accuracy is scored on its test patients; of the others nothing but validation is looked
-at. Writes benchmarks/results/best.json and prints the tables of docs/results.md.
+The one with the best validation accuracy is scored on its test patients and on what is new in PMRAM; of the others
+nothing but validation is looked at. Writes benchmarks/results/best.json and prints the tables of docs/results.md.
 """
 
 import argparse
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from benchmarks.pipeline import CACHE, JOBS, ROOT, prepare, prepare_scans, run, validation
-from benchmarks.protocols import FOLDS, MODEL, points
+from benchmarks.pipeline import CACHE, JOBS, ROOT, percent, points, prepare, prepare_scans, run, validation
+from benchmarks.protocols import FOLDS, MODEL
 from tumorclip.files import read_json, write_json
 
 WORK = CACHE / "best"
@@ -28,9 +28,11 @@ CANDIDATES = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("archive", type=Path, help="folder or .zip with Training/ and Testing/")
-    scans = prepare_scans(parser.parse_args().archive)
+    parser.add_argument("pmram", type=Path, help="folder or .zip of PMRAM")
+    options = parser.parse_args()
+    scans = prepare_scans(options.archive)
     with ThreadPoolExecutor(JOBS) as pool:
-        trained = list(pool.map(lambda number: train(scans, number), range(len(CANDIDATES))))
+        trained = list(pool.map(lambda number: train(scans, options.pmram, number), range(len(CANDIDATES))))
     best = max(trained, key=lambda row: row["validation"])
     for stage in ("predict", "baselines", "external", "evaluate"):
         run(stage, folder(trained.index(best)))
@@ -43,10 +45,11 @@ def folder(number: int) -> Path:
     return WORK / str(number)
 
 
-def train(scans: Path, number: int) -> dict:
+def train(scans: Path, pmram: Path, number: int) -> dict:
     name = list(CANDIDATES)[number]
-    division = {"split.protocol": "patients", "split.folds": FOLDS, "split.fold": FOLDS, "external": []}
-    settings = MODEL | division | CANDIDATES[name]
+    division = {"split.protocol": "patients", "split.folds": FOLDS, "split.fold": FOLDS}
+    external = [{"name": "pmram", "source": str(pmram.resolve()), "classes": None}]
+    settings = MODEL | division | {"external": external} | CANDIDATES[name]
     prepare(folder(number), settings, {"data/scans": scans / "data/scans"})
     for stage in ("checkpoint", "split", "train"):
         run(stage, folder(number))
@@ -67,6 +70,7 @@ def scores(metrics: Path) -> dict:
         "classes": [{"class": row["class"], "scans": row["scans"], "recall": row["recall"]} for row in test["classes"]],
         "tumour": test["tumour"] | {"roc": None},
         "baselines": read_json(metrics / "baselines.json")["baselines"],
+        "external": read_json(metrics / "external.json")["sets"],
     }
 
 
@@ -75,7 +79,7 @@ def tables(result: dict) -> str:
     lines = ["| candidate | validation accuracy | minutes |", "| --- | --- | --- |"]
     for row in result["candidates"]:
         chosen = " (chosen)" if row["candidate"] == result["chosen"] else ""
-        lines.append(f"| {row['candidate']}{chosen} | {row['validation']:.1%} | {row['minutes']:.0f} |")
+        lines.append(f"| {row['candidate']}{chosen} | {percent(row['validation'])} | {row['minutes']:.0f} |")
     lines += ["", "| on the test patients | value | 95 % interval |", "| --- | --- | --- |"]
     for row in result["scores"]:
         name = row["score"].replace("_", " ").replace("auroc", "AUROC").replace("f1", "F1")
@@ -88,6 +92,12 @@ def tables(result: dict) -> str:
         }
         name = row["baseline"].replace("_", " ")
         lines.append(f"| beyond {name}, which has {row['accuracy']:.3f} | {points(difference)} points | |")
+    for row in result["external"]:
+        limits = f"{row['low']:.3f} to {row['high']:.3f}"
+        lines.append(f"| accuracy, {row['kept']:,} new scans of {row['set']} | {row['accuracy']:.3f} | {limits} |")
+        for each in row["classes"]:
+            if each["kept"]:
+                lines.append(f"| of them {each['class']} | {each['recall']:.3f} | {each['kept']:,} scans |")
     return "\n".join(lines)
 
 

@@ -26,11 +26,11 @@ COUNTED = (
 )  # fmt: skip
 LEAKS = {
     "copy": ("a copy in Training", ORANGE),
-    "patient": ("no copy, but the patient in Training", BLUE),
-    "": ("no copy; no patient is known", LIGHT_GREY),
+    "patient": ("no copy, but the patient", BLUE),
+    "": ("no copy, patient not known", LIGHT_GREY),
 }
 PROTOCOLS = {
-    "keep": "as published", "drop_random": "fewer scans,\nat random", "drop_train": "without copies",
+    "keep": "as\npublished", "drop_random": "fewer scans,\nat random", "drop_train": "without copies\nin training",
     "grouped": "new split\nby copies", "blocked": "new split by\nfile names", "patients": "new split\nby patients",
 }  # fmt: skip
 
@@ -79,7 +79,8 @@ def test_set(result: dict) -> Figure:
         left += scans
     axes.invert_yaxis()
     axes.set(xlabel="published test scans", title="What Kaggle’s test set shares with its Training folder")
-    figure.legend(loc="outside lower center", ncols=3, fontsize=9)
+    axes.legend(loc="upper right", fontsize=9)
+    axes.set_xlim(0, 1.5 * left.max())
     return figure
 
 
@@ -96,7 +97,7 @@ def protocols(result: dict) -> Figure:
     for name, marker, colour in (("nearest_neighbour", "s", BLUE), ("border_strips", "^", GREY)):
         found = [each["accuracy"] for row in rows for each in row["baselines"] if each["baseline"] == name]
         axes.plot(places, found, marker, color=colour, label=name.replace("_", " "))
-    axes.set_xticks(places, [PROTOCOLS[row["protocol"]] for row in rows])
+    axes.set_xticks(places, [PROTOCOLS[row["protocol"]] for row in rows], fontsize=8)
     axes.axvline(2.5, color=LIGHT_GREY, linestyle=":")
     axes.set(ylabel="accuracy", title="The same model under six divisions of the same scans")
     axes.yaxis.set_major_formatter(PERCENT)

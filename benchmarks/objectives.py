@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.pipeline import CACHE, JOBS, ROOT, counted, prepare_scans, run, train, validation
-from benchmarks.protocols import FOLDS, MODEL, SEEDS, beyond, points
+from benchmarks.pipeline import CACHE, JOBS, ROOT, counted, percent, points, prepare_scans, run, train, validation
+from benchmarks.protocols import FOLDS, MODEL, SEEDS, beyond
 from tumorclip.evaluate import metrics
 from tumorclip.evaluate.compare import difference
 from tumorclip.evaluate.intervals import ConfusionBootstrap
@@ -91,8 +91,8 @@ def tables(result: dict) -> str:
     for row in result["objectives"]:
         best = max(row["validation"])
         cells = [f"`{row['objective']}`" + (" (chosen)" if row["chosen"] else "")]
-        cells += [f"**{each:.1%}**" if each == best else f"{each:.1%}" for each in row["validation"]]
-        cells.append(f"**{row['accuracy']:.1%}** ({100 * row['low']:.1f} to {100 * row['high']:.1f})")
+        cells += [f"**{percent(each)}**" if each == best else percent(each) for each in row["validation"]]
+        cells.append(f"**{percent(row['accuracy'])}** ({100 * row['low']:.1f} to {100 * row['high']:.1f})")
         cells.append(f"{100 * min(row['of_seeds']):.1f} to {100 * max(row['of_seeds']):.1f}")
         cells.append(points(row["against_chosen"]) if row["against_chosen"] else "–")
         lines.append("| " + " | ".join(cells) + " |")

@@ -87,3 +87,13 @@ def prepare_scans(archive: Path) -> Path:
     for stage in ("download", "verify"):
         run(stage, folder)
     return folder
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def points(row: Mapping[str, float]) -> str:
+    """A difference in points, with its interval."""
+    values = (f"{100 * row[key]:+.1f}" for key in ("difference", "low", "high"))
+    return "{} ({} to {})".format(*values).replace("-", "−")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.pipeline import CACHE, JOBS, ROOT, again, counted, prepare_scans, run, train
+from benchmarks.pipeline import CACHE, JOBS, ROOT, again, counted, percent, points, prepare_scans, run, train
 from tumorclip.evaluate import metrics
 from tumorclip.evaluate.compare import difference, pair
 from tumorclip.evaluate.intervals import ConfusionBootstrap
@@ -179,23 +179,25 @@ def tables(result: dict) -> str:
     for row in result["protocols"]:
         of_seeds = f"{100 * min(row['of_seeds']):.1f} to {100 * max(row['of_seeds']):.1f}"
         cells = [f"`{row['protocol']}`", f"{row['train']:,}", f"{row['test']:,}", f"{row['units']:,}"]
-        cells += [f"**{row['accuracy']:.1%}** ({100 * row['low']:.1f} to {100 * row['high']:.1f})", of_seeds]
-        lines.append("| " + " | ".join([*cells, f"{row['per_distinct_scan']:.1%}", f"{row['macro_f1']:.3f}"]) + " |")
+        cells += [f"**{percent(row['accuracy'])}** ({100 * row['low']:.1f} to {100 * row['high']:.1f})", of_seeds]
+        lines.append(
+            "| " + " | ".join([*cells, f"{percent(row['per_distinct_scan'])}", f"{row['macro_f1']:.3f}"]) + " |"
+        )
     names = [each["class"] for each in result["protocols"][0]["classes"]]
     known = [each["baseline"].replace("_", " ") for each in result["protocols"][0]["baselines"]]
     lines += ["", f"| split | {' | '.join([*names, *known])} | model − best baseline, points |"]
     lines.append("| --- " * (len(names) + len(known) + 2) + "|")
     for row in result["protocols"]:
-        cells = [f"`{row['protocol']}`", *(f"{each['recall']:.1%}" for each in row["classes"])]
-        cells += [f"{each['accuracy']:.1%}" for each in row["baselines"]]
+        cells = [f"`{row['protocol']}`", *(f"{percent(each['recall'])}" for each in row["classes"])]
+        cells += [f"{percent(each['accuracy'])}" for each in row["baselines"]]
         best = max(row["baselines"], key=lambda each: each["accuracy"])
         lines.append("| " + " | ".join([*cells, points(best)]) + " |")
     lines += ["", "| difference | of | scans | accuracy | points (95 % interval) | per distinct scan |"]
     lines.append("| --- " * 6 + "|")
     for row in result["differences"]:
         cells = [f"`{row['b']}` − `{row['a']}`", row["of"].replace("_", " "), f"{row['scans']:,}"]
-        cells += [f"{row['accuracy_b']:.1%} and {row['accuracy_a']:.1%}", points(row)]
-        lines.append("| " + " | ".join([*cells, f"{100 * row['per_distinct_scan']:+.1f}"]) + " |")
+        cells += [f"{percent(row['accuracy_b'])} and {percent(row['accuracy_a'])}", points(row)]
+        lines.append("| " + " | ".join([*cells, f"{100 * row['per_distinct_scan']:+.1f}".replace("-", "−")]) + " |")
     return "\n".join(lines)
 
 
@@ -209,15 +211,10 @@ def short_table(result: dict) -> str:
         two = {each["baseline"]: each for each in row["baselines"]}
         two = [two[name] for name in ("nearest_neighbour", "border_strips")]
         cells = [f"`{row['protocol']}`: {MEANING[row['protocol']]}"]
-        cells.append(f"**{row['accuracy']:.1%}** ({100 * row['low']:.1f} to {100 * row['high']:.1f})")
-        cells += [f"{each['accuracy']:.1%}" for each in two]
+        cells.append(f"**{percent(row['accuracy'])}** ({100 * row['low']:.1f} to {100 * row['high']:.1f})")
+        cells += [f"{percent(each['accuracy'])}" for each in two]
         lines.append("| " + " | ".join([*cells, points(max(two, key=lambda each: each["accuracy"]))]) + " |")
     return "\n".join(lines)
-
-
-def points(row: dict) -> str:
-    """A difference in points of accuracy, with its interval."""
-    return f"{100 * row['difference']:+.1f} ({100 * row['low']:+.1f} to {100 * row['high']:+.1f})"
 
 
 if __name__ == "__main__":

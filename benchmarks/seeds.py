@@ -10,8 +10,8 @@ benchmarks/results/seeds.json.
 import json
 
 import numpy as np
-from benchmarks.pipeline import CACHE, ROOT, prepare, run
 
+from benchmarks.pipeline import CACHE, ROOT, prepare, run
 from tumorclip.files import read_json, write_json
 
 WORK = CACHE / "seeds"
