@@ -230,7 +230,7 @@ def ours(folder: Path, device: torch.device, tune: str, batch_size: int, clock: 
     )
     config = configuration(tune, batch_size)
     clock.precision = "bfloat16" if uses_bf16(config.precision, encoder.model, device) else "float32"
-    Trainer(encoder, data, config, cache=folder / "features").fit(clock)
+    Trainer(encoder, data, config, seed=0, cache=folder / "features").fit(clock)
 
 
 def configuration(tune: str, batch_size: int) -> Train:

@@ -41,7 +41,6 @@ CONFIG = {
     "precision": "auto",
     "compile": False,
     "device": "cpu",
-    "seed": 0,
 }
 CAPTIONS = [["a bright scan", "bright"], ["a dark scan"]]
 TRAIN, VALIDATION = torch.arange(60), torch.arange(60, 80)
@@ -54,7 +53,7 @@ def scans(count: int = 80):
     return (noise + 150 * (1 - labels).view(-1, 1, 1)).to(torch.uint8).numpy(), labels
 
 
-def trainer(encoder, pixels=None, labels=None, resident=True, processes=None, cache=None, **changes) -> Trainer:
+def trainer(encoder, pixels=None, labels=None, resident=True, processes=None, cache=None, seed=0, **changes) -> Trainer:
     drawn = scans()
     data = TrainingData(
         Pixels(
@@ -65,7 +64,7 @@ def trainer(encoder, pixels=None, labels=None, resident=True, processes=None, ca
         VALIDATION,
         Captions(CAPTIONS),
     )
-    return Trainer(encoder, data, Train(**(CONFIG | changes)), processes, cache)
+    return Trainer(encoder, data, Train(**(CONFIG | changes)), seed, processes, cache)
 
 
 def tuned(encoder, *args, **changes):
@@ -189,7 +188,7 @@ def test_no_other_scan_is_looked_at(tiny_folder):
         rows = torch.arange(40)
         drawn = Pixels(pixels, np.arange(80), 64, encoder.device)
         data = TrainingData(drawn, labels, rows, rows + 20, Captions(CAPTIONS))
-        histories.append(Trainer(encoder, data, Train(**CONFIG)).fit())
+        histories.append(Trainer(encoder, data, Train(**CONFIG), seed=0).fit())
     assert histories[0] == histories[1]
 
 
