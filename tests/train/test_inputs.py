@@ -96,7 +96,7 @@ def test_training_data_are_the_scans_of_train_and_val_in_the_order_of_their_rows
     split = np.array(["test", "train", "dropped", "val", "train", "test"])
     names = np.array(["b", "b", "a", "a", "a", "b"])
     flat = np.arange(6)
-    splits = Splits(names, names, names, flat, split, names, flat > 6)
+    splits = Splits(names, names, names, flat, names, flat, split, names, names)
     array = np.stack([np.full((64, 64), 10 * row, np.uint8) for row in range(6)])
     data = TrainingData.select(splits, array, {"a": ["an a"], "b": ["one b", "two b"]}, encoder)
     assert data.train.tolist() == [0, 2] and data.val.tolist() == [1]
