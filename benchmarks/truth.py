@@ -16,7 +16,7 @@ from tumorclip.data import patients
 from tumorclip.data.trace import Traced
 from tumorclip.tables import Scans
 
-RESULTS = Path(__file__).parent / "results/audit_truth.json"
+RESULTS = Path(__file__).parent / "results/truth.json"
 
 
 def main() -> None:
