@@ -58,7 +58,7 @@ def test_the_last_fold_is_allowed_and_the_one_behind_it_is_not(tmp_path):
         ("learning_rate: 1e-3 ", "learning_rate: 0 ", "train.learning_rate is 0; it must be greater than 0"),
         ("device: auto ", "device: gpu ", "train.device is 'gpu'; it must be auto, cpu, cuda, cuda:N or mps"),
         (
-            "objective: caption ",
+            "objective: multi_positive ",
             "objective: best ",
             "train.objective is 'best'; it must be 'caption', 'multi_positive'",
         ),

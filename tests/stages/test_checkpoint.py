@@ -81,7 +81,7 @@ def test_a_checkpoint_arrives(project, hub, safetensors):
 def test_a_checkpoint_comes_from_the_cache_without_a_network(project, hub):
     assert_it_arrived(project, repro(project, hub), hub)
     project.run("git checkout -q dvc.lock && dvc checkout -q models/pretrained", check=True)
-    project.set("checkpoint.seed", 1)
+    project.set("seed", 1)
     seen = len(hub.requests)
     done = repro(project, hub, HF_HUB_OFFLINE="1")
     assert_it_arrived(project, done, hub)

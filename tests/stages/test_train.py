@@ -39,9 +39,11 @@ def folder(tmp_path_factory) -> Path:
         class_name=np.array(CLASSES)[rows // 12],
         pixel_hash=np.array([f"{row:032x}" for row in rows]),
         group=rows,
+        patient=np.full(48, ""),
+        unit=rows,
         split=np.array(SPLIT_OF)[rows % 12],
         reason=np.full(48, ""),
-        leaked=rows < 0,
+        leaked=np.full(48, ""),
     )
     splits.write(folder / SPLITS)
     builtin.build(folder / PRETRAINED, seed=0)

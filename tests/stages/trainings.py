@@ -40,9 +40,11 @@ def prepare(folder: Path) -> None:
         class_name=names,
         pixel_hash=np.array([f"{row:032x}" for row in rows]),
         group=rows,
+        patient=np.full(160, ""),
+        unit=rows,
         split=np.where(rows >= 128, "val", "train"),
         reason=np.full(160, ""),
-        leaked=rows < 0,
+        leaked=np.full(160, ""),
     )
     splits.write(folder / SPLITS)
     builtin.build(folder / PRETRAINED, seed=0)
