@@ -16,6 +16,7 @@ from PIL import Image
 
 from tumorclip.evaluate.score import evaluate
 from tumorclip.files import read_json, write_json
+from tumorclip.params import Evaluate
 from tumorclip.tables import ModelPredictions
 
 ROOT = Path(__file__).parents[1]
@@ -63,7 +64,8 @@ def repository(tmp_path_factory):
     write_json(folder / "metrics/train.json", {"best_epoch": 2, "epochs": epochs})
     predictions = made_predictions()
     predictions.write(folder / "plots/predictions.csv")
-    test, intervals = evaluate(predictions, "notumor")
+    settings = Evaluate(negative_class="notumor", by=[], sensitivities=[0.9], prevalences=[0.1])
+    test, intervals = evaluate(predictions, predictions, {}, settings)
     write_json(folder / "metrics/test.json", test)
     write_json(folder / "metrics/intervals.json", {"intervals": intervals})
     steps = [f"{step},{1.4 / step},{1.5 / step},0.1" for step in range(1, 9)]

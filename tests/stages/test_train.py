@@ -83,7 +83,9 @@ def test_shuffled_test_labels_change_no_byte_of_the_model_or_its_metrics(folder:
     labels = splits.class_name.copy()
     labels[test] = np.random.default_rng(0).permutation(labels[test])
     assert (labels != splits.class_name).any()
-    replace(splits, class_name=labels, group=np.where(test, 0, splits.group), leaked=test).write(again / SPLITS)
+    replace(splits, class_name=labels, group=np.where(test, 0, splits.group), leaked=np.where(test, "copy", "")).write(
+        again / SPLITS
+    )
     train(again)
     assert len(digests(folder)) > 5
     assert digests(again) == digests(folder)
