@@ -338,6 +338,7 @@ def test_baselines_are_scored_as_the_model_is_and_held_against_it():
         assert one[key] == record(records, "accuracy")[key]
     assert (one["method"], right["method"]) == ("bootstrap", "exact")
     assert one["difference"] == pytest.approx(1 - one["accuracy"])
+    assert (one["accuracy_copy"], one["accuracy_neither"]) == (None, None)
     assert 0 < one["difference_low"] < one["difference"] < one["difference_high"]
     # The same predictions: nothing differs, and nothing says by how much it might.
     assert (right["difference"], right["difference_low"]) == (0, None) and right["difference_reason"]

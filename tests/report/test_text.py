@@ -93,6 +93,7 @@ def test_it_says_what_of_the_test_scans_the_model_had_seen_and_what_it_reaches_w
         "The model is right on 82.9 % where a copy was seen and 100.0 % where no copy seen, patient unknown." in words
     )
     assert "do not say how well the model does on new patients" in words
+    assert "The nearest training scan, which shows what remembering is worth, is right on 99.0 %" in words
     assert "new patients" not in statement(example(protocol="patients"))[SEEN]
     assert "compare within a class" not in statement(example(patients="none"))[SEEN], "all are of one kind"
 

@@ -108,7 +108,8 @@ def evaluate(
 def score_baselines(predictions: BaselinePredictions, model: Predictions, negative_class: str | None) -> list[dict]:
     """Score each baseline, with the errors of `evaluate`: the rows of metrics/baselines.json.
 
-    `difference` is the accuracy of the `model` on the same scans minus that of the baseline.
+    `difference` is the accuracy of the `model` on the same scans minus that of the baseline. `accuracy_copy` and its
+    like are accuracies on the scans of that exposure: what remembers scans is right where it has seen them.
     """
     healthy = _healthy(predictions, negative_class)
     rows = []
@@ -121,6 +122,8 @@ def score_baselines(predictions: BaselinePredictions, model: Predictions, negati
         found = difference([own], [model])
         row |= {"difference": found.difference}
         row |= {f"difference_{key}": getattr(found.interval, key) for key in ("low", "high", "reason")}
+        correct = own.y_pred == own.y_true
+        row |= {f"accuracy_{kind}": _mean(correct[own.exposure == kind]) for kind in ("copy", "patient", "neither")}
         rows.append(row | {key: values[key] for key in OF_BASELINES})
     return rows
 

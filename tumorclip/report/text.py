@@ -184,6 +184,16 @@ def _seen(run: Run) -> Iterable[str]:
         yield f"The model is right on {listed(right)}."
         yield "Classes differ in how much of them was seen, so compare within a class."
         yield f"A class with fewer than {MIN_DISTINCT} distinct scans of a kind has no number."
+    yield from _remembered(run)
+
+
+def _remembered(run: Run) -> Iterable[str]:
+    """What the nearest neighbour, which remembers every training scan, gains from what was seen."""
+    nearest = next(row for row in run.baselines["baselines"] if row["baseline"] == "nearest_neighbour")
+    known = {kind: nearest[f"accuracy_{kind}"] for kind in ("copy", "patient", "neither")}
+    right = [f"{percent(share)} where {EXPOSURES[kind]}" for kind, share in known.items() if share is not None]
+    if len(right) > 1:
+        yield f"The nearest training scan, which shows what remembering is worth, is right on {listed(right)}."
 
 
 def _conflicts(run: Run) -> Iterable[str]:
