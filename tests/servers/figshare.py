@@ -18,9 +18,4 @@ class Figshare(Loopback):
             return Answer(302, headers={"Location": f"{self.url}/blobs/{number}"})
         body = self.files[int(number)]
         answer = ranged(body, {"Content-Type": "application/zip"}, request, f'"{hashlib.md5(body).hexdigest()}"')
-        if (fault := self.fault("body")) is None:
-            return answer
-        if fault.cut_at is None:
-            return fault
-        answer.cut_at = fault.cut_at
-        return answer
+        return self.or_fault("body", answer)

@@ -67,13 +67,7 @@ class Kaggle(Loopback):
         body = self.datasets[name, int(version)]
         headers = {"Content-Type": "application/zip", "Last-Modified": "Wed, 01 Jan 2025 00:00:00 GMT"}
         answer = ranged(body, headers, request, f'"{hashlib.md5(body).hexdigest()}"')
-        if (fault := self.fault("body")) is None:
-            return answer
-        if fault.cut_at is None:
-            return fault
-        # A cut is one of the proper answer.
-        answer.cut_at = fault.cut_at
-        return answer
+        return self.or_fault("body", answer)
 
 
 def _json(status: int, content: dict) -> Answer:

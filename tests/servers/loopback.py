@@ -53,6 +53,14 @@ class Loopback:
     def fault(self, kind: str) -> Answer | None:
         return self.faults[kind].pop(0) if self.faults[kind] else None
 
+    def or_fault(self, kind: str, answer: Answer) -> Answer:
+        """The next fault of this kind in place of `answer`; a cut is one of the proper answer."""
+        fault = self.fault(kind)
+        if fault is not None and fault.cut_at is None:
+            return fault
+        answer.cut_at = fault.cut_at if fault else answer.cut_at
+        return answer
+
     @contextmanager
     def running(self) -> Iterator["Loopback"]:
         owner = self
