@@ -125,3 +125,11 @@ def encoder(tiny_folder):
     from tumorclip.model.encoder import Encoder
 
     return Encoder.load(tiny_folder, "cpu")
+
+
+@pytest.fixture(scope="session")
+def released(tmp_path_factory) -> Path:
+    """A folder with a released model in models/finetuned, and all that it was made of. Not to be written to."""
+    import released
+
+    return released.make(tmp_path_factory.mktemp("released"))
