@@ -50,11 +50,8 @@ def test_score_reads_what_predict_writes(run, released, capsys, tmp_path):
     (tmp_path / "mine.csv").write_text(out)
     cli.main(["score", str(tmp_path / "mine.csv"), "--json", str(tmp_path / "score.json")])
     table = predictions(released)
-    (whole,) = [
-        row
-        for row in json.loads((tmp_path / "score.json").read_text())["rows"]
-        if row["part"] == "all" and not row["class"]
-    ]
+    rows = json.loads((tmp_path / "score.json").read_text())["rows"]
+    (whole,) = [row for row in rows if row["part"] == "all" and not row["class"]]
     assert whole["accuracy"] == pytest.approx((table.y_true == table.y_pred).mean())
 
 
@@ -137,21 +134,20 @@ def test_a_reader_that_has_seen_enough_ends_it_quietly(released):
 
 @pytest.mark.slow
 def test_the_model_of_a_revision_answers_as_it_did_there(released, project):
-    shutil.copytree(released / "data/raw", project.root / "scans")
-    shutil.copytree(released / "models", project.root / "models")
+    for part in ("data", "metrics", "models", "plots"):
+        shutil.copytree(released / part, project.root / part)
     project.run("dvc commit --force release", check=True)
     project.run("git add dvc.lock && git commit -qm released", check=True)
-    there = project.run("python -m tumorclip predict scans/Testing --format csv", check=True).stdout
+    predict = "python -m tumorclip predict data/raw/Testing --format csv"
+    there = project.run(predict, check=True).stdout
     shutil.rmtree(project.root / "models")
-    assert (
-        project.run("python -m tumorclip predict scans/Testing --format csv --model HEAD", check=True).stdout == there
-    )
+    assert project.run(f"{predict} --model HEAD", check=True).stdout == there
     assert not (project.root / "models").exists()
-    said = project.run("python -m tumorclip predict scans/Testing --model nowhere").stdout
+    said = project.run(f"{predict} --model nowhere").stdout
     assert said == "error: nowhere: no such revision or experiment; `dvc exp list` names them\n"
-    said = project.run("python -m tumorclip predict scans/Testing --model HEAD~1").stdout
+    said = project.run(f"{predict} --model HEAD~1").stdout
     assert said.startswith("error: HEAD~1 has no models/finetuned; run the pipeline there")
     shutil.rmtree(project.root / ".dvc/cache")
     shutil.rmtree(project.root / ".cache")
-    said = project.run("python -m tumorclip predict scans/Testing --model HEAD").stdout
-    assert said.startswith("error: HEAD: ") and said.count("\n") == 1
+    said = project.run(f"{predict} --model HEAD").stdout
+    assert said.startswith("error: HEAD: models/finetuned is not in DVC's cache; ") and said.count("\n") == 1, said
