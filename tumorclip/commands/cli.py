@@ -11,7 +11,9 @@ from tumorclip.errors import ParamsError, UserError
 # Another command is one line here: its module, and what its user gets.
 COMMANDS = {
     "compare": ("tumorclip.commands.compare", "say whether experiments really differ"),
+    "export": ("tumorclip.commands.export", "the model as one file that runs without PyTorch"),
     "pool": ("tumorclip.commands.pool", "one score from all folds, or from several seeds"),
+    "push": ("tumorclip.commands.push", "the model to a repository on the Hugging Face hub, private by default"),
     "score": ("tumorclip.commands.score", "anybody's predictions, by what their model may have seen"),
     "trace": ("tumorclip.commands.trace", "whose scans they are: find them in a source that names patients"),
 }
@@ -24,7 +26,9 @@ EXAMPLES = """\
 examples:
   tumorclip compare main workspace        is what I have now better than main?
   tumorclip compare A1,A2,A3 B1,B2,B3     is method B better than A, each trained with three seeds?
+  tumorclip export onnx                   a graph that runs without PyTorch
   tumorclip pool F1 F2 F3 F4 F5           what do the five folds say together?
+  tumorclip push somebody/name --dry-run  what would go to the hub?
   tumorclip score mine.csv                what are another model's predictions worth?
   tumorclip trace SCANS SOURCE -o patients.csv
 
