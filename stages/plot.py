@@ -6,20 +6,18 @@ data/scans/pixels.npy, metrics/*.json, plots/steps.csv -> plots/figures, plots/r
 import numpy as np
 
 import stages
-from tumorclip.files import read_json, whole_file, whole_folder
+from tumorclip.files import whole_file, whole_folder
 from tumorclip.params import Params
 from tumorclip.report import figures
 from tumorclip.report.page import page
 from tumorclip.report.run import Run
 from tumorclip.tables import Steps
 
-MEASURED = ("data", "split", "train", "test", "intervals", "baselines", "external")
 SETTINGS = {"seed", "data", "checkpoint", "verify", "split", "train", "evaluate", "external"}
 
 
 def main(params: Params) -> None:
-    measured = {name: read_json(stages.METRICS / f"{name}.json") for name in MEASURED}
-    run = Run(**measured, settings=params.model_dump(mode="json", include=SETTINGS))
+    run = Run.read(stages.METRICS, stages.FINETUNED, params.model_dump(mode="json", include=SETTINGS))
     steps = Steps.read(stages.PLOTS / "steps.csv")
     drawn = figures.draw(run, steps, np.load(stages.SCANS / "pixels.npy", mmap_mode="r"))
     with whole_folder(stages.PLOTS / "figures") as folder:

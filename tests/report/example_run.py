@@ -86,6 +86,8 @@ def example(
             ]
         },
         external={"sets": [_external_set(each["name"], names, test["tumour"]) for each in settings["external"]]},
+        model={"checkpoint": {"name": "tiny", "revision": None}, "wise_ft_alpha": None}
+        | {"versions": {"torch": "2.0", "transformers": "5.0"}},
         settings=settings,
     )
 

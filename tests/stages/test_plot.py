@@ -13,7 +13,7 @@ from PIL import Image
 from report.example_run import degenerate, example, pixels, steps
 
 from tumorclip.files import write_json
-from tumorclip.report.run import Run
+from tumorclip.report.run import MEASURED, Run
 
 ROOT = Path(__file__).parents[2]
 FIGURES = {
@@ -26,8 +26,9 @@ FIGURES = {
 def written(folder: Path, run: Run) -> Path:
     """The folder with the inputs of the stage."""
     shutil.copy(ROOT / "params.yaml", folder)
-    for name in ("data", "split", "train", "test", "intervals", "baselines", "external"):
+    for name in MEASURED:
         write_json(folder / f"metrics/{name}.json", getattr(run, name))
+    write_json(folder / "models/finetuned/tumorclip.json", run.model)
     steps(len(run.train["epochs"])).write(folder / "plots/steps.csv")
     (folder / "data/scans").mkdir(parents=True, exist_ok=True)
     np.save(folder / "data/scans/pixels.npy", pixels(16))

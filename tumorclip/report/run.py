@@ -2,9 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from tumorclip.files import read_json
 
 # The least for which a figure or the text gives a number of its own; evaluate compares from the same number on.
 MIN_DISTINCT = 30
+MEASURED = ("data", "split", "train", "test", "intervals", "baselines", "external")
 NOT_DEFINED = "not defined"
 NARROW = "†"  # marks an interval that covers too little
 PERCENTAGES = (
@@ -32,7 +37,9 @@ class Run:
 
     Attributes:
         data, split, train, test, intervals, baselines, external: the content of the file of that name in metrics/.
+        model: the content of tumorclip.json beside the trained weights.
         settings: the sections of params.yaml by name.
+        explain: the content of metrics/explain.json; None where nothing was explained.
     """
 
     data: Mapping
@@ -42,7 +49,20 @@ class Run:
     intervals: Mapping
     baselines: Mapping
     external: Mapping
+    model: Mapping
     settings: Mapping
+    explain: Mapping | None = None
+
+    @classmethod
+    def read(cls, metrics: Path, model: Path, settings: Mapping) -> Self:
+        """Read what the stages wrote: the folder of metrics, and the folder of the trained weights."""
+        optional = metrics / "explain.json"
+        return cls(
+            **{name: read_json(metrics / f"{name}.json") for name in MEASURED},
+            model=read_json(model / "tumorclip.json"),
+            settings=settings,
+            explain=read_json(optional) if optional.exists() else None,
+        )
 
     @property
     def drawn(self) -> bool:
