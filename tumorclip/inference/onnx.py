@@ -74,23 +74,31 @@ def check_packages() -> None:
 
 
 def export(graph: Graph, image_size: int, path: Path) -> None:
-    """Write the graph to `path`; the number of scans is open. Weights of 2 GB or more go to a file beside it."""
+    """Write the graph to `path`; the number of scans is open. Weights of 2 GB or more go to a file beside it.
+
+    Raises:
+        UserError: the image tower does something that ONNX has no operation for.
+    """
     example = torch.zeros(2, 3, image_size, image_size)
     # What the exporter says of its own steps is not for the user.
     for name in ("onnxscript", "onnx_ir"):
         logging.getLogger(name).setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            graph.eval(),
-            (example,),
-            dynamo=True,
-            verbose=False,
-            opset_version=OPSET,
-            input_names=[INPUT],
-            output_names=[OUTPUT],
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
-        )
+        try:
+            program = torch.onnx.export(
+                graph.eval(),
+                (example,),
+                dynamo=True,
+                verbose=False,
+                opset_version=OPSET,
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+            )
+        except torch.onnx.OnnxExporterError as error:
+            tower = type(graph.vision_model).__name__
+            raise UserError(f"PyTorch cannot write a {tower} as ONNX ({type(error).__name__})") from error
     for node in program.model.graph.all_nodes():
         node.metadata_props.clear()  # lines of Python, and where they lie on this machine
     weights = sum(value.numel() * value.element_size() for value in graph.state_dict().values())
