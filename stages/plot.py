@@ -13,11 +13,9 @@ from tumorclip.report.page import page
 from tumorclip.report.run import Run
 from tumorclip.tables import Steps
 
-SETTINGS = {"seed", "data", "checkpoint", "verify", "split", "train", "evaluate", "external"}
-
 
 def main(params: Params) -> None:
-    run = Run.read(stages.METRICS, stages.FINETUNED, params.model_dump(mode="json", include=SETTINGS))
+    run = Run.read(stages.METRICS, stages.FINETUNED, params.model_dump(mode="json", include=stages.REPORTED))
     steps = Steps.read(stages.PLOTS / "steps.csv")
     drawn = figures.draw(run, steps, np.load(stages.SCANS / "pixels.npy", mmap_mode="r"))
     with whole_folder(stages.PLOTS / "figures") as folder:

@@ -1,6 +1,7 @@
 """Put together what one hands over: the model, and all that it takes to say how much its answers are worth.
 
-data/scans, data/splits.csv, models/trained, plots/predictions.csv -> models/finetuned, metrics/unlike.json
+data/scans, data/splits.csv, models/trained, plots/predictions.csv, metrics/*.json
+-> models/finetuned, metrics/unlike.json
 """
 
 import shutil
@@ -14,6 +15,8 @@ from tumorclip.inference.release import release
 from tumorclip.model.cpu import same_bytes_on_cpus
 from tumorclip.model.encoder import Encoder
 from tumorclip.params import Params
+from tumorclip.report.card import card
+from tumorclip.report.run import Run
 from tumorclip.tables import ModelPredictions, Splits
 
 
@@ -24,10 +27,13 @@ def main(params: Params) -> None:
     pixels = np.load(stages.SCANS / "pixels.npy", mmap_mode="r")
     predictions = ModelPredictions.read(stages.PLOTS / "predictions.csv")
     released = release(encoder, pixels, splits, predictions, params)
+    settings = read_json(stages.TRAINED / "tumorclip.json") | released.settings
+    run = Run.read(stages.METRICS, stages.TRAINED, params.model_dump(mode="json", include=stages.REPORTED))
     with whole_folder(stages.FINETUNED) as folder:
         shutil.copytree(stages.TRAINED, folder, dirs_exist_ok=True)
         released.reference.write(folder)
-        write_json(folder / "tumorclip.json", read_json(stages.TRAINED / "tumorclip.json") | released.settings)
+        write_json(folder / "tumorclip.json", settings)
+        (folder / "README.md").write_text(card(run, settings), encoding="utf-8")
     write_json(stages.METRICS / "unlike.json", released.settings["unlike"])
     print(f"release: {len(released.reference.scans)} known scans, {stages.FINETUNED}")
 

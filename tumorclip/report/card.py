@@ -3,12 +3,11 @@
 As Mitchell et al. 2019, "Model Cards for Model Reporting". Its head, in YAML, is what the Hugging Face hub reads.
 """
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from tumorclip.data.thumbnails import RESOLUTION
+from tumorclip.data.thumbnails import FINE
 from tumorclip.report.claim import BUILT_IN, claim
 from tumorclip.report.run import (
     BASELINES,
@@ -35,7 +34,6 @@ TITLES = {
 METRICS = {"accuracy": ("accuracy", None), "macro_f1": ("f1", {"average": "macro"})}
 # Keys of split.json that count the scans of each part, and what the parts are for.
 PARTS = {"train": "for training", "val": "for validation", "test": "for the test"}
-HUB_ID = r"[\w-][\w.-]*/[\w.-]+"
 OPENAI = "openai/clip-"
 
 
@@ -48,6 +46,7 @@ def card(run: Run, released: Mapping) -> str:
     """
     from huggingface_hub import ModelCard
 
+    rates = released["unlike"]["rates"]
     said = {heading: escaped(text) for heading, text in statement(run).items()}
     content = {
         "said": said,
@@ -57,9 +56,7 @@ def card(run: Run, released: Mapping) -> str:
         "scores": list(_scores(run)),
         "baselines": list(_baselines(run)),
         "confidence": list(_confidence(released["confidence"])),
-        "unlike": [
-            (row["pictures"], f"{row['count']:,}", percent(row["warned"])) for row in released["unlike"]["rates"]
-        ],
+        "unlike": [(row["pictures"], f"{row['count']:,}", percent(row["warned"])) for row in rates],
         "claim": [(item.number, item.asked, escaped(item.answer)) for item in claim(run)],
     }
     template = str(TEMPLATE)
@@ -75,7 +72,7 @@ def _head(run: Run):
     """What the hub reads."""
     from huggingface_hub import ModelCardData
 
-    name = run.model["checkpoint"]["name"]
+    checkpoint, name = run.model["checkpoint"], run.model["checkpoint"]["name"]
     results = list(_results(run))
     return ModelCardData(
         language="en",
@@ -84,7 +81,7 @@ def _head(run: Run):
         library_name="transformers",
         pipeline_tag="zero-shot-image-classification",
         tags=["clip", "brain-mri", "image-classification", "tumorclip"],
-        base_model=name if re.fullmatch(HUB_ID, name) else None,
+        base_model=name if checkpoint["revision"] else None,
         metrics=["accuracy", "f1"],
         model_name="TumorCLIP" if results else None,
         eval_results=results or None,
@@ -129,32 +126,29 @@ def _headline(run: Run) -> dict[str, str]:
     """What nobody should miss: the accuracy, what had been seen of the test scans, and what a shortcut reaches."""
     scans = count(run.test["scans"], "test scan")
     best = max(run.baselines["baselines"], key=lambda row: row["accuracy"])
-    seen = [f"{row['scans']:,}: {EXPOSURES[row['exposure']]}" for row in run.exposures]
+    seen = [f"{row['scans']:,} ({EXPOSURES[row['exposure']]})" for row in run.exposures]
+    reached = f"{BASELINES[best['baseline']]} is right on {percent(best['accuracy'])}"
     return {
         "accuracy": f"It is right on {with_interval(run.record('accuracy'), 'accuracy')} of {scans}.",
-        "seen_before": f"What it had seen of them: {'; '.join(seen)}.",
-        "baseline": f"Without any fine-tuning, the {BASELINES[best['baseline']]} is right on {percent(best['accuracy'])}.",
+        "seen_before": f"By what it had seen of them in training, these are {listed(seen)}.",
+        "baseline": f"Without any fine-tuning, the {reached} of them.",
     }
 
 
 def _origin(run: Run, released: Mapping) -> dict:
     """What the model was made of, and of which classes it is."""
-    checkpoint = run.model["checkpoint"]
-    name, revision = checkpoint["name"], checkpoint["revision"]
-    # Of a folder no more than its own name: where it lies on a machine is nobody's business.
-    known = name if re.fullmatch(HUB_ID, name) else name.rstrip("/").rsplit("/", 1)[-1]
+    name = run.model["checkpoint"]["name"]
     captions = released["classes"]
     return {
         "drawn": run.drawn,
         "kaggle": _is_kaggle(run),
         "openai": name.startswith(OPENAI),
         "built_in": name in BUILT_IN,
-        "checkpoint": escaped(f"{known}, revision {revision}" if revision else known),
+        "checkpoint": escaped(run.checkpoint),
         "classes": listed([escaped(each) for each in captions]),
         "captions": [(escaped(each), escaped("; ".join(texts))) for each, texts in captions.items()],
-        "labels": ", ".join(json.dumps(texts[0], ensure_ascii=False) for texts in captions.values()),
-        "known": f"{listed([f'{run.split[key]:,} {what}' for key, what in PARTS.items()])}",
-        "side": RESOLUTION,
+        "known": listed([f"{run.split[key]:,} scans {what}" for key, what in PARTS.items()]),
+        "side": FINE,
     }
 
 
