@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from tumorclip.report.run import EXPOSURES, NOT_DEFINED, Run, count, interval, limits, listed, percent, value, with_interval
+from tumorclip.report.run import EXPOSURES, NOT_DEFINED, Run, count, listed, percent, value, with_interval
 
 
 def alternatives(run: Run) -> dict[str, str]:
@@ -32,11 +32,10 @@ def _of_classes(run: Run, score: str, name: str) -> str:
 
 def _confusion(run: Run) -> str:
     names = [row["class"] for row in run.test["classes"]]
-    rows = [
-        f"{row['class']}: {', '.join(f'{number:,} as {names[place]}' for place, number in enumerate(row['predicted_as']) if number)}"
-        for row in run.test["classes"]
-        if row["scans"]
-    ]
+    rows = []
+    for row in run.test["classes"]:
+        called = [f"{number:,} as {names[place]}" for place, number in enumerate(row["predicted_as"]) if number]
+        rows.append(f"{row['class']}: {', '.join(called) or 'no scan'}")
     return f"Table of test scans by reference standard and predicted class. {'; '.join(rows)}."
 
 
@@ -87,8 +86,9 @@ def _exposure(run: Run) -> str:
 
 
 def _external(run: Run) -> str:
-    each = [f"{row['set']} {value(row['accuracy'], 'accuracy')}" for row in run.external["sets"]]
-    return f"Dot chart of accuracies: internal test {percent(run.test['accuracy'])}{''.join(f', {text}' for text in each)}."
+    each = [f"internal test {percent(run.test['accuracy'])}"]
+    each += [f"{row['set']} {value(row['accuracy'], 'accuracy')}" for row in run.external["sets"]]
+    return f"Dot chart of accuracies: {', '.join(each)}."
 
 
 def _roc(run: Run) -> str:
@@ -96,11 +96,12 @@ def _roc(run: Run) -> str:
     if tumour is None or tumour["auroc"] is None:
         return f"The ROC curve is {NOT_DEFINED}."
     points = [
-        f"sensitivity {with_interval(limits(row, 'sensitivity'), 'accuracy')} at a specificity of {percent(row['specificity'])}"
+        f"Sensitivity {percent(row['sensitivity'])} at a specificity of {percent(row['specificity'])}."
         for row in tumour["operating_points"]
         if row["sensitivity"] is not None and row["specificity"] is not None
     ]
-    return f"ROC curve of tumour against healthy, area {tumour['auroc']:.3f} ({interval(tumour, 'auroc')}). {'; '.join(points)}."
+    area = with_interval(tumour, "auroc", "auroc")
+    return " ".join([f"ROC curve of tumour against healthy, area {area}.", *points])
 
 
 def _pairs(run: Run) -> str:
@@ -116,6 +117,15 @@ def _shares(run: Run) -> str:
     return f"Bar chart of published test scans that Training shows too: {'; '.join(each)}."
 
 
+def _embedding(run: Run) -> str:
+    names = listed([row["class"] for row in run.test["classes"]])
+    shares = run.embedding["variance"]
+    return (
+        f"Scatter plot of test and training scans of {names} on two principal components, which show "
+        f"{percent(shares['x'] + shares['y'])} of the variance. Wrongly classified test scans are ringed."
+    )
+
+
 DESCRIBED: dict[str, Callable[[Run], str]] = {
     "training_loss": _training_loss,
     "train_vs_test_accuracy": _epochs,
@@ -126,6 +136,7 @@ DESCRIBED: dict[str, Callable[[Run], str]] = {
     "risk_coverage": _risk,
     "accuracy_by_similarity": _similarity,
     "copy_matches": _matches,
+    "embedding": _embedding,
     "exposure": _exposure,
     "external": _external,
     "roc": _roc,

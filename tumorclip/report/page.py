@@ -14,10 +14,10 @@ from tumorclip.report.alt import alternatives
 from tumorclip.report.claim import claim
 from tumorclip.report.flow import flow
 from tumorclip.report.provenance import Drawing
-from tumorclip.report.run import Run, count, interval, percent
+from tumorclip.report.run import BASELINES, Run, count, interval, percent
 
 FLOW, SCORES, CLASSES, DIVISION = "The way of the files", "All scores", "Each class", "How the scans were divided"
-CURVES, LIKENESS = "Loss and accuracy", "Likeness to the training scans"
+CURVES, LIKENESS, MAP = "Loss and accuracy", "Likeness to the training scans", "A map of the scans"
 # Sections of the page: the headings under each, in the words of text.statement or of this module.
 SECTIONS = {
     "Where the scans come from": (
@@ -30,6 +30,7 @@ SECTIONS = {
     "Where it does well, and where not": (
         text.SEEN, LIKENESS, text.BY, "Which way up", text.UNTUNED, text.EXTERNAL,
     ),
+    "What the model sees": (MAP,),
     "What these numbers do not say": ("Limits",),
 }  # fmt: skip
 # The figures under each heading.
@@ -45,6 +46,7 @@ FIGURES = {
     text.SEEN: ("exposure",),
     LIKENESS: ("accuracy_by_similarity",),
     text.EXTERNAL: ("external",),
+    MAP: ("embedding",),
 }
 OF_SCANS = ("leaked_pairs",)  # these show scans, and keep their colours in the dark
 CAPTIONS = {
@@ -61,6 +63,7 @@ CAPTIONS = {
     "leaked_pairs": "Examples of copies that the audit found.",
     "copy_matches": "The threshold should stand in a gap between copies and other scans.",
     "train_vs_test_accuracy": "Accuracy in each epoch, and on the test scans with the weights of the best epoch.",
+    "embedding": "Scans that lie close together look alike to the model. A plane shows only a part of it.",
     "training_loss": "Loss at each training step, and on the validation scans after each epoch.",
 }
 
@@ -73,8 +76,8 @@ class Picture:
     link: str
     alternative: str
     caption: str
-    width: int  # in pixels of the picture
-    height: int
+    size: tuple[int, int]  # width and height in pixels
+    of_scans: bool
 
 
 @dataclass(frozen=True)
@@ -148,6 +151,12 @@ def _cautions(run: Run) -> Iterable[str]:
             f"Known patients: for {patients:,} of {count(run.test['scans'], 'test scan')} the model has seen "
             "other scans of the patient. The accuracy on new patients may be lower."
         )
+    best = max(run.baselines["baselines"], key=lambda row: row["accuracy"])
+    if (best["difference_low"] or 0) <= 0:
+        yield (
+            f"Not shown to be better than the {BASELINES[best['baseline']]}, which needs no fine-tuning and reaches "
+            f"{percent(best['accuracy'])}."
+        )
     yield "For research. Not for clinical use."
 
 
@@ -167,10 +176,10 @@ def _parts(run: Run, headings: Iterable[str], figures: Mapping[str, bytes]) -> I
 def _picture(name: str, png: bytes, alternative: str) -> Picture:
     """A figure as it stands in the page: WebP without loss, which takes half of the bytes of a PNG."""
     with Image.open(io.BytesIO(png)) as image, io.BytesIO() as file:
-        width, height = image.size
+        size = image.size
         image.convert("RGB").save(file, "WEBP", lossless=True)
         link = f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
-    return Picture(name, link, alternative, CAPTIONS[name], width, height)
+    return Picture(name, link, alternative, CAPTIONS[name], size, name in OF_SCANS)
 
 
 def _source(run: Run, scans_sha256: str) -> Iterable[tuple[str, str]]:

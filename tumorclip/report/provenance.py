@@ -47,7 +47,9 @@ class Drawing:
 def _git(root: Path, *arguments: str) -> str | None:
     """What a git command prints; None where it fails, or where there is no Git."""
     try:
-        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, encoding="utf-8")
+        done = subprocess.run(
+            ["git", "--no-optional-locks", *arguments], cwd=root, capture_output=True, text=True, encoding="utf-8"
+        )
     except FileNotFoundError:
         return None
     return done.stdout if done.returncode == 0 else None

@@ -50,8 +50,8 @@ SPLIT = {
 }  # fmt: skip
 
 
-def overall_rows(run: Run) -> Iterable[tuple[str, str, str]]:
-    """Name, value and interval of each score of all classes; in place of an interval, why there is none."""
+def overall_rows(run: Run) -> Iterable[tuple[str, list[str]]]:
+    """Each score of all classes, with its value and interval; in place of an interval, why there is none."""
     names = OVERALL
     if run.negative is not None:
         names = names | {score: name.format(run.negative) for score, name in OF_THE_NEGATIVE.items()}
@@ -60,7 +60,7 @@ def overall_rows(run: Run) -> Iterable[tuple[str, str, str]]:
         note = interval(record, score) or record["reason"] or ""
         if score == "ece":
             note = f"{run.test['calibration']['ece_if_calibrated']:.3f} by chance if perfectly calibrated"
-        yield name, value(record["value"], score), note
+        yield name, [value(record["value"], score), note]
 
 
 def class_rows(run: Run) -> tuple[list[tuple], list[str]]:
