@@ -110,14 +110,14 @@ def _ends(run: Run, top: int) -> list[Box]:
         if key == "test" and len(run.exposures) > 1:
             # Of the test scans: what the model has seen of them.
             for row in run.exposures:
-                lines += textwrap.wrap(f"{row['scans']:,}: {EXPOSURES[row['exposure']]}", 16)
+                lines.append(f"{row['scans']:,}: {EXPOSURES[row['exposure']]}")
         boxes.append(Box(place * (width + 12), top, width, tuple(lines), "end"))
     return boxes
 
 
 def _external(each: dict, top: int) -> tuple[list[Box], list[tuple[int, ...]]]:
     """Another data set: its files, what is left out of it, and what is scored."""
-    found = _box(0, top, [*textwrap.wrap(f"Other set: {each['set']}", 23), count(each["files"], "file")])
+    found = _box(0, top, [f"Other set {each['set']}", count(each["files"], "file")])
     out = [
         f"{each['dropped_as_development']:,} copies of known scans",
         f"{each['dropped_within']:,} copies within the set",
