@@ -1,7 +1,7 @@
 """Put together what one hands over: the model, and all that it takes to say how much its answers are worth.
 
 data/scans, data/splits.csv, models/trained, plots/predictions.csv, metrics/*.json
--> models/finetuned, metrics/unlike.json
+-> models/finetuned, metrics/unlike.json, metrics/embedding.json, plots/embedding.csv
 """
 
 import shutil
@@ -10,6 +10,7 @@ import numpy as np
 
 import stages
 from tumorclip.device import pick_device
+from tumorclip.evaluate.projection import plane
 from tumorclip.files import read_json, whole_folder, write_json
 from tumorclip.inference.release import release
 from tumorclip.model.cpu import same_bytes_on_cpus
@@ -27,6 +28,10 @@ def main(params: Params) -> None:
     pixels = np.load(stages.SCANS / "pixels.npy", mmap_mode="r")
     predictions = ModelPredictions.read(stages.PLOTS / "predictions.csv")
     released = release(encoder, pixels, splits, predictions, params)
+    write_json(stages.METRICS / "unlike.json", released.settings["unlike"])
+    drawn, shares = plane(released.reference.scans, released.reference.embeddings, predictions)
+    drawn.write(stages.PLOTS / "embedding.csv")
+    write_json(stages.METRICS / "embedding.json", {"variance": shares})
     settings = read_json(stages.TRAINED / "tumorclip.json") | released.settings
     run = Run.read(stages.METRICS, stages.TRAINED, params.model_dump(mode="json", include=stages.REPORTED))
     with whole_folder(stages.FINETUNED) as folder:
@@ -34,7 +39,6 @@ def main(params: Params) -> None:
         released.reference.write(folder)
         write_json(folder / "tumorclip.json", settings)
         (folder / "README.md").write_text(card(run, settings), encoding="utf-8")
-    write_json(stages.METRICS / "unlike.json", released.settings["unlike"])
     print(f"release: {len(released.reference.scans)} known scans, {stages.FINETUNED}")
 
 
