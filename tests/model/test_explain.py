@@ -8,7 +8,7 @@ from families import FAMILIES as BUILD
 
 from tumorclip.model import builtin
 from tumorclip.model.encoder import Encoder
-from tumorclip.model.explain import explain, gradient_lengths
+from tumorclip.model.explain import explain, occlusion, patch_gradients
 
 BUILDERS = BUILD | {"tiny": lambda folder: builtin.build(folder, 0)}
 BUILDERS |= {"tiny_conv": lambda folder: builtin.build_convolutional(folder, 0)}
@@ -75,5 +75,20 @@ def test_the_length_at_a_patch_is_that_of_finite_differences(tmp_path: Path):
 
     width = encoder.model.config.vision_config.hidden_size
     slopes = [(log_probability(at, step) - log_probability(at, -step)) / (2 * step) for at in range(width)]
-    found = gradient_lengths(encoder, pixels.float(), embeddings, torch.tensor([2]))[0].flatten()[place]
+    found = patch_gradients(encoder, pixels.float(), embeddings, torch.tensor([2]))[0].flatten()[place]
     assert found.item() == pytest.approx(torch.tensor(slopes).norm().item(), rel=0.02)
+
+
+def test_the_fall_at_a_cell_is_that_of_covering_it_by_hand(tmp_path: Path):
+    builtin.build_convolutional(tmp_path / "model", 0)
+    encoder = Encoder.load(tmp_path / "model", "cpu")
+    pixels, embeddings = scans(encoder, 2).float(), classes(encoder)
+    falls = occlusion(encoder, pixels, embeddings, torch.tensor([1, 2]))
+    assert falls.shape == (2, 8, 8) and (falls > 0).any(dim=(1, 2)).all()
+    for cell in range(64):
+        top, left = 12 * (cell // 8), 12 * (cell % 8)
+        covered = pixels[1, 0].numpy().copy()
+        covered[top : top + 12, left : left + 12] = covered.mean()
+        logits = encoder.logits([pixels[1:], torch.from_numpy(covered)[None, None]], embeddings).double()
+        before, after = logits.log_softmax(dim=1)[:, 2].tolist()
+        assert falls[1].flatten()[cell].item() == pytest.approx(max(before - after, 0), abs=1e-4)

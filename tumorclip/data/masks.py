@@ -1,7 +1,7 @@
 """Masks: where the tumour of a scan is, as the source says. They are shown and measured against, never trained on.
 
-The mask of Training/glioma/1.jpg is masks/Training/glioma/1.jpg.png: 8-bit grey, 255 inside, 0 outside, with the width
-and height of the scan's file. A scan without one has no known tumour.
+The mask of Training/glioma/1.jpg is masks/Training/glioma/1.jpg.png: white inside, black outside, with the width and
+height of the scan's file. A scan without one has no known tumour.
 """
 
 from collections.abc import Sequence
@@ -21,10 +21,11 @@ def path_in(folder: Path, scan: str) -> Path:
 
 
 def write_mask(inside: np.ndarray, folder: Path, scan: str) -> None:
-    """Write a mask, bool [H, W]."""
+    """Write a mask, bool [H, W], as PNG of one bit per pixel."""
     path = path_in(folder, scan)
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.where(inside, 255, 0).astype(np.uint8)).save(path)
+    # Not compressed: versions of zlib give different bytes.
+    Image.fromarray(inside).save(path, compress_level=0)
 
 
 def read_masks(folder: Path, scans: Sequence[str], side: int) -> np.ndarray:

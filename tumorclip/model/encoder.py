@@ -94,6 +94,11 @@ class Encoder:
         """
         return self.model.vision_model(pixel_values=self._normalised(pixels)).pooler_output
 
+    @property
+    def has_patches(self) -> bool:
+        """Whether the image tower is a transformer over patches, and not convolutional."""
+        return hasattr(self.model.config.vision_config, "num_attention_heads")
+
     def image_features_and_states(self, pixels: torch.Tensor) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
         """The same, and what each block of the image tower takes in, and the last gives.
 
