@@ -130,6 +130,6 @@ def encoder(tiny_folder):
 @pytest.fixture(scope="session")
 def released(tmp_path_factory) -> Path:
     """A folder with a released model in models/finetuned, and all that it was made of. Not to be written to."""
-    import released
+    import finished
 
-    return released.make(tmp_path_factory.mktemp("released"))
+    return finished.make(tmp_path_factory.mktemp("released"))

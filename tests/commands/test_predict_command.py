@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from released import files, predictions
+from finished import files, predictions
+from PIL import Image
 
 import stages
 from tumorclip.commands import cli
@@ -117,6 +118,18 @@ def test_what_cannot_be_done_ends_in_one_line(run, tmp_path, released, arguments
     found, out, err = run(*arguments)
     assert (found, out) == (status, "")
     assert said in err.splitlines()[-1] and "Traceback" not in err
+
+
+def test_each_answer_is_explained_by_a_picture(run, tmp_path):
+    status, _, err = run("data/raw/Testing/glioma", "--explain", tmp_path / "maps")
+    assert (status, err) == (0, "")
+    names = sorted(path.name for path in (tmp_path / "maps").iterdir())
+    assert names == [f"{number:04}_Te-gl_{number - 1:04}.jpg.png" for number in range(1, 11)]
+    with Image.open(tmp_path / "maps" / names[0]) as picture:
+        assert min(picture.size) > 300
+    (tmp_path / "file").touch()
+    status, out, err = run("data/raw/Testing/glioma", "--explain", tmp_path / "file")
+    assert (status, out) == (1, "") and err.startswith(f"error: {tmp_path / 'file'}: ") and err.count("\n") == 1
 
 
 def test_an_empty_list_is_refused(run, monkeypatch):

@@ -1,11 +1,12 @@
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from finished import files, predictions
 from PIL import Image
-from released import files, predictions
 
 import tumorclip
 from tumorclip import Classifier
@@ -105,6 +106,15 @@ def test_a_prediction_becomes_json_without_its_pixels(answers):
     assert {"path", "class", "confidence", "probabilities", "error_rate", "warnings", "copy", "nearest"} == {*content}
 
 
+def test_a_map_is_that_of_the_predicted_class(classifier, answers):
+    found = classifier.explain(answers[0])
+    side = classifier.encoder.image_size
+    assert found.shape == (side, side) and found.dtype == np.float32
+    assert found.min() >= 0 and found.max() == pytest.approx(1)
+    other = next(name for name in classifier.class_names if name != answers[0].y_pred)
+    assert not np.array_equal(classifier.explain(replace(answers[0], y_pred=other)), found)
+
+
 def test_batches_are_answered_as_they_come(released, classifier, monkeypatch):
     from tumorclip.inference import classifier as module
 
@@ -159,7 +169,8 @@ def test_a_model_of_other_classes_answers_with_them(released, tmp_path):
 
 def test_probabilities_are_calibrated_with_the_temperature(released, tmp_path, answers):
     folder = shutil.copytree(released / "models/finetuned", tmp_path / "model")
-    write_json(folder / "tumorclip.json", read_json(folder / "tumorclip.json") | {"temperature": 3.0})
+    settings = read_json(folder / "tumorclip.json")
+    write_json(folder / "tumorclip.json", settings | {"temperature": 2 * settings["temperature"]})
     (found,) = Classifier.load(folder, "cpu").predict(files(released)[:1])
     before, after = (torch.tensor(list(each.probabilities.values())).log() for each in (answers[0], found))
     half = (before / 2).softmax(dim=0)

@@ -1,7 +1,7 @@
 """The stage `release`: what a model that one hands over holds."""
 
 import numpy as np
-from released import predictions
+from finished import predictions
 
 from tumorclip.data.thumbnails import thumbnails
 from tumorclip.files import read_json
