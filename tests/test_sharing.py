@@ -134,7 +134,8 @@ def test_dvc_takes_any_host_key_and_a_tunnel_of_ssh_only_the_known_one(published
         ssh.make_keys(tmp_path / "others")
         with (folder / "config").open("a") as config:
             config.write(f"  StrictHostKeyChecking yes\n  UserKnownHostsFile {folder}/known_hosts\n")
-        tunnel = f"ssh -F {folder}/config -f -N -L {local}:localhost:{port} storage.example.org 2>../ssh.log"
+        ssh_to = f"ssh -F {folder}/config -S {folder}/socket"
+        tunnel = f"{ssh_to} -M -f -N -L {local}:localhost:{port} storage.example.org >../ssh.log 2>&1"
 
         (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {(tmp_path / 'others/host.pub').read_text()}")
         assert "in sync" in published.run("dvc status --cloud", check=True).stdout
@@ -147,6 +148,7 @@ def test_dvc_takes_any_host_key_and_a_tunnel_of_ssh_only_the_known_one(published
         published.run(f"dvc remote modify --local storage url {url}", check=True)
         published.run(f"dvc remote modify --local storage keyfile {keys}/user", check=True)
         assert "in sync" in published.run("dvc status --cloud", check=True).stdout
+        published.run(f"{ssh_to} -O exit storage.example.org", check=True)
 
 
 def test_one_experiment_goes_there_and_back(published, tmp_path):

@@ -52,7 +52,8 @@ def sshd(keys: Path) -> Iterator[int]:
         yield port
     finally:
         process.terminate()
-        process.communicate()
+        process.wait()
+        process.stderr.close()
 
 
 @contextmanager
