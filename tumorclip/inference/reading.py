@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from tumorclip.data import decode
+from tumorclip.files import printable
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,6 @@ def read(item: Path | str | np.ndarray, settings: Mapping, frame: int | str | No
         raise
     except Exception as error:  # Pillow's decoders raise nearly every exception there is on a broken file
         return [Unreadable(name, decode.why_unreadable(error))]
-
-
-def printable(path: Path | str) -> str:
-    """A path as text that can be written in UTF-8."""
-    return str(path).encode("utf-8", "backslashreplace").decode()
 
 
 def _of_array(values: np.ndarray, settings: Mapping) -> Square:
