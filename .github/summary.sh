@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# summary.sh BASE HEAD: what a pull request changes, as Markdown, after the pipeline has run in this checkout.
+# summary.sh BASE HEAD: what a pull request changes, as Markdown, after the pipeline has run in a merge of the two.
 # Figures are shown from the commits of both sides: GitHub drops pictures that stand in the text itself.
 set -euo pipefail
 PATH="$PWD/.venv/bin:$PATH"
@@ -31,7 +31,7 @@ table metrics diff "$base"
 printf '\n</details>\n\n### Figures\n\n'
 
 [ -z "${REPORT:-}" ] || printf '[The report of this run](%s) shows all figures.\n' "$REPORT"
-figures=$(git diff --name-only "$base" "$head" -- plots/figures)
+figures=$(git diff --name-only "$base" HEAD -- plots/figures)
 if [ -n "$figures" ]; then
     printf '\nThose that the pull request commits anew:\n\n| base | pull request |\n| --- | --- |\n'
     for figure in $figures; do
@@ -40,5 +40,5 @@ if [ -n "$figures" ]; then
 else
     printf 'The pull request commits no other figure.\n'
 fi
-drawn=$(git diff --name-only "$head" -- plots/figures | wc -l)
+drawn=$(git diff --name-only -- plots/figures | wc -l)
 [ "$drawn" -eq 0 ] || printf '\nThis run drew %d figures that differ from the committed ones.\n' "$drawn"
