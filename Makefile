@@ -39,7 +39,7 @@ lint: .venv/.ready-test
 	{ rm -rf .venv; echo "error: $(PYTHON) cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 
 .venv/.ready: requirements.txt constraints.txt pyproject.toml | .venv/bin/python
-	@echo "Installing into .venv (once; PyTorch with its CUDA libraries takes 5.5 GB, see the README for a smaller one)"
+	@echo "Installing into .venv (once; PyTorch with its CUDA libraries takes 5.5 GB, and less after make setup-cpu)"
 	@$(PIP) --requirement requirements.txt
 	@$(PIP) --no-deps --no-build-isolation --editable .
 	@test -e .git || .venv/bin/dvc config --local core.no_scm true
