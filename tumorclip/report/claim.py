@@ -151,7 +151,7 @@ def _parts(run: Run) -> dict[int, str]:
     return {
         19: f"{how}; {', '.join(shares)}",
         20: _level(run),
-        21: f"None was planned. The test set has {count(split['test'], 'scan')}; {unit['name']}: {unit['count']:,}.",
+        21: f"No size was planned. The test set has {count(split['test'], 'scan')}; {unit['name']}: {unit['count']:,}.",
     }
 
 
@@ -177,18 +177,15 @@ def _by_names(scans: int) -> str:
 
 def _model(run: Run) -> dict[int, str]:
     train, model = run.settings["train"], run.model
-    checkpoint, versions = model["checkpoint"], model["versions"]
-    revision = f", revision {checkpoint['revision']}" if checkpoint["revision"] else ""
-    built = checkpoint["name"].startswith("tiny")
-    start = (
-        f"random, drawn with seed {run.settings['seed']}" if built else f"pretrained: {checkpoint['name']}{revision}"
-    )
+    checkpoint, versions = run.checkpoint, model["versions"]
+    built = checkpoint in BUILT_IN
+    start = f"random, drawn with seed {run.settings['seed']}" if built else f"pretrained: {checkpoint}"
     extras = [
         f"a moving average of weights (decay {train['ema']})" if train["ema"] else "",
         f"a mixture of tuned and original weights (alpha {model['wise_ft_alpha']})" if train["wise_ft"] else "",
     ]
     return {
-        22: f"{checkpoint['name']}{revision}: an image and a text encoder. A scan gets the class whose captions lie "
+        22: f"{checkpoint}: an image and a text encoder. A scan gets the class whose captions lie "
         f"nearest; softmax over the classes, temperature {run.train['temperature']:.3g}.",
         23: ", ".join(f"{name} {number}" for name, number in versions.items()),
         24: start,
@@ -202,7 +199,8 @@ def _model(run: Run) -> dict[int, str]:
 
 def _evaluation(run: Run) -> dict[int, str]:
     unit, sets = run.intervals["unit"], run.external["sets"]
-    asked = ["what was seen in training", "likeness to training scans", "scans turned upside down"]
+    asked = ["what was seen in training", "likeness to training scans"]
+    asked += ["scans turned upside down"] if run.negative is not None else []
     asked += [f"{name} of the file" for name in run.settings["evaluate"]["by"]]
     return {
         28: "accuracy, balanced accuracy, F1, MCC, kappa, AUROC, average precision, NLL, Brier score, ECE; of each "
