@@ -17,6 +17,8 @@ VALIDATION = Path("data/validation.csv")
 BASELINES = Path("data/baselines.csv")
 EXTERNAL = Path("data/external.json")
 PRETRAINED = Path("models/pretrained")
+# What training leaves, and what one hands over: the same weights, with all that `tumorclip predict` knows.
+TRAINED = Path("models/trained")
 FINETUNED = Path("models/finetuned")
 METRICS = Path("metrics")
 PLOTS = Path("plots")

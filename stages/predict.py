@@ -1,6 +1,6 @@
 """Classify the validation and test scans with the fine-tuned encoder.
 
-data/scans, data/splits.csv, models/finetuned -> data/validation.csv, plots/predictions.csv
+data/scans, data/splits.csv, models/trained -> data/validation.csv, plots/predictions.csv
 """
 
 import numpy as np
@@ -18,9 +18,9 @@ from tumorclip.tables import ModelPredictions, Predictions, Splits
 
 
 def main(params: Params) -> None:
-    same_bytes_on_cpus(stages.FINETUNED)
-    encoder = Encoder.load(stages.FINETUNED, pick_device(params.train.device, "train.device"))
-    temperature = read_json(stages.FINETUNED / "tumorclip.json")["temperature"]
+    same_bytes_on_cpus(stages.TRAINED)
+    encoder = Encoder.load(stages.TRAINED, pick_device(params.train.device, "train.device"))
+    temperature = read_json(stages.TRAINED / "tumorclip.json")["temperature"]
     splits = Splits.read(stages.SPLITS)
     pixels = np.load(stages.SCANS / "pixels.npy", mmap_mode="r")
     train, val, test = (np.flatnonzero(splits.split == name) for name in ("train", "val", "test"))

@@ -1,6 +1,6 @@
 """Fine-tune the dual encoder on the training scans and keep the weights of its best epoch.
 
-data/scans, data/splits.csv, models/pretrained -> models/finetuned, metrics/train.json, metrics/timing.json,
+data/scans, data/splits.csv, models/pretrained -> models/trained, metrics/train.json, metrics/timing.json,
 plots/steps.csv
 
 On several devices: machine.launcher: torchrun --standalone --nproc-per-node 2
@@ -60,7 +60,7 @@ def main(params: Params) -> None:
 def _write(trainer: Trainer, params: Params, splits: Splits, seconds: float) -> None:
     trained_on = splits.take(np.isin(splits.split, ["train", "val"]))
     history = trainer.history
-    with whole_folder(stages.FINETUNED) as folder:
+    with whole_folder(stages.TRAINED) as folder:
         trainer.encoder.save(folder)
         # Without commit and time, which would go stale in DVC's run-cache.
         provenance = {

@@ -75,7 +75,7 @@ def test_the_machine_section_reruns_nothing(finished):
 
 
 def test_the_same_seeds_give_the_same_bytes(finished):
-    names = (*RESULTS, "plots/steps.csv", "models/finetuned/model.safetensors", "models/finetuned/tumorclip.json")
+    names = (*RESULTS, "plots/steps.csv", "models/trained/model.safetensors", "models/trained/tumorclip.json")
     before = digests(finished, *names)
     finished.run("dvc repro --force", check=True)
     assert digests(finished, *names) == before
@@ -125,14 +125,14 @@ def test_queued_experiments_run_in_copies_of_the_repository(finished):
     ],
 )
 def test_an_impossible_value_ends_in_one_line_and_the_previous_results_come_back(finished, override, status, said):
-    before = digests(finished, *RESULTS, "models/finetuned/model.safetensors")
+    before = digests(finished, *RESULTS, "models/trained/model.safetensors")
     done = finished.run(f"dvc exp run -S {override}")
     assert done.returncode != 0
     assert "Traceback" not in done.stdout
     assert [line for line in done.stdout.splitlines() if line.startswith("error: ") and said in line], done.stdout
     # Without DVC in between, the status says whether parameters or something else was wrong.
     finished.run("git restore params.yaml dvc.lock metrics plots && dvc checkout", check=True)
-    assert digests(finished, *RESULTS, "models/finetuned/model.safetensors") == before
+    assert digests(finished, *RESULTS, "models/trained/model.safetensors") == before
     assert finished.run("git status --porcelain", check=True).stdout == ""
 
 
@@ -167,7 +167,7 @@ def test_it_runs_in_a_folder_that_is_no_git_repository(project):
     shutil.rmtree(project.root / ".git")
     project.run("dvc config --local core.no_scm true && dvc repro", check=True)
     assert (project.root / "plots/figures/confusion_matrix.png").exists()
-    assert Path(project.root / "models/finetuned/model.safetensors").exists()
+    assert Path(project.root / "models/trained/model.safetensors").exists()
 
 
 def test_class_folders_alone_get_a_test_set(project, tmp_path):

@@ -321,3 +321,13 @@ class Steps(Table):
     loss: np.ndarray = column(NUMBER)
     mean_loss: np.ndarray = column(NUMBER)
     learning_rate: np.ndarray = column(NUMBER)
+
+
+@dataclass(frozen=True)
+class KnownScans(Table):
+    """The scans that a released model was made and tested with, as in `Splits`: reference.csv in its folder."""
+
+    path: np.ndarray = column(TEXT)
+    class_name: np.ndarray = column(TEXT, "class")
+    split: np.ndarray = column(TEXT)  # `train`, `val` or `test`
+    unit: np.ndarray = column(WHOLE)

@@ -174,10 +174,10 @@ def test_predictions_that_are_older_than_their_model_are_refused(runs):
 stages:
   train:
     cmd: python -m stages.train
-    outs: [{path: models/finetuned, md5: 1c00.dir}]
+    outs: [{path: models/trained, md5: 1c00.dir}]
   predict:
     cmd: python -m stages.predict
-    deps: [{path: models/finetuned, md5: MODEL}]
+    deps: [{path: models/trained, md5: MODEL}]
 """
     try:
         (runs.root / "dvc.lock").write_text(lock.replace("MODEL", "320a.dir"))

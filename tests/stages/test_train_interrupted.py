@@ -22,7 +22,7 @@ from trainings import (
     wait_for,
 )
 
-from stages import FINETUNED, SPLITS
+from stages import SPLITS, TRAINED
 
 
 @pytest.mark.slow
@@ -42,8 +42,8 @@ def test_killed_many_times_it_ends_with_the_same_bytes(untrained, training, tmp_
             break
         if not states(training):  # hit at the very end, with nothing left to do but to exit
             break
-        weights = training / FINETUNED / "model.safetensors"
-        assert not weights.parent.exists() or weights.read_bytes() == (whole / FINETUNED / weights.name).read_bytes()
+        weights = training / TRAINED / "model.safetensors"
+        assert not weights.parent.exists() or weights.read_bytes() == (whole / TRAINED / weights.name).read_bytes()
     else:
         done = finished(training)
         assert done.returncode == 0, done.stderr

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from ruamel.yaml import YAML
 
-from stages import FINETUNED, METRICS, PLOTS, PRETRAINED, SCANS, SPLITS
+from stages import METRICS, PLOTS, PRETRAINED, SCANS, SPLITS, TRAINED
 from tumorclip.files import write_json
 from tumorclip.model import builtin
 from tumorclip.tables import Splits
@@ -106,7 +106,7 @@ def interrupted(folder: Path, how: signal.Signals, draw: random.Random) -> subpr
 
 
 def digests(folder: Path) -> dict[str, str]:
-    files = [*(folder / FINETUNED).iterdir(), folder / METRICS / "train.json", folder / PLOTS / "steps.csv"]
+    files = [*(folder / TRAINED).iterdir(), folder / METRICS / "train.json", folder / PLOTS / "steps.csv"]
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 

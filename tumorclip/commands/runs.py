@@ -118,7 +118,7 @@ def _refuse_stale(revision: str) -> None:
         return
     trained = {out["path"]: out["md5"] for out in lock["train"]["outs"]}
     predicted = {dep["path"]: dep["md5"] for dep in lock["predict"]["deps"]}
-    if trained["models/finetuned"] != predicted["models/finetuned"]:
+    if any(trained[path] != predicted[path] for path in trained.keys() & predicted.keys()):
         raise UserError(f"{revision}: {PREDICTIONS} is older than its model; run that experiment to its end")
 
 

@@ -41,6 +41,14 @@ class Unreadable(NamedTuple):
     reason: str
 
 
+class Picture(NamedTuple):
+    """A decoded image."""
+
+    image: Image.Image  # L or RGB
+    mode: str  # Pillow's, of the file
+    has_colour: bool
+
+
 class Scan(NamedTuple):
     """One decoded file, with the columns of `tumorclip.tables.Scans`."""
 
@@ -164,35 +172,61 @@ def _start_worker() -> None:
 
 
 def _decode(file: ScanFile, raw: Path, params: Verify) -> tuple[Scan, bytes] | Unreadable:
-    path = raw / file.path
     try:
         file.path.encode("utf-8")
-        if path.stat().st_size == 0:
-            raise ValueError("the file is empty")
-        with Image.open(path, formats=FORMATS) as image:
-            width, height = image.size
-            mode = image.mode
-            if width * height > params.max_pixels:
-                raise ValueError(f"{width} x {height} pixels are more than verify.max_pixels ({params.max_pixels})")
-            # A JPEG with a preview (MPO) is one picture; anything else may be a volume, and which slice is meant?
-            if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
-                raise ValueError(f"it holds {image.n_frames} frames; save one slice per file")
-            picture = _to_eight_bit(ImageOps.exif_transpose(image))
+        with open_image(raw / file.path, params.max_pixels) as image:
+            # Anything with several pictures may be a volume, and which slice is meant?
+            if (count := frames(image)) > 1:
+                raise ValueError(f"it holds {count} frames; save one slice per file")
+            picture = to_picture(image)
     except UnicodeEncodeError:
         return Unreadable(file.path.encode("utf-8", "backslashreplace").decode(), "its name is not valid UTF-8")
-    except UnidentifiedImageError:
-        return Unreadable(file.path, f"it is not an image in a format that is read here ({', '.join(FORMATS)})")
     except MemoryError:
         raise
     except Exception as error:  # Pillow's decoders raise nearly every exception there is on a broken file
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        return Unreadable(file.path, reason or type(error).__name__)
-    has_colour = picture.mode == "RGB" and _has_colour(np.asarray(picture))
-    picture = picture.convert("RGB" if params.colour else "L")
-    pixels = np.asarray(picture)
+        return Unreadable(file.path, why_unreadable(error))
+    grey = picture.image.convert("RGB" if params.colour else "L")
+    pixels = np.asarray(grey)
     pixel_hash = hashlib.sha256(f"{pixels.shape}".encode() + pixels.tobytes()).hexdigest()[:32]
-    scan = Scan(*file, *picture.size, mode, pixel_hash, has_colour)
-    return scan, _fit(picture, params.image_size).tobytes()
+    scan = Scan(*file, *grey.size, picture.mode, pixel_hash, picture.has_colour)
+    return scan, fit(grey, params.image_size).tobytes()
+
+
+def open_image(path: Path, max_pixels: int) -> Image.Image:
+    """Open an image file; no more than its header is read yet.
+
+    Raises:
+        OSError: it cannot be read, or is not an image in one of `FORMATS`.
+        ValueError: it is empty, or has more than `max_pixels` pixels.
+    """
+    if path.stat().st_size == 0:
+        raise ValueError("the file is empty")
+    image = Image.open(path, formats=FORMATS)
+    width, height = image.size
+    if width * height > max_pixels:
+        image.close()
+        raise ValueError(f"{width} x {height} pixels are more than verify.max_pixels ({max_pixels})")
+    return image
+
+
+def frames(image: Image.Image) -> int:
+    """How many pictures a file holds; a JPEG with a preview (MPO) is one."""
+    return 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+
+
+def to_picture(image: Image.Image) -> Picture:
+    """Decode an image as it is seen, after EXIF orientation, to 8 bits per channel."""
+    mode = image.mode
+    picture = _to_eight_bit(ImageOps.exif_transpose(image))
+    return Picture(picture, mode, picture.mode == "RGB" and _has_colour(np.asarray(picture)))
+
+
+def why_unreadable(error: Exception) -> str:
+    """Why a file could not be decoded, in a few words."""
+    if isinstance(error, UnidentifiedImageError):
+        return f"it is not an image in a format that is read here ({', '.join(FORMATS)})"
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split()) or type(error).__name__
 
 
 def _to_eight_bit(image: Image.Image) -> Image.Image:
@@ -221,11 +255,11 @@ def _has_colour(pixels: np.ndarray) -> bool:
 
 def square(values: np.ndarray, size: int) -> np.ndarray:
     """Bring a picture of whole numbers, int [H, W], to grey values as a deep file is: uint8 [size, size]."""
-    return _fit(_to_eight_bit(Image.fromarray(values.astype(np.int32))), size)
+    return fit(_to_eight_bit(Image.fromarray(values.astype(np.int32))), size)
 
 
-def _fit(image: Image.Image, size: int) -> np.ndarray:
-    """Fit an image into a black square of `size` pixels per side, centred."""
+def fit(image: Image.Image, size: int) -> np.ndarray:
+    """Fit an image into a black square of `size` pixels per side, centred: uint8 [size, size], or [size, size, 3]."""
     scale = size / max(image.size)
     fitted = image.resize([max(1, round(side * scale)) for side in image.size], Image.Resampling.BICUBIC)
     square = Image.new(image.mode, (size, size))

@@ -142,6 +142,10 @@ class Encoder:
         """What the sigmoid loss adds to logits: float32 scalar; 0 where the family has none."""
         return self.model.logit_bias.squeeze() if self.family.logit_bias else torch.zeros((), device=self.device)
 
+    def score(self, embeddings: torch.Tensor, class_embeddings: torch.Tensor) -> torch.Tensor:
+        """Score N embedded scans, [N, D], against classes, [K, D]: float32 [N, K], as `logits` does."""
+        return self.logit_scale * embeddings @ class_embeddings.T
+
     @torch.inference_mode()
     def logits(self, batches: Iterable[torch.Tensor], class_embeddings: torch.Tensor) -> torch.Tensor:
         """Score N scans, as `image_features` takes them, against classes, [K, D]: float32 [N, K] on the CPU.
@@ -149,7 +153,7 @@ class Encoder:
         As in CLIP's zero-shot classification, softmax over K gives probabilities. SigLIP's bias is left out: it is the
         same for all classes, and softmax does not see it.
         """
-        parts = [self.logit_scale * self.encode_images(batch) @ class_embeddings.T for batch in batches]
+        parts = [self.score(self.encode_images(batch), class_embeddings) for batch in batches]
         return torch.cat(parts).cpu()
 
 

@@ -1,0 +1,94 @@
+"""Image files and arrays in, one square per picture out, by the same steps as for training."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from tumorclip.data import decode
+
+
+@dataclass(frozen=True)
+class Square:
+    """A decoded picture."""
+
+    name: str  # as the file was given, with the frame where it has several: `scan.tif, frame 3`
+    pixels: np.ndarray  # as training sees it: uint8 [S, S], or [S, S, 3] with `decode.colour`
+    width: int  # pixels as seen
+    height: int
+    has_colour: bool
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A file, or one of its frames, that holds no picture that could be read."""
+
+    name: str
+    reason: str
+
+
+def read(item: Path | str | np.ndarray, settings: Mapping, frame: int | str | None = None) -> list[Square | Unreadable]:
+    """Decode a file or an array: one picture, or several where all frames are asked for.
+
+    Args:
+        item: path of a file; or uint8 array [H, W], grey, or [H, W, 3], RGB.
+        settings: `decode` in tumorclip.json: image_size, colour, max_pixels.
+        frame: which picture of a file with several: its number, from 1, or `all`.
+    """
+    name = "array" if isinstance(item, np.ndarray) else printable(item)
+    try:
+        if isinstance(item, np.ndarray):
+            return [_of_array(item, settings)]
+        return [_square(*each, settings) for each in _pictures(Path(item), name, settings, frame)]
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow's decoders raise nearly every exception there is on a broken file
+        return [Unreadable(name, decode.why_unreadable(error))]
+
+
+def printable(path: Path | str) -> str:
+    """A path as text that can be written in UTF-8."""
+    return str(path).encode("utf-8", "backslashreplace").decode()
+
+
+def _of_array(values: np.ndarray, settings: Mapping) -> Square:
+    if values.dtype != np.uint8 or not (values.ndim == 2 or (values.ndim == 3 and values.shape[2] == 3)):
+        problem = f"it is {values.dtype} {list(values.shape)}"
+        raise ValueError(f"{problem}; an array must be uint8 [H, W], grey, or [H, W, 3], RGB")
+    if values.size == 0:
+        raise ValueError("the array is empty")
+    return _square("array", decode.to_picture(Image.fromarray(values)), settings)
+
+
+def _pictures(path: Path, name: str, settings: Mapping, frame: int | str | None) -> list[tuple[str, decode.Picture]]:
+    with decode.open_image(path, settings["max_pixels"]) as image:
+        count = decode.frames(image)
+        if count == 1:
+            return [(name, decode.to_picture(image))]
+        found = []
+        for number in chosen_frames(count, frame):
+            image.seek(number - 1)
+            found.append((f"{name}, frame {number}", decode.to_picture(image)))
+        return found
+
+
+def chosen_frames(count: int, frame: int | str | None) -> range:
+    """The numbers, from 1, of the frames that `frame` asks for.
+
+    Raises:
+        ValueError: none is chosen, or there is none of this number.
+    """
+    if frame is None:
+        raise ValueError(f"it holds {count} frames; choose one by --frame N, or take all by --frame all")
+    if frame == "all":
+        return range(1, count + 1)
+    if frame > count:
+        raise ValueError(f"it holds {count} frames, so there is none of number {frame}")
+    return range(frame, frame + 1)
+
+
+def _square(name: str, picture: decode.Picture, settings: Mapping) -> Square:
+    image = picture.image.convert("RGB" if settings["colour"] else "L")
+    return Square(name, decode.fit(image, settings["image_size"]), *image.size, picture.has_colour)
