@@ -36,17 +36,10 @@ def test_a_folder_that_holds_no_model_is_told_in_one_line(tmp_path):
     assert err.startswith("error: nowhere does not exist; ") and err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_it_quietly(workspace):
     with started(workspace, "--port", "0") as process:
         address(process)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=20)
     assert (process.returncode, err) == (130, "")
-
-
-def test_only_this_computer_can_reach_it(workspace):
-    with started(workspace, "--port", "0") as process:
-        port = int(address(process).rsplit(":", 1)[1])
-        with pytest.raises(OSError), socket.create_connection(("127.0.0.2", port), timeout=5):
-            pass
-        process.send_signal(signal.SIGINT)

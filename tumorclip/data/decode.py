@@ -8,7 +8,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -192,16 +192,16 @@ def _decode(file: ScanFile, raw: Path, params: Verify) -> tuple[Scan, bytes] | U
     return scan, fit(grey, params.image_size).tobytes()
 
 
-def open_image(path: Path, max_pixels: int) -> Image.Image:
-    """Open an image file; no more than its header is read yet.
+def open_image(file: Path | BinaryIO, max_pixels: int) -> Image.Image:
+    """Open an image file, by its path or its content; no more than its header is read yet.
 
     Raises:
         OSError: it cannot be read, or is not an image in one of `FORMATS`.
         ValueError: it is empty, or has more than `max_pixels` pixels.
     """
-    if path.stat().st_size == 0:
+    if (file.stat().st_size if isinstance(file, Path) else file.seek(0, os.SEEK_END)) == 0:
         raise ValueError("the file is empty")
-    image = Image.open(path, formats=FORMATS)
+    image = Image.open(file, formats=FORMATS)
     width, height = image.size
     if width * height > max_pixels:
         image.close()

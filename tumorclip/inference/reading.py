@@ -1,8 +1,10 @@
 """Image files and arrays in, one square per picture out, by the same steps as for training."""
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -22,28 +24,51 @@ class Square:
 
 
 @dataclass(frozen=True)
+class Upload:
+    """A file by its content, which no disk holds."""
+
+    name: str
+    content: bytes
+
+
+Item = Path | str | Upload | np.ndarray
+
+
+@dataclass(frozen=True)
 class Unreadable:
     """A file, or one of its frames, that holds no picture that could be read."""
 
     name: str
     reason: str
+    frames: int = 1  # how many pictures the file holds, where one of them must be chosen
 
 
-def read(item: Path | str | np.ndarray, settings: Mapping, frame: int | str | None = None) -> list[Square | Unreadable]:
+class FrameError(ValueError):
+    """None of the pictures of a file is chosen, or one that it lacks."""
+
+    def __init__(self, problem: str, frames: int):
+        super().__init__(problem)
+        self.frames = frames
+
+
+def read(item: Item, settings: Mapping, frame: int | str | None = None) -> list[Square | Unreadable]:
     """Decode a file or an array: one picture, or several where all frames are asked for.
 
     Args:
-        item: path of a file; or uint8 array [H, W], grey, or [H, W, 3], RGB.
+        item: path of a file, or its content; or uint8 array [H, W], grey, or [H, W, 3], RGB.
         settings: `decode` in tumorclip.json: image_size, colour, max_pixels.
         frame: which picture of a file with several: its number, from 1, or `all`.
     """
-    name = "array" if isinstance(item, np.ndarray) else printable(item)
+    name = "array" if isinstance(item, np.ndarray) else printable(item.name if isinstance(item, Upload) else item)
     try:
         if isinstance(item, np.ndarray):
             return [_of_array(item, settings)]
-        return [_square(*each, settings) for each in _pictures(Path(item), name, settings, frame)]
+        file = io.BytesIO(item.content) if isinstance(item, Upload) else Path(item)
+        return [_square(*each, settings) for each in _pictures(file, name, settings, frame)]
     except MemoryError:
         raise
+    except FrameError as error:
+        return [Unreadable(name, str(error), error.frames)]
     except Exception as error:  # Pillow's decoders raise nearly every exception there is on a broken file
         return [Unreadable(name, decode.why_unreadable(error))]
 
@@ -62,8 +87,10 @@ def _of_array(values: np.ndarray, settings: Mapping) -> Square:
     return _square("array", decode.to_picture(Image.fromarray(values)), settings)
 
 
-def _pictures(path: Path, name: str, settings: Mapping, frame: int | str | None) -> list[tuple[str, decode.Picture]]:
-    with decode.open_image(path, settings["max_pixels"]) as image:
+def _pictures(
+    file: Path | BinaryIO, name: str, settings: Mapping, frame: int | str | None
+) -> list[tuple[str, decode.Picture]]:
+    with decode.open_image(file, settings["max_pixels"]) as image:
         count = decode.frames(image)
         if count == 1:
             return [(name, decode.to_picture(image))]
@@ -78,14 +105,14 @@ def chosen_frames(count: int, frame: int | str | None) -> range:
     """The numbers, from 1, of the frames that `frame` asks for.
 
     Raises:
-        ValueError: none is chosen, or there is none of this number.
+        FrameError: none is chosen, or there is none of this number.
     """
     if frame is None:
-        raise ValueError(f"it holds {count} frames; choose one by --frame N, or take all by --frame all")
+        raise FrameError(f"it holds {count} frames; choose one by --frame N, or take all by --frame all", count)
     if frame == "all":
         return range(1, count + 1)
     if frame > count:
-        raise ValueError(f"it holds {count} frames, so there is none of number {frame}")
+        raise FrameError(f"it holds {count} frames, so there is none of number {frame}", count)
     return range(frame, frame + 1)
 
 

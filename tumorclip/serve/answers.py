@@ -33,7 +33,6 @@ class Answers:
         return {
             "folder": str(self._classifier.folder),
             "classes": self._classifier.class_names,
-            "formats": "JPEG, PNG, TIFF, BMP, WebP, DICOM",
             "tests": bool(self._pictures.tests()),
             "colours": ["black", "white"],
         }

@@ -154,15 +154,20 @@ function showError(name, error) {
   byId("stage").classList.remove("shown");
   for (const id of ["picture", "heat", "under"]) byId(id).hidden = true;
   byId("details").replaceChildren();
-  const heading = error.frames > 1 ? "Which frame?" : "There is no answer";
-  byId("said").replaceChildren(make("div", { class: "failed" }, make("h2", {}, heading), make("p", {}, error.message)));
-  if (error.frames > 1) byId("details").replaceChildren(frameForm(error.frames));
+  if (error.frames > 1) {
+    const text = `${name} holds ${error.frames} frames. One of them is classified.`;
+    byId("said").replaceChildren(make("h2", {}, "Which frame?"), make("p", { class: "sure" }, text));
+    byId("details").replaceChildren(frameForm(error.frames));
+    return;
+  }
+  const lines = [make("h2", {}, "There is no answer"), make("p", {}, error.message)];
+  byId("said").replaceChildren(make("div", { class: "failed" }, ...lines));
 }
 
 function frameForm(count) {
-  const input = make("input", { id: "frame", type: "number", min: 1, max: count, value: Math.ceil(count / 2), required: "" });
-  const label = make("label", { for: "frame" }, `Frame, from 1 to ${count}`);
-  return make("form", { class: "frame" }, label, input, make("button", { class: "main" }, "Show the answer"));
+  const input = make("input", { id: "frame", type: "number", min: 1, max: count, required: "" });
+  const label = make("label", { for: "frame" }, `Frame, 1 to ${count}`);
+  return make("form", { class: "frame" }, label, input, make("button", { class: "main" }, "Classify"));
 }
 
 function askFrame(file) {
@@ -240,7 +245,7 @@ function listen() {
 async function start() {
   model = await ask("model");
   byId("model").textContent = `${model.folder} · ${model.classes.join(", ")}`;
-  byId("formats").textContent = `${model.formats} · up to ${megabytes(model.limit)}`;
+  byId("limit").textContent = megabytes(model.limit);
   byId("scale").style.background = `linear-gradient(90deg, ${model.colours.join(", ")})`;
   listen();
   if (model.tests) await offerClasses();

@@ -84,8 +84,6 @@ class Handler(BaseHTTPRequestHandler):
 
     server: Server
     protocol_version = "HTTP/1.1"
-    server_version = "tumorclip"
-    sys_version = ""
     timeout = PATIENCE
 
     def do_GET(self) -> None:
@@ -107,6 +105,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_) -> None:
         pass
+
+    def version_string(self) -> str:
+        return "tumorclip"
 
     def _answer(self, respond) -> None:
         try:
@@ -166,7 +167,7 @@ class Handler(BaseHTTPRequestHandler):
             raise Refused("the request does not say how long it is", HTTPStatus.LENGTH_REQUIRED)
         if int(length) > LIMIT:
             problem = f"it is larger than {LIMIT // 2**20} MB, which is the most that is taken here"
-            raise Refused(problem, HTTPStatus.CONTENT_TOO_LARGE)
+            raise Refused(problem, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         return int(length)
 
     def _send_json(self, content: Mapping, status: HTTPStatus = HTTPStatus.OK) -> None:
