@@ -19,6 +19,11 @@ def is_litter(name: str) -> bool:
     return name.startswith(".") or name.lower() in LITTER
 
 
+def printable(path: Path | str) -> str:
+    """A path as text that can be written anywhere: names need not be UTF-8."""
+    return str(path).encode("utf-8", "backslashreplace").decode()
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Yield an empty file to write to; it replaces what is at `path` only if the block succeeds."""

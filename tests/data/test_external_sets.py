@@ -89,7 +89,7 @@ def test_a_copy_of_a_copy_of_a_development_scan_is_one_too(monkeypatch):
     table = scan_table(["train", "train"], ["glioma"] * 2, [0, 1], pixel_hash=hashes(pixels[:2]))
     chain = [(1, 3, "near", 0.99), (2, 3, "near", 0.99)]
     pairs = external.Pairs(*map(np.array, zip(*chain, strict=True)))
-    monkeypatch.setattr(copies, "find", lambda *_, known: copies.Copies(pairs, np.zeros(5)))
+    monkeypatch.setattr(copies, "find", lambda *_, known: copies.Copies(pairs, np.zeros(5), np.zeros((2, 2, 3))))
     _, dropped = external.audit(table, pixels[:2], found(pixels[2:]), pixels[2:], (VERIFY, "cpu", 1))
     assert dropped.tolist() == ["development", "development", ""]
 

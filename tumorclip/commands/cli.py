@@ -10,6 +10,7 @@ from tumorclip.errors import ParamsError, UserError
 
 # Another command is one line here: its module, and what its user gets.
 COMMANDS = {
+    "audit": ("tumorclip.commands.audit", "find the copies in any folder of images, or across two"),
     "compare": ("tumorclip.commands.compare", "say whether experiments really differ"),
     "pool": ("tumorclip.commands.pool", "one score from all folds, or from several seeds"),
     "score": ("tumorclip.commands.score", "anybody's predictions, by what their model may have seen"),
@@ -23,6 +24,7 @@ A run is a DVC revision (a commit, a branch, a tag), the name of an experiment a
 `workspace` for the files as they are now. Nothing is checked out and nothing runs again."""
 EXAMPLES = """\
 examples:
+  tumorclip audit SCANS OTHER -o audit    which images stand in both folders, also mirrored or cropped?
   tumorclip compare main workspace        is what I have now better than main?
   tumorclip compare A1,A2,A3 B1,B2,B3     is method B better than A, each trained with three seeds?
   tumorclip pool F1 F2 F3 F4 F5           what do the five folds say together?

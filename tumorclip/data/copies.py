@@ -11,10 +11,21 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
+from tqdm import tqdm
 
 from tumorclip.data.alignment import align, compare, framed
 from tumorclip.data.groups import exact_copies, group
-from tumorclip.data.thumbnails import KINDS, RESOLUTION, Pictures, blocks, shrunk, thumbnails, turned, whole_units
+from tumorclip.data.thumbnails import (
+    KINDS,
+    RESOLUTION,
+    Pictures,
+    blocks,
+    linear,
+    shrunk,
+    thumbnails,
+    turned,
+    whole_units,
+)
 from tumorclip.params import Verify
 from tumorclip.tables import Groups, Pairs
 
@@ -37,6 +48,8 @@ class Copies(NamedTuple):
     pairs: Pairs  # all scans that are copies of each other, sorted by rows
     # float64 [N], how much each scan correlates with the one most like it, without alignment; 1 for an exact copy.
     best_matches: np.ndarray
+    # float64 [P, 2, 3], from every place in scan a of a pair to the same one in b; places run from -1 to 1, x and y.
+    maps: np.ndarray
 
 
 def find(
@@ -63,10 +76,11 @@ def find(
     groups = group(len(means), Pairs(a, b, kinds, correlations).take(alike & (correlations >= SURE)))
     unsure = groups[a] != groups[b]
     # What is alike but not sure, and what is not alike, must prove itself once aligned.
-    aligned = np.full(len(a), -1.0)
-    aligned[unsure] = _aligned(
+    aligned, maps = np.full(len(a), -1.0), _lying(kinds)
+    aligned[unsure], moved = _aligned(
         (a[unsure], b[unsure]), means, lambda rows: thumbnails(pixels[distinct[rows]], FINEST), params, workers
     )
+    maps[unsure & ~alike] = moved[~alike[unsure]]
     kinds = np.where(alike, kinds, "aligned")
     found = (alike & ~unsure) | (aligned >= 0)
     pairs = Pairs(
@@ -79,8 +93,10 @@ def find(
     for rows in (distinct[a], distinct[b]):
         np.maximum.at(best_matches, rows, correlations)
     best_matches[np.concatenate([exact.a, exact.b])] = 1
-    pairs = pairs.take(np.lexsort((pairs.b, pairs.a)))
-    return Copies(pairs.take(pairs.b >= known), best_matches)
+    order = np.lexsort((pairs.b, pairs.a))
+    order = order[pairs.b[order] >= known]
+    maps = np.concatenate([_lying(np.full(len(exact), "near")), maps[found]])
+    return Copies(pairs.take(order), best_matches, maps[order])
 
 
 def weakest_pairs(means: np.ndarray, groups: np.ndarray) -> Groups:
@@ -159,26 +175,28 @@ def best_orientations(means: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[
     return np.array(KINDS)[by_kind.argmax(axis=1)], by_kind.max(axis=1)
 
 
-def _aligned(pairs: tuple, means: np.ndarray, finest: Callable, params: Verify, workers: int) -> np.ndarray:
-    """How much pairs of rows correlate once aligned: float64 [P], -1 where they are not copies.
+def _aligned(
+    pairs: tuple, means: np.ndarray, finest: Callable, params: Verify, workers: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """How much pairs of rows correlate once aligned: float64 [P], -1 where they are not copies; and the maps of copies.
 
-    `finest` gives the thumbnails of rows in FINEST blocks per side.
+    `finest` gives the thumbnails of rows in FINEST blocks per side. Maps are as in `Copies`, float64 [P, 2, 3].
     """
     a, b = pairs
     by_kind = _products_by_kind(_coarse_units(means, framed), a, b)
     possible = _possible(by_kind) & _among_nearest(a, b, by_kind.max(axis=1))[:, None]
 
-    def aligned(kind: str, at: np.ndarray) -> np.ndarray:
+    def aligned(kind: str, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         first, second = means[a[at]], _turn(means[b[at]], kind)
         maps, promising = align(first, second, params.copy_threshold, params.min_overlap)
         result = np.full(len(at), -1.0)
-        at, maps = at[promising], maps[promising]
+        at = at[promising]
         if len(at):
-            fit = compare(finest(a[at]), _turn(finest(b[at]), kind), maps)
+            fit = compare(finest(a[at]), _turn(finest(b[at]), kind), maps[promising])
             is_copy = (fit.correlation >= params.copy_threshold) & (fit.local >= params.local_threshold)
             is_copy &= fit.overlap >= params.min_overlap
             result[promising] = np.where(is_copy, fit.correlation, -1)
-        return result
+        return result, linear(kind) @ maps
 
     tasks = [
         (kind, at[block])
@@ -186,11 +204,21 @@ def _aligned(pairs: tuple, means: np.ndarray, finest: Callable, params: Verify, 
         for at in [np.flatnonzero(possible[:, column])]
         for block in blocks(len(at), ALIGNMENT_BYTES, share=4)  # several at once share the memory
     ]
-    best = np.full(len(a), -1.0)
+    best, best_maps = np.full(len(a), -1.0), np.zeros((len(a), 2, 3))
     with ThreadPoolExecutor(workers) as pool:
-        for (_, at), correlations in zip(tasks, pool.map(lambda task: aligned(*task), tasks), strict=True):
-            best[at] = np.maximum(best[at], correlations)
-    return best
+        results = tqdm(pool.map(lambda task: aligned(*task), tasks), total=len(tasks), desc="aligning", disable=None)
+        for (_, at), (correlations, maps) in zip(tasks, results, strict=True):
+            better = correlations > best[at]
+            best[at[better]], best_maps[at[better]] = correlations[better], maps[better]
+    return best, best_maps
+
+
+def _lying(kinds: np.ndarray) -> np.ndarray:
+    """The maps of pairs that lie as `kinds` say, as in `Copies`: float64 [P, 2, 3]."""
+    maps = np.zeros((len(kinds), 2, 3))
+    for kind in KINDS:
+        maps[kinds == kind, :, :2] = linear(kind)
+    return maps
 
 
 def _turn(means: np.ndarray, kind: str) -> np.ndarray:

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from tqdm import tqdm
 
 from tumorclip.errors import UserError
-from tumorclip.files import is_litter
+from tumorclip.files import is_litter, printable
 from tumorclip.lifetime import start_worker
 from tumorclip.params import Verify
 
@@ -89,6 +89,30 @@ def find(raw: Path) -> list[ScanFile]:
             raise UserError(f"the class folder {folder} holds no scans; add some, or remove the folder")
         files += [ScanFile(name, folder.name, OFFICIAL_SPLITS.get(split.name, "")) for name in scans]
     return sorted(files)
+
+
+def find_all(folder: Path) -> tuple[list[ScanFile], list[Unreadable]]:
+    """List all files under `folder`, however nested and without a class, sorted by path; litter is passed over.
+
+    Links to files are read. What is neither a file nor a folder, and links to folders, which may lead round in a
+    circle, are unreadable.
+    """
+    files, unreadable = [], []
+
+    def refused(error: OSError) -> None:
+        unreadable.append(Unreadable(printable(os.path.relpath(error.filename, folder)), error.strerror))
+
+    for place, folders, names in os.walk(folder, onerror=refused):
+        folders[:] = [name for name in folders if not is_litter(name)]
+        for path in (Path(place, name) for name in [*folders, *names] if not is_litter(name)):
+            inside = path.relative_to(folder).as_posix()
+            if os.path.isfile(path):  # unlike Path's, it raises nothing
+                files.append(ScanFile(inside, "", ""))
+            elif path.is_symlink():
+                unreadable.append(Unreadable(printable(inside), "it is a link to a folder or to nothing"))
+            elif not os.path.isdir(path):
+                unreadable.append(Unreadable(printable(inside), "it is not a file"))
+    return sorted(files), sorted(unreadable)
 
 
 def _folders(folder: Path) -> list[Path]:
@@ -180,7 +204,7 @@ def _decode(file: ScanFile, raw: Path, params: Verify) -> tuple[Scan, bytes] | U
                 raise ValueError(f"it holds {count} frames; save one slice per file")
             picture = to_picture(image)
     except UnicodeEncodeError:
-        return Unreadable(file.path.encode("utf-8", "backslashreplace").decode(), "its name is not valid UTF-8")
+        return Unreadable(printable(file.path), "its name is not valid UTF-8")
     except MemoryError:
         raise
     except Exception as error:  # Pillow's decoders raise nearly every exception there is on a broken file

@@ -73,6 +73,15 @@ def turned(side: int, kind: str) -> np.ndarray:
     return ORIENTATIONS[kind](np.arange(side * side).reshape(side, side)).ravel()
 
 
+def linear(kind: str) -> np.ndarray:
+    """The map that `turned` is, from a place in the turned square to where that comes from: float64 [2, 2].
+
+    Places are x to the right and y down from the centre.
+    """
+    places = np.stack([[-0.5, 0.5, -0.5, 0.5], [-0.5, -0.5, 0.5, 0.5]])  # the centres of four pixels
+    return places[:, turned(2, kind)] @ places.T
+
+
 class Pictures:
     """N thumbnails of 64 x 64 blocks or fewer, ready to be correlated with each other and with others.
 

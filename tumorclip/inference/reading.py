@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from tumorclip.data import decode
+from tumorclip.files import printable
 
 
 @dataclass(frozen=True)
@@ -71,11 +72,6 @@ def read(item: Item, settings: Mapping, frame: int | str | None = None) -> list[
         return [Unreadable(name, str(error), error.frames)]
     except Exception as error:  # Pillow's decoders raise nearly every exception there is on a broken file
         return [Unreadable(name, decode.why_unreadable(error))]
-
-
-def printable(path: Path | str) -> str:
-    """A path as text that can be written in UTF-8."""
-    return str(path).encode("utf-8", "backslashreplace").decode()
 
 
 def _of_array(values: np.ndarray, settings: Mapping) -> Square:

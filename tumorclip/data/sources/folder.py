@@ -8,7 +8,8 @@ import stat
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
@@ -46,12 +47,29 @@ def take(source: Path, into: Path) -> int:
     if not source.is_file():
         problem = "is neither a file nor a folder" if source.exists() else "does not exist"
         raise UserError(f"{source} {problem}; set data.source to {', '.join(SOURCES)}, or the path of a folder or .zip")
+    with _members(source) as (sizes, open_file):
+        return _copy_arranged(sizes, open_file, source, into)
+
+
+def unpack(source: Path, into: Path) -> None:
+    """Unpack a .zip into the empty folder `into`, checked as by `take`, with all files where they lie in it.
+
+    Raises:
+        UserError: `source` is not a .zip, or is damaged, hostile, or too large for the disk.
+    """
+    with _members(source) as (sizes, open_file):
+        _copy(sizes, open_file, {name: name for name in sizes}, source, into)
+
+
+@contextmanager
+def _members(source: Path) -> Iterator[tuple[dict[PurePosixPath, int], Callable]]:
+    """The files of a .zip with their sizes in bytes, without litter, and a function that opens one."""
     try:
         with zipfile.ZipFile(source) as archive:
             _refuse_hostile(archive, source)
             files = {PurePosixPath(member.filename): member for member in archive.infolist() if not member.is_dir()}
             sizes = {name: file.file_size for name, file in files.items() if not any(map(is_litter, name.parts))}
-            return _copy(sizes, lambda name: archive.open(files[name]), source, into)
+            yield sizes, lambda name: archive.open(files[name])
     except PermissionError as error:
         raise UserError(f"{source} cannot be read ({error.strerror}); change its permissions") from error
     except DAMAGE as error:
@@ -72,12 +90,18 @@ def _take_folder(source: Path, into: Path) -> int:
         elif not path.is_dir():
             raise UserError(f"{path} is neither a file nor a folder; remove it from the scans")
     sizes = {name: path.stat().st_size for name, path in files.items()}
-    return _copy(sizes, lambda name: files[name].open("rb"), source, into)
+    return _copy_arranged(sizes, lambda name: files[name].open("rb"), source, into)
 
 
-def _copy(sizes: dict[PurePosixPath, int], open_file: Callable, source: Path, into: Path) -> int:
+def _copy_arranged(sizes: dict[PurePosixPath, int], open_file: Callable, source: Path, into: Path) -> int:
     """Copy the files of `source`, given with their sizes in bytes, and return how many stand in no class folder."""
     targets = _arrange(sizes, source)
+    _copy(sizes, open_file, targets, source, into)
+    return len(sizes) - len(targets)
+
+
+def _copy(sizes: dict, open_file: Callable, targets: dict, source: Path, into: Path) -> None:
+    """Copy the files named in `targets` to their places in `into`."""
     total = sum(sizes[name] for name in targets)
     free = shutil.disk_usage(into).free
     if total > free:
@@ -92,7 +116,6 @@ def _copy(sizes: dict[PurePosixPath, int], open_file: Callable, source: Path, in
             except (*DAMAGE, NotImplementedError) as error:
                 raise UserError(f"{source} is damaged at {name} ({error}); get it anew") from error
             progress.update(sizes[name])
-    return len(sizes) - len(targets)
 
 
 def _refuse_hostile(archive: zipfile.ZipFile, source: Path) -> None:
