@@ -57,7 +57,7 @@ async function show(name, request) {
     if (own === latest) {
       byId("busy").hidden = true;
       byId("answer").setAttribute("aria-busy", "false");
-      byId("answer").scrollIntoView({ block: "nearest" });
+      byId("said").scrollIntoView({ block: "nearest" });
     }
   }
 }
@@ -145,7 +145,7 @@ function nearest(scans) {
     const caption = make("figcaption", {}, make("b", {}, class_name), make("span", {}, similarity.toFixed(3)), file);
     return make("figure", {}, make("img", { src: picture, alt: `Training scan ${path}` }), caption);
   });
-  const hint = "By cosine similarity of the model’s embeddings. That their classes agree is not a second opinion.";
+  const hint = "By cosine similarity. That their classes agree is not a second opinion.";
   const row = make("div", { class: "row" }, ...figures);
   return make("div", { id: "nearest" }, make("h3", {}, "Nearest training scans"), make("p", { class: "hint" }, hint), row);
 }
@@ -188,9 +188,9 @@ async function tryTest(button, path) {
   const answer = await show(path, () => ask(`test-scan?${new URLSearchParams({ path })}`, { method: "POST" }));
   if (!answer) return;
   const right = answer.truth === answer.y_pred;
-  const note = button.querySelector("span");
-  note.className = right ? "right" : "wrong";
-  note.textContent = `${right ? "✓" : "✗"} ${answer.truth}`;
+  const sign = make("b", { class: right ? "right" : "wrong", "aria-label": right ? "right" : "wrong", role: "img" }, right ? "✓" : "✗");
+  const image = button.querySelector("img");
+  button.replaceChildren(image, sign, make("span", {}, answer.truth));
 }
 
 async function fillStrip() {
