@@ -58,7 +58,7 @@ class Watched:
         rows = self.page.locator(".bars li")
         return {
             "name": self.page.locator("#name").inner_text(),
-            "y_pred": self.page.locator(".verdict h2").inner_text(),
+            "class": self.page.locator(".verdict h2").inner_text(),
             "bars": dict(row.inner_text().split("\n") for row in rows.all()),
             "sure": self.page.locator(".sure").inner_text(),
             "warnings": self.page.locator(".warnings li").all_inner_texts(),
@@ -88,7 +88,7 @@ def test_a_scan_gets_the_answer_that_predict_gives(watched, workspace, scan, way
     else:
         watched.give(way, scan.name, scan.read_bytes())
     shown, row = watched.answer(), predicted(workspace, scan)
-    assert (shown["name"], shown["y_pred"]) == (scan.name, row["y_pred"])
+    assert (shown["name"], shown["class"]) == (scan.name, row["class"])
     assert list(shown["bars"]) == list(row["probabilities"])
     for name, share in row["probabilities"].items():
         assert shown["bars"][name] == f"{100 * share:.1f}\N{NO-BREAK SPACE}%"

@@ -53,7 +53,7 @@ def classifier(workspace) -> Classifier:
 
 def without_pictures(answer: dict) -> dict:
     """An answer of the server as `expected` has it."""
-    own = {"name", "status", "truth", "picture", "heat"}
+    own = {"path", "status", "truth", "picture", "heat"}
     plain = {name: value for name, value in answer.items() if name not in own}
     for known in (plain["copy"], *plain["nearest"]):
         if known:
@@ -62,7 +62,7 @@ def without_pictures(answer: dict) -> dict:
 
 
 def expected(prediction) -> dict:
-    return {name: value for name, value in prediction.to_dict().items() if name != "name"}
+    return {name: value for name, value in prediction.to_dict().items() if name != "path"}
 
 
 def tiff(*frames: np.ndarray) -> bytes:
@@ -74,7 +74,7 @@ def tiff(*frames: np.ndarray) -> bytes:
 
 def test_the_answer_is_that_of_the_classifier(client, classifier, scan):
     answer = client.ask("POST", "/predict", scan.read_bytes(), name="scan.jpg")
-    assert answer["name"] == "scan.jpg" and answer["picture"].startswith("data:image/png;base64,")
+    assert answer["path"] == "scan.jpg" and answer["picture"].startswith("data:image/png;base64,")
     assert without_pictures(answer) == expected(classifier.predict([scan])[0])
 
 
@@ -128,7 +128,7 @@ def test_a_file_of_several_frames_is_answered_for_the_frame_that_is_chosen(clien
     refused = client.ask("POST", "/predict", tiff(*frames), name="volume.tif")
     assert (refused["status"], refused["frames"]) == (422, 3)
     answer = client.ask("POST", "/predict", tiff(*frames), name="volume.tif", frame="2")
-    assert answer["name"] == "volume.tif, frame 2"
+    assert answer["path"] == "volume.tif, frame 2"
     assert without_pictures(answer) == expected(classifier.predict([frames[1]])[0])
     assert client.ask("POST", "/predict", tiff(*frames), name="volume.tif", frame="4")["status"] == 422
     for frame in ("0", "-1", "all", "²"):

@@ -8,14 +8,14 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 from tqdm import tqdm
 
 from tumorclip.errors import UserError
-from tumorclip.files import is_litter, printable
+from tumorclip.files import Upload, is_empty, is_litter, opened, printable
 from tumorclip.lifetime import start_worker
 from tumorclip.params import Verify
 
@@ -216,16 +216,17 @@ def _decode(file: ScanFile, raw: Path, params: Verify) -> tuple[Scan, bytes] | U
     return scan, fit(grey, params.image_size).tobytes()
 
 
-def open_image(file: Path | BinaryIO, max_pixels: int) -> Image.Image:
+def open_image(file: Path | Upload, max_pixels: int) -> Image.Image:
     """Open an image file, by its path or its content; no more than its header is read yet.
 
     Raises:
         OSError: it cannot be read, or is not an image in one of `FORMATS`.
         ValueError: it is empty, or has more than `max_pixels` pixels.
     """
-    if (file.stat().st_size if isinstance(file, Path) else file.seek(0, os.SEEK_END)) == 0:
+    if is_empty(file):
         raise ValueError("the file is empty")
-    image = Image.open(file, formats=FORMATS)
+    # Pillow closes what it opened itself.
+    image = Image.open(opened(file) if isinstance(file, Upload) else file, formats=FORMATS)
     width, height = image.size
     if width * height > max_pixels:
         image.close()

@@ -1,16 +1,17 @@
 """Image files and arrays in, one square per picture out, by the same steps as for training."""
 
-import io
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
 
 from tumorclip.data import decode
-from tumorclip.files import printable
+from tumorclip.files import Upload, printable
+from tumorclip.inference import dicom
+
+Item = Path | str | Upload | np.ndarray
 
 
 @dataclass(frozen=True)
@@ -22,17 +23,6 @@ class Square:
     width: int  # pixels as seen
     height: int
     has_colour: bool
-
-
-@dataclass(frozen=True)
-class Upload:
-    """A file by its content, which no disk holds."""
-
-    name: str
-    content: bytes
-
-
-Item = Path | str | Upload | np.ndarray
 
 
 @dataclass(frozen=True)
@@ -64,7 +54,7 @@ def read(item: Item, settings: Mapping, frame: int | str | None = None) -> list[
     try:
         if isinstance(item, np.ndarray):
             return [_of_array(item, settings)]
-        file = io.BytesIO(item.content) if isinstance(item, Upload) else Path(item)
+        file = item if isinstance(item, Upload) else Path(item)
         return [_square(*each, settings) for each in _pictures(file, name, settings, frame)]
     except MemoryError:
         raise
@@ -84,17 +74,31 @@ def _of_array(values: np.ndarray, settings: Mapping) -> Square:
 
 
 def _pictures(
-    file: Path | BinaryIO, name: str, settings: Mapping, frame: int | str | None
-) -> list[tuple[str, decode.Picture]]:
+    file: Path | Upload, name: str, settings: Mapping, frame: int | str | None
+) -> Iterator[tuple[str, decode.Picture]]:
+    if dicom.is_dicom(file):
+        frames = dicom.Frames(file, settings["max_pixels"])
+        yield from _frames(name, frames.count, frame, frames.picture)
+        return
     with decode.open_image(file, settings["max_pixels"]) as image:
-        count = decode.frames(image)
-        if count == 1:
-            return [(name, decode.to_picture(image))]
-        found = []
-        for number in chosen_frames(count, frame):
-            image.seek(number - 1)
-            found.append((f"{name}, frame {number}", decode.to_picture(image)))
-        return found
+
+        def picture(number: int) -> decode.Picture:
+            if number > 1:
+                image.seek(number - 1)
+            return decode.to_picture(image)
+
+        yield from _frames(name, decode.frames(image), frame, picture)
+
+
+def _frames(
+    name: str, count: int, frame: int | str | None, picture: Callable[[int], decode.Picture]
+) -> Iterator[tuple[str, decode.Picture]]:
+    """The frames asked for, of a file that has `count` of them, each with its name."""
+    if count == 1 and frame in (None, 1, "all"):
+        yield name, picture(1)
+        return
+    for number in chosen_frames(count, frame):
+        yield f"{name}, frame {number}", picture(number)
 
 
 def chosen_frames(count: int, frame: int | str | None) -> range:
@@ -108,10 +112,16 @@ def chosen_frames(count: int, frame: int | str | None) -> range:
     if frame == "all":
         return range(1, count + 1)
     if frame > count:
-        raise FrameError(f"it holds {count} frames, so there is none of number {frame}", count)
+        raise FrameError(f"it has no frame {frame}, only {count}", count)
     return range(frame, frame + 1)
 
 
 def _square(name: str, picture: decode.Picture, settings: Mapping) -> Square:
     image = picture.image.convert("RGB" if settings["colour"] else "L")
     return Square(name, decode.fit(image, settings["image_size"]), *image.size, picture.has_colour)
+
+
+def is_image(path: Path) -> bool:
+    """Whether a file looks like one that `read` takes: by its ending, or as a DICOM file without one."""
+    Image.init()
+    return Image.EXTENSION.get(path.suffix.lower()) in decode.FORMATS or dicom.is_dicom(path)

@@ -6,8 +6,9 @@ from http import HTTPStatus
 
 import numpy as np
 
+from tumorclip.files import Upload
 from tumorclip.inference.classifier import Classifier, Prediction
-from tumorclip.inference.reading import Unreadable, Upload
+from tumorclip.inference.reading import Unreadable
 from tumorclip.serve.pictures import Pictures, data_url
 from tumorclip.serve.refused import Refused
 

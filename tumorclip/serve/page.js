@@ -76,15 +76,15 @@ function classify(file, frame = null) {
 function showScan(answer) {
   byId("stage").classList.add("shown");
   byId("picture").src = answer.picture;
-  byId("picture").alt = `The scan ${answer.name} as the model sees it`;
+  byId("picture").alt = `The scan ${answer.path} as the model sees it`;
   byId("picture").hidden = false;
-  byId("name").textContent = fileName(answer.name);
-  byId("name").title = answer.name;
+  byId("name").textContent = fileName(answer.path);
+  byId("name").title = answer.path;
   byId("under").hidden = false;
   byId("explained").hidden = !answer.heat;
   if (answer.heat) {
     byId("heat").src = answer.heat;
-    byId("heat").alt = `Heat map of what the answer ${answer.y_pred} draws on`;
+    byId("heat").alt = `Heat map of what the answer ${answer.class} draws on`;
   }
   showHeat();
 }
@@ -94,9 +94,9 @@ function showHeat() {
 }
 
 function showAnswer(answer) {
-  const share = percent(answer.probabilities[answer.y_pred]);
+  const share = percent(answer.probabilities[answer.class]);
   byId("said").replaceChildren(
-    make("div", { class: "verdict" }, make("h2", {}, answer.y_pred), make("p", { class: "share" }, share)),
+    make("div", { class: "verdict" }, make("h2", {}, answer.class), make("p", { class: "share" }, share)),
     ...truth(answer),
     make("p", { class: "sure" }, sure(answer.error_rate)),
     make("p", { class: "research said-research" }, "For research. Not for diagnosis."),
@@ -105,9 +105,9 @@ function showAnswer(answer) {
   byId("details").replaceChildren(bars(answer), nearest(answer.nearest));
 }
 
-function truth({ truth: known, y_pred }) {
+function truth({ truth: known, class: said }) {
   if (!known) return [];
-  const right = known === y_pred;
+  const right = known === said;
   const text = `True class: ${known}. The model is ${right ? "right" : "wrong"}.`;
   return [make("p", { class: `truth ${right ? "right" : "wrong"}` }, text)];
 }
@@ -128,13 +128,13 @@ function warnings({ warnings: found, copy }) {
   return [make("ul", { class: "warnings", "aria-label": "Warnings" }, ...items)];
 }
 
-function bars({ probabilities, y_pred }) {
+function bars({ probabilities, class: said }) {
   const rows = Object.entries(probabilities).map(([name, share]) => {
     const bar = make("i");
     bar.style.width = `${100 * share}%`;
     const track = make("span", { class: "track", "aria-hidden": "true" }, bar);
     const value = make("span", { class: "value" }, percent(share));
-    return make("li", { class: name === y_pred ? "top" : null, "data-share": share }, make("span", {}, name), track, value);
+    return make("li", { class: name === said ? "top" : null, "data-share": share }, make("span", {}, name), track, value);
   });
   return make("ul", { class: "bars", "aria-label": "Calibrated probabilities" }, ...rows);
 }
@@ -187,7 +187,7 @@ async function tryTest(button, path) {
   markTest(button);
   const answer = await show(path, () => ask(`test-scan?${new URLSearchParams({ path })}`, { method: "POST" }));
   if (!answer) return;
-  const right = answer.truth === answer.y_pred;
+  const right = answer.truth === answer.class;
   const sign = make("b", { class: right ? "right" : "wrong", "aria-label": right ? "right" : "wrong", role: "img" }, right ? "✓" : "✗");
   const image = button.querySelector("img");
   button.replaceChildren(image, sign, make("span", {}, answer.truth));
