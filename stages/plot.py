@@ -1,32 +1,42 @@
 """Draw the figures of the run and write its report.
 
-data/scans/pixels.npy, metrics/*.json, plots/steps.csv -> plots/figures, plots/report.html
+data/scans, metrics/*.json, models/trained/tumorclip.json, plots/steps.csv, plots/embedding.csv
+-> plots/figures, plots/report.html
 """
+
+import hashlib
+from pathlib import Path
 
 import numpy as np
 
 import stages
-from tumorclip.files import whole_file, whole_folder
+from tumorclip.files import read_json, whole_file, whole_folder
 from tumorclip.params import Params
 from tumorclip.report import figures
 from tumorclip.report.page import page
+from tumorclip.report.provenance import Drawing
 from tumorclip.report.run import Run
-from tumorclip.tables import Steps
+from tumorclip.tables import EmbeddingMap, Steps
 
 SETTINGS = {"seed", "data", "checkpoint", "verify", "split", "train", "evaluate", "external"}
 
 
 def main(params: Params) -> None:
-    run = Run.read(stages.METRICS, stages.FINETUNED, params.model_dump(mode="json", include=SETTINGS))
+    run = Run.read(stages.METRICS, stages.TRAINED, params.model_dump(mode="json", include=SETTINGS))
     steps = Steps.read(stages.PLOTS / "steps.csv")
-    drawn = figures.draw(run, steps, np.load(stages.SCANS / "pixels.npy", mmap_mode="r"))
+    embedding = EmbeddingMap.read(stages.PLOTS / "embedding.csv")
+    pixels = np.load(stages.SCANS / "pixels.npy", mmap_mode="r")
+    scans_sha256 = hashlib.sha256((stages.SCANS / "scans.csv").read_bytes()).hexdigest()
+    drawing = Drawing.now(Path.cwd(), read_json(stages.METRICS / "timing.json")["train"])
+    pictures = {}
     with whole_folder(stages.PLOTS / "figures") as folder:
-        for name, figure in drawn.items():
+        for name, figure in figures.draw(run, steps, embedding, pixels).items():
             figures.save(figure, folder / f"{name}.png")
+            pictures[name] = (folder / f"{name}.png").read_bytes()
     report = stages.PLOTS / "report.html"
     with whole_file(report) as beside:
-        beside.write_text(page(run, {name: f"figures/{name}.png" for name in drawn}), encoding="utf-8")
-    print(f"plot: {len(drawn)} figures in {stages.PLOTS / 'figures'}, {report}")
+        beside.write_text(page(run, pictures, scans_sha256, drawing), encoding="utf-8")
+    print(f"plot: {len(pictures)} figures in {stages.PLOTS / 'figures'}, {report}")
 
 
 if __name__ == "__main__":

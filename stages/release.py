@@ -1,6 +1,7 @@
 """Put together what one hands over: the model, and all that it takes to say how much its answers are worth.
 
-data/scans, data/splits.csv, models/trained, plots/predictions.csv -> models/finetuned, metrics/unlike.json
+data/scans, data/splits.csv, models/trained, plots/predictions.csv
+-> models/finetuned, metrics/unlike.json, metrics/embedding.json, plots/embedding.csv
 """
 
 import shutil
@@ -9,6 +10,7 @@ import numpy as np
 
 import stages
 from tumorclip.device import pick_device
+from tumorclip.evaluate.projection import plane
 from tumorclip.files import read_json, whole_folder, write_json
 from tumorclip.inference.release import release
 from tumorclip.model.cpu import same_bytes_on_cpus
@@ -29,6 +31,9 @@ def main(params: Params) -> None:
         released.reference.write(folder)
         write_json(folder / "tumorclip.json", read_json(stages.TRAINED / "tumorclip.json") | released.settings)
     write_json(stages.METRICS / "unlike.json", released.settings["unlike"])
+    drawn, shares = plane(released.reference.scans, released.reference.embeddings, predictions)
+    drawn.write(stages.PLOTS / "embedding.csv")
+    write_json(stages.METRICS / "embedding.json", {"variance": shares})
     print(f"release: {len(released.reference.scans)} known scans, {stages.FINETUNED}")
 
 

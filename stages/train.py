@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 import stages
-from tumorclip.device import pick_device
+from tumorclip.device import device_name, pick_device
 from tumorclip.files import read_json, whole_folder, write_json
 from tumorclip.model.cpu import same_bytes_on_cpus
 from tumorclip.model.encoder import Encoder
@@ -77,7 +77,8 @@ def _write(trainer: Trainer, params: Params, splits: Splits, seconds: float) -> 
     write_json(stages.METRICS / "train.json", history.summary())
     history.step_table().write(stages.PLOTS / "steps.csv")
     rate = trainer.images_trained / seconds
-    timing = {"seconds": seconds, "images_per_second": rate, "peak_memory_mb": peak_memory_mb(trainer.device)}
+    timing = {"device": device_name(trainer.device), "seconds": seconds, "images_per_second": rate}
+    timing["peak_memory_mb"] = peak_memory_mb(trainer.device)
     write_json(stages.METRICS / "timing.json", {"train": timing})
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import vl_convert
 from PIL import Image
+from report.example_run import embedding
 
 from tumorclip.evaluate.score import evaluate
 from tumorclip.files import read_json, write_json
@@ -70,6 +71,7 @@ def repository(tmp_path_factory):
     write_json(folder / "metrics/intervals.json", {"intervals": intervals})
     steps = [f"{step},{1.4 / step},{1.5 / step},0.1" for step in range(1, 9)]
     (folder / "plots/steps.csv").write_text("\n".join(["step,loss,mean_loss,learning_rate", *steps]) + "\n")
+    embedding(CLASSES).write(folder / "plots/embedding.csv")
     (folder / "plots/figures").mkdir()
     Image.new("L", (4, 4)).save(folder / "plots/figures/training_loss.png")
     return folder
@@ -108,6 +110,7 @@ def test_every_result_is_drawn_once(charts, repository):
         "Accuracy per epoch",
         "Test scores per class",
         "Training loss per step",
+        "Scans in the space of the model",
         "Test scans by actual and predicted class",
         "plots/figures/training_loss.png",
     }
@@ -139,6 +142,12 @@ def test_epochs_show_train_and_validation(charts, kind):
     assert "1.5" not in texts(chart), "there is no half epoch"
 
 
+def test_the_map_has_a_point_for_every_scan(charts):
+    chart = charts["Scans in the space of the model"]
+    assert len(chart["data"]["values"]) == 12 * len(CLASSES)
+    assert {"first component", "second component"} <= set(texts(chart))
+
+
 def test_the_page_needs_no_network(repository):
     subprocess.run([sys.executable, ".dvc/plots/offline.py"], cwd=repository, check=True)
     dvc(repository, "plots", "show")
@@ -146,5 +155,5 @@ def test_the_page_needs_no_network(repository):
     assert not re.search(r"""(src|href)\s*=\s*["'](https?:)?//""", page)
     for name in ("vega", "vegaLite", "vegaEmbed"):
         assert f"window.{name}=" in page, "Vega itself is in the page"
-    assert page.count("vegaEmbed('#") == 5
+    assert page.count("vegaEmbed('#") == 6
     assert page.count("</script>") == page.count("<script"), "nothing within Vega ends its script early"

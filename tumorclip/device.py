@@ -22,3 +22,12 @@ def pick_device(name: str, key: str) -> str:
         found = count or "none"
         raise ParamsError(f"{key} is {name!r}, but PyTorch finds {found} of that kind on this machine; use auto or cpu")
     return name
+
+
+def device_name(device) -> str:
+    """What a torch.device is called: the name of the GPU, or the CPU with the threads that PyTorch takes."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU, {torch.get_num_threads()} threads" if device.type == "cpu" else device.type

@@ -46,6 +46,7 @@ TEXT = Kind(str, str, str, "text")
 LEAK = _one_of("", "copy", "patient")
 EXPOSURE = _one_of("copy", "patient", "neither", "unknown")
 WHOLE = Kind(np.int64, int, str, "a whole number")
+FOUR_DECIMALS = Kind(np.float64, float, "{:.4f}".format, "a number")
 SIX_DECIMALS = Kind(np.float64, float, "{:.6f}".format, "a number")
 # 9 digits bring any float32 back to the same bits.
 NUMBER = Kind(np.float64, float, "{:.9g}".format, "a number")
@@ -331,3 +332,15 @@ class KnownScans(Table):
     class_name: np.ndarray = column(TEXT, "class")
     split: np.ndarray = column(TEXT)  # `train`, `val` or `test`
     unit: np.ndarray = column(WHOLE)
+
+
+@dataclass(frozen=True)
+class EmbeddingMap(Table):
+    """Where the model places the known scans, on a plane: plots/embedding.csv."""
+
+    path: np.ndarray = column(TEXT)
+    class_name: np.ndarray = column(TEXT, "class")
+    split: np.ndarray = column(TEXT)  # `train`, `val` or `test`
+    y_pred: np.ndarray = column(TEXT)  # class predicted for a test scan; empty for others
+    x: np.ndarray = column(FOUR_DECIMALS)  # first and second principal component
+    y: np.ndarray = column(FOUR_DECIMALS)

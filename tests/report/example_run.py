@@ -3,13 +3,18 @@
 The numbers fit together as those of a real run do. Intervals are the value and 0.05 either way.
 """
 
+import io
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from tumorclip import params
+from tumorclip.report.provenance import Drawing
 from tumorclip.report.run import BASELINES, MIN_DISTINCT, Run
-from tumorclip.tables import Steps
+from tumorclip.tables import EmbeddingMap, Steps
 
 SETTINGS = params.load(Path(__file__).parents[2] / "params.yaml").model_dump(
     mode="json", exclude={"classes", "machine"}
@@ -17,6 +22,7 @@ SETTINGS = params.load(Path(__file__).parents[2] / "params.yaml").model_dump(
 NAMES = ["glioma", "notumor"]
 IN_TRAINING, IN_TEST = 120, 80  # files of each class in the published folders
 SIDE = 32  # pixels of a scan
+TIMING = {"device": "CPU, 2 threads", "seconds": 150.0, "images_per_second": 120.0, "peak_memory_mb": 1076.0}
 HEALTHY = ("missed_tumours", "false_alarms", "upside_down_missed_tumours")  # scores of the healthy class
 
 
@@ -75,6 +81,7 @@ def example(
         data=data,
         split=split
         | {"patients_in_train_and_test": 0 if split["protocol"] == "patients" else 16 * len(known)}
+        | {f"patients_{part}": 18 * len(known) for part in ("train", "val", "test")}
         | {"units": 200, "leaked_by_patient": data["patient_leaked_test_scans"]}
         | {"placed_by_names": 200 * (len(names) - len(known)) if split["protocol"] == "patients" else 0},
         train=_train(epochs),
@@ -86,6 +93,7 @@ def example(
             ]
         },
         external={"sets": [_external_set(each["name"], names, test["tumour"]) for each in settings["external"]]},
+        embedding={"variance": {"x": 0.41, "y": 0.22}},
         model={"checkpoint": {"name": "tiny", "revision": None}, "wise_ft_alpha": None}
         | {"versions": {"torch": "2.0", "transformers": "5.0"}},
         settings=settings,
@@ -111,6 +119,33 @@ def steps(epochs: int = 3) -> Steps:
     number = np.arange(1, 20 * epochs + 1)
     loss = 1.4 / number**0.5 + 0.1 * np.sin(number)
     return Steps(number, loss, 1.4 / number**0.5, np.full(len(number), 1e-3))
+
+
+def embedding(names: list[str] = NAMES) -> EmbeddingMap:
+    """Twelve scans of each class: training scans, and test scans of which one is wrong."""
+    number = np.arange(12 * len(names))
+    class_name, split = np.array(names)[number // 12], np.where(number % 3, "train", "test")
+    y_pred = np.where(split == "test", np.where(number == 3, names[-1], class_name), "")
+    return EmbeddingMap(number.astype(str), class_name, split, y_pred, np.sin(number), np.cos(number))
+
+
+def png(colour: str = "white") -> bytes:
+    """A picture of a few pixels."""
+    with io.BytesIO() as file:
+        Image.new("RGB", (8, 4), colour).save(file, "PNG")
+        return file.getvalue()
+
+
+def drawing(**changes) -> Drawing:
+    """A drawing at a commit without changes on top."""
+    return replace(Drawing("2026-11-24 18:00 UTC", "0123abcd", (), (), TIMING), **changes)
+
+
+def without_drawing(page: str) -> str:
+    """A report without what differs between two drawings of the same run."""
+    parts = re.split(r'<section id="drawing">.*?</section>', page, flags=re.DOTALL)
+    assert len(parts) == 2
+    return "".join(parts)
 
 
 def pixels(count: int, colour: bool = False) -> np.ndarray:

@@ -17,7 +17,7 @@ def test_there_are_44_items_each_with_an_answer(name):
     items = claim(degenerate()[name])
     assert [item.number for item in items] == list(range(1, 45))
     assert all(item.part and item.asked and item.answer for item in items)
-    assert not any("None " in item.answer and item.number != 21 for item in items)
+    assert not any("None" in item.answer for item in items)
 
 
 def test_what_no_run_can_know_is_said_to_be_so():

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
 from PIL import Image
-from report.example_run import degenerate, example, pixels, steps
+from report.example_run import degenerate, embedding, example, pixels, steps
 
 from tumorclip.evaluate import subsets
 from tumorclip.report import figures
@@ -340,10 +340,10 @@ def test_leaked_share_gives_test_scans_by_copy_by_patient_alone_and_the_rest():
 
 def test_a_run_gets_the_figures_that_it_has_something_for():
     def drawn(run: Run) -> set[str]:
-        return set(figures.draw(run, steps(), pixels(16)))
+        return set(figures.draw(run, steps(), embedding(), pixels(16)))
 
     every = drawn(example())
-    assert len(every) == 14
+    assert len(every) == 15
     assert every == set(CAPTIONS)
     assert every - drawn(example(published=False)) == {"leaked_share"}
     assert every - drawn(example(leaked=0)) == {"leaked_pairs"}
@@ -381,7 +381,7 @@ def boxes(figure: Figure) -> Mapping[Text, object]:
 @pytest.mark.parametrize("name", RUNS)
 def test_no_text_of_a_figure_overlaps_another_or_leaves_the_figure(name, tmp_path):
     run = RUNS[name]
-    for figure in figures.draw(run, steps(len(run.train["epochs"])), pixels(16)).values():
+    for figure in figures.draw(run, steps(len(run.train["epochs"])), embedding(), pixels(16)).values():
         figures.save(figure, tmp_path / "figure.png")
         figure.draw_without_rendering()
         found = boxes(figure)

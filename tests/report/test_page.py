@@ -6,10 +6,12 @@ from html import unescape
 from html.parser import HTMLParser
 
 import pytest
-from report.example_run import degenerate, example
+from report.example_run import TIMING, degenerate, drawing, example, png, without_drawing
 
-from tumorclip.report.page import CAPTIONS, page
+from tumorclip.report.alt import alternatives
+from tumorclip.report.page import CAPTIONS, FIGURES, SECTIONS, page
 from tumorclip.report.run import Run
+from tumorclip.report.text import statement
 
 
 class Page(HTMLParser):
@@ -35,9 +37,13 @@ class Page(HTMLParser):
         self.words.append(data)
 
 
-def shown(run: Run) -> str:
+def made(run: Run, figures: dict[str, bytes] | None = None, **of_drawing) -> str:
+    return page(run, figures or {}, "5ca45", drawing(**of_drawing))
+
+
+def shown(run: Run, **of_drawing) -> str:
     """The page without figures, with spaces as they are typed."""
-    return page(run, {}).replace("\N{NO-BREAK SPACE}", " ")
+    return made(run, **of_drawing).replace("\N{NO-BREAK SPACE}", " ")
 
 
 def rows(run: Run) -> list[str]:
@@ -47,24 +53,26 @@ def rows(run: Run) -> list[str]:
 
 
 @pytest.mark.parametrize("name", degenerate())
-def test_the_page_is_well_formed_and_loads_only_its_figures(name):
-    links = {figure: f"figures/{figure}.png" for figure in CAPTIONS}
-    text = page(degenerate()[name], links)
+def test_the_page_is_well_formed_and_loads_nothing(name):
+    text = made(degenerate()[name], dict.fromkeys(CAPTIONS, png()))
     assert text.startswith("<!DOCTYPE html>\n")
     assert text.endswith("</html>\n")
     parsed = Page(text)
     assert not parsed.open
-    assert parsed.pictures == parsed.links == list(links.values())
+    assert len(parsed.pictures) == len(CAPTIONS)
+    assert all(picture.startswith("data:image/webp;base64,") for picture in parsed.pictures)
+    assert all(link.startswith("#") for link in parsed.links)
     assert not {"script", "link", "iframe", "b"} & set(parsed.tags)
+    assert "http" not in text.replace("http://www.w3.org/2000/svg", "")
     assert "url(" not in text
     assert "None" not in text
-    assert Page(page(example(), {"reliability": "r.png"})).pictures == ["r.png"]
+    assert len(Page(made(example(), {"reliability": png()})).pictures) == 1
 
 
 @pytest.mark.parametrize("names", [["<b>glioma & co</b>", '"no" $tumour'], ["total", "classes", "mean_over_classes"]])
 def test_a_class_may_be_called_anything(names):
     run = example(names=names, negative=names[-1], leaks="keep")
-    words = Page(page(run, {})).words
+    words = Page(made(run)).words
     assert all(words.count(name) >= 2 for name in names), "in the table of scores and in that of the split"
     assert f"Other classes called {names[-1]}" in words
     found = [unescape(row) for row in rows(run)]
@@ -77,19 +85,19 @@ def test_the_headline_has_accuracy_interval_and_scans():
     text = shown(example())
     assert "<strong>92.5 %</strong>" in text
     assert "accuracy on scans held out for the test (95 % interval 87.5 % to 97.5 %)" in text
-    assert "160 test files, 160 distinct scans;\nofficial test set, leaks: drop_train" in text
+    assert "160 test files, 160 distinct scans;\nofficial test set, leaks: drop_train." in text
     assert "accuracy on drawn scans held out" in shown(example(source="phantom"))
     assert "blocked split, an approximation" in shown(example(protocol="blocked"))
 
 
 def test_a_percent_sign_never_stands_alone_at_the_start_of_a_line():
-    assert " %" not in page(example(), {})
+    assert " %" not in made(example())
 
 
 def test_inflated_scores_are_marked_beside_the_headline():
     assert "Inflated" not in shown(example())
     text = shown(example(leaks="keep"))
-    assert text.index("<strong>") < text.index("Inflated") < text.index("<h2>")
+    assert text.index("<strong>") < text.index("Inflated") < text.index("<h2 ")
 
 
 def test_what_is_not_defined_is_shown_with_its_reason():
@@ -171,7 +179,70 @@ def test_patients_that_the_model_knows_are_named_beside_the_headline():
     assert (
         text.index("<strong>")
         < text.index("for 64 of 160 test scans the model has seen other scans")
-        < text.index("<h2>")
+        < text.index("<h2 ")
     )
     assert "Known patients" not in shown(example(protocol="patients"))
-    assert "unit of the interval: patient, or group of copies where none is known, 100 in the test set" in text
+    assert "Unit of the interval: patient, or group of copies where none is known, 100 in the test set" in text
+
+
+def test_every_paragraph_of_the_statement_stands_in_a_section():
+    placed = {heading for headings in SECTIONS.values() for heading in headings}
+    for run in degenerate().values():
+        assert set(statement(run)) <= placed
+    assert {name for names in FIGURES.values() for name in names} == set(CAPTIONS) == set(alternatives(example()))
+
+
+def test_a_model_that_is_not_shown_to_beat_a_baseline_is_said_to_be_so_beside_the_headline():
+    run = example()
+    assert "Not shown to be better" not in shown(run)
+    close = [row | {"difference_low": -0.01} for row in run.baselines["baselines"]]
+    text = shown(replace(run, baselines={"baselines": close}))
+    said = "Not shown to be better than the nearest training scan by its pixels, which needs no fine-tuning and reaches"
+    assert text.index(said) < text.index("<h2 ")
+
+
+def test_headings_come_in_order_and_every_entry_of_the_contents_leads_to_one():
+    text = shown(example())
+    levels = [int(level) for level in re.findall(r"<h([1-6])", text)]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+    links = re.findall(r'href="#([^"]*)"', text)
+    assert set(links) <= set(re.findall(r' id="([^"]*)"', text))
+    assert len(links) == len(set(links)) == 1 + 4 + len(SECTIONS) - 1
+
+
+def test_what_may_differ_between_two_drawings_stands_in_one_section():
+    run = example()
+    changes = {"time": "2027-01-01 00:00 UTC", "commit": None, "training": TIMING | {"seconds": 7.0}}
+    first, second = made(run), made(run, **changes)
+    assert first != second
+    assert without_drawing(first) == without_drawing(second)
+
+
+def test_the_drawing_names_commit_and_what_was_changed_on_top():
+    text = shown(example())
+    assert "at commit 0123abcd." in text
+    assert "The settings are those of params.yaml in that commit." in text
+    settings = (("train.epochs", "14", "3"),)
+    text = shown(example(), files=("params.yaml", "stages/train.py"), settings=settings)
+    assert "at commit 0123abcd, with changes on top." in text
+    assert "Changed since that commit: params.yaml, stages/train.py." in text
+    assert "train.epochs</th><td>14</td><td>3</td>" in text
+    assert "outside a Git repository" in shown(example(), commit=None)
+    assert "2 min 30 s" in text
+
+
+def test_the_page_says_what_data_and_checkpoint_it_rests_on_and_fills_the_checklist():
+    text = shown(example())
+    assert "SHA-256 of data/scans/scans.csv: 5ca45" in text
+    assert "torch 2.0, transformers 5.0" in text
+    assert "This run fills 32" in text and "not a claim that a study complies" in text
+    assert text.count('<tr class="open">') == 12
+
+
+def test_every_picture_says_what_it_shows():
+    text = made(example(leaks="keep"), dict.fromkeys(CAPTIONS, png())).replace("\N{NO-BREAK SPACE}", " ")
+    said = re.findall(r'alt="([^"]*)"', text)
+    assert len(said) == len(CAPTIONS) == len(set(said))
+    assert all(len(words) > 40 for words in said)
+    assert "glioma: 74 as glioma, 6 as notumor" in text

@@ -7,7 +7,7 @@ import pytest
 from report.example_run import degenerate, example
 
 from tumorclip.report.run import Run
-from tumorclip.report.text import EXTERNAL, NO_COPY, PATIENTS, SEEN, TUMOURS, UNTUNED, statement
+from tumorclip.report.text import CALIBRATION, EXTERNAL, NO_COPY, PATIENTS, SEEN, TUMOURS, UNTUNED, statement
 
 
 def said(run: Run) -> str:
@@ -253,3 +253,13 @@ def test_limits_differ_between_people_and_phantoms():
 
 def test_what_is_not_defined_is_said_with_its_reason():
     assert "is not defined: evaluate.negative_class is null." in said(example(negative=None))
+
+
+@pytest.mark.parametrize("slope", [{"slope": 812.0, "slope_low": 640.0}, {"slope": 0.4, "slope_low": -1.3}])
+def test_a_slope_of_probabilities_that_tell_nothing_apart_has_no_number(slope):
+    run = example()
+    calibration = run.test["calibration"] | slope
+    text = statement(replace(run, test=run.test | {"calibration": calibration}))[CALIBRATION]
+    assert "The calibration slope for tumour against healthy is not meaningful" in text
+    assert "812" not in text and "The intercept is −0.200" in text
+    assert "the calibration slope is 0.930" in statement(run)[CALIBRATION]

@@ -116,7 +116,7 @@ def test_test_scans_are_tried_by_the_keyboard_alone(watched):
     watched.page.keyboard.press("Enter")
     shown = watched.answer()
     truth = watched.page.locator(".truth").inner_text()
-    is_right = truth == f"True class: {shown['y_pred']}. The model is right."
+    is_right = truth == f"True class: {shown['class']}. The model is right."
     assert is_right or truth.endswith("The model is wrong.")
     assert watched.page.wait_for_selector("#strip [aria-current] b").inner_text() == ("✓" if is_right else "✗")
 

@@ -107,8 +107,10 @@ class Comparison:
         self._train = self._coarse[reference.scans.split == "train"]
 
     def distances(self, thumbnails: np.ndarray) -> np.ndarray:
-        """How unlike the training scans new ones are as they lie, from uint8 [B, 64, 64]: float64 [B]."""
-        return unlike.distances(_coarse(thumbnails) @ self._train.T / RESOLUTION**2)
+        """How unlike the training scans new ones are, as they lie or mirrored, from uint8 [B, 64, 64]: float64 [B]."""
+        own = _coarse(thumbnails)
+        products = [own[:, turned(copies.COARSE, kind)] @ self._train.T for kind in ("near", "mirrored")]
+        return unlike.distances(np.maximum(*products) / RESOLUTION**2)
 
     def copies(self, thumbnails: np.ndarray) -> list[KnownScan | None]:
         """The known scan most like each new one, uint8 [B, 64, 64], if it is a copy, mirrored or turned or not.

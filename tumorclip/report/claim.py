@@ -151,7 +151,7 @@ def _parts(run: Run) -> dict[int, str]:
     return {
         19: f"{how}; {', '.join(shares)}",
         20: _level(run),
-        21: f"None was planned. The test set has {count(split['test'], 'scan')}; {unit['name']}: {unit['count']:,}.",
+        21: f"No size was planned. The test set has {count(split['test'], 'scan')}; {unit['name']}: {unit['count']:,}.",
     }
 
 
@@ -202,7 +202,8 @@ def _model(run: Run) -> dict[int, str]:
 
 def _evaluation(run: Run) -> dict[int, str]:
     unit, sets = run.intervals["unit"], run.external["sets"]
-    asked = ["what was seen in training", "likeness to training scans", "scans turned upside down"]
+    asked = ["what was seen in training", "likeness to training scans"]
+    asked += ["scans turned upside down"] if run.negative is not None else []
     asked += [f"{name} of the file" for name in run.settings["evaluate"]["by"]]
     return {
         28: "accuracy, balanced accuracy, F1, MCC, kappa, AUROC, average precision, NLL, Brier score, ECE; of each "

@@ -17,7 +17,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from tumorclip.files import whole_file
 from tumorclip.report.run import EXPOSURES, MIN_DISTINCT, Run, count, percent, value, with_interval
-from tumorclip.tables import Steps
+from tumorclip.tables import EmbeddingMap, Steps
 
 BLUE, ORANGE, BLACK, GREY = "#0072B2", "#D55E00", "#1A1A1A", "#5C5C5C"
 LIGHT_GREY, PALE = "#B5B5B5", "#E3E3E3"
@@ -50,6 +50,9 @@ PERCENT = PercentFormatter(1, decimals=0, symbol=" %")
 COUNT = FuncFormatter(lambda number, _: f"{number:,.0f}")
 INTERVALS = "Lines are 95 % intervals"
 PAIRS_IN_A_ROW = 4
+# Of classes, the rest of Okabe and Ito's colours last; a class also has a marker of its own.
+OF_CLASSES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#1A1A1A", "#B8A800")
+MARKERS = "osD^vPXp"
 # How what a model has seen of a scan is drawn, everywhere.
 SEEN = {
     "copy": {"color": ORANGE, "marker": "s"},
@@ -59,12 +62,13 @@ SEEN = {
 }
 
 
-def draw(run: Run, steps: Steps, pixels: np.ndarray) -> dict[str, Figure]:
+def draw(run: Run, steps: Steps, embedding: EmbeddingMap, pixels: np.ndarray) -> dict[str, Figure]:
     """Every figure that the run has something for, by name.
 
     Args:
         run: the run.
         steps: of the training.
+        embedding: where the model places the scans.
         pixels: of all scans, uint8 [N, S, S] or [N, S, S, 3].
     """
     figures = {
@@ -77,6 +81,7 @@ def draw(run: Run, steps: Steps, pixels: np.ndarray) -> dict[str, Figure]:
         "risk_coverage": risk_coverage(run),
         "accuracy_by_similarity": accuracy_by_similarity(run),
         "copy_matches": copy_matches(run),
+        "embedding": embedding_map(run, embedding),
     }
     if any(row["accuracy"] is not None and row["exposure"] != "unknown" for row in run.test["exposure"]):
         figures["exposure"] = exposure(run)
@@ -458,6 +463,30 @@ def risk_coverage(run: Run) -> Figure:
     axes.xaxis.set_major_formatter(PERCENT)
     axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
     axes.grid(True)
+    return figure
+
+
+@rc_context(STYLE)
+def embedding_map(run: Run, scans: EmbeddingMap) -> Figure:
+    """Where the model places test scans and, faint, training scans, by class; mistakes have a ring."""
+    shares = run.embedding["variance"]
+    test, faint = scans.take(scans.split == "test"), scans.take(scans.split == "train")
+    wrong = test.take(test.y_pred != test.class_name)
+    note = (
+        f"{count(len(test), 'test scan')} and, faint, {count(len(faint), 'training scan')}; ringed: wrongly classified"
+    )
+    figure, axes = _canvas("Where the model places the scans", note, (WIDTH, 5.6))
+    for place, row in enumerate(run.test["classes"]):
+        colour, marker = (of[place % len(of)] for of in (OF_CLASSES, MARKERS))
+        style = {"color": colour, "marker": marker, "linewidths": 0}
+        below, above = (part.take(part.class_name == row["class"]) for part in (faint, test))
+        axes.scatter(below.x, below.y, s=9, alpha=0.16, **style)
+        axes.scatter(above.x, above.y, s=16, alpha=0.85, label=_wrapped(row["class"]), zorder=2, **style)
+    axes.scatter(wrong.x, wrong.y, s=60, facecolors="none", edgecolors=BLACK, linewidths=1, zorder=3)
+    names = zip(("first", "second"), ("x", "y"), strict=True)
+    first, second = (f"{name} component ({percent(shares[key])} of the variance)" for name, key in names)
+    axes.set(xlabel=first, ylabel=second, xticks=[], yticks=[])
+    figure.legend(loc="outside lower center", ncols=4)
     return figure
 
 

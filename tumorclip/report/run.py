@@ -9,7 +9,7 @@ from tumorclip.files import read_json
 
 # The least for which a figure or the text gives a number of its own; evaluate compares from the same number on.
 MIN_DISTINCT = 30
-MEASURED = ("data", "split", "train", "test", "intervals", "baselines", "external")
+MEASURED = ("data", "split", "train", "test", "intervals", "baselines", "external", "embedding")
 NOT_DEFINED = "not defined"
 NARROW = "†"  # marks an interval that covers too little
 PERCENTAGES = (
@@ -36,7 +36,7 @@ class Run:
     """What a run measured, and the settings that explain it.
 
     Attributes:
-        data, split, train, test, intervals, baselines, external: the content of the file of that name in metrics/.
+        data, split, train, test, intervals, baselines, external, embedding: the file of that name in metrics/.
         model: the content of tumorclip.json beside the trained weights.
         settings: the sections of params.yaml by name.
         explain: the content of metrics/explain.json; None where nothing was explained.
@@ -49,6 +49,7 @@ class Run:
     intervals: Mapping
     baselines: Mapping
     external: Mapping
+    embedding: Mapping
     model: Mapping
     settings: Mapping
     explain: Mapping | None = None

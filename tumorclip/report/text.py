@@ -1,6 +1,6 @@
 """What the numbers of a run rest on, in plain words."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from tumorclip.report.run import (
     BASELINES,
@@ -18,9 +18,14 @@ from tumorclip.report.run import (
     with_interval,
 )
 
+# A larger calibration slope would spread probabilities that hardly differ: an untrained model has one of hundreds.
+MOST_SLOPE = 10
 NO_COPY = "The audit knows of no test scan with a copy among the scans that the model was trained or chosen on."
-# Headings under which the page also has a table.
+# Headings under which the page also has a table or a figure.
 PATIENTS = "Whose scans they are"
+COPIES = "Copies between training and test"
+CALIBRATION = "Whether the probabilities can be believed"
+RISK = "Leaving out what the model is unsure of"
 SEEN = "What the model had seen of the test scans"
 BY = "Accuracy by kind of scan"
 TUMOURS = "Tumour against healthy"
@@ -33,15 +38,15 @@ def statement(run: Run) -> dict[str, str]:
     parts = {
         "What the scans are": _scans(run),
         PATIENTS: _patients(run),
-        "Copies between training and test": _copies(run),
+        COPIES: _copies(run),
         SEEN: _seen(run),
         "Labels that contradict each other": _conflicts(run),
         "What the accuracy is": _accuracy(run),
         "What the intervals cover": _intervals(run),
         BY: _by(run),
         TUMOURS: _tumours(run),
-        "Whether the probabilities can be believed": _calibration(run),
-        "Leaving out what the model is unsure of": _risk(run),
+        CALIBRATION: _calibration(run),
+        RISK: _risk(run),
         UNTUNED: _baselines(run),
         EXTERNAL: _external(run),
         "Which way up": _orientation(run),
@@ -287,10 +292,19 @@ def _calibration(run: Run) -> Iterable[str]:
         f"and up to {scores['ece_p95_if_calibrated']:.3f} in 95 of 100 cases (p = {scores['ece_p_value']:.3f})."
     )
     if scores["slope"] is not None:
-        slope, intercept = (with_interval(limits(scores, name), name) for name in ("slope", "intercept"))
+        yield from _recalibration(scores)
+
+
+def _recalibration(scores: Mapping) -> Iterable[str]:
+    """Slope and intercept of tumour against healthy; the slope only where it says something."""
+    slope, intercept = (with_interval(limits(scores, name), name) for name in ("slope", "intercept"))
+    if scores["slope"] > MOST_SLOPE or (scores["slope_low"] or 0) < 0:
+        yield "The calibration slope for tumour against healthy is not meaningful:"
+        yield f"the probabilities hardly tell the two apart. The intercept is {intercept}; it is 0 if they are right."
+    else:
         yield f"For tumour against healthy, the calibration slope is {slope} and the intercept {intercept}."
         yield "They are 1 and 0 if the probabilities are right. A slope below 1 means that the model is too sure."
-        yield "An intercept above 0 means that it expects too few tumours."
+    yield "An intercept above 0 means that it expects too few tumours."
 
 
 def _risk(run: Run) -> Iterable[str]:
