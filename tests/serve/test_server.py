@@ -139,6 +139,8 @@ def test_a_file_of_several_frames_is_answered_for_the_frame_that_is_chosen(clien
 def test_a_dicom_file_is_read_in_memory_and_nothing_of_the_patient_comes_back(client, classifier, tmp_path):
     meta = pydicom.dataset.FileMetaDataset()
     meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID = pydicom.uid.MRImageStorage
+    meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
     scan = pydicom.Dataset()
     scan.PatientName = "Doe^Jane"
     scan.Rows, scan.Columns, scan.SamplesPerPixel = 60, 50, 1
