@@ -1,8 +1,10 @@
 """What commands over several runs share: the predictions and parameters of any run, read through DVC."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from math import isnan
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +15,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from tumorclip.errors import UserError
+from tumorclip.files import whole_folder
 from tumorclip.tables import Predictions
 
 PREDICTIONS = "plots/predictions.csv"
@@ -122,11 +125,43 @@ def _refuse_stale(revision: str) -> None:
         raise UserError(f"{revision}: {PREDICTIONS} is older than its model; run that experiment to its end")
 
 
+def fetch_model(revision: str, path: str) -> Path:
+    """The folder `path` as a run of the pipeline left it: a copy in .cache/models, which is made once.
+
+    Raises:
+        UserError: as for `read_predictions`; or the run has no such folder, or the cache lacks it.
+    """
+    lock = YAML(typ="safe").load(_read(revision, "dvc.lock", missing="stages: {}"))["stages"]
+    hashes = [out["md5"] for stage in lock.values() for out in stage.get("outs", []) if out["path"] == path]
+    if not hashes:
+        raise UserError(f"{revision} has no {path}; run the pipeline there, and commit what it wrote")
+    with _opened(revision, path) as repo:
+        folder = Path(repo.root_dir, ".cache/models", hashes[0].removesuffix(".dir"))
+        if not folder.exists():
+            with whole_folder(folder) as beside:
+                repo.dvcfs.get(f"/{path}", str(beside), recursive=True)
+    return folder
+
+
 def _read(revision: str, path: str, missing: str | None = None) -> str:
     """The text of a file in a run; `missing`, if given, where there is no such file."""
     try:
-        with Repo() as repo, repo.switch(revision):
+        with _opened(revision, path) as repo:
             return repo.dvcfs.read_text(f"/{path}", encoding="utf-8", newline="")
+    except FileNotFoundError:
+        if missing is not None:
+            return missing
+        raise UserError(f"{revision} has no {path}; run the pipeline there, and commit what it wrote") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{revision}: {path} cannot be used: it is not text; run the pipeline again") from None
+
+
+@contextmanager
+def _opened(revision: str, path: str) -> Iterator[Repo]:
+    """The repository as it is in a run; what DVC says against it, or against reading `path`, is a UserError."""
+    try:
+        with Repo() as repo, repo.switch(revision):
+            yield repo
     except NotDvcRepoError:
         raise UserError("this folder is not in a DVC repository; start the command in the project's folder") from None
     except NoSCMError:
@@ -135,11 +170,5 @@ def _read(revision: str, path: str, missing: str | None = None) -> str:
         if "ambiguous" in str(error):
             raise UserError(f"{revision}: several experiments have this name; give the commit (dvc exp list)") from None
         raise UserError(f"{revision}: no such revision or experiment; `dvc exp list` names them") from None
-    except FileNotFoundError:
-        if missing is not None:
-            return missing
-        raise UserError(f"{revision} has no {path}; run the pipeline there, and commit what it wrote") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{revision}: {path} cannot be used: it is not text; run the pipeline again") from None
     except DvcException as error:
         raise UserError(f"{revision}: DVC can't read {path}: {' '.join(str(error).split())}") from None

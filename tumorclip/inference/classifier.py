@@ -16,9 +16,8 @@ from PIL import Image
 from tumorclip.device import pick_device
 from tumorclip.errors import UserError
 from tumorclip.files import read_json
-from tumorclip.inference import unlike
 from tumorclip.inference.reading import Square, Unreadable, read
-from tumorclip.inference.reference import CopySearch, KnownScan, Reference, known_scan, unit_length
+from tumorclip.inference.reference import Comparison, KnownScan, Reference, known_scan, small, unit_length
 from tumorclip.model.cpu import same_bytes_on_cpus
 from tumorclip.model.encoder import Encoder
 from tumorclip.model.pixels import BATCH, Pixels
@@ -69,13 +68,16 @@ class Prediction:
 
     def to_dict(self) -> dict:
         """All but the pixels, ready for JSON."""
-        content = {name: value for name, value in self.__dict__.items() if name not in ("name", "pixels")}
-        plain = {"name": self.name, "confidence": self.confidence, **content}
-        plain["error_rate"] = asdict(self.error_rate)
-        plain["warnings"] = [asdict(each) for each in self.warnings]
-        plain["copy"] = asdict(self.copy) if self.copy else None
-        plain["nearest"] = [asdict(each) for each in self.nearest]
-        return plain
+        return {
+            "path": self.name,
+            "class": self.y_pred,
+            "confidence": self.confidence,
+            "probabilities": self.probabilities,
+            "error_rate": asdict(self.error_rate),
+            "warnings": [asdict(each) for each in self.warnings],
+            "copy": asdict(self.copy) if self.copy else None,
+            "nearest": [asdict(each) for each in self.nearest],
+        }
 
 
 class Classifier:
@@ -102,7 +104,7 @@ class Classifier:
         self.reference = reference
         with torch.inference_mode():
             self.class_embeddings = encoder.encode_classes(list(settings["classes"].values()))
-        self._copies = CopySearch(reference, settings["copy_threshold"])
+        self._comparison = Comparison(reference, settings["copy_threshold"])
         self._train = np.flatnonzero(reference.scans.split == "train")
         self._train_embeddings = reference.embeddings[self._train]
 
@@ -176,8 +178,9 @@ class Classifier:
         probabilities = (logits.double() / self.settings["temperature"]).softmax(dim=1).numpy()
         embeddings = unit_length(features)
         similarities = embeddings @ self._train_embeddings.T
-        distances = unlike.distances(similarities)
-        columns = zip(squares, probabilities, similarities, distances, self._copies.find(pixels), strict=True)
+        thumbnails = small(pixels, np.arange(len(pixels)))
+        compared = self._comparison.distances(thumbnails), self._comparison.copies(thumbnails)
+        columns = zip(squares, probabilities, similarities, *compared, strict=True)
         return [self._prediction(*row) for row in columns]
 
     def _prediction(self, square, probabilities, similarities, distance, copy) -> Prediction:

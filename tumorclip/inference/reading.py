@@ -1,6 +1,6 @@
 """Image files and arrays in, one square per picture out, by the same steps as for training."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from PIL import Image
 
 from tumorclip.data import decode
 from tumorclip.files import printable
+from tumorclip.inference import dicom
 
 
 @dataclass(frozen=True)
@@ -58,16 +59,32 @@ def _of_array(values: np.ndarray, settings: Mapping) -> Square:
     return _square("array", decode.to_picture(Image.fromarray(values)), settings)
 
 
-def _pictures(path: Path, name: str, settings: Mapping, frame: int | str | None) -> list[tuple[str, decode.Picture]]:
+def _pictures(
+    path: Path, name: str, settings: Mapping, frame: int | str | None
+) -> Iterator[tuple[str, decode.Picture]]:
+    if dicom.is_dicom(path):
+        file = dicom.Frames(path, settings["max_pixels"])
+        yield from _frames(name, file.count, frame, file.picture)
+        return
     with decode.open_image(path, settings["max_pixels"]) as image:
-        count = decode.frames(image)
-        if count == 1:
-            return [(name, decode.to_picture(image))]
-        found = []
-        for number in chosen_frames(count, frame):
-            image.seek(number - 1)
-            found.append((f"{name}, frame {number}", decode.to_picture(image)))
-        return found
+
+        def picture(number: int) -> decode.Picture:
+            if number > 1:
+                image.seek(number - 1)
+            return decode.to_picture(image)
+
+        yield from _frames(name, decode.frames(image), frame, picture)
+
+
+def _frames(
+    name: str, count: int, frame: int | str | None, picture: Callable[[int], decode.Picture]
+) -> Iterator[tuple[str, decode.Picture]]:
+    """The frames asked for, of a file that has `count` of them, each with its name."""
+    if count == 1 and frame in (None, 1, "all"):
+        yield name, picture(1)
+        return
+    for number in chosen_frames(count, frame):
+        yield f"{name}, frame {number}", picture(number)
 
 
 def chosen_frames(count: int, frame: int | str | None) -> range:
@@ -81,10 +98,16 @@ def chosen_frames(count: int, frame: int | str | None) -> range:
     if frame == "all":
         return range(1, count + 1)
     if frame > count:
-        raise ValueError(f"it holds {count} frames, so there is none of number {frame}")
+        raise ValueError(f"it has no frame {frame}, only {count}")
     return range(frame, frame + 1)
 
 
 def _square(name: str, picture: decode.Picture, settings: Mapping) -> Square:
     image = picture.image.convert("RGB" if settings["colour"] else "L")
     return Square(name, decode.fit(image, settings["image_size"]), *image.size, picture.has_colour)
+
+
+def is_image(path: Path) -> bool:
+    """Whether a file looks like one that `read` takes: by its ending, or as a DICOM file without one."""
+    Image.init()
+    return Image.EXTENSION.get(path.suffix.lower()) in decode.FORMATS or dicom.is_dicom(path)

@@ -12,6 +12,7 @@ from torch.nn import functional
 from tumorclip.data import copies
 from tumorclip.data.thumbnails import KINDS, RESOLUTION, shrunk, thumbnails, turned, whole_units
 from tumorclip.errors import UserError
+from tumorclip.inference import unlike
 from tumorclip.model.encoder import Encoder
 from tumorclip.model.pixels import Pixels
 from tumorclip.tables import KnownScans
@@ -92,8 +93,8 @@ def unit_length(features: torch.Tensor) -> np.ndarray:
     return functional.normalize(features.float(), dim=-1).cpu().numpy()
 
 
-class CopySearch:
-    """Finds known scans that a new one is a copy of: as both lie best, without alignment, so not cropped copies.
+class Comparison:
+    """Compares new scans with all known ones, by thumbnail.
 
     Args:
         threshold: correlation from which two thumbnails show the same picture.
@@ -102,28 +103,35 @@ class CopySearch:
     def __init__(self, reference: Reference, threshold: float):
         self._reference = reference
         self._threshold = threshold
-        blocks = np.array_split(reference.thumbnails, 1 + len(reference.thumbnails) // BLOCK)
-        self._coarse = np.concatenate([_coarse(block) for block in blocks])
+        self._coarse = _coarse(reference.thumbnails)
+        self._train = self._coarse[reference.scans.split == "train"]
 
-    def find(self, pixels: np.ndarray) -> list[KnownScan | None]:
-        """The known scan most like each of the scans, uint8 [B, S, S] or [B, S, S, 3], where one is a copy."""
-        own = small(pixels, np.arange(len(pixels)))
-        a, b = self._candidates(_coarse(own))
+    def distances(self, thumbnails: np.ndarray) -> np.ndarray:
+        """How unlike the training scans new ones are, as they lie or mirrored, from uint8 [B, 64, 64]: float64 [B]."""
+        own = _coarse(thumbnails)
+        products = [own[:, turned(copies.COARSE, kind)] @ self._train.T for kind in ("near", "mirrored")]
+        return unlike.distances(np.maximum(*products) / RESOLUTION**2)
+
+    def copies(self, thumbnails: np.ndarray) -> list[KnownScan | None]:
+        """The known scan most like each new one, uint8 [B, 64, 64], if it is a copy, mirrored or turned or not.
+
+        A copy that is cropped, shifted or turned by other angles is not found.
+        """
+        a, b = self._candidates(_coarse(thumbnails))
         known, places = np.unique(a, return_inverse=True)
-        means = np.concatenate([self._reference.thumbnails[known], own]).astype(np.float32)
+        means = np.concatenate([self._reference.thumbnails[known], thumbnails]).astype(np.float32)
         kinds, correlations = copies.best_orientations(means, places, len(known) + b)
-        found: list[KnownScan | None] = [None] * len(pixels)
+        found: list[KnownScan | None] = [None] * len(thumbnails)
         for place in np.argsort(correlations, kind="stable"):  # the best one last
             if correlations[place] >= self._threshold:
-                found[b[place]] = known_scan(
-                    self._reference.scans, a[place], str(kinds[place]), float(correlations[place])
-                )
+                how = str(kinds[place]), float(correlations[place])
+                found[b[place]] = known_scan(self._reference.scans, a[place], *how)
         return found
 
     def _candidates(self, coarse: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Pairs of a known scan and a new one, int [P] each, that may be copies."""
-        best = np.full((len(coarse), len(self._coarse)), -np.inf, np.float32)
-        for kind in KINDS:
+        best = coarse @ self._coarse.T
+        for kind in KINDS[1:]:
             np.maximum(best, coarse[:, turned(copies.COARSE, kind)] @ self._coarse.T, out=best)
         count = min(NEIGHBOURS, best.shape[1])
         nearest = np.argpartition(-best, count - 1, axis=1)[:, :count]
@@ -136,4 +144,6 @@ def known_scan(scans: KnownScans, row: int, kind: str, similarity: float) -> Kno
 
 
 def _coarse(thumbnails: np.ndarray) -> np.ndarray:
-    return whole_units(shrunk(thumbnails, copies.COARSE))
+    """Whole units of thumbnails, 16 x 16: float32 [N, 256]."""
+    blocks = np.array_split(thumbnails, 1 + len(thumbnails) // BLOCK)
+    return np.concatenate([whole_units(shrunk(block, copies.COARSE)) for block in blocks])

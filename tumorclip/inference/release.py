@@ -5,8 +5,11 @@ from typing import NamedTuple
 import numpy as np
 
 from tumorclip.evaluate.confidence import error_rates
+from tumorclip.evaluate.external import share_row
+from tumorclip.evaluate.intervals import GroupBootstrap
 from tumorclip.inference import unlike
-from tumorclip.inference.reference import Reference
+from tumorclip.inference.reference import Comparison, Reference, small
+from tumorclip.inference.strange import strange
 from tumorclip.model.encoder import Encoder
 from tumorclip.params import Params
 from tumorclip.tables import KnownScans, Predictions, Splits
@@ -32,10 +35,24 @@ def release(encoder: Encoder, pixels: np.ndarray, splits: Splits, predictions: P
     known = splits.take(rows)
     scans = KnownScans(known.path, known.class_name, known.split, known.unit)
     reference = Reference.make(scans, encoder, pixels, rows)
+    comparison = Comparison(reference, params.verify.copy_threshold)
     settings = {
         "decode": params.verify.model_dump(include={"image_size", "colour", "max_pixels"}),
         "copy_threshold": params.verify.copy_threshold,
-        "unlike": unlike.measure(encoder, reference, pixels[rows[known.split == "test"]]),
+        "unlike": _unlike(reference, comparison, pixels[rows[known.split == "test"]]),
         "confidence": error_rates(predictions),
     }
     return Released(reference, settings)
+
+
+def _unlike(reference: Reference, comparison: Comparison, test: np.ndarray) -> dict:
+    """Set the threshold, and count how often it warns of test scans, uint8 [T, S, S, ...], and of strange pictures."""
+    split = reference.scans.split
+    threshold = unlike.threshold(comparison.distances(reference.thumbnails[split == "val"]))
+    warned = comparison.distances(reference.thumbnails[split == "test"]) > threshold
+    share = GroupBootstrap(reference.scans.unit[split == "test"]).share(warned, np.ones_like(warned))
+    rates = [{"pictures": "test scans", "count": len(warned)} | share_row("warned", share)]
+    for name, pictures in strange(test).items():
+        warned = comparison.distances(small(pictures, np.arange(len(pictures)))) > threshold
+        rates.append({"pictures": name, "count": len(warned), "warned": float(warned.mean())})
+    return {"threshold": threshold, "rates": rates}
