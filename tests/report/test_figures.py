@@ -347,6 +347,10 @@ def test_the_most_confident_mistakes_come_first_with_what_was_said_and_what_is_t
     ]  # fmt: skip
     assert [axes.get_xlabel() for axes in panels] == ["glioma", "notumor", "glioma", "notumor"]
     assert (panels[1].images[0].get_array() == pixels(16)[3]).all()
+    copies = tables().predictions
+    copies = replace(copies, group=np.where(copies.group == 3, 0, copies.group))
+    figure = figures.mistakes(copies, tables().scans, pixels(16))
+    assert len([axes for axes in figure.axes if axes.images]) == 3, "copies of a scan are shown once"
     right = tables().predictions
     right = right.take(right.y_pred == right.y_true)
     assert "mistakes" not in figures.draw(example(), tables()._replace(predictions=right), pixels(16))

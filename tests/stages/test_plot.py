@@ -17,8 +17,9 @@ from tumorclip.report.run import MEASURED, Run
 ROOT = Path(__file__).parents[2]
 FIGURES = {
     "accuracy_by_similarity.png", "confusion_matrix.png", "copy_matches.png", "embedding.png", "exposure.png",
-    "external.png", "leaked_pairs.png", "leaked_share.png", "mistakes.png", "per_class_accuracy.png", "per_class_f1_score.png",
-    "reliability.png", "risk_coverage.png", "roc.png", "train_vs_test_accuracy.png", "training_loss.png",
+    "external.png", "leaked_pairs.png", "leaked_share.png", "mistakes.png", "per_class_accuracy.png",
+    "per_class_f1_score.png", "reliability.png", "risk_coverage.png", "roc.png", "train_vs_test_accuracy.png",
+    "training_loss.png",
 }  # fmt: skip
 
 

@@ -504,16 +504,15 @@ def embedding_map(run: Run, scans: EmbeddingMap) -> Figure:
 
 @rc_context(STYLE)
 def mistakes(predictions: ModelPredictions, scans: Scans, pixels: np.ndarray) -> Figure:
-    """The test scans that are classified wrongly with the highest confidence; `pixels` as for `draw`."""
+    """Distinct test scans that are classified wrongly with the highest confidence; `pixels` as for `draw`."""
     wrong = predictions.take(predictions.y_pred != predictions.y_true)
     names, confidence = np.array(predictions.class_names), wrong.probabilities.max(axis=1)
     called, true = names[wrong.y_pred], names[wrong.y_true]
-    shown = np.lexsort((wrong.path, -confidence))[:MISTAKES]
-    above = [
-        f"{textwrap.fill(name, 14)}\n{percent(sure)}"
-        for name, sure in zip(names[wrong.y_pred], confidence, strict=True)
-    ]
-    below = [textwrap.fill(name, 16) for name in names[wrong.y_true]]
+    surest = np.lexsort((wrong.path, -confidence))
+    firsts = np.sort(np.unique(wrong.group[surest], return_index=True)[1])  # one scan of each group of copies
+    shown = surest[firsts][:MISTAKES]
+    above = [f"{textwrap.fill(name, 14)}\n{percent(sure)}" for name, sure in zip(called, confidence, strict=True)]
+    below = [textwrap.fill(name, 16) for name in true]
     lines = 1 + max(above[place].count("\n") + below[place].count("\n") for place in shown)
     rows = -(-len(shown) // PAIRS_IN_A_ROW)
     figure = Figure(figsize=(WIDTH, 0.9 + (1.7 + 0.2 * lines) * rows), dpi=0.7 * DPI, layout="constrained")

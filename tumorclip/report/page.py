@@ -11,7 +11,7 @@ from PIL import Image
 
 from tumorclip.report import rows, text
 from tumorclip.report.alt import alternatives
-from tumorclip.report.claim import claim
+from tumorclip.report.claim import claim, source
 from tumorclip.report.flow import flow
 from tumorclip.report.provenance import Drawing
 from tumorclip.report.run import BASELINES, Run, count, interval, percent
@@ -188,7 +188,7 @@ def _picture(name: str, png: bytes, alternative: str) -> Picture:
 def _source(run: Run, scans_sha256: str) -> Iterable[tuple[str, str]]:
     """What the run was made of, the same in every drawing of it."""
     checkpoint = run.model["checkpoint"]
-    yield "Data", f"{run.settings['data']['source']}, {count(run.data['files'], 'file')}"
+    yield "Data", f"{source(run)}, {count(run.data['files'], 'file')}"
     yield "Version of the data", f"SHA-256 of data/scans/scans.csv: {scans_sha256}"
     revision = checkpoint["revision"] or "none: it is built here, or a folder"
     yield "Checkpoint", checkpoint["name"]
