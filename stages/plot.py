@@ -19,11 +19,9 @@ from tumorclip.report.provenance import Drawing
 from tumorclip.report.run import Run
 from tumorclip.tables import EmbeddingMap, ModelPredictions, Scans, Steps
 
-SETTINGS = {"seed", "data", "checkpoint", "verify", "split", "train", "evaluate", "external"}
-
 
 def main(params: Params) -> None:
-    run = Run.read(stages.METRICS, stages.TRAINED, params.model_dump(mode="json", include=SETTINGS))
+    run = Run.read(stages.METRICS, stages.TRAINED, params.model_dump(mode="json", include=stages.REPORTED))
     tables = figures.Tables(
         Steps.read(stages.PLOTS / "steps.csv"),
         EmbeddingMap.read(stages.PLOTS / "embedding.csv"),
