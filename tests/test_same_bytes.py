@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 # One name for a file, or for a folder with all that is in it.
 EXPECTED = {
     "scans": {
-        "data/raw": "1bbc64c4bcac9ed3f4ece5981bd428d34d484be7ef0164791094b20380ebe822",
+        "data/raw": "c90dfe9c316911c92da4451dd56da0e44c625ccb6d37671433146b1c71e3b6f5",
         "data/scans/conflicts.csv": "1aa15d248261f47684bea8d86b345290eacf2a051eff39afe8847cacfda819b0",
         "data/scans/groups.csv": "e489da4acd20c6d70a72417a3a7208806916c35897ec5fa45260381a7c9246e3",
         "data/scans/pairs.csv": "52a3bb3c7000f0aa033603500cd3446082c1c40f2e6d8c5f81b39c75da1df8d5",

@@ -297,6 +297,8 @@ def test_the_page_filters_opens_groups_and_asks_for_nothing_but_its_pictures(fir
     browser.wait_for_load_state("networkidle")
     assert browser.wrong == []
     assert all(url.startswith((tmp_path / "out").as_uri()) for url in browser.asked if not url.startswith("data:"))
+    browser.set_viewport_size({"width": 360, "height": 800})
+    assert browser.evaluate("document.documentElement.scrollWidth") == 360
     loaded = browser.locator("img").evaluate_all("images => images.map(image => image.naturalWidth)")
     assert loaded and all(width == 192 for width in loaded)
 

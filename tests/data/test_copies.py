@@ -22,7 +22,7 @@ Change = Callable[[Image.Image], Image.Image]
 
 def head(number: int, class_name: str = "glioma") -> Image.Image:
     """A drawn head, 192 x 192, with a seed of which the alignment misses no copy: it does miss a few."""
-    pixels, _ = phantom.render(phantom.Scan(0, "Training", class_name, 5 * number))
+    pixels, *_ = phantom.render(phantom.Scan(0, "Training", class_name, 5 * number))
     return Image.fromarray(np.rint(pixels * 255).astype(np.uint8))
 
 

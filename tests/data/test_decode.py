@@ -311,3 +311,12 @@ def test_a_picture_beyond_pillows_own_limit_is_read_if_max_pixels_allows(tmp_pat
         warnings.simplefilter("error")
         scans, _, _ = read(tmp_path / "raw", tmp_path)
     assert len(scans) == 1
+
+
+@pytest.mark.parametrize("home", ["Training", "."])
+def test_masks_and_tables_beside_the_class_folders_are_not_scans(home: str, tmp_path: Path):
+    for folder in (tmp_path / home / "glioma", tmp_path / "masks" / home / "glioma"):
+        folder.mkdir(parents=True)
+        Image.new("L", (8, 8)).save(folder / "1.png")
+    (tmp_path / "patients.csv").write_text("path,patient\n")
+    assert [file.path for file in decode.find(tmp_path)] == [(Path(home) / "glioma/1.png").as_posix()]

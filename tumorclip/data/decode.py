@@ -20,6 +20,7 @@ from tumorclip.lifetime import start_worker
 from tumorclip.params import Verify
 
 OFFICIAL_SPLITS = {"Training": "train", "Testing": "test"}
+MASKS = "masks"  # a folder beside the class folders that holds no scans: `tumorclip.data.masks`
 # Named, so that Pillow never hands a file to an outside program (it would run Ghostscript on EPS).
 FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 # A picture has colour if more than this share of its pixels has channels further apart than this.
@@ -63,9 +64,10 @@ class Scan(NamedTuple):
 
 
 def find(raw: Path) -> list[ScanFile]:
-    """List the files in the class folders of `raw`, sorted by path; hidden files and system litter are passed over.
+    """List the files in the class folders of `raw`, sorted by path.
 
-    `raw` holds Training/<class>/ and Testing/<class>/, or Training/<class>/ alone, or <class>/ alone.
+    `raw` holds Training/<class>/ and Testing/<class>/, or Training/<class>/ alone, or <class>/ alone. Hidden files,
+    system litter and the folder `masks` are passed over.
 
     Raises:
         UserError: there is no class folder, or one without files.
@@ -78,7 +80,7 @@ def find(raw: Path) -> list[ScanFile]:
     if "Training" in names:
         places = [(split, folder) for split in tops if split.name in OFFICIAL_SPLITS for folder in _folders(split)]
     else:
-        places = [(raw, folder) for folder in tops]
+        places = [(raw, folder) for folder in tops if folder.name != MASKS]
     if not places:
         raise UserError(f"{raw} holds no class folder; {layout}: check data.source")
     files = []

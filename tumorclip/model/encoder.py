@@ -92,8 +92,24 @@ class Encoder:
 
         Scans are 0 to 255, of any dtype, grey, [B, 1, S, S], or colour, [B, 3, S, S], where S is `image_size`.
         """
-        normalised = (pixels.float().expand(-1, 3, -1, -1) - self._mean) / self._deviation
-        return self.model.vision_model(pixel_values=normalised).pooler_output
+        return self.model.vision_model(pixel_values=self._normalised(pixels)).pooler_output
+
+    @property
+    def has_patches(self) -> bool:
+        """Whether the image tower is a transformer over patches, and not convolutional."""
+        return hasattr(self.model.config.vision_config, "num_attention_heads")
+
+    def image_features_and_states(self, pixels: torch.Tensor) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+        """The same, and what each block of the image tower takes in, and the last gives.
+
+        In a transformer the states are tokens, [B, L, C], of which the last are the patches, row by row; in a
+        convolutional tower they are maps, [B, C, H, W].
+        """
+        output = self.model.vision_model(pixel_values=self._normalised(pixels), output_hidden_states=True)
+        return output.pooler_output, output.hidden_states
+
+    def _normalised(self, pixels: torch.Tensor) -> torch.Tensor:
+        return (pixels.float().expand(-1, 3, -1, -1) - self._mean) / self._deviation
 
     def project_images(self, features: torch.Tensor) -> torch.Tensor:
         """Embed what `image_features` gave: float32 [B, D]."""

@@ -53,6 +53,8 @@ def tree(folder: Path) -> dict[str, bytes]:
         (SPLIT, {name: name for name in SPLIT}),
         (ALONE, {name: name for name in ALONE}),
         (SPLIT[:2], {name: name for name in SPLIT[:2]}),
+        (SPLIT + [f"masks/{name}.png" for name in SPLIT] + ["patients.csv"], {name: name for name in SPLIT}),
+        (ALONE + [f"masks/{name}.png" for name in ALONE] + ["patients.csv"], {name: name for name in ALONE}),
         ([f"wrapper/{name}" for name in SPLIT], {name: f"wrapper/{name}" for name in SPLIT}),
         ([f"a/b/{name}" for name in ALONE], {name: f"a/b/{name}" for name in ALONE}),
         ([f"data/{name}" for name in SPLIT] + ["docs/x/y/z.txt"], {name: f"data/{name}" for name in SPLIT}),

@@ -43,8 +43,37 @@ def test_same_seed_gives_the_same_bytes_with_any_number_of_processes(tmp_path: P
         phantom.draw_other_scanner(tmp_path / name / "elsewhere", seed, 2, workers)
     one, other = digests(tmp_path / "one"), digests(tmp_path / "other")
     assert one == digests(tmp_path / "three")
-    assert len(set(one.values())) == len(one) == 4 * (4 + 2 + 2) + 1
-    assert not {one[path] for path in one if path.endswith("jpg")} & set(other.values())
+    assert len(set(one.values())) == len(one) == 4 * (4 + 2 + 2) + 3 * (4 + 2) + 1
+    assert not {one[path] for path in one if not path.endswith("csv")} & set(other.values())
+
+
+def mask_of(folder: Path, scan: Path) -> np.ndarray | None:
+    path = folder / "masks" / f"{scan.as_posix()}.png"
+    return grey(path) > 0 if path.exists() else None
+
+
+def test_a_mask_lies_on_every_tumour_and_on_nothing_else(drawn: Path):
+    brighter = []
+    for file in phantom.plan(3, 50, 20):
+        mask = mask_of(drawn, file.place.path)
+        assert (mask is None) == (file.place.class_name == "notumor")
+        if mask is not None:
+            assert mask.shape == (phantom.SIZE, phantom.SIZE) and 0.005 < mask.mean() < 0.2
+            scan = grey(drawn / file.place.path)
+            near = np.roll(mask, (20, 20), (0, 1)) | np.roll(mask, (-20, -20), (0, 1))
+            brighter.append(scan[mask].mean() > scan[near & ~mask].mean())
+    assert len(brighter) == 3 * 70 and np.mean(brighter) > 0.9
+    assert len(list((drawn / "masks").rglob("*.png"))) == len(brighter)
+
+
+def test_the_mask_of_a_copy_is_that_of_the_scan_turned_as_the_scan_is(drawn: Path):
+    kinds = Counter()
+    for file in phantom.plan(3, 50, 20):
+        if file.copy and file.place.class_name != "notumor":
+            own, there = mask_of(drawn, file.place.path), mask_of(drawn, file.drawing.path)
+            assert (own == (there[:, ::-1] if file.copy == "mirrored" else there)).all()
+            kinds[file.copy] += 1
+    assert kinds == {"exact": 9, "near": 9, "mirrored": 9}
 
 
 def test_planted_copies_are_the_documented_ones(drawn: Path):

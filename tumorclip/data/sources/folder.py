@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 from tqdm import tqdm
 
+from tumorclip.data.decode import MASKS
 from tumorclip.data.sources import SOURCES
 from tumorclip.errors import UserError
 from tumorclip.files import is_litter
@@ -31,9 +32,9 @@ def take(source: Path, into: Path) -> int:
     """Copy the scans of `source` into the empty folder `into`, as Training/<class>/ and Testing/<class>/, or <class>/.
 
     `source` is a folder, or a .zip of one. The layout is found inside any number of wrapping folders; `train` and
-    `test` in any spelling of capitals become Training and Testing. Hidden files and the litter of operating systems are
-    passed over. Every member of an archive is checked before the first is written; what `into` holds after an error
-    that came later (a member that proves damaged, a full disk) is to be thrown away.
+    `test` in any spelling of capitals become Training and Testing. Hidden files, the litter of operating systems and a
+    folder `masks` beside the others are passed over. Every member of an archive is checked before the first is written;
+    what `into` holds after an error that came later (a member that proves damaged, a full disk) is to be thrown away.
 
     Returns:
         The number of files that stand in no class folder, which are passed over too.
@@ -178,7 +179,7 @@ def _arrange(files: Iterable[PurePosixPath], source: Path) -> dict[PurePosixPath
     while len({name.parts[depth] for name in inside}) == 1 and any(len(name.parts) > depth + 2 for name in inside):
         depth += 1
         inside = [name for name in inside if len(name.parts) > depth + 1]
-    return {name: PurePosixPath(*name.parts[depth:]) for name in inside}
+    return {name: PurePosixPath(*name.parts[depth:]) for name in inside if name.parts[depth] != MASKS}
 
 
 def _write(file: BinaryIO, target: Path) -> None:

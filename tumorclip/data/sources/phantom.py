@@ -13,7 +13,7 @@ Two leaks are planted, so that the checks downstream have something to find. Fiv
 Of every ten test scans of a class, four show a head that is in Training too, three a head that is not, and three are
 copies of training scans: one exact (the same bytes), one near (another contrast, brightness and JPEG quality), one
 mirrored left to right (and near as well). Three of every 50 training scans are such copies too. patients.csv tells
-whose scans they are.
+whose scans they are, and masks/ where each tumour lies.
 """
 
 import math
@@ -31,6 +31,8 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from tumorclip.data.decode import MASKS
+from tumorclip.data.masks import write_mask
 from tumorclip.lifetime import start_worker
 from tumorclip.tables import TEXT, Table, column
 
@@ -170,12 +172,12 @@ def plan_elsewhere(seed: int, per_class: int) -> Iterator[File]:
 
 
 def draw(into: Path, seed: int, train_per_class: int, test_per_class: int, workers: int) -> None:
-    """Write grey JPEGs to `into`/Training/<class>/ and `into`/Testing/<class>/, and `into`/patients.csv.
+    """Write grey JPEGs to `into`/Training/<class>/ and `into`/Testing/<class>/, `into`/patients.csv and `into`/masks/.
 
     `workers` is the number of processes; 0 takes one per CPU core.
     """
     files = list(plan(seed, train_per_class, test_per_class))
-    _draw_files(into, files, workers)
+    _draw_files(into, files, workers, into / MASKS)
     rows = [(file.place.path.as_posix(), file.drawing.patient, file.drawing.view.plane) for file in files]
     Patients(*map(np.array, zip(*rows, strict=True))).write(into / "patients.csv")
 
@@ -188,11 +190,12 @@ def draw_other_scanner(into: Path, seed: int, per_class: int, workers: int) -> N
     _draw_files(into, list(plan_elsewhere(seed, per_class)), workers)
 
 
-def _draw_files(into: Path, files: list[File], workers: int) -> None:
-    for folder in {(into / file.place.path).parent for file in files}:
+def _draw_files(into: Path, files: list[File], workers: int, masks: Path | None = None) -> None:
+    places = [into] if masks is None else [into, masks]
+    for folder in {(place / file.place.path).parent for place in places for file in files}:
         folder.mkdir(parents=True)
     with ProcessPoolExecutor(workers or os.cpu_count(), initializer=_start_worker) as pool:
-        written = pool.map(_write, [into] * len(files), files, chunksize=8)
+        written = pool.map(_write, [into] * len(files), files, [masks] * len(files), chunksize=8)
         list(tqdm(written, total=len(files), desc="drawing", unit="scan", disable=None))
 
 
@@ -202,21 +205,28 @@ def _start_worker() -> None:
     np.empty(2**21)
 
 
-def _write(into: Path, file: File) -> None:
-    pixels, quality = render(file.drawing)
+def _write(into: Path, file: File, masks: Path | None) -> None:
+    pixels, quality, inside = render(file.drawing)
     if file.copy in ("near", "mirrored"):
         rng = file.place.random()
         pixels = pixels ** rng.uniform(0.8, 1.25) * rng.uniform(0.85, 1.0)
         quality = int(rng.integers(45, 75))
     if file.copy == "mirrored":
-        pixels = pixels[:, ::-1]
+        pixels, inside = pixels[:, ::-1], inside[:, ::-1]
     image = Image.fromarray(np.rint(pixels * 255).astype(np.uint8))
     size = ELSEWHERE.size if file.place.split == "Elsewhere" else HOME.size
     image.resize((size, size), Image.Resampling.BICUBIC).save(into / file.place.path, quality=quality)
+    if masks is not None and inside.any():
+        write_mask(inside, masks, file.place.path.as_posix())
 
 
-def render(scan: Scan) -> tuple[np.ndarray, int]:
-    """Draw one scan: float [SIZE, SIZE] from 0 (black) to 1 (white), and the JPEG quality it is to be saved with."""
+def render(scan: Scan) -> tuple[np.ndarray, int, np.ndarray]:
+    """Draw one scan.
+
+    Returns:
+        The picture, float64 [SIZE, SIZE] from 0 (black) to 1 (white); the JPEG quality it is to be saved with; and
+        where the tumour is, bool [SIZE, SIZE]: without the oedema around it.
+    """
     rng, view = scan.random(), scan.view
     scanner, contrasts = (ELSEWHERE, _OTHER_CONTRASTS) if scan.split == "Elsewhere" else (HOME, _CONTRASTS)
     tissue = contrasts[rng.choice(len(contrasts), p=CONTRAST_SHARES)]
@@ -231,10 +241,11 @@ def render(scan: Scan) -> tuple[np.ndarray, int]:
     pen.rng = of_distractor
     if of_distractor.random() < DISTRACTOR_SHARE:
         _draw_distractor(pen, tissue, view)
+    outside = np.ones((SIZE, SIZE))
     if tumour:
         pen.rng, pen.x, pen.y = of_tumour, *pen.undisturbed
-        _TUMOURS[scan.class_name](pen, tissue, tumour, brain)
-    return _scan(pen.image, rng, scanner), int(rng.integers(*scanner.quality))
+        outside = _TUMOURS[scan.class_name](pen, tissue, tumour, brain)
+    return _scan(pen.image, rng, scanner), int(rng.integers(*scanner.quality)), outside < 0
 
 
 # Brightness of each tissue in one kind of MRI contrast, from 0 to 1.
@@ -574,7 +585,7 @@ def _lobes(pen: _Pen, tumour: _Tumour, roughness: float) -> np.ndarray:
     return distance - tumour.radius * np.clip(outline, 0.5, 1.6)
 
 
-def _draw_glioma(pen: _Pen, tissue: _Tissue, tumour: _Tumour, brain: np.ndarray) -> None:
+def _draw_glioma(pen: _Pen, tissue: _Tissue, tumour: _Tumour, brain: np.ndarray) -> np.ndarray:
     rng, seen = pen.rng, tumour.visibility
     within = _inside(brain + 0.01)
     edge = _lobes(pen, tumour, 0.42) + 0.12 * tumour.radius * pen.noise(14)
@@ -586,9 +597,10 @@ def _draw_glioma(pen: _Pen, tissue: _Tissue, tumour: _Tumour, brain: np.ndarray)
     pen.paint(within * _inside(edge, 0.03) * broken * seen, tissue.enhancing)
     if rng.random() < 0.8:
         pen.paint(within * _inside(edge + rim + 0.15 * tumour.radius * pen.noise(11), 0.04) * seen, tissue.dead)
+    return np.maximum(edge, brain + 0.01)
 
 
-def _draw_meningioma(pen: _Pen, tissue: _Tissue, tumour: _Tumour, brain: np.ndarray) -> None:
+def _draw_meningioma(pen: _Pen, tissue: _Tissue, tumour: _Tumour, brain: np.ndarray) -> np.ndarray:
     seen = tumour.visibility
     within = _inside(brain - 0.012)
     edge = _lobes(pen, tumour, 0.12)
@@ -598,9 +610,10 @@ def _draw_meningioma(pen: _Pen, tissue: _Tissue, tumour: _Tumour, brain: np.ndar
     pen.paint(within * _inside(edge) * seen, tissue.enhancing * (0.95 + 0.03 * pen.noise(14)))
     tail = np.maximum(np.abs(brain) - 0.012, edge - 0.7 * tumour.radius)
     pen.paint(_inside(tail) * seen, tissue.enhancing)
+    return np.maximum(edge, brain - 0.012)
 
 
-def _draw_pituitary(pen: _Pen, tissue: _Tissue, tumour: _Tumour, brain: np.ndarray) -> None:
+def _draw_pituitary(pen: _Pen, tissue: _Tissue, tumour: _Tumour, brain: np.ndarray) -> np.ndarray:
     rng = pen.rng
     below = _lobes(pen, tumour, 0.15)
     above = pen.ellipse(tumour.x, tumour.y - 0.8 * tumour.radius, 0.65 * tumour.radius, 0.6 * tumour.radius)
@@ -609,8 +622,10 @@ def _draw_pituitary(pen: _Pen, tissue: _Tissue, tumour: _Tumour, brain: np.ndarr
     if rng.random() < 0.2:
         cyst = pen.ellipse(tumour.x, tumour.y, 0.4 * tumour.radius, 0.35 * tumour.radius)
         pen.paint(_inside(cyst, 0.03) * tumour.visibility, tissue.dead)
+    return edge
 
 
+# Each paints a tumour and returns the distance to its outline, negative inside: float64 [SIZE, SIZE].
 _TUMOURS = {"glioma": _draw_glioma, "meningioma": _draw_meningioma, "pituitary": _draw_pituitary}
 
 

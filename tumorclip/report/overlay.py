@@ -1,0 +1,53 @@
+"""A scan with the map of its prediction over it."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+COLOURS = "inferno"
+STRENGTH = 0.65  # opacity where the map is highest; where it is 0 the scan is seen as it is
+CONTOUR = "#35d0ff"
+
+
+def overlay(pixels: np.ndarray, heat: np.ndarray, mask: np.ndarray | None = None) -> Figure:
+    """Draw a scan, the same with a map over it, and the map's colour bar.
+
+    Args:
+        pixels: uint8 [H, W] or [H, W, 3].
+        heat: from 0 to 1, float [h, w], over the whole scan.
+        mask: where the tumour is, bool [m, n], over the whole scan; None where that is not known.
+    """
+    figure = Figure(figsize=(7.2, 3.3), dpi=150, layout="constrained")
+    plain, covered = figure.subplots(1, 2)
+    draw(plain, pixels)
+    draw(covered, pixels, heat, mask)
+    plain.set_title("scan", fontsize=9)
+    covered.set_title(
+        "where the answer comes from" + (", and the tumour's outline" if mask is not None else ""), fontsize=9
+    )
+    add_colour_bar(figure, covered)
+    return figure
+
+
+def draw(axes: Axes, pixels: np.ndarray, heat: np.ndarray | None = None, mask: np.ndarray | None = None) -> None:
+    """Draw a scan into `axes`, and over it a map and the outline of a mask; all as `overlay` takes them."""
+    height, width = pixels.shape[:2]
+    whole = (0, width, height, 0)
+    axes.imshow(pixels, cmap="gray", vmin=0, vmax=255, extent=whole)
+    if heat is not None:
+        shown = np.clip(heat, 0, 1)
+        axes.imshow(shown, cmap=COLOURS, vmin=0, vmax=1, alpha=STRENGTH * shown, extent=whole, interpolation="bilinear")
+    if mask is not None and mask.any():
+        across = (np.arange(mask.shape[1]) + 0.5) * width / mask.shape[1]
+        down = (np.arange(mask.shape[0]) + 0.5) * height / mask.shape[0]
+        axes.contour(across, down, mask, [0.5], colors=CONTOUR, linewidths=1.2)
+    axes.set_axis_off()
+
+
+def add_colour_bar(figure: Figure, axes: Axes | list[Axes]) -> None:
+    """Say beside `axes` what the colours of a map mean."""
+    bar = figure.colorbar(ScalarMappable(Normalize(0, 1), COLOURS), ax=axes, shrink=0.85, pad=0.02)
+    bar.set_label("influence, relative to the highest in this scan", fontsize=8)
+    bar.ax.tick_params(labelsize=8)
