@@ -11,7 +11,9 @@ repository=${GITHUB_SERVER_URL:-https://github.com}/${GITHUB_REPOSITORY:?}
 table() {
     local rows
     rows=$(dvc "$@" --md)
-    printf '\n%s\n' "${rows:-No difference.}"
+    rows=${rows:-No difference.}
+    rows=${rows/"$base"/base}
+    printf '\n%s\n' "${rows/workspace/this run}"
 }
 
 # picture COMMIT FILE: the figure as that commit has it, if it does
@@ -25,7 +27,7 @@ printf '## Against the base, %s\n\n### Parameters\n' "$(git rev-parse --short "$
 table params diff "$base"
 
 printf '\n### Scores\n'
-table metrics diff "$base" --targets metrics/summary.json
+table metrics diff "$base" --all --targets metrics/summary.json
 printf '\n<details><summary>All metrics</summary>\n'
 table metrics diff "$base"
 printf '\n</details>\n\n### Figures\n\n'
