@@ -16,7 +16,7 @@ from PIL import Image
 from tumorclip.device import pick_device
 from tumorclip.errors import UserError
 from tumorclip.files import read_json
-from tumorclip.inference.reading import Square, Unreadable, read
+from tumorclip.inference.reading import Item, Square, Unreadable, read
 from tumorclip.inference.reference import Comparison, KnownScan, Reference, known_scan, small, unit_length
 from tumorclip.model.cpu import same_bytes_on_cpus
 from tumorclip.model.encoder import Encoder
@@ -105,7 +105,7 @@ class Classifier:
         self.reference = reference
         with torch.inference_mode():
             self.class_embeddings = encoder.encode_classes(list(settings["classes"].values()))
-        self._comparison = Comparison(reference, settings["copy_threshold"])
+        self.comparison = Comparison(reference, settings["copy_threshold"])
         self._train = np.flatnonzero(reference.scans.split == "train")
         self._train_embeddings = reference.embeddings[self._train]
 
@@ -127,7 +127,7 @@ class Classifier:
         encoder = Encoder.load(folder, pick_device(device, "device"))
         return cls(folder, encoder, settings, Reference.read(folder))
 
-    def predict(self, items: Iterable[Path | str | np.ndarray], frame: int | str | None = None) -> list[Prediction]:
+    def predict(self, items: Iterable[Item], frame: int | str | None = None) -> list[Prediction]:
         """Classify files, or arrays as `stream` takes them.
 
         Raises:
@@ -140,13 +140,11 @@ class Classifier:
             found.append(each)
         return found
 
-    def stream(
-        self, items: Iterable[Path | str | np.ndarray], frame: int | str | None = None
-    ) -> Iterator[Prediction | Unreadable]:
+    def stream(self, items: Iterable[Item], frame: int | str | None = None) -> Iterator[Prediction | Unreadable]:
         """Classify one batch after another, in the order given; what cannot be read is given back as `Unreadable`.
 
         Args:
-            items: paths of image files; or arrays, uint8 [H, W], grey, or [H, W, 3], RGB.
+            items: paths of image files, or their contents; or arrays, uint8 [H, W], grey, or [H, W, 3], RGB.
             frame: which picture of a file with several: its number, from 1, or `all`. None refuses such a file.
         """
         decoded = self._decode(items, frame)
@@ -196,7 +194,7 @@ class Classifier:
         embeddings = unit_length(features)
         similarities = embeddings @ self._train_embeddings.T
         thumbnails = small(pixels, np.arange(len(pixels)))
-        compared = self._comparison.distances(thumbnails), self._comparison.copies(thumbnails)
+        compared = self.comparison.distances(thumbnails), self.comparison.copies(thumbnails)
         columns = zip(squares, probabilities, similarities, *compared, strict=True)
         return [self._prediction(*row) for row in columns]
 
