@@ -16,7 +16,7 @@ from PIL import Image
 from tumorclip.device import pick_device
 from tumorclip.errors import UserError
 from tumorclip.files import read_json
-from tumorclip.inference.reading import Square, Unreadable, read
+from tumorclip.inference.reading import Item, Square, Unreadable, read
 from tumorclip.inference.reference import Comparison, KnownScan, Reference, known_scan, small, unit_length
 from tumorclip.model.cpu import same_bytes_on_cpus
 from tumorclip.model.encoder import Encoder
@@ -126,7 +126,7 @@ class Classifier:
         encoder = Encoder.load(folder, pick_device(device, "device"))
         return cls(folder, encoder, settings, Reference.read(folder))
 
-    def predict(self, items: Iterable[Path | str | np.ndarray], frame: int | str | None = None) -> list[Prediction]:
+    def predict(self, items: Iterable[Item], frame: int | str | None = None) -> list[Prediction]:
         """Classify files, or arrays as `stream` takes them.
 
         Raises:
@@ -139,13 +139,11 @@ class Classifier:
             found.append(each)
         return found
 
-    def stream(
-        self, items: Iterable[Path | str | np.ndarray], frame: int | str | None = None
-    ) -> Iterator[Prediction | Unreadable]:
+    def stream(self, items: Iterable[Item], frame: int | str | None = None) -> Iterator[Prediction | Unreadable]:
         """Classify one batch after another, in the order given; what cannot be read is given back as `Unreadable`.
 
         Args:
-            items: paths of image files; or arrays, uint8 [H, W], grey, or [H, W, 3], RGB.
+            items: paths of image files, or their contents; or arrays, uint8 [H, W], grey, or [H, W, 3], RGB.
             frame: which picture of a file with several: its number, from 1, or `all`. None refuses such a file.
         """
         decoded = self._decode(items, frame)
