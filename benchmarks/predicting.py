@@ -5,7 +5,7 @@
 A RUN is a folder in which the pipeline has run. Nothing there is changed but what the stage `predict` writes again.
 
 - Speed: both ways classify the validation and test scans, as processes of their own, each timed from its start; the
-  first answer is timed with one scan. The lowest of three times counts.
+  first answer is timed with one scan. The lowest of REPEATS times counts.
 - Copies: the pairs that the audit found between scans of which one is known to the model and the other was dropped,
   and planted ones: known scans of the first 200 test scans turned, mirrored and with other contrast. Found if the scan
   is told to be a copy. False alarms are test scans that are called copies of scans outside their group or patient.
@@ -35,7 +35,7 @@ from tumorclip.inference.strange import strange
 from tumorclip.model.pixels import Pixels
 from tumorclip.tables import Pairs, Splits
 
-REPEATS = 3
+REPEATS = 1
 PLANTED = 200
 ORIENTATIONS = {
     "near": lambda scans: scans,
