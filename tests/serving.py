@@ -53,9 +53,9 @@ def address(process: subprocess.Popen) -> str:
 
 
 @contextmanager
-def serving(workspace: Path) -> Iterator[str]:
+def serving(workspace: Path, *arguments: str) -> Iterator[str]:
     """Yields the address of the page."""
-    with started(workspace, "--port", "0") as process:
+    with started(workspace, "--port", "0", *arguments) as process:
         try:
             yield address(process)
         finally:

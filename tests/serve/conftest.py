@@ -1,7 +1,20 @@
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from serving import serving
+
+from tumorclip.files import read_json, write_json
+
+
+@pytest.fixture(scope="session")
+def explaining(workspace, tmp_path_factory) -> Path:
+    """The model of the workspace, as if its maps had been found to point at tumours."""
+    folder = shutil.copytree(workspace / "models/finetuned", tmp_path_factory.mktemp("explaining") / "model")
+    settings = read_json(folder / "tumorclip.json")
+    write_json(folder / "tumorclip.json", settings | {"explain": {"shown": True, "reason": "a test"}})
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from browsers import LOWEST_CONTRAST, chromium
 from PIL import Image
-from serving import predicted
+from serving import predicted, serving
 
 pytestmark = pytest.mark.slow
 # What a person does with the mouse: the browser makes such an event of a file dropped, or pasted.
@@ -151,6 +151,25 @@ def test_a_file_of_several_frames_is_asked_which(browser, page_url, tmp_path):
     watched.page.keyboard.type("2")
     watched.page.keyboard.press("Enter")
     assert watched.answer()["name"] == "volume.tif, frame 2"
+
+
+def test_a_heat_map_lies_over_the_scan_where_it_is_worth_it_and_can_be_taken_off(
+    browser, workspace, explaining, scan, watched
+):
+    watched.page.set_input_files("#file", scan)
+    watched.answer()
+    assert watched.page.locator("#heat").is_hidden() and watched.page.get_by_role("switch").count() == 0
+    with serving(workspace, "--model", str(explaining)) as url:
+        other = Watched(browser, url)
+        other.page.set_input_files("#file", scan)
+        other.answer()
+        assert other.page.locator("#heat").is_visible()
+        assert other.page.locator("#heat").bounding_box() == other.page.locator("#picture").bounding_box()
+        other.page.get_by_role("switch", name="Heat map").focus()
+        other.page.keyboard.press("Space")
+        assert other.page.locator("#heat").is_hidden()
+        assert other.complaints == []
+        other.page.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

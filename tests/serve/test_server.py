@@ -1,5 +1,6 @@
 """What the server of the page answers, and what it refuses: over real connections, with a real model."""
 
+import base64
 import io
 import json
 import socket
@@ -14,6 +15,8 @@ import pytest
 from PIL import Image
 
 from tumorclip import Classifier
+from tumorclip.serve.answers import Answers
+from tumorclip.serve.pictures import Pictures
 from tumorclip.serve.server import LIMIT
 
 
@@ -77,6 +80,22 @@ def test_the_answer_is_that_of_the_classifier(client, classifier, scan):
     answer = client.ask("POST", "/predict", scan.read_bytes(), name="scan.jpg")
     assert answer["path"] == "scan.jpg" and answer["picture"].startswith("data:image/png;base64,")
     assert without_pictures(answer) == expected(classifier.predict([scan])[0])
+
+
+def test_a_map_comes_with_the_answer_only_where_the_model_says_that_it_is_worth_it(workspace, explaining, scan):
+    found = {}
+    for folder in (workspace / "models/finetuned", explaining):
+        classifier = Classifier.load(folder, "cpu")
+        answers = Answers(classifier, Pictures(classifier.reference, workspace / "data/scans"))
+        found[folder] = answers.about()["colours"], answers.predict(scan.read_bytes(), "scan.jpg", None)["heat"]
+    assert found[workspace / "models/finetuned"] == ([], None)
+    colours, heat = found[explaining]
+    layer = np.asarray(Image.open(io.BytesIO(base64.b64decode(heat.partition(",")[2]))))
+    expected = classifier.explain(classifier.predict([scan])[0])
+    assert (np.unravel_index(layer[..., 3].argmax(), expected.shape)) == np.unravel_index(
+        expected.argmax(), expected.shape
+    )
+    assert len(colours) > 2
 
 
 def test_requests_at_once_get_the_answers_that_each_gets_alone(client, workspace):
