@@ -65,10 +65,8 @@ def example() -> str:
 
 
 def tables(result: Mapping) -> str:
-    lines = [
-        "| scans of | checkpoint | test scans | graph: largest difference | example: largest difference | answers changed |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
+    heads = ("scans of", "checkpoint", "test scans", "graph: largest difference", "example: largest difference")
+    lines = [f"| {' | '.join((*heads, 'answers changed'))} |", "| --- | --- | --- | --- | --- | --- |"]
     for row in result["rows"]:
         largest = [f"{row[name]['largest_difference']:.1e}" for name in ("graph", "example")]
         changed = max(row[name]["answers_changed"] for name in ("graph", "example"))
