@@ -58,7 +58,7 @@ def serve() -> Iterator[str]:
 PAGES = {
     "report": Page(report, "main img", (1280, 1130)),
     "plots_diff": Page(plots_diff, ".vega-embed :is(canvas, svg)", (1050, 690)),
-    "serve": Page(serve, "#strip [aria-current] b", (1280, 1000), click="#strip li:first-child button"),
+    "serve": Page(serve, "#strip [aria-current] b", (1280, 860), click="#strip li:first-child button"),
 }
 
 

@@ -10,14 +10,14 @@ from tumorclip.serve.pictures import Pictures, coloured
 
 
 @pytest.fixture
-def reference(workspace) -> Reference:
-    return Reference.read(workspace / "models/finetuned")
+def reference(released) -> Reference:
+    return Reference.read(released / "models/finetuned")
 
 
 @pytest.fixture
-def scans(workspace, tmp_path):
+def scans(released, tmp_path):
     """A copy of data/scans."""
-    return shutil.copytree(workspace / "data/scans", tmp_path / "scans")
+    return shutil.copytree(released / "data/scans", tmp_path / "scans")
 
 
 def test_a_known_scan_is_shown_as_the_workspace_has_it(reference, scans):

@@ -70,18 +70,18 @@ def watched(browser, page_url) -> Iterator[Watched]:
 
 
 @pytest.fixture(scope="module")
-def scan(workspace) -> Path:
+def scan(released) -> Path:
     """A test scan, of which the answer warns as a copy of itself."""
-    return sorted((workspace / "data/raw/Testing").rglob("*.jpg"))[-1]
+    return sorted((released / "data/raw/Testing").rglob("*.jpg"))[-1]
 
 
 @pytest.mark.parametrize("way", ["drop", "paste", "choose"])
-def test_a_scan_gets_the_answer_that_predict_gives(watched, workspace, scan, way):
+def test_a_scan_gets_the_answer_that_predict_gives(watched, released, scan, way):
     if way == "choose":
         watched.page.set_input_files("#file", scan)
     else:
         watched.give(way, scan.name, scan.read_bytes())
-    shown, row = watched.answer(), predicted(workspace, scan)
+    shown, row = watched.answer(), predicted(released, scan)
     assert (shown["name"], shown["class"]) == (scan.name, row["class"])
     assert list(shown["bars"]) == list(row["probabilities"])
     for name, share in row["probabilities"].items():
@@ -154,12 +154,12 @@ def test_a_file_of_several_frames_is_asked_which(browser, page_url, tmp_path):
 
 
 def test_a_heat_map_lies_over_the_scan_where_it_is_worth_it_and_can_be_taken_off(
-    browser, workspace, explaining, scan, watched
+    browser, released, explaining, scan, watched
 ):
     watched.page.set_input_files("#file", scan)
     watched.answer()
     assert watched.page.locator("#heat").is_hidden() and watched.page.get_by_role("switch").count() == 0
-    with serving(workspace, "--model", str(explaining)) as url:
+    with serving(released, "--model", str(explaining)) as url:
         other = Watched(browser, url)
         other.page.set_input_files("#file", scan)
         other.answer()
