@@ -1,0 +1,44 @@
+"""Test scans worth a look: the most confident mistakes, and the hits of which the model was least sure."""
+
+import numpy as np
+
+from tumorclip.tables import Examples, Predictions
+
+COUNT = 4  # of each kind
+NEAREST = 3
+
+
+def choose(predictions: Predictions, test: np.ndarray, train: np.ndarray, similarities: np.ndarray) -> Examples:
+    """Choose them, no two of one unit.
+
+    Args:
+        test, train: rows of scans.csv, int [N] and [M].
+        similarities: of each test scan to each training scan, float [N, M], M at least 3.
+    """
+    probability = predictions.probabilities[np.arange(len(predictions)), predictions.y_pred]
+    right = predictions.y_pred == predictions.y_true
+    order = np.argsort(-probability, kind="stable")
+    mistakes = _distinct(order[~right[order]], predictions.unit)
+    hits = _distinct(order[right[order]][::-1], predictions.unit)
+    rows = np.array([*mistakes, *hits], dtype=int)
+    nearest = train[np.argsort(-similarities[rows], axis=1, kind="stable")[:, :NEAREST]]
+    names = np.array(predictions.class_names)
+    return Examples(
+        kind=np.array(["mistake"] * len(mistakes) + ["hit"] * len(hits), dtype=str),
+        row=rows,
+        scan=test[rows],
+        nearest_1=nearest[:, 0],
+        nearest_2=nearest[:, 1],
+        nearest_3=nearest[:, 2],
+        class_name=names[predictions.y_true[rows]],
+        predicted=names[predictions.y_pred[rows]],
+        probability=probability[rows],
+    )
+
+
+def _distinct(rows: np.ndarray, units: np.ndarray) -> list[int]:
+    """The first rows of different units."""
+    chosen: dict[int, int] = {}
+    for row in rows.tolist():
+        chosen.setdefault(int(units[row]), row)
+    return list(chosen.values())[:COUNT]
