@@ -25,6 +25,8 @@ TRAINED = Path("models/trained")
 FINETUNED = Path("models/finetuned")
 METRICS = Path("metrics")
 PLOTS = Path("plots")
+# The sections of params.yaml that the report and the model card tell of.
+REPORTED = {"seed", "data", "checkpoint", "verify", "split", "train", "evaluate", "external"}
 
 # Before PyTorch is imported: else waiting threads keep a core busy, and with a second process training stands still.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

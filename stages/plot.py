@@ -18,11 +18,9 @@ from tumorclip.report.provenance import Drawing
 from tumorclip.report.run import Run
 from tumorclip.tables import EmbeddingMap, Steps
 
-SETTINGS = {"seed", "data", "checkpoint", "verify", "split", "train", "evaluate", "external"}
-
 
 def main(params: Params) -> None:
-    run = Run.read(stages.METRICS, stages.TRAINED, params.model_dump(mode="json", include=SETTINGS))
+    run = Run.read(stages.METRICS, stages.TRAINED, params.model_dump(mode="json", include=stages.REPORTED))
     steps = Steps.read(stages.PLOTS / "steps.csv")
     embedding = EmbeddingMap.read(stages.PLOTS / "embedding.csv")
     pixels = np.load(stages.SCANS / "pixels.npy", mmap_mode="r")

@@ -26,7 +26,7 @@ VERIFY = params.load(ROOT / "params.yaml").verify
 
 def head(number: int) -> Image.Image:
     """A drawn head, 192 x 192."""
-    pixels, _ = phantom.render(phantom.Scan(0, "Training", "glioma", 5 * number))
+    pixels, *_ = phantom.render(phantom.Scan(0, "Training", "glioma", 5 * number))
     return Image.fromarray(np.rint(pixels * 255).astype(np.uint8))
 
 
@@ -126,6 +126,7 @@ def test_the_pairs_are_those_that_the_verify_stage_finds(tmp_path, capsys):
     verified = set(zip(scans.path[pairs.a], scans.path[pairs.b], pairs.kind, strict=True))
     assert len({kind for _, _, kind in verified}) == 3
 
+    shutil.rmtree(tmp_path / "data/raw/masks")  # which are images too
     said = run(capsys, tmp_path / "data/raw", "-o", tmp_path / "out")
     assert pairs_in(tmp_path / "out") == verified
     assert f"{len(np.unique(scans.group))} images left if one of each is kept" in said
@@ -297,6 +298,8 @@ def test_the_page_filters_opens_groups_and_asks_for_nothing_but_its_pictures(fir
     browser.wait_for_load_state("networkidle")
     assert browser.wrong == []
     assert all(url.startswith((tmp_path / "out").as_uri()) for url in browser.asked if not url.startswith("data:"))
+    browser.set_viewport_size({"width": 360, "height": 800})
+    assert browser.evaluate("document.documentElement.scrollWidth") == 360
     loaded = browser.locator("img").evaluate_all("images => images.map(image => image.naturalWidth)")
     assert loaded and all(width == 192 for width in loaded)
 

@@ -90,7 +90,7 @@ class Loopback:
                 if answer.cut_at is not None or headers["Content-Length"] is None:
                     self.close_connection = True
 
-            do_GET = do_HEAD = do_POST = handle_any
+            do_GET = do_HEAD = do_POST = do_PUT = handle_any
 
         class Server(ThreadingHTTPServer):
             daemon_threads = True

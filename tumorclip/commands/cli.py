@@ -12,8 +12,10 @@ from tumorclip.errors import ParamsError, UserError
 COMMANDS = {
     "audit": ("tumorclip.commands.audit", "find the copies in any folder of images, or across two"),
     "compare": ("tumorclip.commands.compare", "say whether experiments really differ"),
+    "export": ("tumorclip.commands.export", "the model as one file that runs without PyTorch"),
     "pool": ("tumorclip.commands.pool", "one score from all folds, or from several seeds"),
     "predict": ("tumorclip.commands.predict", "classify scans, and say how much each answer is worth"),
+    "push": ("tumorclip.commands.push", "the model to a repository on the Hugging Face hub, private by default"),
     "score": ("tumorclip.commands.score", "anybody's predictions, by what their model may have seen"),
     "trace": ("tumorclip.commands.trace", "whose scans they are: find them in a source that names patients"),
 }
@@ -27,8 +29,10 @@ examples:
   tumorclip audit SCANS OTHER -o audit    which images stand in both folders, also mirrored or cropped?
   tumorclip compare main workspace        is what I have now better than main?
   tumorclip compare A1,A2,A3 B1,B2,B3     is method B better than A, each trained with three seeds?
+  tumorclip export onnx                   a graph that runs without PyTorch
   tumorclip pool F1 F2 F3 F4 F5           what do the five folds say together?
   tumorclip predict scan.jpg more/        what does the model say of these scans, and how sure is that?
+  tumorclip push somebody/name --dry-run  what would go to the hub?
   tumorclip score mine.csv                what are another model's predictions worth?
   tumorclip trace SCANS SOURCE -o patients.csv
 

@@ -177,18 +177,15 @@ def _by_names(scans: int) -> str:
 
 def _model(run: Run) -> dict[int, str]:
     train, model = run.settings["train"], run.model
-    checkpoint, versions = model["checkpoint"], model["versions"]
-    revision = f", revision {checkpoint['revision']}" if checkpoint["revision"] else ""
-    built = checkpoint["name"].startswith("tiny")
-    start = (
-        f"random, drawn with seed {run.settings['seed']}" if built else f"pretrained: {checkpoint['name']}{revision}"
-    )
+    checkpoint, versions = run.checkpoint, model["versions"]
+    built = checkpoint in BUILT_IN
+    start = f"random, drawn with seed {run.settings['seed']}" if built else f"pretrained: {checkpoint}"
     extras = [
         f"a moving average of weights (decay {train['ema']})" if train["ema"] else "",
         f"a mixture of tuned and original weights (alpha {model['wise_ft_alpha']})" if train["wise_ft"] else "",
     ]
     return {
-        22: f"{checkpoint['name']}{revision}: an image and a text encoder. A scan gets the class whose captions lie "
+        22: f"{checkpoint}: an image and a text encoder. A scan gets the class whose captions lie "
         f"nearest; softmax over the classes, temperature {run.train['temperature']:.3g}.",
         23: ", ".join(f"{name} {number}" for name, number in versions.items()),
         24: start,

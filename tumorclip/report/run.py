@@ -70,6 +70,12 @@ class Run:
         """Whether the scans are phantoms and not of people."""
         return self.settings["data"]["source"] == "phantom"
 
+    @property
+    def checkpoint(self) -> str:
+        """The checkpoint that training started from; of a folder its own name alone, since the rest is of a machine."""
+        name, revision = self.model["checkpoint"]["name"], self.model["checkpoint"]["revision"]
+        return f"{name}, revision {revision}" if revision else name.rstrip("/").rsplit("/", 1)[-1]
+
     def exposed(self, exposure: str) -> int:
         """How many test scans have this exposure."""
         return sum(row["scans"] for row in self.exposures if row["exposure"] == exposure)

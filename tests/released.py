@@ -1,0 +1,45 @@
+"""A released model that is quick to make: random weights, a few scans of noise."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+from tumorclip.files import write_json
+from tumorclip.inference.reference import Reference
+from tumorclip.model.encoder import Encoder
+from tumorclip.tables import KnownScans
+
+CLASSES = {"glioma": ["a glioma"], "notumor": ["no tumour", "a healthy brain"], "pituitary": ["a pituitary tumour"]}
+SIDE = 80  # of a decoded scan: neither that of `tiny` nor that of `tiny_conv`
+SPLITS = ("train", "val", "test")
+
+
+def scans(count: int, seed: int = 0) -> np.ndarray:
+    """Smooth noise, uint8 [count, 80, 80]."""
+    noise = np.random.default_rng(seed).standard_normal((count, SIDE, SIDE))
+    return np.clip(128 + 400 * gaussian_filter(noise, (0, 3, 3)), 0, 255).astype(np.uint8)
+
+
+def release(checkpoint: Path, folder: Path, count: int = 30) -> None:
+    """Release the checkpoint into `folder`, with `count` known scans, a third of them for the test."""
+    shutil.copytree(checkpoint, folder, dirs_exist_ok=True)
+    rows = np.arange(count)
+    known = KnownScans(
+        path=np.array([f"scans/{row}.png" for row in rows]),
+        class_name=np.array(list(CLASSES))[rows % len(CLASSES)],
+        split=np.array(SPLITS)[rows * len(SPLITS) // count],
+        unit=rows,
+    )
+    Reference.make(known, Encoder.load(checkpoint, "cpu"), scans(count), rows).write(folder)
+    settings = {
+        "classes": CLASSES,
+        "temperature": 0.7,
+        "decode": {"image_size": SIDE, "colour": False, "max_pixels": 10**6},
+        "copy_threshold": 0.98,
+        "unlike": {"threshold": 0.5, "rates": []},
+        "confidence": [{"from": 0.0, "to": 1.0, "scans": 10, "error_rate": 0.1, "low": 0.02, "high": 0.4}],
+    }
+    write_json(folder / "tumorclip.json", settings)
+    (folder / "README.md").write_text("---\nlicense: mit\n---\n\n# A model\n", encoding="utf-8")

@@ -1,0 +1,124 @@
+"""The model card: the hub accepts it, and it says what one must know before one uses or shares the model."""
+
+import dataclasses
+import re
+
+import pytest
+from huggingface_hub import ModelCard, constants
+from report.example_run import degenerate, example
+from servers.hub import Account, problems
+
+from tumorclip.report.card import card
+from tumorclip.report.run import Run
+
+REVISION = "3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268"
+RATES = [{"pictures": "test scans", "count": 160, "warned": 0.0125}, {"pictures": "noise", "count": 200, "warned": 0.5}]
+CONFIDENCE = [
+    {"from": 0.0, "to": 0.9, "scans": 80, "error_rate": 0.1, "low": 0.05, "high": 0.2, "reason": None},
+    {"from": 0.9, "to": 1.0, "scans": 80, "error_rate": 0.0, "low": None, "high": None, "reason": "no unit has two"},
+]
+
+
+def written(run: Run) -> str:
+    classes = {row["class"]: [f"a scan of {row['class']}", "another caption"] for row in run.test["classes"]}
+    return card(run, {"classes": classes, "unlike": {"rates": RATES}, "confidence": CONFIDENCE})
+
+
+def started_from(name: str, revision: str | None = None, **choices) -> Run:
+    run = example(**choices)
+    return dataclasses.replace(run, model=run.model | {"checkpoint": {"name": name, "revision": revision}})
+
+
+RUNS = {"usual": example(), "drawn": example(source="phantom"), **degenerate()}
+
+
+@pytest.mark.parametrize("run", RUNS.values(), ids=list(RUNS))
+def test_the_head_of_the_card_is_as_the_hub_wants_it(run):
+    text = written(run)
+    assert problems(text) == []
+    assert ModelCard(text).data.to_dict()["pipeline_tag"] == "zero-shot-image-classification"
+
+
+def test_the_hub_accepts_the_card_and_would_say_if_it_did_not(monkeypatch):
+    with Account("somebody").running() as hub:
+        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+        ModelCard(written(example())).validate()
+        with pytest.raises(ValueError, match="must be one of the known ones"):
+            ModelCard(written(example()).replace("license: unknown", "license: none of all")).validate()
+
+
+def test_the_score_stands_in_the_head_with_its_interval_and_its_unit():
+    run = example()
+    text = written(run)
+    accuracy, macro_f1 = ModelCard(text).data.eval_results
+    assert (accuracy.metric_type, macro_f1.metric_type) == ("accuracy", "f1")
+    assert accuracy.metric_value == pytest.approx(run.test["accuracy"], abs=1e-4)
+    assert re.fullmatch(r"accuracy \(95 % interval [\d.]+ % to [\d.]+ %; unit: .+\)", accuracy.metric_name)
+    assert run.intervals["unit"]["name"] in accuracy.metric_name
+    assert re.search(r"^It is right on [\d.]+ % \(95 % interval .*\) of 160 test scans\.$", text, re.MULTILINE)
+
+
+def test_no_score_stands_in_the_head_where_none_is_defined():
+    run = RUNS["nothing is defined"]
+    undefined = [row | {"value": None, "low": None, "high": None} for row in run.intervals["intervals"]]
+    empty = dataclasses.replace(run, intervals=run.intervals | {"intervals": undefined})
+    assert ModelCard(written(empty)).data.eval_results is None and problems(written(empty)) == []
+
+
+def test_the_same_run_gives_the_same_card():
+    assert written(example()) == written(example())
+
+
+def test_copies_and_patients_that_were_seen_are_told_before_anything_else():
+    top = written(example(leaks="keep")).split("## Intended use")[0]
+    assert "(a copy was seen)" in top and "Without any fine-tuning, the " in top
+
+
+def test_a_card_about_drawn_scans_says_that_it_says_nothing_about_people():
+    text = written(example(source="phantom"))
+    assert "no score here says anything about people" in text and "They are drawings, so they may be shared." in text
+    assert ModelCard(text).data.license == "mit"
+
+
+def test_a_card_about_scans_of_people_says_what_the_folder_shows_of_them_and_promises_no_licence():
+    text = " ".join(written(example()).split())
+    assert "embeddings and thumbnails of 64 × 64 pixels, of" in text
+    assert "Hand it to nobody to whom you may not give the scans." in text
+    assert "CC0 in older listings, CC BY 4.0 in newer ones" in text
+    assert ModelCard(written(example())).data.license == "unknown"
+
+
+def test_scans_of_an_unknown_folder_have_an_unknown_licence():
+    assert "This card does not know their licence." in written(example(source="some/folder", patients="none"))
+
+
+def test_weights_of_openai_bring_their_licence_and_their_own_model_card():
+    text = written(started_from("openai/clip-vit-base-patch32", REVISION))
+    assert ModelCard(text).data.base_model == "openai/clip-vit-base-patch32"
+    assert "calls every deployed use out of\nscope" in text and "which is under the MIT licence" in text
+    assert f"revision {REVISION}" in text
+
+
+@pytest.mark.parametrize("name", ["/home/me/secret/clip", "secret/clip"])
+def test_where_a_checkpoint_lies_on_a_machine_is_not_told(name):
+    text = written(started_from(name))
+    assert "secret" not in text and "The weights started from clip," in text
+    assert ModelCard(text).data.base_model is None
+
+
+def test_names_of_classes_are_no_markup():
+    text = written(RUNS["names like keys and tags"])
+    body = text.split("## Use it")[0] + text.split("## Scores")[1]
+    assert r"\<b\>" in body and "<b>" not in body and r"\$a\_b\$" in body
+
+
+def test_false_alarms_misses_and_error_rates_stand_in_tables():
+    text = written(example())
+    assert "| test scans | 160 | 1.2 % |\n| noise | 200 | 50.0 % |" in text
+    assert "| 0.0 % to 90.0 % | 80 | 10.0 % | 5.0 % to 20.0 % |" in text
+    assert "| 90.0 % to 100.0 % | 80 | 0.0 % | no unit has two |" in text
+
+
+def test_every_item_of_claim_is_there():
+    rows = re.findall(r"^\| (\d+) \|", written(example()).split("## CLAIM 2024")[1], re.MULTILINE)
+    assert rows == [str(number) for number in range(1, 45)]
