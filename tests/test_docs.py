@@ -116,6 +116,11 @@ def test_no_number_is_left_to_be_filled_in(name):
     assert not re.findall("@@[A-Z_]+@@", (ROOT / name).read_text("utf-8"))
 
 
+def test_pictures_are_small():
+    sizes = {path.name: path.stat().st_size for path in (ROOT / "docs").glob("*.png")}
+    assert sizes and max(sizes.values()) < 300_000
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_link_leads_to_a_file_and_every_anchor_to_a_heading(name):
     page = ROOT / name

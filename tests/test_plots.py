@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import vl_convert
+from browsers import chromium
 from PIL import Image
 from report.example_run import embedding
 
@@ -21,6 +22,11 @@ from tumorclip.params import Evaluate
 from tumorclip.tables import ModelPredictions
 
 ROOT = Path(__file__).parents[1]
+# The charts of a page of which nothing is drawn.
+BLANK = """() => [...document.querySelectorAll(".vega-embed canvas")].filter((canvas) => {
+  const bytes = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+  return new Set(new Uint32Array(bytes.buffer)).size < 3;
+}).length ? ["blank"] : []"""
 CLASSES = ["glioma", "meningioma", "notumor", "pituitary"]
 CONFUSION = np.array([[20, 3, 0, 1], [2, 21, 0, 4], [5, 0, 25, 0], [0, 6, 0, 22]])
 
@@ -157,3 +163,51 @@ def test_the_page_needs_no_network(repository):
         assert f"window.{name}=" in page, "Vega itself is in the page"
     assert page.count("vegaEmbed('#") == 6
     assert page.count("</script>") == page.count("<script"), "nothing within Vega ends its script early"
+
+
+@pytest.fixture(scope="module")
+def compared(repository, tmp_path_factory) -> Path:
+    """The page of `dvc plots diff` after another epoch, in a repository with Git."""
+    folder = tmp_path_factory.mktemp("compared") / "repository"
+    shutil.copytree(repository, folder)
+    (folder / ".dvc/config").write_text("[core]\n    analytics = false\n")
+    (folder / ".dvc/config.local").unlink(missing_ok=True)
+    identity = ("-c", "user.name=a", "-c", "user.email=a@b")
+    for command in (("init", "-q"), ("add", "-A"), ("commit", "-q", "-m", "first")):
+        subprocess.run(["git", *identity, *command], cwd=folder, check=True)
+    subprocess.run([sys.executable, ".dvc/plots/offline.py"], cwd=folder, check=True)
+    train = read_json(folder / "metrics/train.json")
+    last = train["epochs"][-1] | {"epoch": 3, "val_loss": 0.7}
+    write_json(folder / "metrics/train.json", train | {"epochs": [*train["epochs"], last]})
+    dvc(folder, "plots", "diff", "HEAD")
+    return folder / "dvc_plots/index.html"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("offline", [True, False])
+@pytest.mark.parametrize("command", ["show", "diff"])
+def test_a_browser_draws_every_chart_and_asks_for_nothing(command, offline, request):
+    if command == "diff":
+        page, pictures = request.getfixturevalue("compared"), 2
+    else:
+        repository = request.getfixturevalue("repository")
+        subprocess.run([sys.executable, ".dvc/plots/offline.py"], cwd=repository, check=True)
+        dvc(repository, "plots", "show")
+        page, pictures = repository / "dvc_plots/index.html", 1
+    asked, said = [], []
+    with chromium() as browser:
+        context = browser.new_context(offline=offline)
+        tab = context.new_page()
+        tab.on("request", lambda each: asked.append(each.url))
+        tab.on("pageerror", lambda error: said.append(str(error)))
+        tab.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+        tab.goto(page.as_uri())
+        tab.wait_for_function("document.querySelectorAll('.vega-embed :is(canvas, svg.marks)').length == 6")
+        blank = tab.evaluate(BLANK)
+        loaded = tab.evaluate("[...document.images].map((each) => each.naturalWidth)")
+        if command == "diff":
+            assert "HEAD" in tab.content() and "workspace" in tab.content()
+    assert said == []
+    assert not [url for url in asked if not url.startswith(("file:", "data:", "blob:"))]
+    assert blank == []
+    assert loaded == [4] * pictures

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
 from PIL import Image
-from report.example_run import degenerate, embedding, example, pixels, steps
+from report.example_run import degenerate, example, pixels, tables
 
 from tumorclip.evaluate import subsets
 from tumorclip.report import figures
@@ -338,12 +338,39 @@ def test_leaked_share_gives_test_scans_by_copy_by_patient_alone_and_the_rest():
     assert note(figure) == "4 by a copy, 4 by the patient alone,\nof 10 published test scans"
 
 
+def test_the_most_confident_mistakes_come_first_with_what_was_said_and_what_is_true():
+    figure = figures.mistakes(*tables()[2:], pixels(16))
+    panels = [axes for axes in figure.axes if axes.images]
+    assert len(figure.axes) == 4 and len(panels) == 4
+    assert [axes.get_title() for axes in panels] == [
+        "notumor\n90.0 %", "glioma\n87.0 %", "notumor\n84.0 %", "glioma\n81.0 %",
+    ]  # fmt: skip
+    assert [axes.get_xlabel() for axes in panels] == ["glioma", "notumor", "glioma", "notumor"]
+    assert (panels[1].images[0].get_array() == pixels(16)[3]).all()
+    copies = tables().predictions
+    copies = replace(copies, group=np.where(copies.group == 3, 0, copies.group))
+    figure = figures.mistakes(copies, tables().scans, pixels(16))
+    assert len([axes for axes in figure.axes if axes.images]) == 3, "copies of a scan are shown once"
+    right = tables().predictions
+    right = right.take(right.y_pred == right.y_true)
+    assert "mistakes" not in figures.draw(example(), tables()._replace(predictions=right), pixels(16))
+
+
+def test_the_map_rings_mistakes_and_names_the_share_of_each_axis():
+    axes = figures.embedding_map(example(), tables().embedding).axes[0]
+    assert axes.get_xlabel() == "first component (41.0 % of the variance)"
+    assert axes.get_ylabel() == "second component (22.0 % of the variance)"
+    *by_class, rings = axes.collections
+    assert [len(each.get_offsets()) for each in by_class] == [8, 4, 8, 4], "training and test scans of each class"
+    assert rings.get_offsets().tolist() == [[np.sin(3), np.cos(3)]]
+
+
 def test_a_run_gets_the_figures_that_it_has_something_for():
     def drawn(run: Run) -> set[str]:
-        return set(figures.draw(run, steps(), embedding(), pixels(16)))
+        return set(figures.draw(run, tables(), pixels(16)))
 
     every = drawn(example())
-    assert len(every) == 15
+    assert len(every) == 16
     assert every == set(CAPTIONS)
     assert every - drawn(example(published=False)) == {"leaked_share"}
     assert every - drawn(example(leaked=0)) == {"leaked_pairs"}
@@ -381,7 +408,8 @@ def boxes(figure: Figure) -> Mapping[Text, object]:
 @pytest.mark.parametrize("name", RUNS)
 def test_no_text_of_a_figure_overlaps_another_or_leaves_the_figure(name, tmp_path):
     run = RUNS[name]
-    for figure in figures.draw(run, steps(len(run.train["epochs"])), embedding(), pixels(16)).values():
+    names = [row["class"] for row in run.test["classes"]]
+    for figure in figures.draw(run, tables(len(run.train["epochs"]), names), pixels(16)).values():
         figures.save(figure, tmp_path / "figure.png")
         figure.draw_without_rendering()
         found = boxes(figure)

@@ -126,6 +126,11 @@ def _embedding(run: Run) -> str:
     )
 
 
+def _mistakes(run: Run) -> str:
+    wrong = run.test["scans"] - sum(row["predicted_as"][place] for place, row in enumerate(run.test["classes"]))
+    return f"Scans that the model classifies wrongly and is most sure of, from {count(wrong, 'mistake')} in all."
+
+
 DESCRIBED: dict[str, Callable[[Run], str]] = {
     "training_loss": _training_loss,
     "train_vs_test_accuracy": _epochs,
@@ -139,6 +144,7 @@ DESCRIBED: dict[str, Callable[[Run], str]] = {
     "embedding": _embedding,
     "exposure": _exposure,
     "external": _external,
+    "mistakes": _mistakes,
     "roc": _roc,
     "leaked_pairs": _pairs,
     "leaked_share": _shares,

@@ -104,7 +104,7 @@ def _scans(run: Run) -> dict[int, str]:
     side, colour = verify["image_size"], "three channels" if verify["colour"] else "grey"
     left_out = [f"{count(split[key], 'scan')} {why}" for key, why in _dropped(run) if split[key]]
     known = {
-        7: _source(run),
+        7: source(run),
         8: f"Files that lie in a class folder and can be read; {data['unreadable_files']:,} could not. "
         + ("" if run.drawn else "How patients were chosen is not known."),
         9: f"padded to a square and resized to {side} × {side} pixels, {colour}, 8 bits",
@@ -130,7 +130,8 @@ def _dropped(run: Run) -> list[tuple[str, str]]:
     ]
 
 
-def _source(run: Run) -> str:
+def source(run: Run) -> str:
+    """Where the scans are from, in words."""
     data = run.settings["data"]
     if run.drawn:
         return "phantoms drawn by this project"

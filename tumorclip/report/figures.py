@@ -7,6 +7,7 @@ which the colour-blind can tell apart; lines also differ in dash and marker, so 
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib import rc_context
@@ -17,7 +18,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from tumorclip.files import whole_file
 from tumorclip.report.run import EXPOSURES, MIN_DISTINCT, Run, count, percent, value, with_interval
-from tumorclip.tables import EmbeddingMap, Steps
+from tumorclip.tables import EmbeddingMap, ModelPredictions, Scans, Steps
 
 BLUE, ORANGE, BLACK, GREY = "#0072B2", "#D55E00", "#1A1A1A", "#5C5C5C"
 LIGHT_GREY, PALE = "#B5B5B5", "#E3E3E3"
@@ -50,6 +51,7 @@ PERCENT = PercentFormatter(1, decimals=0, symbol=" %")
 COUNT = FuncFormatter(lambda number, _: f"{number:,.0f}")
 INTERVALS = "Lines are 95 % intervals"
 PAIRS_IN_A_ROW = 4
+MISTAKES = 8
 # Of classes, the rest of Okabe and Ito's colours last; a class also has a marker of its own.
 OF_CLASSES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#1A1A1A", "#B8A800")
 MARKERS = "osD^vPXp"
@@ -62,17 +64,25 @@ SEEN = {
 }
 
 
-def draw(run: Run, steps: Steps, embedding: EmbeddingMap, pixels: np.ndarray) -> dict[str, Figure]:
+class Tables(NamedTuple):
+    """The tables that figures are drawn from."""
+
+    steps: Steps  # of the training
+    embedding: EmbeddingMap  # where the model places the scans
+    predictions: ModelPredictions  # of the test scans
+    scans: Scans  # all scans, in the order of their pixels
+
+
+def draw(run: Run, tables: Tables, pixels: np.ndarray) -> dict[str, Figure]:
     """Every figure that the run has something for, by name.
 
     Args:
         run: the run.
-        steps: of the training.
-        embedding: where the model places the scans.
+        tables: of the run.
         pixels: of all scans, uint8 [N, S, S] or [N, S, S, 3].
     """
     figures = {
-        "training_loss": training_loss(run, steps),
+        "training_loss": training_loss(run, tables.steps),
         "train_vs_test_accuracy": train_vs_test_accuracy(run),
         "per_class_accuracy": per_class_accuracy(run),
         "per_class_f1_score": per_class_f1_score(run),
@@ -81,7 +91,7 @@ def draw(run: Run, steps: Steps, embedding: EmbeddingMap, pixels: np.ndarray) ->
         "risk_coverage": risk_coverage(run),
         "accuracy_by_similarity": accuracy_by_similarity(run),
         "copy_matches": copy_matches(run),
-        "embedding": embedding_map(run, embedding),
+        "embedding": embedding_map(run, tables.embedding),
     }
     if any(row["accuracy"] is not None and row["exposure"] != "unknown" for row in run.test["exposure"]):
         figures["exposure"] = exposure(run)
@@ -91,6 +101,8 @@ def draw(run: Run, steps: Steps, embedding: EmbeddingMap, pixels: np.ndarray) ->
         figures["external"] = external(run)
     if run.data["examples"]:
         figures["leaked_pairs"] = leaked_pairs(run, pixels)
+    if (tables.predictions.y_pred != tables.predictions.y_true).any():
+        figures["mistakes"] = mistakes(tables.predictions, tables.scans, pixels)
     if run.data["test_scans"]:
         figures["leaked_share"] = leaked_share(run)
     return figures
@@ -487,6 +499,35 @@ def embedding_map(run: Run, scans: EmbeddingMap) -> Figure:
     first, second = (f"{name} component ({percent(shares[key])} of the variance)" for name, key in names)
     axes.set(xlabel=first, ylabel=second, xticks=[], yticks=[])
     figure.legend(loc="outside lower center", ncols=4)
+    return figure
+
+
+@rc_context(STYLE)
+def mistakes(predictions: ModelPredictions, scans: Scans, pixels: np.ndarray) -> Figure:
+    """Distinct test scans that are classified wrongly with the highest confidence; `pixels` as for `draw`."""
+    wrong = predictions.take(predictions.y_pred != predictions.y_true)
+    names, confidence = np.array(predictions.class_names), wrong.probabilities.max(axis=1)
+    called, true = names[wrong.y_pred], names[wrong.y_true]
+    surest = np.lexsort((wrong.path, -confidence))
+    firsts = np.sort(np.unique(wrong.group[surest], return_index=True)[1])  # one scan of each group of copies
+    shown = surest[firsts][:MISTAKES]
+    above = [f"{textwrap.fill(name, 14)}\n{percent(sure)}" for name, sure in zip(called, confidence, strict=True)]
+    below = [textwrap.fill(name, 16) for name in true]
+    lines = 1 + max(above[place].count("\n") + below[place].count("\n") for place in shown)
+    rows = -(-len(shown) // PAIRS_IN_A_ROW)
+    figure = Figure(figsize=(WIDTH, 0.9 + (1.7 + 0.2 * lines) * rows), dpi=0.7 * DPI, layout="constrained")
+    figure.suptitle("The most confident mistakes", x=0.02, ha="left", fontsize=13, fontweight="bold")
+    note = "Above: what the model says, and how sure it is. Below: the reference standard"
+    figure.supxlabel(note, x=0.02, ha="left", fontsize=10, color=GREY)
+    panels = figure.subplots(rows, PAIRS_IN_A_ROW, squeeze=False).ravel()
+    for panel in panels:
+        panel.set(xticks=[], yticks=[])
+        panel.spines[:].set_visible(False)
+    row_of = {path: row for row, path in enumerate(scans.path)}
+    for panel, place in zip(panels, shown, strict=False):
+        panel.imshow(pixels[row_of[wrong.path[place]]], cmap="gray", vmin=0, vmax=255)
+        panel.set_title(above[place], fontsize=10)
+        panel.set_xlabel(below[place], fontsize=10, color=GREY)
     return figure
 
 

@@ -11,13 +11,14 @@ from PIL import Image
 
 from tumorclip.report import rows, text
 from tumorclip.report.alt import alternatives
-from tumorclip.report.claim import claim
+from tumorclip.report.claim import claim, source
 from tumorclip.report.flow import flow
 from tumorclip.report.provenance import Drawing
 from tumorclip.report.run import BASELINES, Run, count, interval, percent
 
 FLOW, SCORES, CLASSES, DIVISION = "The way of the files", "All scores", "Each class", "How the scans were divided"
 CURVES, LIKENESS, MAP = "Loss and accuracy", "Likeness to the training scans", "A map of the scans"
+MISTAKES = "Where it is sure and wrong"
 # Sections of the page: the headings under each, in the words of text.statement or of this module.
 SECTIONS = {
     "Where the scans come from": (
@@ -30,7 +31,7 @@ SECTIONS = {
     "Where it does well, and where not": (
         text.SEEN, LIKENESS, text.BY, "Which way up", text.UNTUNED, text.EXTERNAL,
     ),
-    "What the model sees": (MAP,),
+    "What the model sees": (MAP, MISTAKES),
     "What these numbers do not say": ("Limits",),
 }  # fmt: skip
 # The figures under each heading.
@@ -47,8 +48,9 @@ FIGURES = {
     LIKENESS: ("accuracy_by_similarity",),
     text.EXTERNAL: ("external",),
     MAP: ("embedding",),
+    MISTAKES: ("mistakes",),
 }
-OF_SCANS = ("leaked_pairs",)  # these show scans, and keep their colours in the dark
+OF_SCANS = ("leaked_pairs", "mistakes")  # these show scans, and keep their colours in the dark
 CAPTIONS = {
     "per_class_accuracy": "The share of each class’s test scans that the model recognises.",
     "confusion_matrix": "Test scans by reference standard and predicted class. Those on the diagonal are right.",
@@ -64,6 +66,7 @@ CAPTIONS = {
     "copy_matches": "The threshold should stand in a gap between copies and other scans.",
     "train_vs_test_accuracy": "Accuracy in each epoch, and on the test scans with the weights of the best epoch.",
     "embedding": "Scans that lie close together look alike to the model. A plane shows only a part of it.",
+    "mistakes": "Test scans that are classified wrongly with the highest confidence.",
     "training_loss": "Loss at each training step, and on the validation scans after each epoch.",
 }
 
@@ -185,7 +188,7 @@ def _picture(name: str, png: bytes, alternative: str) -> Picture:
 def _source(run: Run, scans_sha256: str) -> Iterable[tuple[str, str]]:
     """What the run was made of, the same in every drawing of it."""
     checkpoint = run.model["checkpoint"]
-    yield "Data", f"{run.settings['data']['source']}, {count(run.data['files'], 'file')}"
+    yield "Data", f"{source(run)}, {count(run.data['files'], 'file')}"
     yield "Version of the data", f"SHA-256 of data/scans/scans.csv: {scans_sha256}"
     revision = checkpoint["revision"] or "none: it is built here, or a folder"
     yield "Checkpoint", checkpoint["name"]
