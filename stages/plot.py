@@ -1,7 +1,7 @@
 """Draw the figures of the run and write its report.
 
-data/scans, metrics/*.json, models/trained/tumorclip.json, data/examples.csv, data/explanations.npy, plots/steps.csv,
-plots/embedding.csv
+data/scans, metrics/*.json, models/trained/tumorclip.json, plots/steps.csv, plots/embedding.csv,
+plots/predictions.csv
 -> plots/figures, plots/report.html
 """
 
@@ -17,7 +17,7 @@ from tumorclip.report import figures
 from tumorclip.report.page import page
 from tumorclip.report.provenance import Drawing
 from tumorclip.report.run import Run
-from tumorclip.tables import EmbeddingMap, Examples, Scans, Steps
+from tumorclip.tables import EmbeddingMap, ModelPredictions, Scans, Steps
 
 
 def main(params: Params) -> None:
@@ -25,15 +25,15 @@ def main(params: Params) -> None:
     tables = figures.Tables(
         Steps.read(stages.PLOTS / "steps.csv"),
         EmbeddingMap.read(stages.PLOTS / "embedding.csv"),
+        ModelPredictions.read(stages.PLOTS / "predictions.csv"),
         Scans.read(stages.SCANS / "scans.csv"),
-        Examples.read(stages.EXAMPLES),
     )
-    images = figures.Images(np.load(stages.SCANS / "pixels.npy", mmap_mode="r"), np.load(stages.MAPS, mmap_mode="r"))
+    pixels = np.load(stages.SCANS / "pixels.npy", mmap_mode="r")
     scans_sha256 = hashlib.sha256((stages.SCANS / "scans.csv").read_bytes()).hexdigest()
     drawing = Drawing.now(Path.cwd(), read_json(stages.METRICS / "timing.json")["train"])
     pictures = {}
     with whole_folder(stages.PLOTS / "figures") as folder:
-        for name, figure in figures.draw(run, tables, images).items():
+        for name, figure in figures.draw(run, tables, pixels).items():
             figures.save(figure, folder / f"{name}.png")
             pictures[name] = (folder / f"{name}.png").read_bytes()
     report = stages.PLOTS / "report.html"

@@ -22,7 +22,6 @@ RESULTS = (
     "metrics/baselines.json",
     "metrics/external.json",
     "metrics/embedding.json",
-    "metrics/explain.json",
     "plots/embedding.csv",
     "plots/predictions.csv",
     "plots/report.html",
@@ -30,7 +29,7 @@ RESULTS = (
 FIGURES = {
     "training_loss", "train_vs_test_accuracy", "per_class_accuracy", "per_class_f1_score", "confusion_matrix",
     "embedding", "reliability", "accuracy_by_similarity", "copy_matches", "leaked_pairs", "leaked_share",
-    "exposure", "external", "mistakes", "hits", "pointing", "risk_coverage", "roc",
+    "exposure", "external", "mistakes", "risk_coverage", "roc",
 }  # fmt: skip
 
 

@@ -12,10 +12,10 @@ import numpy as np
 from PIL import Image
 
 from tumorclip import params
-from tumorclip.report.figures import Images, Tables
+from tumorclip.report.figures import Tables
 from tumorclip.report.provenance import Drawing
-from tumorclip.report.run import BASELINES, COMPARED, MIN_DISTINCT, Run
-from tumorclip.tables import EmbeddingMap, Examples, Scans, Steps
+from tumorclip.report.run import BASELINES, MIN_DISTINCT, Run
+from tumorclip.tables import EmbeddingMap, ModelPredictions, Scans, Steps
 
 SETTINGS = params.load(Path(__file__).parents[2] / "params.yaml").model_dump(
     mode="json", exclude={"classes", "machine"}
@@ -94,7 +94,6 @@ def example(
             ]
         },
         external={"sets": [_external_set(each["name"], names, test["tumour"]) for each in settings["external"]]},
-        explain=explained(names),
         embedding={"variance": {"x": 0.41, "y": 0.22}},
         model={"checkpoint": {"name": "tiny", "revision": None}, "wise_ft_alpha": None}
         | {"versions": {"torch": "2.0", "transformers": "5.0"}},
@@ -123,22 +122,6 @@ def steps(epochs: int = 3) -> Steps:
     return Steps(number, loss, 1.4 / number**0.5, np.full(len(number), 1e-3))
 
 
-def explained(names: list[str], masks: bool = True) -> dict:
-    """How explanations point: in 80 % of scans, a fixed point in 50 %, all else in 10 %; energies are half of it."""
-    if not masks:
-        return {"scans": 0, "shown": False, "reason": "no mask of a test scan is known", "rows": [], "differences": []}
-    rows = []
-    kinds = [("all", None), *(("class", name) for name in names[:-1]), ("size", "small"), ("answer", "wrong")]
-    for by, name in kinds:
-        for of in COMPARED:
-            for score, half in (("pointing", 1), ("energy", 0.5)):
-                number = {"explanation": 0.8, "fixed_point": 0.5}.get(of, 0.1) * half
-                low, high, _ = _limits(number)
-                row = {"by": by, "value_of": name, "score": score, "of": of, "value": number}
-                rows.append(row | {"low": low, "high": high, "scans": 60, "units": 20})
-    return {"scans": 60, "shown": True, "reason": "it points", "rows": rows, "differences": []}
-
-
 def embedding(names: list[str] = NAMES) -> EmbeddingMap:
     """Twelve scans of each class: training scans, and test scans of which one is wrong."""
     number = np.arange(12 * len(names))
@@ -148,30 +131,25 @@ def embedding(names: list[str] = NAMES) -> EmbeddingMap:
 
 
 def tables(epochs: int = 3, names: list[str] = NAMES) -> Tables:
-    """Tables to draw from: of sixteen scans two confident mistakes and two doubtful hits, and scans like them."""
-    number = np.arange(16)
+    """Tables to draw from: of twelve test scans, every third is wrong."""
+    number = np.arange(12)
     text = number.astype(str)
-    names_of = np.array(names)[number % len(names)]
+    count = len(names)
+    y_true = number % count
+    y_pred = np.where(number % 3 == 0, (y_true + 1) % count, y_true)
+    probabilities = np.full((12, count), 0.2 / count) + np.eye(count)[y_pred] * (0.8 - 0.01 * number[:, None])
+    predictions = ModelPredictions(
+        class_names=tuple(names), path=text, pixel_hash=text, group=number, patient=text, unit=number,
+        leaked=np.full(12, ""), exposure=np.full(12, "neither"), y_true=y_true, y_pred=y_pred,
+        probabilities=probabilities, logits=probabilities, upside_down=y_pred, similarity=np.zeros(12),
+    )  # fmt: skip
+    names_of = np.array(names)[y_true]
     scans = Scans(
-        path=text, class_name=names_of, official_split=np.full(16, "test"), width=number, height=number, mode=text,
+        path=text, class_name=names_of, official_split=np.full(12, "test"), width=number, height=number, mode=text,
         pixel_hash=text, group=number, patient=text, source=text, source_class=text, plane=text,
-        best_match=np.zeros(16),
+        best_match=np.zeros(12),
     )  # fmt: skip
-    row = np.arange(4)
-    chosen = Examples(
-        kind=np.array(["mistake", "mistake", "hit", "hit"]), row=row, scan=row, nearest_1=row + 4, nearest_2=row + 8,
-        nearest_3=row + 12, class_name=names_of[:4], predicted=np.where(row < 2, names_of[1:5], names_of[:4]),
-        probability=np.array([0.99, 0.97, 0.51, 0.53]),
-    )  # fmt: skip
-    return Tables(steps(epochs), embedding(names), scans, chosen)
-
-
-def images() -> Images:
-    """Scans of noise; each explanation is brightest in the middle, where all but the last have a tumour."""
-    maps = np.zeros((4, 2, 16, 16), np.uint8)
-    maps[:, 0, 6:10, 6:10] = 255
-    maps[:3, 1, 5:11, 5:11] = 255
-    return Images(pixels(16), maps)
+    return Tables(steps(epochs), embedding(names), predictions, scans)
 
 
 def png(colour: str = "white") -> bytes:

@@ -8,12 +8,12 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
 from PIL import Image
-from report.example_run import degenerate, example, explained, images, pixels, tables
+from report.example_run import degenerate, example, pixels, tables
 
 from tumorclip.evaluate import subsets
 from tumorclip.report import figures
 from tumorclip.report.page import CAPTIONS
-from tumorclip.report.run import COMPARED, MIN_DISTINCT, Run
+from tumorclip.report.run import MIN_DISTINCT, Run
 from tumorclip.tables import Steps
 
 CLASSES = ["glioma", "meningioma", "notumor", "pituitary"]
@@ -338,34 +338,22 @@ def test_leaked_share_gives_test_scans_by_copy_by_patient_alone_and_the_rest():
     assert note(figure) == "4 by a copy, 4 by the patient alone,\nof 10 published test scans"
 
 
-def test_an_example_has_its_scan_its_explanation_and_the_training_scans_like_it():
-    figure = figures.examples(example(), tables(), "mistake", images())
-    assert len(figure.axes) == 2 * 5
-    scan, explained, *nearest = figure.axes[:5]
-    assert scan.get_title() == "notumor\n99.0 %"
-    assert (scan.images[0].get_array() == pixels(16)[0]).all()
-    assert [text.get_text() for axes in figure.axes[:5] for text in axes.texts] == [
-        "glioma", "explanation", "glioma", "glioma", "glioma",
+def test_the_most_confident_mistakes_come_first_with_what_was_said_and_what_is_true():
+    figure = figures.mistakes(*tables()[2:], pixels(16))
+    panels = [axes for axes in figure.axes if axes.images]
+    assert len(figure.axes) == 4 and len(panels) == 4
+    assert [axes.get_title() for axes in panels] == [
+        "notumor\n90.0 %", "glioma\n87.0 %", "notumor\n84.0 %", "glioma\n81.0 %",
     ]  # fmt: skip
-    assert len(explained.images) == 2 and explained.collections, "the map over the scan, and the outline of the tumour"
-    for axes, row in zip(nearest, (4, 8, 12), strict=True):
-        assert (axes.images[0].get_array() == pixels(16)[row]).all()
-    hits = figures.examples(example(), tables(), "hit", images())
-    assert hits.axes[0].get_title() == "glioma\n51.0 %"
-
-
-def test_an_explanation_that_does_not_beat_a_fixed_point_is_not_drawn():
-    run = example()
-    figure = figures.examples(changed(run, "explain", shown=False), tables(), "hit", images())
-    assert len(figure.axes) == 2 * 4
-    assert all(len(axes.images) == 1 for axes in figure.axes)
-
-
-def test_what_explanations_are_worth_stands_beside_what_they_are_compared_with():
-    axes = figures.pointing(example()).axes[0]
-    assert tick_labels(axes.yaxis) == list(COMPARED.values())
-    numbers = [text.get_text() for text in axes.texts if text.get_text().endswith(" %")]
-    assert numbers == ["80.0 %", "50.0 %", *4 * ["10.0 %"], "40.0 %", "25.0 %", *4 * ["5.0 %"]]
+    assert [axes.get_xlabel() for axes in panels] == ["glioma", "notumor", "glioma", "notumor"]
+    assert (panels[1].images[0].get_array() == pixels(16)[3]).all()
+    copies = tables().predictions
+    copies = replace(copies, group=np.where(copies.group == 3, 0, copies.group))
+    figure = figures.mistakes(copies, tables().scans, pixels(16))
+    assert len([axes for axes in figure.axes if axes.images]) == 3, "copies of a scan are shown once"
+    right = tables().predictions
+    right = right.take(right.y_pred == right.y_true)
+    assert "mistakes" not in figures.draw(example(), tables()._replace(predictions=right), pixels(16))
 
 
 def test_the_map_rings_mistakes_and_names_the_share_of_each_axis():
@@ -379,17 +367,16 @@ def test_the_map_rings_mistakes_and_names_the_share_of_each_axis():
 
 def test_a_run_gets_the_figures_that_it_has_something_for():
     def drawn(run: Run) -> set[str]:
-        return set(figures.draw(run, tables(), images()))
+        return set(figures.draw(run, tables(), pixels(16)))
 
     every = drawn(example())
-    assert len(every) == 18
+    assert len(every) == 16
     assert every == set(CAPTIONS)
     assert every - drawn(example(published=False)) == {"leaked_share"}
     assert every - drawn(example(leaked=0)) == {"leaked_pairs"}
     assert every - drawn(example(negative=None)) == {"roc"}
     assert every - drawn(example(patients="none")) == {"exposure"}, "nothing is known of what was seen"
     assert every - drawn(replace(example(), external={"sets": []})) == {"external"}
-    assert every - drawn(replace(example(), explain=explained([], masks=False))) == {"pointing"}
 
 
 LONG_NAMES = [
@@ -422,7 +409,7 @@ def boxes(figure: Figure) -> Mapping[Text, object]:
 def test_no_text_of_a_figure_overlaps_another_or_leaves_the_figure(name, tmp_path):
     run = RUNS[name]
     names = [row["class"] for row in run.test["classes"]]
-    for figure in figures.draw(run, tables(len(run.train["epochs"]), names), images()).values():
+    for figure in figures.draw(run, tables(len(run.train["epochs"]), names), pixels(16)).values():
         figures.save(figure, tmp_path / "figure.png")
         figure.draw_without_rendering()
         found = boxes(figure)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from browsers import LOWEST_CONTRAST, chromium
 from PIL import Image
-from report.example_run import drawing, example, images, tables
+from report.example_run import drawing, example, pixels, tables
 
 from tumorclip.report import figures
 from tumorclip.report.page import CAPTIONS, page
@@ -138,7 +138,7 @@ def test_it_prints_and_the_print_holds_what_is_folded(opened):
 @pytest.mark.slow
 def test_the_page_of_a_whole_run_is_below_5_mb_and_its_charts_are_dark_in_the_dark(browser, tmp_path):
     run, pictures = example(leaks="keep"), {}
-    for name, figure in figures.draw(run, tables(), images()).items():
+    for name, figure in figures.draw(run, tables(), pixels(16)).items():
         figures.save(figure, tmp_path / "figure.png")
         pictures[name] = (tmp_path / "figure.png").read_bytes()
     path = tmp_path / "report.html"

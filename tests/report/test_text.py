@@ -4,10 +4,10 @@ import re
 from dataclasses import replace
 
 import pytest
-from report.example_run import degenerate, example, explained
+from report.example_run import degenerate, example
 
 from tumorclip.report.run import Run
-from tumorclip.report.text import CALIBRATION, EXPLAINED, EXTERNAL, NO_COPY, PATIENTS, SEEN, TUMOURS, UNTUNED, statement
+from tumorclip.report.text import CALIBRATION, EXTERNAL, NO_COPY, PATIENTS, SEEN, TUMOURS, UNTUNED, statement
 
 
 def said(run: Run) -> str:
@@ -263,15 +263,3 @@ def test_a_slope_of_probabilities_that_tell_nothing_apart_has_no_number(slope):
     assert "The calibration slope for tumour against healthy is not meaningful" in text
     assert "812" not in text and "The intercept is −0.200" in text
     assert "the calibration slope is 0.930" in statement(run)[CALIBRATION]
-
-
-def test_explanations_are_shown_only_if_they_beat_a_fixed_point_and_never_without_masks():
-    run = example()
-    text = statement(run)[EXPLAINED]
-    assert "lies in the tumour in 80.0 % (95 % interval 75.0 % to 85.0 %) of them" in text
-    assert "the same in every scan, does so in 50.0 % (95 % interval 45.0 % to 55.0 %)" in text
-    assert "better than a fixed point, and are shown below" in text
-    beaten = statement(replace(run, explain=run.explain | {"shown": False}))[EXPLAINED]
-    assert "not shown to be better than a fixed point, and none is shown" in beaten
-    unknown = statement(replace(run, explain=explained([], masks=False)))[EXPLAINED]
-    assert unknown.startswith("No explanation is shown: without masks of tumours")

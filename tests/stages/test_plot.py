@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from report.example_run import TIMING, degenerate, example, images, pixels, tables, without_drawing
+from report.example_run import TIMING, degenerate, example, pixels, tables, without_drawing
 
 from tumorclip.files import write_json
 from tumorclip.report.run import MEASURED, Run
@@ -17,9 +17,9 @@ from tumorclip.report.run import MEASURED, Run
 ROOT = Path(__file__).parents[2]
 FIGURES = {
     "accuracy_by_similarity.png", "confusion_matrix.png", "copy_matches.png", "embedding.png", "exposure.png",
-    "external.png", "hits.png", "leaked_pairs.png", "leaked_share.png", "mistakes.png", "per_class_accuracy.png",
-    "per_class_f1_score.png", "pointing.png", "reliability.png", "risk_coverage.png", "roc.png",
-    "train_vs_test_accuracy.png", "training_loss.png",
+    "external.png", "leaked_pairs.png", "leaked_share.png", "mistakes.png", "per_class_accuracy.png",
+    "per_class_f1_score.png", "reliability.png", "risk_coverage.png", "roc.png", "train_vs_test_accuracy.png",
+    "training_loss.png",
 }  # fmt: skip
 
 
@@ -31,12 +31,10 @@ def written(folder: Path, run: Run) -> Path:
     write_json(folder / "metrics/timing.json", {"train": TIMING})
     write_json(folder / "models/trained/tumorclip.json", run.model)
     drawn_from = tables(len(run.train["epochs"]))
-    drawn_from.steps.write(folder / "plots/steps.csv")
-    drawn_from.embedding.write(folder / "plots/embedding.csv")
+    for name, table in zip(("steps", "embedding", "predictions"), drawn_from, strict=False):
+        table.write(folder / f"plots/{name}.csv")
     (folder / "data/scans").mkdir(parents=True, exist_ok=True)
     drawn_from.scans.write(folder / "data/scans/scans.csv")
-    drawn_from.examples.write(folder / "data/examples.csv")
-    np.save(folder / "data/explanations.npy", images().maps)
     np.save(folder / "data/scans/pixels.npy", pixels(16))
     return folder
 
@@ -55,12 +53,12 @@ def test_it_draws_its_figures_and_the_same_bytes_again(tmp_path):
     (folder / "of_an_older_run.png").write_bytes(b"")
     first = plot(tmp_path)
     assert (first.returncode, first.stderr) == (0, "")
-    assert first.stdout == "plot: 18 figures in plots/figures, plots/report.html\n"
+    assert first.stdout == "plot: 16 figures in plots/figures, plots/report.html\n"
     assert {path.name for path in folder.iterdir()} == FIGURES
     drawn = {name: (folder / name).read_bytes() for name in FIGURES}
     page = (tmp_path / "plots/report.html").read_text()
     assert "outside a Git repository" in page
-    assert len(set(drawn.values())) == 18
+    assert len(set(drawn.values())) == 16
     for name in FIGURES:
         with Image.open(folder / name) as image:
             image.verify()

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from tumorclip.report.run import COMPARED, EXPOSURES, NOT_DEFINED, Run, count, listed, percent, value, with_interval
+from tumorclip.report.run import EXPOSURES, NOT_DEFINED, Run, count, listed, percent, value, with_interval
 
 
 def alternatives(run: Run) -> dict[str, str]:
@@ -128,17 +128,9 @@ def _embedding(run: Run) -> str:
 
 def _mistakes(run: Run) -> str:
     wrong = run.test["scans"] - sum(row["predicted_as"][place] for place, row in enumerate(run.test["classes"]))
-    return f"Scans that the model classifies wrongly and is most sure of, from {count(wrong, 'mistake')} in all. {LIKE}"
+    return f"Scans that the model classifies wrongly and is most sure of, from {count(wrong, 'mistake')} in all."
 
 
-def _pointing(run: Run) -> str:
-    if not run.explain["scans"]:
-        return f"How well explanations point at tumours is {NOT_DEFINED}."
-    each = [f"{name} {value(run.pointing(of)['value'], 'accuracy')}" for of, name in COMPARED.items()]
-    return f"Dot chart of how often the highest place lies in the tumour: {', '.join(each)}."
-
-
-LIKE = "Beside each, the three training scans that are most alike to the model."
 DESCRIBED: dict[str, Callable[[Run], str]] = {
     "training_loss": _training_loss,
     "train_vs_test_accuracy": _epochs,
@@ -153,8 +145,6 @@ DESCRIBED: dict[str, Callable[[Run], str]] = {
     "exposure": _exposure,
     "external": _external,
     "mistakes": _mistakes,
-    "hits": lambda run: f"Scans that the model classifies rightly and is least sure of. {LIKE}",
-    "pointing": _pointing,
     "roc": _roc,
     "leaked_pairs": _pairs,
     "leaked_share": _shares,

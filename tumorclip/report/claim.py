@@ -208,18 +208,10 @@ def _evaluation(run: Run) -> dict[int, str]:
         "class also sensitivity, specificity, PPV and NPV",
         29: f"95 % intervals; the unit is the {unit['name']}. Where none is valid, the reason is given.",
         30: f"scored by {listed(asked)}; against baselines without fine-tuning",
-        31: _explained(run),
+        31: "none is shown" if run.explain is None else "measured against masks of the lesions; see the report",
         32: f"{count(run.test['scans'], 'test scan')} of the same collection",
         33: listed([f"{each['set']} ({count(each['kept'], 'scan')})" for each in sets]) if sets else "none",
     }
-
-
-def _explained(run: Run) -> str:
-    if not run.explain["scans"]:
-        return "none is measured: no mask of a test scan is known"
-    row = run.pointing("explanation")
-    found = f"highest in the tumour in {with_interval(row | {'reason': 'no interval'}, 'accuracy')} of scans"
-    return f"{found}; {'shown' if run.explain['shown'] else 'not shown, as a fixed point does as well'}"
 
 
 def _results(run: Run) -> dict[int, str]:

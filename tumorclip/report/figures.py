@@ -17,9 +17,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from tumorclip.files import whole_file
-from tumorclip.report.overlay import draw as draw_scan
-from tumorclip.report.run import COMPARED, EXPOSURES, MIN_DISTINCT, Run, count, percent, value, with_interval
-from tumorclip.tables import EmbeddingMap, Examples, Scans, Steps
+from tumorclip.report.run import EXPOSURES, MIN_DISTINCT, Run, count, percent, value, with_interval
+from tumorclip.tables import EmbeddingMap, ModelPredictions, Scans, Steps
 
 BLUE, ORANGE, BLACK, GREY = "#0072B2", "#D55E00", "#1A1A1A", "#5C5C5C"
 LIGHT_GREY, PALE = "#B5B5B5", "#E3E3E3"
@@ -52,6 +51,7 @@ PERCENT = PercentFormatter(1, decimals=0, symbol=" %")
 COUNT = FuncFormatter(lambda number, _: f"{number:,.0f}")
 INTERVALS = "Lines are 95 % intervals"
 PAIRS_IN_A_ROW = 4
+MISTAKES = 8
 # Of classes, the rest of Okabe and Ito's colours last; a class also has a marker of its own.
 OF_CLASSES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#1A1A1A", "#B8A800")
 MARKERS = "osD^vPXp"
@@ -69,24 +69,17 @@ class Tables(NamedTuple):
 
     steps: Steps  # of the training
     embedding: EmbeddingMap  # where the model places the scans
+    predictions: ModelPredictions  # of the test scans
     scans: Scans  # all scans, in the order of their pixels
-    examples: Examples  # test scans to look at
 
 
-class Images(NamedTuple):
-    """What figures show scans with."""
-
-    pixels: np.ndarray  # of all scans, uint8 [N, S, S] or [N, S, S, 3]
-    maps: np.ndarray  # explanation and mask of each test scan, uint8 [M, 2, s, s]
-
-
-def draw(run: Run, tables: Tables, images: Images) -> dict[str, Figure]:
+def draw(run: Run, tables: Tables, pixels: np.ndarray) -> dict[str, Figure]:
     """Every figure that the run has something for, by name.
 
     Args:
         run: the run.
         tables: of the run.
-        images: of the scans.
+        pixels: of all scans, uint8 [N, S, S] or [N, S, S, 3].
     """
     figures = {
         "training_loss": training_loss(run, tables.steps),
@@ -107,12 +100,9 @@ def draw(run: Run, tables: Tables, images: Images) -> dict[str, Figure]:
     if run.external["sets"]:
         figures["external"] = external(run)
     if run.data["examples"]:
-        figures["leaked_pairs"] = leaked_pairs(run, images.pixels)
-    if run.explain["scans"]:
-        figures["pointing"] = pointing(run)
-    for name, kind in (("mistakes", "mistake"), ("hits", "hit")):
-        if kind in tables.examples.kind:
-            figures[name] = examples(run, tables, kind, images)
+        figures["leaked_pairs"] = leaked_pairs(run, pixels)
+    if (tables.predictions.y_pred != tables.predictions.y_true).any():
+        figures["mistakes"] = mistakes(tables.predictions, tables.scans, pixels)
     if run.data["test_scans"]:
         figures["leaked_share"] = leaked_share(run)
     return figures
@@ -513,73 +503,32 @@ def embedding_map(run: Run, scans: EmbeddingMap) -> Figure:
 
 
 @rc_context(STYLE)
-def pointing(run: Run) -> Figure:
-    """How often explanations point at the tumour, and how much of them lies in it, beside what needs none."""
-    note = f"{count(run.explain['scans'], 'test scan')} with a mask. {INTERVALS}"
-    figure, axes = _canvas("Do explanations point at the tumour?", note, (WIDTH + 0.8, 4.4))
-    _list_classes(axes, list(COMPARED.values()), "compared")
-    axes.set_ylabel("")
-    kinds = (
-        ("pointing", "highest place lies in it", "neither", -0.17),
-        ("energy", "share of the map in it", "copy", 0.17),
-    )
-    for score, label, style, aside in kinds:
-        rows = [run.pointing(of, score) | {"accuracy": run.pointing(of, score)["value"]} for of in COMPARED]
-        for place, row in enumerate(rows):
-            end = _interval_at(axes, row, place + aside)
-            beside = {"textcoords": "offset points", "va": "center", "fontsize": 9}
-            axes.annotate(percent(row["value"]), (end, place + aside), (7, 0), **beside)
-        _dots(axes, [(row["value"], place + aside) for place, row in enumerate(rows)], SEEN[style] | {"label": label})
-    axes.set(xlabel="share", xlim=(0, 1))
-    axes.xaxis.set_major_formatter(PERCENT)
-    figure.legend(loc="outside lower center", ncols=2)
+def mistakes(predictions: ModelPredictions, scans: Scans, pixels: np.ndarray) -> Figure:
+    """Distinct test scans that are classified wrongly with the highest confidence; `pixels` as for `draw`."""
+    wrong = predictions.take(predictions.y_pred != predictions.y_true)
+    names, confidence = np.array(predictions.class_names), wrong.probabilities.max(axis=1)
+    called, true = names[wrong.y_pred], names[wrong.y_true]
+    surest = np.lexsort((wrong.path, -confidence))
+    firsts = np.sort(np.unique(wrong.group[surest], return_index=True)[1])  # one scan of each group of copies
+    shown = surest[firsts][:MISTAKES]
+    above = [f"{textwrap.fill(name, 14)}\n{percent(sure)}" for name, sure in zip(called, confidence, strict=True)]
+    below = [textwrap.fill(name, 16) for name in true]
+    lines = 1 + max(above[place].count("\n") + below[place].count("\n") for place in shown)
+    rows = -(-len(shown) // PAIRS_IN_A_ROW)
+    figure = Figure(figsize=(WIDTH, 0.9 + (1.7 + 0.2 * lines) * rows), dpi=0.7 * DPI, layout="constrained")
+    figure.suptitle("The most confident mistakes", x=0.02, ha="left", fontsize=13, fontweight="bold")
+    note = "Above: what the model says, and how sure it is. Below: the reference standard"
+    figure.supxlabel(note, x=0.02, ha="left", fontsize=10, color=GREY)
+    panels = figure.subplots(rows, PAIRS_IN_A_ROW, squeeze=False).ravel()
+    for panel in panels:
+        panel.set(xticks=[], yticks=[])
+        panel.spines[:].set_visible(False)
+    row_of = {path: row for row, path in enumerate(scans.path)}
+    for panel, place in zip(panels, shown, strict=False):
+        panel.imshow(pixels[row_of[wrong.path[place]]], cmap="gray", vmin=0, vmax=255)
+        panel.set_title(above[place], fontsize=10)
+        panel.set_xlabel(below[place], fontsize=10, color=GREY)
     return figure
-
-
-@rc_context(STYLE)
-def examples(run: Run, tables: Tables, kind: str, images: Images) -> Figure:
-    """Test scans of one kind of `Examples`, a row each: the scan, its explanation, and the training scans like it."""
-    title = {"mistake": "The most confident mistakes", "hit": "The least confident hits"}[kind]
-    shown = tables.examples.take(tables.examples.kind == kind)
-    nearest = np.stack([shown.nearest_1, shown.nearest_2, shown.nearest_3], axis=1)
-    classes = tables.scans.class_name
-    names = [*shown.class_name, *shown.predicted, *classes[nearest].ravel()]
-    lines = max(textwrap.fill(name, 12).count("\n") for name in names)
-    columns = 1 + run.explain["shown"] + nearest.shape[1]
-    size = (WIDTH + 0.8, 1.0 + (0.95 + 5.2 / columns + 0.4 * lines) * len(shown))
-    figure = Figure(figsize=size, dpi=0.7 * DPI, layout="constrained")
-    figure.suptitle(title, x=0.02, ha="left", fontsize=13, fontweight="bold")
-    figure.supxlabel(_reading(run), x=0.02, ha="left", fontsize=10, color=GREY)
-    for place, panels in enumerate(figure.subplots(len(shown), columns, squeeze=False)):
-        row = shown.row[place]
-        said = textwrap.fill(shown.predicted[place], 12)
-        panels[0].set_title(f"{said}\n{percent(shown.probability[place])}", fontsize=9)
-        scan = images.pixels[shown.scan[place]]
-        draw_scan(panels[0], scan)
-        _below(panels[0], shown.class_name[place])
-        if run.explain["shown"]:
-            heat, mask = images.maps[row]
-            draw_scan(panels[1], scan, heat / 255, mask > 0)
-            _below(panels[1], "explanation")
-        for panel, like in zip(panels[-nearest.shape[1] :], nearest[place], strict=True):
-            draw_scan(panel, images.pixels[like])
-            _below(panel, classes[like])
-    return figure
-
-
-def _reading(run: Run) -> str:
-    """How a figure of examples is to be read."""
-    words = "Left: the scan, what the model says of it, how sure it is, and below what it is.\n"
-    if run.explain["shown"]:
-        words += "Then which places mattered, bright the most, with the outline of the tumour where it is known.\n"
-    return words + "Right: the training scans most alike to the model"
-
-
-def _below(axes: Axes, words: str) -> None:
-    axes.annotate(
-        textwrap.fill(words, 12), (0.5, 0), (0, -3), xycoords="axes fraction", textcoords="offset points", ha="center",
-        va="top", fontsize=9, color=GREY,
-    )  # fmt: skip
 
 
 @rc_context(STYLE)

@@ -39,7 +39,6 @@ BY_PATIENT = {
     "patients_in_both": "In both", "without_patient": "Files without patient",
     "test_of_train_patients": "Test files of patients in Training",
 }  # fmt: skip
-OF_TUMOURS = {"all": "all", "class": "{}", "size": "{} ones", "answer": "answer is {}"}
 OF_SETS = {
     "files": "Files", "unreadable": "Unreadable", "dropped_as_development": "Left out: copies of development scans",
     "dropped_within": "Left out: copies within the set", "kept": "Scored", "kept_distinct": "Scored, distinct",
@@ -131,8 +130,6 @@ def tables(run: Run) -> dict[str, list[tuple[list[str], list[tuple]]]]:
         tables[text.BY] = [_by_class("Kind", named)]
     if run.test["tumour"] is not None:
         tables[text.TUMOURS] = list(_of_tumours(run.test["tumour"]))
-    if run.explain["scans"]:
-        tables[text.EXPLAINED] = [_explained(run)]
     if run.external["sets"]:
         tables[text.EXTERNAL] = [(["", *(each["set"] for each in run.external["sets"])], list(_external_rows(run)))]
     return tables
@@ -197,27 +194,6 @@ def _of_tumours(tumour: Mapping) -> Iterable[tuple[list[str], list[tuple]]]:
 def _cell(row: Mapping, name: str) -> list[str]:
     """A share and its interval, from a row that has both under `name`, one below the other."""
     return [value(row[name], "accuracy"), interval(limits(row, name), "accuracy").replace(" to ", "–")]
-
-
-def _explained(run: Run) -> tuple[list[str], list[tuple]]:
-    """Pointing of the explanation and of the fixed point, and energy, for all tumours and for each kind of them."""
-    kinds = dict.fromkeys((row["by"], row["value_of"]) for row in run.explain["rows"])
-    rows = []
-    for by, name in kinds:
-        cells = [(of, "pointing") for of in ("explanation", "fixed_point")]
-        cells += [(of, "energy") for of in ("explanation", "uniform")]
-        found = [run.pointing(of, score, by, name) for of, score in cells]
-        numbers = f"{count(found[0]['scans'], 'scan')}, {count(found[0]['units'], 'unit')}"
-        shown = [[value(row["value"], "accuracy"), interval(row, "accuracy").replace(" to ", "–")] for row in found]
-        rows.append(([OF_TUMOURS[by].format(name), numbers], *shown))
-    head = [
-        "Tumours",
-        "Highest place in the tumour",
-        "The same, fixed point",
-        "Share of the map in it",
-        "Share of the head in it",
-    ]
-    return head, rows
 
 
 def _external_rows(run: Run) -> Iterable[tuple[str, ...]]:

@@ -9,7 +9,7 @@ from tumorclip.files import read_json
 
 # The least for which a figure or the text gives a number of its own; evaluate compares from the same number on.
 MIN_DISTINCT = 30
-MEASURED = ("data", "split", "train", "test", "intervals", "baselines", "external", "explain", "embedding")
+MEASURED = ("data", "split", "train", "test", "intervals", "baselines", "external", "embedding")
 NOT_DEFINED = "not defined"
 NARROW = "†"  # marks an interval that covers too little
 PERCENTAGES = (
@@ -21,15 +21,6 @@ BASELINES = {
     "border_strips": "border of the scan alone",
     "grey_histogram": "histogram of grey values alone",
     "zero_shot": "checkpoint before fine-tuning (zero-shot)",
-}
-# What explanations are compared with.
-COMPARED = {
-    "explanation": "this model’s explanation",
-    "fixed_point": "best fixed point of each class",
-    "other_patient": "held against other patients’ tumours",
-    "random_weights": "the model with random weights",
-    "uniform": "any place in the head",
-    "ceiling": "the best that its grid allows",
 }
 # Of test scans: what of them the model was trained or chosen on.
 EXPOSURES = {
@@ -45,9 +36,10 @@ class Run:
     """What a run measured, and the settings that explain it.
 
     Attributes:
-        data, split, train, test, intervals, baselines, external, explain, embedding: the file of that name in metrics/.
+        data, split, train, test, intervals, baselines, external, embedding: the file of that name in metrics/.
         model: the content of tumorclip.json beside the trained weights.
         settings: the sections of params.yaml by name.
+        explain: the content of metrics/explain.json; None where nothing was explained.
     """
 
     data: Mapping
@@ -57,24 +49,21 @@ class Run:
     intervals: Mapping
     baselines: Mapping
     external: Mapping
-    explain: Mapping
     embedding: Mapping
     model: Mapping
     settings: Mapping
+    explain: Mapping | None = None
 
     @classmethod
     def read(cls, metrics: Path, model: Path, settings: Mapping) -> Self:
         """Read what the stages wrote: the folder of metrics, and the folder of the trained weights."""
+        optional = metrics / "explain.json"
         return cls(
             **{name: read_json(metrics / f"{name}.json") for name in MEASURED},
             model=read_json(model / "tumorclip.json"),
             settings=settings,
+            explain=read_json(optional) if optional.exists() else None,
         )
-
-    def pointing(self, of: str, score: str = "pointing", by: str = "all", name: str | None = None) -> Mapping:
-        """How well a map points at tumours, or what it is compared with: a row of metrics/explain.json."""
-        key = (of, score, by, name)
-        return next(row for row in self.explain["rows"] if (row["of"], row["score"], row["by"], row["value_of"]) == key)
 
     @property
     def drawn(self) -> bool:

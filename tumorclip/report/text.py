@@ -30,7 +30,6 @@ SEEN = "What the model had seen of the test scans"
 BY = "Accuracy by kind of scan"
 TUMOURS = "Tumour against healthy"
 UNTUNED = "What needs no fine-tuning"
-EXPLAINED = "Where answers come from"
 EXTERNAL = "Other data sets"
 
 
@@ -51,7 +50,6 @@ def statement(run: Run) -> dict[str, str]:
         UNTUNED: _baselines(run),
         EXTERNAL: _external(run),
         "Which way up": _orientation(run),
-        EXPLAINED: _explained(run),
         "Limits": _limits(run),
     }
     written = {heading: " ".join(sentences) for heading, sentences in parts.items()}
@@ -361,24 +359,6 @@ def _orientation(run: Run) -> Iterable[str]:
     share = with_interval(record, "upside_down_missed_tumours")
     yield f"Turned upside down, {share} of them are called {run.negative}."
     yield "A scan shows the same either way up. A large share means that the model judges by orientation."
-
-
-def _explained(run: Run) -> Iterable[str]:
-    if not run.explain["scans"]:
-        yield "No explanation is shown: without masks of tumours (explain.masks), nobody knows whether it is right."
-        return
-    own, fixed = (
-        with_interval(run.pointing(of) | {"reason": "no interval"}, "accuracy") for of in ("explanation", "fixed_point")
-    )
-    yield "For each test scan, the model says which places mattered to its answer."
-    yield f"Of {count(run.explain['scans'], 'scan')} a mask of the tumour is known, which the model never saw."
-    yield f"The place that mattered most lies in the tumour in {own} of them."
-    yield f"The place where the class most often has its tumour, the same in every scan, does so in {fixed}."
-    if run.explain["shown"]:
-        yield "So the explanations are better than a fixed point, and are shown below."
-    else:
-        yield "So the explanations are not shown to be better than a fixed point, and none is shown."
-    yield "That a place mattered does not say why, or that the answer is right."
 
 
 def _limits(run: Run) -> Iterable[str]:
