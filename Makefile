@@ -6,13 +6,19 @@ PYTHON := $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 # Stages call `python`: with the environment first on the path, that is its own.
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 PIP := .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+CPU_WHEELS := https://download.pytorch.org/whl/cpu
 
-.PHONY: help setup repro test test-slow lint
+.PHONY: help setup setup-cpu repro test test-slow lint
 
 help:
-	@sed -n "s/^# \(make repro.*\)/\1/p" Makefile; echo "Others: make setup, make test-slow, make lint"
+	@sed -n "s/^# \(make repro.*\)/\1/p" Makefile; echo "Others: make setup, make setup-cpu, make test-slow, make lint"
 
 setup: .venv/.ready
+
+# PyTorch without CUDA's libraries; what it needs besides comes with the rest
+setup-cpu: .venv/bin/python
+	@$(PIP) --no-deps --index-url $(CPU_WHEELS) $$(grep -oE '^torch(vision)?==[0-9.]+' requirements.txt)
+	@$(MAKE) setup
 
 repro: .venv/.ready
 	@if test -e .git && grep -qs no_scm .dvc/config.local; then .venv/bin/dvc config --local --unset core.no_scm; fi
@@ -27,11 +33,13 @@ test-slow: .venv/.ready-test
 lint: .venv/.ready-test
 	@$(RUN) ruff check . && $(RUN) ruff format --check .
 
-.venv/.ready: requirements.txt constraints.txt pyproject.toml
+.venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or newer found; install one, or: make repro PYTHON=/path/to/python" >&2; exit 1; }
-	@test -x .venv/bin/python || $(PYTHON) -m venv .venv || \
+	@$(PYTHON) -m venv .venv || \
 	{ rm -rf .venv; echo "error: $(PYTHON) cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
-	@echo "Installing into .venv (once; PyTorch with its CUDA libraries takes 5.5 GB, see the README for a smaller one)"
+
+.venv/.ready: requirements.txt constraints.txt pyproject.toml | .venv/bin/python
+	@echo "Installing into .venv (once; PyTorch with its CUDA libraries takes 5.5 GB, and less after make setup-cpu)"
 	@$(PIP) --requirement requirements.txt
 	@$(PIP) --no-deps --no-build-isolation --editable .
 	@test -e .git || .venv/bin/dvc config --local core.no_scm true

@@ -15,6 +15,7 @@ TABLES = {
     "methods": "docs/comparing.md",
     "best": "docs/results.md",
     "objectives": "docs/results.md",
+    "parity": "docs/handover.md",
     "protocols": "docs/results.md",
 }
 

@@ -1,5 +1,6 @@
 """Files that appear whole or not at all, and JSON."""
 
+import io
 import json
 import os
 import shutil
@@ -7,11 +8,29 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
 from filelock import lock_descriptor
 
 # What operating systems leave in folders, in lower case; hidden files are litter too.
 LITTER = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information", "@eadir"}
+
+
+class Upload(NamedTuple):
+    """A file by its content, which no disk holds."""
+
+    name: str
+    content: bytes
+
+
+def opened(file: Path | Upload) -> BinaryIO:
+    """A file, from its first byte on."""
+    return io.BytesIO(file.content) if isinstance(file, Upload) else file.open("rb")
+
+
+def is_empty(file: Path | Upload) -> bool:
+    with opened(file) as stream:
+        return not stream.read(1)
 
 
 def is_litter(name: str) -> bool:

@@ -119,6 +119,27 @@ def test_false_alarms_misses_and_error_rates_stand_in_tables():
     assert "| 90.0 % to 100.0 % | 80 | 0.0 % | no unit has two |" in text
 
 
+def explained(shown: bool) -> Run:
+    rows = [
+        {"by": "all", "value_of": None, "score": score, "of": of, "value": 0.5, "low": 0.4, "high": 0.6}
+        for score in ("pointing", "energy")
+        for of in ("explanation", "uniform", "other_patient", "fixed_point", "random_weights", "ceiling")
+    ]
+    return dataclasses.replace(example(), explain={"scans": 90, "shown": shown, "reason": "it does so", "rows": rows})
+
+
+def test_heat_maps_stand_with_what_they_are_compared_with():
+    text = written(explained(True))
+    assert "Measured on 90 test scans whose tumour is outlined: it does so.\n" in text
+    both = "50.0 % (95 % interval 40.0 % to 60.0 %)"
+    assert f"| heat map | {both} | {both} |\n| no map: anywhere in the head | {both} | {both} |" in text
+
+
+def test_no_heat_map_is_to_be_trusted_that_is_no_better_than_a_fixed_point_or_was_not_measured():
+    assert "So none is shown, and none is to be trusted." in written(explained(False))
+    assert "None was measured, so trust no heat map of this model." in written(example())
+
+
 def test_every_item_of_claim_is_there():
     rows = re.findall(r"^\| (\d+) \|", written(example()).split("## CLAIM 2024")[1], re.MULTILINE)
     assert rows == [str(number) for number in range(1, 45)]

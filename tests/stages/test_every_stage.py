@@ -1,5 +1,6 @@
 """What holds for every stage script: it checks all of params.yaml before it does anything."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -26,3 +27,16 @@ def test_a_wrong_parameter_of_any_stage_ends_it_in_one_line(name, tmp_path):
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1, done.stderr
     assert "train.learning_rate" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "folder"), [("train", "pretrained"), ("predict", "trained"), ("release", "trained")])
+def test_a_stage_that_runs_too_early_names_the_stages_before_it(name, folder, tmp_path):
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-m", f"stages.{name}"], cwd=tmp_path, env=environment(), capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"error: models/{folder}/config.json is missing; run `dvc repro`, which also runs the stage that writes it\n"
+    )

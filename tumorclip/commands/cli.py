@@ -17,6 +17,7 @@ COMMANDS = {
     "predict": ("tumorclip.commands.predict", "classify scans, and say how much each answer is worth"),
     "push": ("tumorclip.commands.push", "the model to a repository on the Hugging Face hub, private by default"),
     "score": ("tumorclip.commands.score", "anybody's predictions, by what their model may have seen"),
+    "serve": ("tumorclip.commands.serve", "a page on which one drops a scan and sees the answer"),
     "trace": ("tumorclip.commands.trace", "whose scans they are: find them in a source that names patients"),
 }
 DESCRIPTION = """\
@@ -34,6 +35,7 @@ examples:
   tumorclip predict scan.jpg more/        what does the model say of these scans, and how sure is that?
   tumorclip push somebody/name --dry-run  what would go to the hub?
   tumorclip score mine.csv                what are another model's predictions worth?
+  tumorclip serve                         what does the model say of a scan? asked in the browser
   tumorclip trace SCANS SOURCE -o patients.csv
 
 `tumorclip COMMAND --help` says more about each."""

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from tqdm import tqdm
 
 from tumorclip.errors import UserError
-from tumorclip.files import is_litter, printable
+from tumorclip.files import Upload, is_empty, is_litter, opened, printable
 from tumorclip.lifetime import start_worker
 from tumorclip.params import Verify
 
@@ -218,16 +218,17 @@ def _decode(file: ScanFile, raw: Path, params: Verify) -> tuple[Scan, bytes] | U
     return scan, fit(grey, params.image_size).tobytes()
 
 
-def open_image(path: Path, max_pixels: int) -> Image.Image:
-    """Open an image file; no more than its header is read yet.
+def open_image(file: Path | Upload, max_pixels: int) -> Image.Image:
+    """Open an image file, by its path or its content; no more than its header is read yet.
 
     Raises:
         OSError: it cannot be read, or is not an image in one of `FORMATS`.
         ValueError: it is empty, or has more than `max_pixels` pixels.
     """
-    if path.stat().st_size == 0:
+    if is_empty(file):
         raise ValueError("the file is empty")
-    image = Image.open(path, formats=FORMATS)
+    # Pillow closes what it opened itself.
+    image = Image.open(opened(file) if isinstance(file, Upload) else file, formats=FORMATS)
     width, height = image.size
     if width * height > max_pixels:
         image.close()

@@ -16,10 +16,11 @@ from PIL import Image
 from tumorclip.device import pick_device
 from tumorclip.errors import UserError
 from tumorclip.files import read_json
-from tumorclip.inference.reading import Square, Unreadable, read
+from tumorclip.inference.reading import Item, Square, Unreadable, read
 from tumorclip.inference.reference import Comparison, KnownScan, Reference, known_scan, small, unit_length
 from tumorclip.model.cpu import same_bytes_on_cpus
 from tumorclip.model.encoder import Encoder
+from tumorclip.model.explain import explain
 from tumorclip.model.pixels import BATCH, Pixels
 
 SETTINGS = "tumorclip.json"
@@ -104,7 +105,7 @@ class Classifier:
         self.reference = reference
         with torch.inference_mode():
             self.class_embeddings = encoder.encode_classes(list(settings["classes"].values()))
-        self._comparison = Comparison(reference, settings["copy_threshold"])
+        self.comparison = Comparison(reference, settings["copy_threshold"])
         self._train = np.flatnonzero(reference.scans.split == "train")
         self._train_embeddings = reference.embeddings[self._train]
 
@@ -126,7 +127,7 @@ class Classifier:
         encoder = Encoder.load(folder, pick_device(device, "device"))
         return cls(folder, encoder, settings, Reference.read(folder))
 
-    def predict(self, items: Iterable[Path | str | np.ndarray], frame: int | str | None = None) -> list[Prediction]:
+    def predict(self, items: Iterable[Item], frame: int | str | None = None) -> list[Prediction]:
         """Classify files, or arrays as `stream` takes them.
 
         Raises:
@@ -139,13 +140,11 @@ class Classifier:
             found.append(each)
         return found
 
-    def stream(
-        self, items: Iterable[Path | str | np.ndarray], frame: int | str | None = None
-    ) -> Iterator[Prediction | Unreadable]:
+    def stream(self, items: Iterable[Item], frame: int | str | None = None) -> Iterator[Prediction | Unreadable]:
         """Classify one batch after another, in the order given; what cannot be read is given back as `Unreadable`.
 
         Args:
-            items: paths of image files; or arrays, uint8 [H, W], grey, or [H, W, 3], RGB.
+            items: paths of image files, or their contents; or arrays, uint8 [H, W], grey, or [H, W, 3], RGB.
             frame: which picture of a file with several: its number, from 1, or `all`. None refuses such a file.
         """
         decoded = self._decode(items, frame)
@@ -153,6 +152,23 @@ class Classifier:
             answers = iter(self._answer([each for each in batch if isinstance(each, Square)]))
             for each in batch:
                 yield next(answers) if isinstance(each, Square) else each
+
+    def explain(self, prediction: Prediction) -> np.ndarray:
+        """Show where the answer comes from: float32 [S, S] from 0 to 1 over the whole scan, S the model's own size.
+
+        docs/explanations.md says what such a map is worth.
+        """
+        target = torch.tensor([self.class_names.index(prediction.y_pred)], device=self.device)
+        with torch.no_grad():
+            maps = explain(self.encoder, self._place(prediction.pixels[None]), self.class_embeddings, target)
+        return maps[0].cpu().numpy()
+
+    def _place(self, pixels: np.ndarray) -> torch.Tensor:
+        """Scans as the encoder takes them, from uint8 [B, S, S] or [B, S, S, 3], made by the steps of the stages."""
+        rows = np.arange(len(pixels))
+        return Pixels(pixels, rows, self.encoder.image_size, self.encoder.device, resident=True).take(
+            torch.from_numpy(rows)
+        )
 
     def _decode(self, items: Iterable, frame: int | str | None) -> Iterator[Square | Unreadable]:
         pool = ThreadPoolExecutor(min(MAX_WORKERS, os.cpu_count() or 1))
@@ -171,15 +187,14 @@ class Classifier:
         if not squares:
             return []
         pixels = np.stack([square.pixels for square in squares])
-        scans = Pixels(pixels, np.arange(len(pixels)), self.encoder.image_size, self.encoder.device, resident=True)
         with torch.inference_mode():
-            features = self.encoder.image_features(scans.take(torch.arange(len(pixels))))
+            features = self.encoder.image_features(self._place(pixels))
             logits = self.encoder.score(self.encoder.project_images(features), self.class_embeddings).cpu()
         probabilities = (logits.double() / self.settings["temperature"]).softmax(dim=1).numpy()
         embeddings = unit_length(features)
         similarities = embeddings @ self._train_embeddings.T
         thumbnails = small(pixels, np.arange(len(pixels)))
-        compared = self._comparison.distances(thumbnails), self._comparison.copies(thumbnails)
+        compared = self.comparison.distances(thumbnails), self.comparison.copies(thumbnails)
         columns = zip(squares, probabilities, similarities, *compared, strict=True)
         return [self._prediction(*row) for row in columns]
 

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from tumorclip.data import decode
+from tumorclip.files import Upload, is_empty, opened
 
 ENDINGS = (".dcm", ".dicom")
 MAGIC_AT, MAGIC = 128, b"DICM"
@@ -28,13 +29,13 @@ TAGS = (
 )
 
 
-def is_dicom(path: Path) -> bool:
+def is_dicom(file: Path | Upload) -> bool:
     """Whether a file is one by its ending or its first bytes."""
-    if path.suffix.lower() in ENDINGS:
+    if Path(file.name).suffix.lower() in ENDINGS:
         return True
     try:
-        with path.open("rb") as file:
-            return file.read(MAGIC_AT + len(MAGIC))[MAGIC_AT:] == MAGIC
+        with opened(file) as stream:
+            return stream.read(MAGIC_AT + len(MAGIC))[MAGIC_AT:] == MAGIC
     except OSError:
         return False
 
@@ -49,13 +50,14 @@ class Frames:
         ValueError: it holds no picture, or one of more than `max_pixels` pixels; or pydicom is not installed.
     """
 
-    def __init__(self, path: Path, max_pixels: int):
+    def __init__(self, file: Path | Upload, max_pixels: int):
         pydicom = _pydicom()
-        if path.stat().st_size == 0:
+        if is_empty(file):
             raise ValueError("the file is empty")
-        self._path = path
+        self._file = file
         try:
-            self._header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(TAGS), force=True)
+            with opened(file) as stream:
+                self._header = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=list(TAGS), force=True)
             width, height = int(self._header.Columns), int(self._header.Rows)
         except OSError:
             raise
@@ -74,7 +76,8 @@ class Frames:
         from pydicom.pixels import pixel_array
 
         try:
-            values = pixel_array(self._path, index=number - 1)
+            with opened(self._file) as stream:
+                values = pixel_array(stream, index=number - 1)
         except OSError:
             raise
         except Exception:

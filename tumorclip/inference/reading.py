@@ -8,8 +8,10 @@ import numpy as np
 from PIL import Image
 
 from tumorclip.data import decode
-from tumorclip.files import printable
+from tumorclip.files import Upload, printable
 from tumorclip.inference import dicom
+
+Item = Path | str | Upload | np.ndarray
 
 
 @dataclass(frozen=True)
@@ -29,23 +31,35 @@ class Unreadable:
 
     name: str
     reason: str
+    frames: int = 1  # how many pictures the file holds, where one of them must be chosen
 
 
-def read(item: Path | str | np.ndarray, settings: Mapping, frame: int | str | None = None) -> list[Square | Unreadable]:
+class FrameError(ValueError):
+    """None of the pictures of a file is chosen, or one that it lacks."""
+
+    def __init__(self, problem: str, frames: int):
+        super().__init__(problem)
+        self.frames = frames
+
+
+def read(item: Item, settings: Mapping, frame: int | str | None = None) -> list[Square | Unreadable]:
     """Decode a file or an array: one picture, or several where all frames are asked for.
 
     Args:
-        item: path of a file; or uint8 array [H, W], grey, or [H, W, 3], RGB.
+        item: path of a file, or its content; or uint8 array [H, W], grey, or [H, W, 3], RGB.
         settings: `decode` in tumorclip.json: image_size, colour, max_pixels.
         frame: which picture of a file with several: its number, from 1, or `all`.
     """
-    name = "array" if isinstance(item, np.ndarray) else printable(item)
+    name = "array" if isinstance(item, np.ndarray) else printable(item.name if isinstance(item, Upload) else item)
     try:
         if isinstance(item, np.ndarray):
             return [_of_array(item, settings)]
-        return [_square(*each, settings) for each in _pictures(Path(item), name, settings, frame)]
+        file = item if isinstance(item, Upload) else Path(item)
+        return [_square(*each, settings) for each in _pictures(file, name, settings, frame)]
     except MemoryError:
         raise
+    except FrameError as error:
+        return [Unreadable(name, str(error), error.frames)]
     except Exception as error:  # Pillow's decoders raise nearly every exception there is on a broken file
         return [Unreadable(name, decode.why_unreadable(error))]
 
@@ -60,13 +74,13 @@ def _of_array(values: np.ndarray, settings: Mapping) -> Square:
 
 
 def _pictures(
-    path: Path, name: str, settings: Mapping, frame: int | str | None
+    file: Path | Upload, name: str, settings: Mapping, frame: int | str | None
 ) -> Iterator[tuple[str, decode.Picture]]:
-    if dicom.is_dicom(path):
-        file = dicom.Frames(path, settings["max_pixels"])
-        yield from _frames(name, file.count, frame, file.picture)
+    if dicom.is_dicom(file):
+        frames = dicom.Frames(file, settings["max_pixels"])
+        yield from _frames(name, frames.count, frame, frames.picture)
         return
-    with decode.open_image(path, settings["max_pixels"]) as image:
+    with decode.open_image(file, settings["max_pixels"]) as image:
 
         def picture(number: int) -> decode.Picture:
             if number > 1:
@@ -91,14 +105,14 @@ def chosen_frames(count: int, frame: int | str | None) -> range:
     """The numbers, from 1, of the frames that `frame` asks for.
 
     Raises:
-        ValueError: none is chosen, or there is none of this number.
+        FrameError: none is chosen, or there is none of this number.
     """
     if frame is None:
-        raise ValueError(f"it holds {count} frames; choose one by --frame N, or take all by --frame all")
+        raise FrameError(f"it holds {count} frames; choose one by --frame N, or take all by --frame all", count)
     if frame == "all":
         return range(1, count + 1)
     if frame > count:
-        raise ValueError(f"it has no frame {frame}, only {count}")
+        raise FrameError(f"it has no frame {frame}, only {count}", count)
     return range(frame, frame + 1)
 
 

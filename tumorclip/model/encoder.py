@@ -43,6 +43,7 @@ class Encoder:
         """Load a Hugging Face directory. Nothing is looked up on the network, and no code of the directory is run.
 
         Raises:
+            FileNotFoundError: there is no such directory.
             UserError: the directory is incomplete or damaged, needs code of its own, or holds an unsupported family.
         """
         from transformers import AutoModel, AutoProcessor
@@ -178,6 +179,8 @@ def _check(folder: Path) -> None:
     try:
         kind = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
     except FileNotFoundError:
+        if not folder.exists():
+            raise
         raise UserError(f"{folder} has no config.json, so it is not a Hugging Face checkpoint") from None
     except (ValueError, KeyError, TypeError):
         raise UserError(f"{folder}/config.json is not a valid Hugging Face configuration") from None

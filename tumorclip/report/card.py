@@ -34,6 +34,16 @@ TITLES = {
 METRICS = {"accuracy": ("accuracy", None), "macro_f1": ("f1", {"average": "macro"})}
 # Keys of split.json that count the scans of each part, and what the parts are for.
 PARTS = {"train": "for training", "val": "for validation", "test": "for the test"}
+# What stands in metrics/explain.json, and what it is called here.
+SCORES = ("pointing", "energy")
+HEAT_MAPS = {
+    "explanation": "heat map",
+    "uniform": "no map: anywhere in the head",
+    "other_patient": "heat map on the tumour of another patient of the class",
+    "fixed_point": "best fixed point of the class",
+    "random_weights": "heat map of shuffled weights",
+    "ceiling": "the best that the model's grid allows",
+}
 OPENAI = "openai/clip-"
 
 
@@ -52,7 +62,8 @@ def card(run: Run, released: Mapping) -> str:
         "said": said,
         "seen": [said[heading] for heading in (PATIENTS, "Copies between training and test", SEEN)],
         "external": said[EXTERNAL],
-        "explanations": said.get("Explanations", "None was measured, so trust no heat map of this model."),
+        "explanations": _explanations(run),
+        "pointing": list(_pointing(run)),
         "scores": list(_scores(run)),
         "baselines": list(_baselines(run)),
         "confidence": list(_confidence(released["confidence"])),
@@ -167,6 +178,29 @@ def _baselines(run: Run) -> Iterable[tuple[str, str, str]]:
         ahead, low, high = (row[key] for key in ("difference", "difference_low", "difference_high"))
         between = "no interval" if low is None else f"{points(low)} to {points(high)}"
         yield BASELINES[row["baseline"]], with_interval(row, "accuracy", "accuracy"), f"{points(ahead)} ({between})"
+
+
+def _explanations(run: Run) -> str:
+    """Whether the heat maps of the model are worth anything."""
+    found = run.explain
+    if not found or not found["scans"]:
+        return "None was measured, so trust no heat map of this model."
+    verdict = "" if found["shown"] else " So none is shown, and none is to be trusted."
+    return f"Measured on {count(found['scans'], 'test scan')} whose tumour is outlined: {found['reason']}.{verdict}"
+
+
+def _pointing(run: Run) -> Iterable[tuple[str, str, str]]:
+    """How often heat maps, and what they are compared with, point at the tumour, and how much of them lies in it."""
+    rows = [row for row in (run.explain or {"rows": []})["rows"] if row["by"] == "all"]
+    for of, title in HEAT_MAPS.items():
+        records = [
+            row | {"reason": "no interval"}
+            for score in SCORES
+            for row in rows
+            if (row["of"], row["score"]) == (of, score)
+        ]
+        if len(records) == len(SCORES):
+            yield title, *(with_interval(record, "accuracy") for record in records)
 
 
 def _confidence(rows: Iterable[Mapping]) -> Iterable[tuple[str, ...]]:

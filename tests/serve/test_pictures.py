@@ -1,0 +1,48 @@
+"""Which picture of a known scan the page shows."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from tumorclip.inference.reference import Reference
+from tumorclip.serve.pictures import Pictures
+
+
+@pytest.fixture
+def reference(workspace) -> Reference:
+    return Reference.read(workspace / "models/finetuned")
+
+
+@pytest.fixture
+def scans(workspace, tmp_path):
+    """A copy of data/scans."""
+    return shutil.copytree(workspace / "data/scans", tmp_path / "scans")
+
+
+def test_a_known_scan_is_shown_as_the_workspace_has_it(reference, scans):
+    pictures = Pictures(reference, scans)
+    stored = np.load(scans / "pixels.npy")
+    for path in pictures.tests():
+        assert (stored == pictures.whole(path)).all(axis=(1, 2)).any()
+
+
+@pytest.mark.parametrize("lost", ["scans.csv", "pixels.npy"])
+def test_without_a_workspace_thumbnails_are_shown_and_no_test_scan_is_offered(reference, scans, lost):
+    (scans / lost).unlink()
+    pictures = Pictures(reference, scans)
+    path = str(reference.scans.path[0])
+    assert pictures.whole(path) is None and pictures.tests() == []
+    assert (pictures.of(path) == reference.thumbnails[0]).all()
+
+
+def test_a_picture_of_another_run_is_not_taken_for_the_known_scan(reference, scans):
+    pixels = np.load(scans / "pixels.npy")
+    np.save(scans / "pixels.npy", np.roll(pixels, 1, axis=0))
+    pictures = Pictures(reference, scans)
+    assert not any(pictures.whole(path) is not None for path in pictures.tests())
+
+
+def test_a_damaged_workspace_is_as_good_as_none(reference, scans):
+    (scans / "scans.csv").write_text("path\n")
+    assert Pictures(reference, scans).tests() == []

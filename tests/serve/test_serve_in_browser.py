@@ -1,0 +1,167 @@
+"""The page in a real browser, on the real server with a real model."""
+
+import base64
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from serving import predicted
+
+pytestmark = pytest.mark.slow
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (requirements-test.txt)")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+# What a person does with the mouse: the browser makes such an event of a file dropped, or pasted.
+GIVE = """([kind, selector, name, content]) => {
+    const bytes = Uint8Array.from(atob(content), (each) => each.charCodeAt(0));
+    const data = new DataTransfer();
+    data.items.add(new File([bytes], name));
+    const event = kind === "drop"
+        ? new DragEvent(kind, { dataTransfer: data, bubbles: true, cancelable: true })
+        : new ClipboardEvent(kind, { clipboardData: data, bubbles: true });
+    document.querySelector(selector).dispatchEvent(event);
+}"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator:
+    if not CHROMIUM:
+        pytest.skip("there is no Chromium here; install it from the distribution")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+class Watched:
+    """A page of the server, and all that it asked for or complained about."""
+
+    def __init__(self, browser, url: str, **options):
+        self.page = browser.new_page(**options)
+        self.requests: list[str] = []
+        self.complaints: list[str] = []
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("console", lambda message: self.complaints.append(message.text))
+        self.page.goto(url)
+        self.page.wait_for_selector("#strip img")
+
+    def give(self, kind: str, name: str, content: bytes) -> None:
+        selector = "#drop" if kind == "drop" else "body"
+        self.page.evaluate(GIVE, [kind, selector, name, base64.b64encode(content).decode()])
+
+    def answer(self) -> dict:
+        """What a person reads, once the answer is there."""
+        self.page.wait_for_selector("#answer[aria-busy=false] .verdict")
+        rows = self.page.locator(".bars li")
+        return {
+            "name": self.page.locator("#name").inner_text(),
+            "class": self.page.locator(".verdict h2").inner_text(),
+            "bars": dict(row.inner_text().split("\n") for row in rows.all()),
+            "sure": self.page.locator(".sure").inner_text(),
+            "warnings": self.page.locator(".warnings li span").all_inner_texts(),
+            "nearest": [each.get_attribute("alt") for each in self.page.locator("#nearest img").all()],
+        }
+
+
+@pytest.fixture
+def watched(browser, page_url) -> Iterator[Watched]:
+    watched = Watched(browser, page_url)
+    yield watched
+    assert all(url.startswith((page_url, "data:")) for url in watched.requests), watched.requests
+    assert watched.complaints == []
+    watched.page.close()
+
+
+@pytest.fixture(scope="module")
+def scan(workspace) -> Path:
+    """A test scan, of which the answer warns as a copy of itself."""
+    return sorted((workspace / "data/raw/Testing").rglob("*.jpg"))[-1]
+
+
+@pytest.mark.parametrize("way", ["drop", "paste", "choose"])
+def test_a_scan_gets_the_answer_that_predict_gives(watched, workspace, scan, way):
+    if way == "choose":
+        watched.page.set_input_files("#file", scan)
+    else:
+        watched.give(way, scan.name, scan.read_bytes())
+    shown, row = watched.answer(), predicted(workspace, scan)
+    assert (shown["name"], shown["class"]) == (scan.name, row["class"])
+    assert list(shown["bars"]) == list(row["probabilities"])
+    for name, share in row["probabilities"].items():
+        # Next to 0 and 1 the page writes < 0.1 % and > 99.9 %.
+        number = shown["bars"][name].removesuffix("\N{NO-BREAK SPACE}%").lstrip("<>\N{NO-BREAK SPACE}")
+        assert float(number) == pytest.approx(100 * share, abs=0.11 if share < 0.0005 or share > 0.9995 else 0.0501)
+    assert f"Of {row['error_rate']['scans']} test scans" in shown["sure"]
+    assert f"{100 * row['error_rate']['share']:.0f}\N{NO-BREAK SPACE}% were wrong" in shown["sure"]
+    assert [text.lower() for text in shown["warnings"]] == [f"{each['text']}.".lower() for each in row["warnings"]]
+    assert shown["nearest"] == [f"Training scan {each['path']}" for each in row["nearest"]]
+    assert "For research. Not for diagnosis." in watched.page.locator("#said").inner_text()
+
+
+def test_all_pictures_are_there(watched, scan):
+    watched.page.set_input_files("#file", scan)
+    watched.answer()
+    loaded = "[...document.images].filter((each) => !each.closest('[hidden]')).map((each) => each.naturalWidth > 0)"
+    assert len(watched.page.evaluate(loaded)) >= 16 + 5 + 1
+    assert all(watched.page.evaluate(loaded))
+    assert all(image.get_attribute("alt") for image in watched.page.locator("img:visible").all())
+
+
+def test_test_scans_are_tried_by_the_keyboard_alone(watched):
+    for _ in range(40):
+        watched.page.keyboard.press("Tab")
+        if watched.page.evaluate("document.activeElement.closest('#strip') !== null"):
+            break
+    watched.page.keyboard.press("Enter")
+    shown = watched.answer()
+    truth = watched.page.locator(".truth").inner_text()
+    is_right = truth == f"True class: {shown['class']}. The model is right."
+    assert is_right or truth.endswith("The model is wrong.")
+    assert watched.page.wait_for_selector("#strip [aria-current] b").inner_text() == ("✓" if is_right else "✗")
+
+
+def test_test_scans_can_be_chosen_by_class(watched):
+    with watched.page.expect_response("**/test-scans?class=pituitary") as response:
+        watched.page.get_by_role("radio", name="pituitary").check()
+    assert all("/pituitary/" in scan["path"] for scan in response.value.json()["scans"])
+
+
+def test_an_unreadable_file_is_told_and_the_next_one_is_answered(browser, page_url, scan):
+    watched = Watched(browser, page_url)
+    watched.give("drop", "<b>notes</b>.txt", b"no scan")
+    text = watched.page.wait_for_selector(".failed").inner_text()
+    assert "<b>notes</b>.txt: it is not an image" in text
+    assert watched.page.locator("#picture").is_hidden()
+    assert len(watched.complaints) == 1 and "422" in watched.complaints[0]
+    watched.give("drop", scan.name, scan.read_bytes())
+    assert watched.answer()["name"] == scan.name
+
+
+def test_a_file_that_is_too_large_is_not_even_sent(watched, tmp_path):
+    with (tmp_path / "large.dcm").open("wb") as file:
+        file.truncate(101 * 2**20)
+    watched.page.set_input_files("#file", tmp_path / "large.dcm")
+    assert "large.dcm: it is larger than" in watched.page.wait_for_selector(".failed").inner_text()
+    assert not any("predict" in url for url in watched.requests)
+
+
+def test_a_file_of_several_frames_is_asked_which(browser, page_url, tmp_path):
+    frames = [Image.fromarray(each) for each in np.random.default_rng(0).integers(0, 256, (3, 64, 64), np.uint8)]
+    frames[0].save(tmp_path / "volume.tif", save_all=True, append_images=frames[1:])
+    watched = Watched(browser, page_url)
+    watched.page.set_input_files("#file", tmp_path / "volume.tif")
+    watched.page.wait_for_selector("#frame:focus")
+    watched.page.keyboard.type("2")
+    watched.page.keyboard.press("Enter")
+    assert watched.answer()["name"] == "volume.tif, frame 2"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_is_wider_than_a_phone(browser, page_url, scan, scheme):
+    watched = Watched(browser, page_url, viewport={"width": 360, "height": 740}, color_scheme=scheme)
+    watched.page.set_input_files("#file", scan)
+    watched.answer()
+    assert watched.page.evaluate("document.documentElement.scrollWidth") == 360
