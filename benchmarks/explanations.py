@@ -173,6 +173,49 @@ def measure(name: str, run: Path, folder: Path) -> dict:
     return result
 
 
+def tables(result: dict) -> str:
+    """The tables of docs/explanations.md."""
+    lines = [
+        "| run | method | validation: pointing | energy | test: pointing | energy | weights in random order | ms |"
+    ]
+    lines += ["| --- | --- | --- | --- | --- | --- | --- | --- |"]
+    for run in result["runs"]:
+        rows = {(row["method"], row["part"]): row for row in run["methods"]}
+        for method in dict.fromkeys(name for name, _ in rows):
+            val, test = rows[method, "val"], rows[method, "test"]
+            cells = [run["run"], TITLES[method], _percent(val, "pointing"), _percent(val, "energy")]
+            cells += [_limits(test, "pointing"), _percent(test, "energy"), _percent(test, "random_pointing")]
+            lines.append(f"| {' | '.join(cells)} | {test['milliseconds']:.0f} |")
+    names = [run["run"] for run in result["runs"]]
+    lines += ["", f"| pointing | {' | '.join(names)} |", "| --- " * (1 + len(names)) + "|"]
+    chosen = [
+        {(row["by"], row["value_of"], row["score"], row["of"]): row for row in run["chosen"]["rows"]}
+        for run in result["runs"]
+    ]
+    for of, words in WORDS.items():
+        lines.append(f"| {words} | {' | '.join(_value(rows['all', None, 'pointing', of]) for rows in chosen)} |")
+    lines += ["", f"| explanation; fixed point | {' | '.join(names)} |", "| --- " * (1 + len(names)) + "|"]
+    for by, name in dict.fromkeys(key[:2] for key in chosen[0] if key[0] != "all"):
+        pairs = [
+            "; ".join(f"{100 * rows[by, name, 'pointing', of]['value']:.1f}" for of in ("explanation", "fixed_point"))
+            for rows in chosen
+        ]
+        lines.append(f"| {by}: {name} | {' | '.join(pairs)} |")
+    return "\n".join(lines)
+
+
+def _percent(row: dict, key: str) -> str:
+    return f"{100 * row[key]:.1f} %"
+
+
+def _limits(row: dict, key: str) -> str:
+    return f"{_percent(row, key)} ({100 * row[f'{key}_low']:.1f} to {100 * row[f'{key}_high']:.1f})"
+
+
+def _value(row: dict) -> str:
+    return f"{_percent(row, 'value')} ({100 * row['low']:.1f} to {100 * row['high']:.1f})"
+
+
 def scaled(method):
     """A method as `explain.explain` gives its maps."""
 

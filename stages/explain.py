@@ -38,9 +38,9 @@ def main(params: Params) -> None:
         np.save(file, np.stack([np.rint(255 * heat).astype(np.uint8), 255 * masks[test].astype(np.uint8)], axis=1))
     with torch.inference_mode():
         known, own = (_embed(encoder, pixels, rows) for rows in (train, test))
-    examples.choose(predictions, test, train, own @ known.T).write(stages.EXAMPLES)
-
     has_mask = masks.any(axis=(1, 2))
+    examples.choose(predictions, has_mask[test], test, train, own @ known.T).write(stages.EXAMPLES)
+
     chosen = has_mask[test]
     rows = test[chosen]
     grey = Pixels(pixels, rows, SIDE, torch.device("cpu")).take(torch.arange(len(rows))).float().mean(dim=1)

@@ -345,7 +345,7 @@ class Explanations(Table):
 class Examples(Table):
     """Test scans to look at, with the training scans most like them to the model: data/examples.csv."""
 
-    kind: np.ndarray = column(_one_of("mistake", "hit"))  # a confident mistake, or a doubtful hit
+    kind: np.ndarray = column(_one_of("mistake", "hit", "example"))  # a confident mistake, a doubtful hit, or any
     row: np.ndarray = column(WHOLE)  # of plots/predictions.csv and of data/explanations.npy
     scan: np.ndarray = column(WHOLE)  # of scans.csv, as the following
     nearest_1: np.ndarray = column(WHOLE)

@@ -1,17 +1,21 @@
-"""Test scans worth a look: the most confident mistakes, and the hits of which the model was least sure."""
+"""Test scans to look at: the most confident mistakes, the hits of which the model was least sure, and any others."""
 
 import numpy as np
 
 from tumorclip.tables import Examples, Predictions
 
 COUNT = 4  # of each kind
+SEED = 0
 NEAREST = 3
 
 
-def choose(predictions: Predictions, test: np.ndarray, train: np.ndarray, similarities: np.ndarray) -> Examples:
-    """Choose them, no two of one unit.
+def choose(
+    predictions: Predictions, has_mask: np.ndarray, test: np.ndarray, train: np.ndarray, similarities: np.ndarray
+) -> Examples:
+    """Choose them, no two of a kind from one unit. The others are drawn at random from the scans with a mask.
 
     Args:
+        has_mask: bool [N].
         test, train: rows of scans.csv, int [N] and [M].
         similarities: of each test scan to each training scan, float [N, M], M at least 3.
     """
@@ -20,11 +24,13 @@ def choose(predictions: Predictions, test: np.ndarray, train: np.ndarray, simila
     order = np.argsort(-probability, kind="stable")
     mistakes = _distinct(order[~right[order]], predictions.unit)
     hits = _distinct(order[right[order]][::-1], predictions.unit)
-    rows = np.array([*mistakes, *hits], dtype=int)
+    drawn = np.random.default_rng(SEED).permutation(np.flatnonzero(has_mask))
+    others = _distinct(drawn, predictions.unit)
+    rows = np.array([*mistakes, *hits, *others], dtype=int)
     nearest = train[np.argsort(-similarities[rows], axis=1, kind="stable")[:, :NEAREST]]
     names = np.array(predictions.class_names)
     return Examples(
-        kind=np.array(["mistake"] * len(mistakes) + ["hit"] * len(hits), dtype=str),
+        kind=np.repeat(["mistake", "hit", "example"], [len(mistakes), len(hits), len(others)]),
         row=rows,
         scan=test[rows],
         nearest_1=nearest[:, 0],
