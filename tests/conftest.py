@@ -128,6 +128,14 @@ def encoder(tiny_folder):
 
 
 @pytest.fixture(scope="session")
+def released(tmp_path_factory) -> Path:
+    """A folder with a released model in models/finetuned, and all that it was made of. Not to be written to."""
+    import finished
+
+    return finished.make(tmp_path_factory.mktemp("released"))
+
+
+@pytest.fixture(scope="session")
 def workspace(tmp_path_factory) -> Path:
     """A folder in which a small run of the pipeline has released a model."""
     from serving import run_pipeline

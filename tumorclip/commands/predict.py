@@ -13,11 +13,13 @@ A file that cannot be read is named, the others are answered, and the exit statu
 import argparse
 import csv
 import json
+import re
 import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 
 from tumorclip.errors import UserError
@@ -32,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     of_a_run = "folder of a released model, or a revision or experiment that has one"
     parser.add_argument("--model", default=str(MODEL), help=f"{of_a_run} (default: {MODEL})")
     parser.add_argument("--format", choices=WRITERS, default="table", help="json is one object a line (default: table)")
+    parser.add_argument("--explain", metavar="DIR", type=Path, help="write there where each answer comes from, as PNGs")
     parser.add_argument("--frame", metavar="N", type=_frame, help="of a file with several pictures: a number, or all")
 
 
@@ -47,9 +50,10 @@ def run(options: argparse.Namespace) -> None:
     from tumorclip.inference.classifier import Classifier
 
     classifier = Classifier.load(folder)
+    explain = _explainer(classifier, options.explain) if options.explain else None
     unreadable: list[str] = []
     with closing(classifier.stream(files, options.frame)) as stream:
-        WRITERS[options.format](classifier.class_names, _answered(stream, unreadable))
+        WRITERS[options.format](classifier.class_names, _answered(stream, unreadable, explain))
     sys.stdout.flush()
     if passed_over:
         others = f"{len(passed_over)} that are not images, such as {passed_over[0]}"
@@ -58,8 +62,8 @@ def run(options: argparse.Namespace) -> None:
         raise UserError(f"{len(unreadable)} of {len(files)} files gave no answer, see above")
 
 
-def _answered(stream: Iterable, unreadable: list[str]) -> Iterator:
-    """The predictions alone; what is unreadable goes to stderr and into the list."""
+def _answered(stream: Iterable, unreadable: list[str], explain: Callable | None) -> Iterator:
+    """The predictions alone, once they are explained; what is unreadable goes to stderr and into the list."""
     from tumorclip.inference.classifier import Unreadable
 
     for each in stream:
@@ -68,7 +72,29 @@ def _answered(stream: Iterable, unreadable: list[str]) -> Iterator:
             sys.stdout.flush()
             print(f"unreadable: {each.name}: {each.reason}", file=sys.stderr)
         else:
+            if explain:
+                explain(each)
             yield each
+
+
+def _explainer(classifier, folder: Path) -> Callable:
+    """A function that draws where an answer comes from, into a file of `folder` that is named by place and scan."""
+    from tumorclip.report.figures import save
+    from tumorclip.report.overlay import overlay
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        numbers = count(1)
+    except OSError as error:
+        raise UserError(f"{folder}: {error.strerror}; give --explain a folder that can be written to") from None
+
+    def explain(prediction) -> None:
+        name = re.sub(r"[^\w.-]+", "_", Path(prediction.name).name)
+        figure = overlay(prediction.pixels, classifier.explain(prediction))
+        figure.suptitle(f"{prediction.y_pred} {100 * prediction.confidence:.1f} %: {name}", fontsize=9)
+        save(figure, folder / f"{next(numbers):04}_{name}.png")
+
+    return explain
 
 
 def find(paths: Sequence[str]) -> tuple[list[Path], list[Path]]:
@@ -130,7 +156,7 @@ def _write_table(class_names: Sequence[str], predictions: Iterable) -> None:
         for warning in each.warnings:
             print(f"  ! {warning.text}")
     if counts.total() > 1:
-        print(f"{counts.total():,} scans: {', '.join(f'{count:,} {name}' for name, count in counts.most_common())}")
+        print(f"{counts.total():,} scans: {', '.join(f'{number:,} {name}' for name, number in counts.most_common())}")
 
 
 def _errors(rate) -> str:

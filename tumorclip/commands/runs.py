@@ -135,12 +135,15 @@ def fetch_model(revision: str, path: str) -> Path:
     hashes = [out["md5"] for stage in lock.values() for out in stage.get("outs", []) if out["path"] == path]
     if not hashes:
         raise UserError(f"{revision} has no {path}; run the pipeline there, and commit what it wrote")
-    with _opened(revision, path) as repo:
-        folder = Path(repo.root_dir, ".cache/models", hashes[0].removesuffix(".dir"))
+    folder = Path(Repo.find_root(), ".cache/models", hashes[0].removesuffix(".dir"))
+    try:
         if not folder.exists():
-            with whole_folder(folder) as beside:
-                repo.dvcfs.get(f"/{path}", str(beside), recursive=True)
-    return folder
+            with _opened(revision, path) as repo, whole_folder(folder) as beside:
+                repo.dvcfs.get(f"/{path}", str(beside / "model"), recursive=True)
+    except FileNotFoundError:
+        problem = f"{revision}: {path} is not in DVC's cache"
+        raise UserError(f"{problem}; bring it by `dvc fetch`, or run the pipeline there again") from None
+    return folder / "model"
 
 
 def _read(revision: str, path: str, missing: str | None = None) -> str:

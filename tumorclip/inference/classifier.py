@@ -20,6 +20,7 @@ from tumorclip.inference.reading import Item, Square, Unreadable, read
 from tumorclip.inference.reference import Comparison, KnownScan, Reference, known_scan, small, unit_length
 from tumorclip.model.cpu import same_bytes_on_cpus
 from tumorclip.model.encoder import Encoder
+from tumorclip.model.explain import explain
 from tumorclip.model.pixels import BATCH, Pixels
 
 SETTINGS = "tumorclip.json"
@@ -104,7 +105,7 @@ class Classifier:
         self.reference = reference
         with torch.inference_mode():
             self.class_embeddings = encoder.encode_classes(list(settings["classes"].values()))
-        self._comparison = Comparison(reference, settings["copy_threshold"])
+        self.comparison = Comparison(reference, settings["copy_threshold"])
         self._train = np.flatnonzero(reference.scans.split == "train")
         self._train_embeddings = reference.embeddings[self._train]
 
@@ -152,6 +153,23 @@ class Classifier:
             for each in batch:
                 yield next(answers) if isinstance(each, Square) else each
 
+    def explain(self, prediction: Prediction) -> np.ndarray:
+        """Show where the answer comes from: float32 [S, S] from 0 to 1 over the whole scan, S the model's own size.
+
+        docs/explanations.md says what such a map is worth.
+        """
+        target = torch.tensor([self.class_names.index(prediction.y_pred)], device=self.device)
+        with torch.no_grad():
+            maps = explain(self.encoder, self._place(prediction.pixels[None]), self.class_embeddings, target)
+        return maps[0].cpu().numpy()
+
+    def _place(self, pixels: np.ndarray) -> torch.Tensor:
+        """Scans as the encoder takes them, from uint8 [B, S, S] or [B, S, S, 3], made by the steps of the stages."""
+        rows = np.arange(len(pixels))
+        return Pixels(pixels, rows, self.encoder.image_size, self.encoder.device, resident=True).take(
+            torch.from_numpy(rows)
+        )
+
     def _decode(self, items: Iterable, frame: int | str | None) -> Iterator[Square | Unreadable]:
         pool = ThreadPoolExecutor(min(MAX_WORKERS, os.cpu_count() or 1))
         waiting: deque = deque()
@@ -169,15 +187,14 @@ class Classifier:
         if not squares:
             return []
         pixels = np.stack([square.pixels for square in squares])
-        scans = Pixels(pixels, np.arange(len(pixels)), self.encoder.image_size, self.encoder.device, resident=True)
         with torch.inference_mode():
-            features = self.encoder.image_features(scans.take(torch.arange(len(pixels))))
+            features = self.encoder.image_features(self._place(pixels))
             logits = self.encoder.score(self.encoder.project_images(features), self.class_embeddings).cpu()
         probabilities = (logits.double() / self.settings["temperature"]).softmax(dim=1).numpy()
         embeddings = unit_length(features)
         similarities = embeddings @ self._train_embeddings.T
         thumbnails = small(pixels, np.arange(len(pixels)))
-        compared = self._comparison.distances(thumbnails), self._comparison.copies(thumbnails)
+        compared = self.comparison.distances(thumbnails), self.comparison.copies(thumbnails)
         columns = zip(squares, probabilities, similarities, *compared, strict=True)
         return [self._prediction(*row) for row in columns]
 

@@ -1,8 +1,8 @@
 """Whether a scan is like those that the model was trained on: how far it is from the nearest of them.
 
-What is compared are coarse thumbnails, as the scans lie or mirrored: embeddings of small models tell less (docs/predicting.md). The
-threshold is set on validation scans. How often it warns is measured on test scans, where it should not, and on pictures
-that are no such scans (strange.py), where it should.
+What is compared are coarse thumbnails, as the scans lie or mirrored: embeddings of small models tell less
+(docs/predicting.md). The threshold is set on validation scans. How often it warns is measured on test scans, where it
+should not, and on pictures that are no such scans (strange.py), where it should.
 """
 
 import numpy as np

@@ -1,0 +1,166 @@
+"""`tumorclip predict`, on a model that the stages released."""
+
+import csv
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from finished import files, predictions
+from PIL import Image
+
+import stages
+from tumorclip.commands import cli
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def run(released, monkeypatch, capsys):
+    """Runs the command in the folder of the released model: exit status, stdout and stderr."""
+    monkeypatch.chdir(released)
+
+    def run(*arguments) -> tuple[int, str, str]:
+        status = 0
+        try:
+            cli.main(["predict", *map(str, arguments)])
+        except SystemExit as end:
+            status = end.code
+        return status, *capsys.readouterr()
+
+    return run
+
+
+def test_the_test_scans_get_the_bytes_of_the_pipeline(run, released, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{path}\n" for path in files(released))))
+    status, out, err = run("-", "--format", "csv")
+    assert (status, err) == (0, "")
+    found = list(csv.DictReader(io.StringIO(out)))
+    expected = list(csv.DictReader((released / stages.PLOTS / "predictions.csv").open(newline="")))
+    names = [f"probability_{name}" for name in predictions(released).class_names]
+    assert [[row[name] for name in names] for row in found] == [[row[name] for name in names] for row in expected]
+    assert [row["class"] for row in found] == [row["y_pred"] for row in expected]
+
+
+def test_score_reads_what_predict_writes(run, released, capsys, tmp_path):
+    _, out, _ = run("data/raw/Testing", "--format", "csv")
+    (tmp_path / "mine.csv").write_text(out)
+    cli.main(["score", str(tmp_path / "mine.csv"), "--json", str(tmp_path / "score.json")])
+    table = predictions(released)
+    rows = json.loads((tmp_path / "score.json").read_text())["rows"]
+    (whole,) = [row for row in rows if row["part"] == "all" and not row["class"]]
+    assert whole["accuracy"] == pytest.approx((table.y_true == table.y_pred).mean())
+
+
+def test_the_table_shows_answer_probability_errors_and_warnings_in_80_columns(run):
+    path = "data/raw/Testing/glioma/Te-gl_0000.jpg"
+    status, out, err = run(path)
+    header, row, *warnings = out.splitlines()
+    assert (status, err) == (0, "")
+    assert header.split() == ["answer", "sure", "next", "errors", "scan"]
+    assert row.endswith(path) and row.split()[0] in ("glioma", "meningioma", "notumor", "pituitary")
+    assert any(line.startswith("  ! a copy of the t") for line in warnings)
+    assert all(len(line) <= 100 for line in out.splitlines())
+
+
+def test_json_is_one_object_a_line(run):
+    _, out, _ = run("data/raw/Testing/glioma", "--format", "json")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert len(rows) == 10
+    assert sum(rows[0]["probabilities"].values()) == pytest.approx(1)
+    assert [warning["kind"] for warning in rows[0]["warnings"]][0] == "copy"
+    assert len(rows[0]["nearest"]) == 5
+
+
+def test_folders_are_searched_litter_is_passed_over_and_other_files_are_counted(run, released, tmp_path):
+    scan = released / "data/raw/Testing/glioma/Te-gl_0000.jpg"
+    for name in ("a/b/1.jpg", "a/2.JPG", ".hidden/3.jpg", "__MACOSX/4.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(scan, tmp_path / name)
+    (tmp_path / "patients.csv").write_text("path\n")
+    status, out, err = run(tmp_path, "--format", "csv")
+    assert status == 0
+    assert [Path(row["path"]).name for row in csv.DictReader(io.StringIO(out))] == ["2.JPG", "1.jpg"]
+    assert err == f"passed over in folders: 1 that are not images, such as {tmp_path / 'patients.csv'}\n"
+
+
+def test_an_unreadable_file_is_named_and_the_others_are_answered(run, released, tmp_path):
+    (tmp_path / "1.jpg").write_bytes(b"nothing")
+    shutil.copy(released / "data/raw/Testing/glioma/Te-gl_0000.jpg", tmp_path / "2.jpg")
+    status, out, err = run(tmp_path, tmp_path / "none.png", "--format", "csv")
+    assert status == 1
+    assert [Path(row["path"]).name for row in csv.DictReader(io.StringIO(out))] == ["2.jpg"]
+    first, second, last = err.splitlines()
+    assert first.startswith(f"unreadable: {tmp_path / '1.jpg'}: it is not an image")
+    assert second == f"unreadable: {tmp_path / 'none.png'}: No such file or directory"
+    assert last == "error: 2 of 3 files gave no answer, see above"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["empty"], 1, "empty holds no images; give a folder that does"),
+        (["x.png", "--model", "data"], 1, "data has no tumorclip.json, so it is not a released model"),
+        (["x.png", "--model", "models/trained"], 1, "lacks decode, so it is not a released model"),
+        (["x.png", "--model", "nonsense"], 1, "is not in a DVC repository"),
+        (["x.png", "--frame", "0"], 2, "'0' is neither a number from 1 nor all"),
+        (["x.png", "--format", "xml"], 2, "invalid choice: 'xml'"),
+    ],
+)
+def test_what_cannot_be_done_ends_in_one_line(run, tmp_path, released, arguments, status, said):
+    if arguments[0] == "empty":
+        (tmp_path / "empty").mkdir()
+        arguments = [tmp_path / "empty"]
+    found, out, err = run(*arguments)
+    assert (found, out) == (status, "")
+    assert said in err.splitlines()[-1] and "Traceback" not in err
+
+
+def test_each_answer_is_explained_by_a_picture(run, tmp_path):
+    status, _, err = run("data/raw/Testing/glioma", "--explain", tmp_path / "maps")
+    assert (status, err) == (0, "")
+    names = sorted(path.name for path in (tmp_path / "maps").iterdir())
+    assert names == [f"{number:04}_Te-gl_{number - 1:04}.jpg.png" for number in range(1, 11)]
+    with Image.open(tmp_path / "maps" / names[0]) as picture:
+        assert min(picture.size) > 300
+    (tmp_path / "file").touch()
+    status, out, err = run("data/raw/Testing/glioma", "--explain", tmp_path / "file")
+    assert (status, out) == (1, "") and err.startswith(f"error: {tmp_path / 'file'}: ") and err.count("\n") == 1
+
+
+def test_an_empty_list_is_refused(run, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n"))
+    assert run("-")[2] == "error: standard input names no file; write one path a line\n"
+
+
+def test_a_reader_that_has_seen_enough_ends_it_quietly(released):
+    command = f"{{ {sys.executable} -m tumorclip predict data/raw --format json; echo $? >&2; }} | head -1"
+    env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, shell=True, cwd=released, env=env, capture_output=True, text=True)
+    assert len(done.stdout.splitlines()) == 1
+    assert done.stderr.splitlines()[-1] == "0" and "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_the_model_of_a_revision_answers_as_it_did_there(released, project):
+    for part in ("data", "metrics", "models", "plots"):
+        shutil.copytree(released / part, project.root / part)
+    project.run("dvc commit --force release", check=True)
+    project.run("git add dvc.lock && git commit -qm released", check=True)
+    predict = "python -m tumorclip predict data/raw/Testing --format csv"
+    there = project.run(predict, check=True).stdout
+    shutil.rmtree(project.root / "models")
+    assert project.run(f"{predict} --model HEAD", check=True).stdout == there
+    assert not (project.root / "models").exists()
+    said = project.run(f"{predict} --model nowhere").stdout
+    assert said == "error: nowhere: no such revision or experiment; `dvc exp list` names them\n"
+    said = project.run(f"{predict} --model HEAD~1").stdout
+    assert said.startswith("error: HEAD~1 has no models/finetuned; run the pipeline there")
+    shutil.rmtree(project.root / ".dvc/cache")
+    shutil.rmtree(project.root / ".cache")
+    said = project.run(f"{predict} --model HEAD").stdout
+    assert said.startswith("error: HEAD: models/finetuned is not in DVC's cache; ") and said.count("\n") == 1, said

@@ -1,0 +1,182 @@
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from finished import files, predictions
+from PIL import Image
+
+import tumorclip
+from tumorclip import Classifier
+from tumorclip.errors import UserError
+from tumorclip.files import read_json, write_json
+from tumorclip.inference.classifier import Prediction
+from tumorclip.inference.reading import Unreadable
+
+
+@pytest.fixture(scope="module")
+def classifier(released) -> Classifier:
+    return Classifier.load(released / "models/finetuned", "cpu")
+
+
+@pytest.fixture(scope="module")
+def answers(released, classifier) -> list[Prediction]:
+    return classifier.predict(files(released))
+
+
+def kinds(prediction: Prediction) -> list[str]:
+    return [warning.kind for warning in prediction.warnings]
+
+
+def test_the_test_scans_get_the_numbers_of_the_stage_that_predicted_them(released, answers):
+    table = predictions(released)
+    found = np.array([list(each.probabilities.values()) for each in answers])
+    assert [[f"{value:.9g}" for value in row] for row in found] == [
+        [f"{value:.9g}" for value in row] for row in table.probabilities
+    ]
+    assert [each.y_pred for each in answers] == [table.class_names[index] for index in table.y_pred]
+    assert [each.name for each in answers] == list(map(str, files(released)))
+
+
+def test_what_it_sees_are_the_pixels_of_the_pipeline(released, answers):
+    pixels = np.load(released / "data/scans/pixels.npy")
+    paths = (released / "data/scans/scans.csv").read_text().splitlines()[1:]
+    rows = {line.split(",")[0]: row for row, line in enumerate(paths)}
+    for path, each in zip(predictions(released).path, answers, strict=True):
+        assert np.array_equal(each.pixels, pixels[rows[path]])
+
+
+def test_every_test_scan_is_told_to_be_one_and_a_mirrored_copy_of_training_too(released, classifier, answers):
+    assert all(each.copy and "copy" in kinds(each) for each in answers)
+    assert {each.copy.split for each in answers} <= {"train", "val", "test"}
+    scans = classifier.reference.scans
+    row = int(np.flatnonzero(scans.split == "train")[0])
+    scan = np.asarray(Image.open(released / "data/raw" / scans.path[row]))
+    for kind, turned in {"near": scan, "mirrored": scan[:, ::-1], "upside_down": scan[::-1]}.items():
+        (found,) = classifier.predict([np.ascontiguousarray(turned)])
+        assert (found.copy.path, found.copy.split, found.copy.kind) == (scans.path[row], "train", kind)
+        assert found.copy.similarity > 0.99
+
+
+def test_a_scan_that_is_not_known_is_not_called_a_copy(classifier):
+    noise = np.random.default_rng(1).integers(0, 256, (96, 96), dtype=np.uint8)
+    (found,) = classifier.predict([noise])
+    assert found.copy is None and "copy" not in kinds(found)
+    assert "unlike" in kinds(found)
+
+
+def test_the_nearest_scans_are_of_training_and_a_training_scan_is_nearest_to_itself(released, classifier):
+    scans = classifier.reference.scans
+    path = str(scans.path[scans.split == "train"][3])
+    (found,) = classifier.predict([released / "data/raw" / path])
+    assert found.nearest[0].similarity == pytest.approx(1, abs=1e-5)
+    assert len(found.nearest) == 5 and {each.split for each in found.nearest} == {"train"}
+    similarities = [each.similarity for each in found.nearest]
+    assert similarities == sorted(similarities, reverse=True)
+
+
+def test_the_error_rate_is_that_of_test_scans_of_such_a_confidence(classifier, answers):
+    for each in answers:
+        fits = [row for row in classifier.settings["confidence"] if row["from"] <= each.confidence <= row["to"]]
+        assert each.error_rate.scans in [row["scans"] for row in fits]
+        assert each.error_rate.share in [row["error_rate"] for row in fits]
+
+
+def test_colour_and_a_long_narrow_picture_are_named(classifier):
+    colour = np.zeros((64, 200, 3), np.uint8)
+    colour[:, 50:, 0] = 200
+    (found,) = classifier.predict([colour])
+    assert {"colour", "aspect"} <= {*kinds(found)}
+
+
+def test_what_cannot_be_read_stands_in_its_place_and_the_others_are_answered(released, classifier, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    paths = files(released)
+    found = list(classifier.stream([paths[0], tmp_path / "broken.png", tmp_path / "none.png", paths[1]]))
+    assert [type(each) for each in found] == [Prediction, Unreadable, Unreadable, Prediction]
+    assert found[2].reason == "No such file or directory"
+    with pytest.raises(UserError, match="broken.png: it is not an image"):
+        classifier.predict([tmp_path / "broken.png"])
+
+
+def test_a_prediction_becomes_json_without_its_pixels(answers):
+    content = json.loads(json.dumps(answers[0].to_dict()))
+    assert {"path", "class", "confidence", "probabilities", "error_rate", "warnings", "copy", "nearest"} == {*content}
+
+
+def test_a_map_is_that_of_the_predicted_class(classifier, answers):
+    found = classifier.explain(answers[0])
+    side = classifier.encoder.image_size
+    assert found.shape == (side, side) and found.dtype == np.float32
+    assert found.min() >= 0 and found.max() == pytest.approx(1)
+    other = next(name for name in classifier.class_names if name != answers[0].y_pred)
+    assert not np.array_equal(classifier.explain(replace(answers[0], y_pred=other)), found)
+
+
+def test_batches_are_answered_as_they_come(released, classifier, monkeypatch):
+    from tumorclip.inference import classifier as module
+
+    monkeypatch.setattr(module, "BATCH", 4)
+    monkeypatch.setattr(module, "AHEAD", 4)
+    asked = []
+    stream = classifier.stream(asked.append(path) or path for path in files(released))
+    next(stream)
+    assert len(asked) < len(files(released))
+    stream.close()
+
+
+@pytest.mark.parametrize(
+    ("remove", "said"),
+    [
+        ("tumorclip.json", "has no tumorclip.json, so it is not a released model"),
+        ("reference.csv", "has no reference.csv, so it is not a released model"),
+        ("reference.npz", "has no reference.npz, so it is not a released model"),
+        ("config.json", "has no config.json"),
+    ],
+)
+def test_an_incomplete_folder_is_refused_in_one_line(released, tmp_path, remove, said):
+    folder = shutil.copytree(released / "models/finetuned", tmp_path / "model")
+    (folder / remove).unlink()
+    with pytest.raises(UserError, match=said) as error:
+        Classifier.load(folder, "cpu")
+    assert "\n" not in str(error.value)
+
+
+def test_what_training_left_is_not_a_released_model(released):
+    with pytest.raises(UserError, match="lacks decode, so it is not a released model"):
+        Classifier.load(released / "models/trained", "cpu")
+    with pytest.raises(UserError, match="does not exist"):
+        Classifier.load(released / "models/none", "cpu")
+
+
+def test_a_damaged_reference_is_refused(released, tmp_path):
+    folder = shutil.copytree(released / "models/finetuned", tmp_path / "model")
+    (folder / "reference.npz").write_bytes((folder / "reference.npz").read_bytes()[:1000])
+    with pytest.raises(UserError, match="reference.csv and reference.npz in .* cannot be used"):
+        Classifier.load(folder, "cpu")
+
+
+def test_a_model_of_other_classes_answers_with_them(released, tmp_path):
+    folder = shutil.copytree(released / "models/finetuned", tmp_path / "model")
+    settings = read_json(folder / "tumorclip.json")
+    settings["classes"] = {"healthy": ["a healthy head"], "ill": ["an ill head"]}
+    write_json(folder / "tumorclip.json", settings)
+    (found,) = Classifier.load(folder, "cpu").predict(files(released)[:1])
+    assert list(found.probabilities) == ["healthy", "ill"]
+
+
+def test_probabilities_are_calibrated_with_the_temperature(released, tmp_path, answers):
+    folder = shutil.copytree(released / "models/finetuned", tmp_path / "model")
+    settings = read_json(folder / "tumorclip.json")
+    write_json(folder / "tumorclip.json", settings | {"temperature": 2 * settings["temperature"]})
+    (found,) = Classifier.load(folder, "cpu").predict(files(released)[:1])
+    before, after = (torch.tensor(list(each.probabilities.values())).log() for each in (answers[0], found))
+    half = (before / 2).softmax(dim=0)
+    assert after.exp().tolist() == pytest.approx(half.tolist(), abs=1e-5)
+
+
+def test_nothing_else_is_lazy():
+    with pytest.raises(AttributeError, match="no attribute 'classify'"):
+        tumorclip.classify  # noqa: B018
