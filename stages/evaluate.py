@@ -1,15 +1,23 @@
 """Score all predictions.
 
 plots/predictions.csv, data/validation.csv, data/baselines.csv, data/scans/scans.csv, plots/external.csv,
-data/external.json
--> metrics/summary.json, metrics/test.json, metrics/intervals.json, metrics/baselines.json, metrics/external.json
+data/external.json, data/explanations.csv
+-> metrics/summary.json, metrics/test.json, metrics/intervals.json, metrics/baselines.json, metrics/external.json,
+   metrics/explain.json
 """
 
 import stages
-from tumorclip.evaluate import external, score, subsets
+from tumorclip.evaluate import external, pointing, score, subsets
 from tumorclip.files import read_json, write_json
 from tumorclip.params import Params
-from tumorclip.tables import BaselinePredictions, ExternalPredictions, ModelPredictions, Predictions, Scans
+from tumorclip.tables import (
+    BaselinePredictions,
+    Explanations,
+    ExternalPredictions,
+    ModelPredictions,
+    Predictions,
+    Scans,
+)
 
 
 def main(params: Params) -> None:
@@ -29,6 +37,7 @@ def main(params: Params) -> None:
     others = ExternalPredictions.read(stages.PLOTS / "external.csv")
     of_others = external.score(others, read_json(stages.EXTERNAL)["sets"], negative_class, points)
     write_json(stages.METRICS / "external.json", of_others)
+    write_json(stages.METRICS / "explain.json", pointing.score(Explanations.read(stages.EXPLANATIONS)))
     low, high = intervals[0]["low"], intervals[0]["high"]
     interval = f", 95 % interval {low:.4f} to {high:.4f}" if low is not None else ""
     print(f"evaluate: {len(predictions)} test scans, accuracy {test['accuracy']:.4f}{interval}")

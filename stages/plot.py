@@ -9,15 +9,16 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 
 import stages
 from tumorclip.files import read_json, whole_file, whole_folder
 from tumorclip.params import Params
-from tumorclip.report import figures
+from tumorclip.report import explanations, figures
 from tumorclip.report.page import page
 from tumorclip.report.provenance import Drawing
 from tumorclip.report.run import Run
-from tumorclip.tables import EmbeddingMap, ModelPredictions, Scans, Steps
+from tumorclip.tables import EmbeddingMap, Examples, ModelPredictions, Scans, Steps
 
 
 def main(params: Params) -> None:
@@ -33,13 +34,18 @@ def main(params: Params) -> None:
     drawing = Drawing.now(Path.cwd(), read_json(stages.METRICS / "timing.json")["train"])
     pictures = {}
     with whole_folder(stages.PLOTS / "figures") as folder:
-        for name, figure in figures.draw(run, tables, pixels).items():
+        for name, figure in (figures.draw(run, tables, pixels) | _explained(run, pixels)).items():
             figures.save(figure, folder / f"{name}.png")
             pictures[name] = (folder / f"{name}.png").read_bytes()
     report = stages.PLOTS / "report.html"
     with whole_file(report) as beside:
         beside.write_text(page(run, pictures, scans_sha256, drawing), encoding="utf-8")
     print(f"plot: {len(pictures)} figures in {stages.PLOTS / 'figures'}, {report}")
+
+
+def _explained(run: Run, pixels: np.ndarray) -> dict[str, Figure]:
+    examples, maps = Examples.read(stages.EXAMPLES), np.load(stages.MAPS, mmap_mode="r")
+    return explanations.draw(run.explain, examples, maps, pixels)
 
 
 if __name__ == "__main__":

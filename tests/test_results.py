@@ -11,6 +11,7 @@ RESULTS = ROOT / "benchmarks/results"
 # Where the tables of each benchmark stand.
 TABLES = {
     "coverage": "docs/statistics.md",
+    "explanations": "docs/explanations.md",
     "methods": "docs/comparing.md",
     "best": "docs/results.md",
     "objectives": "docs/results.md",

@@ -131,6 +131,10 @@ class Evaluate(Section):
     prevalences: list[Share]
 
 
+class Explain(Section):
+    masks: Text | None
+
+
 class External(Section):
     name: Annotated[str, StringConstraints(pattern=r"^[\w-]+$")]
     source: Text
@@ -151,6 +155,7 @@ class Params(Section):
     split: Split
     train: Train
     evaluate: Evaluate
+    explain: Explain
     external: list[External]
     classes: Annotated[dict[Text, Annotated[list[Text], Field(min_length=1)]], Field(min_length=2)]
     machine: Machine

@@ -13,8 +13,9 @@ from PIL import Image, ImageOps
 
 from tumorclip.commands import cli
 from tumorclip.data import trace
+from tumorclip.data.masks import lay_over
 from tumorclip.data.patients import fingerprints, to_text
-from tumorclip.data.thumbnails import thumbnails
+from tumorclip.data.thumbnails import KINDS, ORIENTATIONS, thumbnails
 from tumorclip.tables import Scans
 
 LABELS = {label: code for code, label in trace.LABELS.items()}
@@ -38,6 +39,14 @@ def head(seed: int, height: float) -> np.ndarray:
 SLICES = {3 * seed + place + 1: head(seed, 0.1 * place) for seed in range(len(HEADS)) for place in range(3)}
 
 
+def tumour(number: int) -> np.ndarray:
+    """Where the source says that the tumour is in a slice, bool [192, 192], or [64, 64] in the smaller one."""
+    side = 64 if number == 2 else 192
+    mask = np.zeros((side, side), bool)
+    mask[side // 4 : side // 2, side // 8 : side // 4 + 3 * (number % 3)] = True
+    return mask
+
+
 def mat(number: int) -> bytes:
     """The article's file of a slice, as MATLAB v7.3 writes it: HDF5 with all arrays transposed."""
     class_name, source_id = HEADS[(number - 1) // 3]
@@ -49,6 +58,7 @@ def mat(number: int) -> bytes:
         content = file.create_group("cjdata")
         content["image"] = image.T
         content["label"] = np.array([[float(LABELS[class_name])]])
+        content["tumorMask"] = tumour(number).T.astype(np.uint8)
         content["PID"] = np.array([[ord(letter)] for letter in source_id], np.uint16)
     return buffer.getvalue()
 
@@ -257,3 +267,45 @@ def test_what_was_traced_can_be_given_to_the_pipeline(source: Path, scans: Path,
     found = patients.own(tmp_path / "out.csv", paths, [], ["Glioma_tumor", "no", "pituitary", "meningioma"])
     assert sorted(found["patient"]) == ["", "", "100360", "MR049142", "MR051644", "MR051644", "MR051644"]
     assert set(found) <= set(Scans.__dataclass_fields__)
+
+
+def test_masks_lie_over_the_scans_as_the_slices_do(source: Path, scans: Path, tmp_path: Path, capsys):
+    run(capsys, scans, source, "-o", tmp_path / "plain.csv")
+    said = run(capsys, scans, source, "-o", tmp_path / "out.csv", "--masks", tmp_path / "masks")
+    assert said[-1] == f"Masks written to {tmp_path / 'masks'}; set explain.masks to it"
+    assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "plain.csv").read_bytes()
+    table = trace.Traced.read(tmp_path / "out.csv")
+    written = sorted(path.relative_to(tmp_path / "masks").as_posix() for path in (tmp_path / "masks").rglob("*.png"))
+    assert written == [f"{path}.png" for path in table.path]
+    for path, number, orientation in zip(table.path, table.slice, table.orientation, strict=True):
+        with Image.open(tmp_path / "masks" / f"{path}.png") as mask, Image.open(scans / path) as scan:
+            assert mask.size == scan.size
+            expected = Image.fromarray(tumour(number)).convert("L").resize(scan.size)
+            expected = np.asarray(ImageOps.mirror(expected) if orientation == "mirrored" else expected) > 127
+            assert (np.asarray(mask) == expected).mean() > 0.99, path
+
+
+def test_masks_go_into_a_new_folder_only_and_only_if_all_can_be_read(source, scans, tmp_path: Path, capsys):
+    (tmp_path / "there").mkdir()
+    said = error_of(capsys, scans, source, "-o", tmp_path / "out.csv", "--masks", tmp_path / "there")
+    assert "there exists; give --masks the name of a new folder" in said
+    folder = tmp_path / "source"
+    shutil.copytree(source, folder)
+    (folder / "more/7.mat").write_bytes(mat(7))
+    with h5py.File(folder / "more/7.mat", "a") as file:
+        del file["cjdata/tumorMask"]
+    said = error_of(capsys, scans, folder, "-o", tmp_path / "out.csv", "--masks", tmp_path / "new")
+    assert "more/7.mat has no tumour mask that can be read" in said
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["source", "there"]
+
+
+@pytest.mark.parametrize("orientation", KINDS)
+@pytest.mark.parametrize(("width", "height"), [(96, 96), (96, 60), (50, 96)])
+def test_a_mask_is_turned_and_cut_as_the_scan_is(orientation: str, width: int, height: int):
+    mask = np.zeros((64, 64), np.uint8)
+    mask[20:34, 26:32] = 255
+    laid = lay_over(mask, orientation, width, height)
+    assert laid.shape == (height, width)
+    whole = np.asarray(Image.fromarray(ORIENTATIONS[orientation](mask)).resize((96, 96), Image.Resampling.BICUBIC))
+    top, left = (96 - height) // 2, (96 - width) // 2
+    assert (laid == (whole[top : top + height, left : left + width] >= 128)).mean() > 0.99 and laid.any()

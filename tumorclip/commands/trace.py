@@ -7,18 +7,20 @@ as verify.patients."""
 import argparse
 import csv
 from collections import Counter
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import numpy as np
 
 from tumorclip.errors import UserError
-from tumorclip.files import whole_file
+from tumorclip.files import whole_file, whole_folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("scans", metavar="SCANS", type=Path, help="folder or .zip of scans, in class folders")
     parser.add_argument("source", metavar="SOURCE", type=Path, help="folder of the article's .mat files, or its zips")
     parser.add_argument("-o", "--output", metavar="CSV", type=Path, required=True, help="where the table is written")
+    parser.add_argument("--masks", metavar="FOLDER", type=Path, help="new folder for the source's masks of the tumours")
     parser.add_argument("--planes", metavar="CSV", type=Path, help="path of a scan and its plane, such as axial")
     parser.add_argument("--download", action="store_true", help="first bring the article's zips (880 MB) into SOURCE")
 
@@ -29,9 +31,11 @@ def run(options: argparse.Namespace) -> None:
     planes = _read_planes(options.planes) if options.planes else {}
     if options.output.is_dir():
         raise UserError(f"{options.output} is a folder; give -o the name of a file")
+    if options.masks and options.masks.exists():
+        raise UserError(f"{options.masks} exists; give --masks the name of a new folder")
     try:
         # Opened first, so that minutes of work don't end at a folder that can't be written to.
-        with whole_file(options.output) as beside:
+        with whole_file(options.output) as beside, _new_folder(options.masks) as masks:
             if options.download:
                 from tumorclip.data.sources import figshare
 
@@ -39,10 +43,18 @@ def run(options: argparse.Namespace) -> None:
             result = trace.trace(options.scans, options.source, planes)
             if planes and not (result.traced.plane != "").any():
                 raise UserError(f"{options.planes} names no scan that was traced")
+            if masks:
+                trace.write_masks(result.traced, result.sizes, options.source, masks)
             beside.write_text(result.traced.text(), encoding="utf-8", newline="")
     except OSError as error:
         raise UserError(f"{error.filename or options.output}: {error.strerror}") from None
     _print(result, options.output)
+    if options.masks:
+        print(f"Masks written to {options.masks}; set explain.masks to it")
+
+
+def _new_folder(path: Path | None) -> AbstractContextManager[Path | None]:
+    return whole_folder(path) if path else nullcontext()
 
 
 def _read_planes(path: Path) -> dict[str, str]:

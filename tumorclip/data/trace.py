@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from tumorclip.data import copies, decode, patients
+from tumorclip.data import copies, decode, masks, patients
 from tumorclip.data.sources import folder
 from tumorclip.data.thumbnails import FINE, KINDS, shrunk, thumbnails, turned, whole_units
 from tumorclip.errors import UserError
@@ -54,11 +54,13 @@ class Result(NamedTuple):
 
     Attributes:
         class_names: str, the folder of every row of `traced`.
+        sizes: width and height of every scan, by path.
         best_rejected: highest correlation of a scan that is no slice; None where all are slices.
     """
 
     traced: Traced
     class_names: np.ndarray
+    sizes: dict[str, tuple[int, int]]
     scans: int
     unreadable: int
     slices: int
@@ -104,7 +106,8 @@ def trace(scans: Path, source: Path, planes: dict[str, str]) -> Result:
         plane=_texts(planes.get(path, "") for path in paths),
     )
     best_rejected = float(correlations[~accepted].max()) if not accepted.all() else None
-    return Result(traced, class_names[accepted], len(found), unreadable, len(slices), best_rejected)
+    sizes = {scan.path: (scan.width, scan.height) for scan in found}
+    return Result(traced, class_names[accepted], sizes, len(found), unreadable, len(slices), best_rejected)
 
 
 def _read_and_match(scans: Path, slice_means: np.ndarray) -> tuple[list[decode.Scan], int, tuple]:
@@ -121,6 +124,28 @@ def _read_and_match(scans: Path, slice_means: np.ndarray) -> tuple[list[decode.S
         if not found:
             raise UserError(f"{scans} holds no scan that can be read")
         return found, len(unreadable), match(np.load(decoded / "pixels.npy", mmap_mode="r"), slice_means)
+
+
+def write_masks(traced: Traced, sizes: dict[str, tuple[int, int]], source: Path, into: Path) -> None:
+    """Write where the tumour lies in every traced scan, as `tumorclip.data.masks` reads it.
+
+    Args:
+        sizes: width and height of each scan, by path.
+        source: as `trace` takes it.
+    """
+    h5py = _h5py()
+    files = _mat_files(source)
+    for number in tqdm(np.unique(traced.slice).tolist(), desc="writing masks", unit="slice", disable=None):
+        name, open_file = files[number]
+        try:
+            with h5py.File(io.BytesIO(open_file())) as file:
+                mask = 255 * (file["cjdata"]["tumorMask"][()].T > 0).astype(np.uint8)
+        except (*folder.DAMAGE, OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(f"{name} has no tumour mask that can be read ({reason}); get it anew") from None
+        for row in np.flatnonzero(traced.slice == number):
+            path = str(traced.path[row])
+            masks.write_mask(masks.lay_over(mask, traced.orientation[row], *sizes[path]), into, path)
 
 
 def match(pixels: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

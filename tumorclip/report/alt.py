@@ -126,6 +126,13 @@ def _embedding(run: Run) -> str:
     )
 
 
+def _explanation_worth(run: Run) -> str:
+    rows = run.explain["rows"] if run.explain else []
+    rows = [row for row in rows if (row["by"], row["score"]) == ("all", "pointing")]
+    each = [f"{row['of'].replace('_', ' ')} {percent(row['value'])}" for row in rows]
+    return f"Dot chart of how often the highest place lies in the tumour: {', '.join(each)}."
+
+
 def _mistakes(run: Run) -> str:
     wrong = run.test["scans"] - sum(row["predicted_as"][place] for place, row in enumerate(run.test["classes"]))
     return f"Scans that the model classifies wrongly and is most sure of, from {count(wrong, 'mistake')} in all."
@@ -143,6 +150,9 @@ DESCRIBED: dict[str, Callable[[Run], str]] = {
     "copy_matches": _matches,
     "embedding": _embedding,
     "exposure": _exposure,
+    "explanation_worth": _explanation_worth,
+    "explanations": lambda _: "Test scans beside the same with a map of what matters most to the model over them.",
+    "closer_look": lambda _: "Test scans, each in a row with the three training scans most like it to the model.",
     "external": _external,
     "mistakes": _mistakes,
     "roc": _roc,

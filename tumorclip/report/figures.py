@@ -112,7 +112,7 @@ def draw(run: Run, tables: Tables, pixels: np.ndarray) -> dict[str, Figure]:
 def training_loss(run: Run, steps: Steps) -> Figure:
     """Loss of every training step, its running mean, and the validation loss at the end of every epoch."""
     epochs = run.train["epochs"]
-    figure, axes = _canvas("Training loss", f"{count(len(steps), 'step')}, {count(len(epochs), 'epoch')}")
+    figure, axes = canvas("Training loss", f"{count(len(steps), 'step')}, {count(len(epochs), 'epoch')}")
     marker = _marker("o", len(steps))
     axes.plot(steps.step, steps.loss, color=BLUE, alpha=0.35, linewidth=0.8, marker=marker, label="each step")
     axes.plot(steps.step, steps.mean_loss, color=BLUE, linewidth=2, label="running mean")
@@ -139,7 +139,7 @@ def training_loss(run: Run, steps: Steps) -> Figure:
 def train_vs_test_accuracy(run: Run) -> Figure:
     """Training and validation accuracy of every epoch, and the test accuracy as one line."""
     epochs, best_epoch, test = run.train["epochs"], run.train["best_epoch"], run.test["accuracy"]
-    figure, axes = _canvas("Accuracy in training and test", f"{count(len(epochs), 'epoch')}")
+    figure, axes = canvas("Accuracy in training and test", f"{count(len(epochs), 'epoch')}")
     numbers = [epoch["epoch"] for epoch in epochs]
     train, validation = ([epoch[f"{part}_accuracy"] for epoch in epochs] for part in ("train", "val"))
     axes.plot(numbers, train, color=BLUE, marker=_marker("o", len(epochs)), label="training")
@@ -187,7 +187,7 @@ def confusion_matrix(run: Run) -> Figure:
     shades = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = max(3.2, 0.85 * len(classes))
     note = "Number of test scans, and sensitivity on the diagonal"
-    figure, axes = _canvas("Confusion matrix", note, (side + 3, side + 1.7))
+    figure, axes = canvas("Confusion matrix", note, (side + 3, side + 1.7))
     image = axes.imshow(shades, cmap=PAPER_TO_INK, vmin=0, vmax=1)
     for (row, column), number in np.ndenumerate(counts):
         centred = {"textcoords": "offset points", "ha": "center", "va": "center"}
@@ -217,7 +217,7 @@ def copy_matches(run: Run) -> Figure:
     """Histogram of how much each scan correlates with the one most like it, for copies and others."""
     data, threshold = run.data, run.settings["verify"]["copy_threshold"]
     note = f"{count(data['decoded'], 'file')}, {count(data['distinct_scans'], 'distinct scan')}"
-    figure, axes = _canvas("Each scan's best match", note)
+    figure, axes = canvas("Each scan's best match", note)
     # The first bin holds all that is less alike and would be far wider. It is drawn as wide as the others, apart.
     bins = data["best_matches"]
     step = bins[1]["to"] - bins[1]["from"]
@@ -278,8 +278,8 @@ def leaked_share(run: Run) -> Figure:
     copies, patients = data["leaked_test_scans"], data["patient_leaked_test_scans"]
     whole = count(data["test_scans"], "published test scan")
     note = f"{copies:,} by a copy, {patients:,} by the patient alone,\nof {whole}"
-    figure, axes = _canvas("Test scans that Training shows too", note, (WIDTH + 0.6, 2.3 + 0.45 * len(rows)))
-    _list_classes(axes, [_wrapped(row["class"]) for row in rows], "class")
+    figure, axes = canvas("Test scans that Training shows too", note, (WIDTH + 0.6, 2.3 + 0.45 * len(rows)))
+    list_classes(axes, [_wrapped(row["class"]) for row in rows], "class")
     places, starts = range(len(rows)), np.zeros(len(rows))
     for key, name, style in (
         ("leaked", "a copy is there", {"color": ORANGE}),
@@ -348,7 +348,7 @@ def accuracy_by_similarity(run: Run) -> Figure:
     few = [0 < each["distinct"] < MIN_DISTINCT for each in bins]
     if any(few):
         note += f".\nHollow: fewer than {MIN_DISTINCT} distinct scans, too few for a number"
-    figure, axes = _canvas("Accuracy by similarity to the training scans", note, (WIDTH + 0.8, 4.6))
+    figure, axes = canvas("Accuracy by similarity to the training scans", note, (WIDTH + 0.8, 4.6))
     for place, each in enumerate(bins):
         if each["accuracy"] is None:
             continue
@@ -381,7 +381,7 @@ def exposure(run: Run) -> Figure:
     places = [place + 0.8 * names.index(row["class"]) for place, row in enumerate(rows)]
     note = f"{INTERVALS}.\nFewer than {MIN_DISTINCT} distinct scans: no number"
     size = (WIDTH + 0.6, 2.4 + 0.22 * places[-1])
-    figure, axes = _canvas("Accuracy by what the model has seen", note, size)
+    figure, axes = canvas("Accuracy by what the model has seen", note, size)
     middles = [
         np.mean([place for place, row in zip(places, rows, strict=True) if row["class"] == name]) for name in names
     ]
@@ -406,12 +406,12 @@ def exposure(run: Run) -> Figure:
 def external(run: Run) -> Figure:
     """Accuracy on the internal test set, and on each other data set: of what was kept and of the copies left out."""
     sets = run.external["sets"]
-    figure, axes = _canvas("Other data sets", INTERVALS, (WIDTH + 0.6, 2.4 + 0.7 * len(sets)))
+    figure, axes = canvas("Other data sets", INTERVALS, (WIDTH + 0.6, 2.4 + 0.7 * len(sets)))
     labels = [f"internal test\n{count(run.test['scans'], 'scan')}"]
     for each in sets:
         out = each["dropped_as_development"] + each["dropped_within"]
         labels.append(f"{_wrapped(each['set'])}\n{each['kept']:,} kept, {out:,} left out")
-    _list_classes(axes, labels, "data set")
+    list_classes(axes, labels, "data set")
     kept = [run.record("accuracy") | {"accuracy": run.test["accuracy"]}, *sets]
     left_out = [{"accuracy": each["accuracy_of_dropped"], "low": None} for each in sets]
     for name, kind, rows, first in (("kept", "neither", kept, 0), ("copies, left out", "copy", left_out, 1.25)):
@@ -436,7 +436,7 @@ def roc(run: Run) -> Figure:
     """Tumour against healthy: sensitivity by false alarms with its band, and the operating points."""
     tumour = run.test["tumour"]
     note = f"Area under the curve: {with_interval(tumour, 'auroc', 'auroc')}"
-    figure, axes = _canvas("Tumour against healthy", note, (WIDTH, 5.6))
+    figure, axes = canvas("Tumour against healthy", note, (WIDTH, 5.6))
     points = tumour["roc"]
     alarms = [point["false_alarms"] for point in points]
     band = [point for point in points if point["low"] is not None]
@@ -467,7 +467,7 @@ def risk_coverage(run: Run) -> Figure:
     """Share of errors among the scans that the model is most confident of, by how many these are."""
     curve = run.test["risk_coverage"]
     note = f"Area under the curve: {with_interval(curve, 'area', 'area')}"
-    figure, axes = _canvas("Errors among the most confident answers", note)
+    figure, axes = canvas("Errors among the most confident answers", note)
     coverages, risks = ([row[key] for row in curve["rows"]] for key in ("coverage", "risk"))
     axes.plot(coverages, risks, color=BLUE, linewidth=2, marker=_marker("o", len(risks)))
     axes.set(xlabel="share of the test scans that is answered", ylabel="share of errors among them")
@@ -487,7 +487,7 @@ def embedding_map(run: Run, scans: EmbeddingMap) -> Figure:
     note = (
         f"{count(len(test), 'test scan')} and, faint, {count(len(faint), 'training scan')}; ringed: wrongly classified"
     )
-    figure, axes = _canvas("Where the model places the scans", note, (WIDTH, 5.6))
+    figure, axes = canvas("Where the model places the scans", note, (WIDTH, 5.6))
     for place, row in enumerate(run.test["classes"]):
         colour, marker = (of[place % len(of)] for of in (OF_CLASSES, MARKERS))
         style = {"color": colour, "marker": marker, "linewidths": 0}
@@ -540,7 +540,7 @@ def save(figure: Figure, path: Path) -> None:
         )
 
 
-def _canvas(title: str, note: str, size: tuple[float, float] = (WIDTH, 4.2)) -> tuple[Figure, Axes]:
+def canvas(title: str, note: str, size: tuple[float, float] = (WIDTH, 4.2)) -> tuple[Figure, Axes]:
     """A figure of `size` inches with one pair of axes, a bold title and a line of explanation under it."""
     figure = Figure(figsize=size, dpi=DPI, layout="constrained")
     axes = figure.add_subplot()
@@ -559,8 +559,8 @@ def _bars(run: Run, score: str, title: str, note: str) -> tuple[Figure, Axes]:
     records = [run.record(score, row["class"]) for row in rows]
     if any(record["low"] is not None for record in records):
         note += f".\n{INTERVALS}"
-    figure, axes = _canvas(title, note, (WIDTH, 1.7 + 0.45 * len(rows)))
-    _list_classes(axes, [_wrapped(f"{row['class']} ({row['scans']:,})") for row in rows], "class (number of scans)")
+    figure, axes = canvas(title, note, (WIDTH, 1.7 + 0.45 * len(rows)))
+    list_classes(axes, [_wrapped(f"{row['class']} ({row['scans']:,})") for row in rows], "class (number of scans)")
     axes.barh(range(len(rows)), [row[score] or 0 for row in rows], height=0.65, color=BLUE)
     for place, (row, record) in enumerate(zip(rows, records, strict=True)):
         end = row[score] or 0
@@ -572,7 +572,7 @@ def _bars(run: Run, score: str, title: str, note: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _list_classes(axes: Axes, names: Sequence[str], label: str) -> None:
+def list_classes(axes: Axes, names: Sequence[str], label: str) -> None:
     """One place on the y axis for each name, the first on top."""
     axes.set_yticks(range(len(names)), names)
     axes.set(ylabel=label, ylim=(len(names) - 0.5, -0.5))

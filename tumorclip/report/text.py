@@ -29,6 +29,7 @@ RISK = "Leaving out what the model is unsure of"
 SEEN = "What the model had seen of the test scans"
 BY = "Accuracy by kind of scan"
 TUMOURS = "Tumour against healthy"
+EXPLAINED = "Where the answers come from"
 UNTUNED = "What needs no fine-tuning"
 EXTERNAL = "Other data sets"
 
@@ -47,6 +48,7 @@ def statement(run: Run) -> dict[str, str]:
         TUMOURS: _tumours(run),
         CALIBRATION: _calibration(run),
         RISK: _risk(run),
+        EXPLAINED: _explained(run),
         UNTUNED: _baselines(run),
         EXTERNAL: _external(run),
         "Which way up": _orientation(run),
@@ -54,6 +56,24 @@ def statement(run: Run) -> dict[str, str]:
     }
     written = {heading: " ".join(sentences) for heading, sentences in parts.items()}
     return {heading: text for heading, text in written.items() if text}
+
+
+def _explained(run: Run) -> Iterable[str]:
+    if run.explain is None:
+        return
+    if not run.explain["scans"]:
+        yield "No masks of the tumours are known, so explanations are neither measured nor shown."
+        return
+    rows = {row["of"]: row for row in run.explain["rows"] if (row["by"], row["score"]) == ("all", "pointing")}
+    explanation, point, least = (
+        with_interval(rows[name] | {"reason": "no interval"}, "accuracy")
+        for name in ("explanation", "fixed_point", "uniform")
+    )
+    yield f"The tumour is outlined in {count(run.explain['scans'], 'test scan')}."
+    yield f"The place that matters most to the model lies in it in {explanation} of them."
+    yield f"For the best fixed point of each class that is {point}, and for any point of the head {least}."
+    if not run.explain["shown"]:
+        yield "So the explanations do not beat a fixed point, and none is shown."
 
 
 def _scans(run: Run) -> Iterable[str]:

@@ -1,0 +1,76 @@
+"""Show where the predictions of the test scans come from, and hold it against the masks of their tumours.
+
+data/raw/masks, data/scans/pixels.npy, data/splits.csv, models/trained, plots/predictions.csv
+-> data/explanations.npy, data/explanations.csv, data/examples.csv
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import stages
+from tumorclip.data.decode import MASKS
+from tumorclip.data.masks import read_masks
+from tumorclip.device import pick_device
+from tumorclip.evaluate import examples, pointing
+from tumorclip.files import whole_file
+from tumorclip.model.cpu import same_bytes_on_cpus
+from tumorclip.model.encoder import Encoder
+from tumorclip.model.maps import SIDE, cells, in_random_order, maps
+from tumorclip.model.pixels import Pixels
+from tumorclip.params import Params
+from tumorclip.tables import ModelPredictions, Splits
+
+
+def main(params: Params) -> None:
+    same_bytes_on_cpus(stages.TRAINED)
+    encoder = Encoder.load(stages.TRAINED, pick_device(params.train.device, "train.device"))
+    splits = Splits.read(stages.SPLITS)
+    predictions = ModelPredictions.read(stages.PLOTS / "predictions.csv")
+    pixels = np.load(stages.SCANS / "pixels.npy", mmap_mode="r")
+    train, test = (np.flatnonzero(splits.split == name) for name in ("train", "test"))
+    scans = Pixels(pixels, test, encoder.image_size, encoder.device)
+    captions = list(params.classes.values())
+    heat = maps(encoder, scans, captions, predictions.y_pred)
+    masks = _masks(params, splits.path)
+    with whole_file(stages.MAPS) as beside, beside.open("wb") as file:
+        np.save(file, np.stack([np.rint(255 * heat).astype(np.uint8), 255 * masks[test].astype(np.uint8)], axis=1))
+    with torch.inference_mode():
+        known, own = (_embed(encoder, pixels, rows) for rows in (train, test))
+    has_mask = masks.any(axis=(1, 2))
+    examples.choose(predictions, has_mask[test], test, train, own @ known.T).write(stages.EXAMPLES)
+
+    chosen = has_mask[test]
+    rows = test[chosen]
+    grey = Pixels(pixels, rows, SIDE, torch.device("cpu")).take(torch.arange(len(rows))).float().mean(dim=1)
+    in_random_order(encoder)
+    random = maps(
+        encoder, Pixels(pixels, rows, encoder.image_size, encoder.device), captions, predictions.y_pred[chosen]
+    )
+    measured = pointing.Measured(heat[chosen], random, masks[rows], grey.numpy(), cells(encoder))
+    fitted = has_mask & np.isin(splits.split, ["train", "val"])
+    predicted = np.array(params.class_names)[predictions.y_pred[chosen]]
+    table = pointing.measure(splits.take(rows), predicted, measured, splits.take(fitted), masks[fitted])
+    table.write(stages.EXPLANATIONS)
+    told = f"the map is highest in the tumour of {table.pointing.mean():.1%}" if len(table) else "nothing is measured"
+    print(f"explain: {len(test)} test scans, {len(table)} of them with a mask; {told}")
+
+
+def _embed(encoder: Encoder, pixels: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    scans = Pixels(pixels, rows, encoder.image_size, encoder.device)
+    return torch.cat([encoder.encode_images(batch).cpu() for batch in scans.all()]).numpy()
+
+
+def _masks(params: Params, paths: np.ndarray) -> np.ndarray:
+    """The masks of all scans, bool [N, SIDE, SIDE]; all False where none is known."""
+    brought = stages.RAW / MASKS
+    chosen = params.explain.masks
+    if chosen is None or (chosen == "auto" and not brought.is_dir()):
+        return np.zeros((len(paths), SIDE, SIDE), bool)
+    folder = brought if chosen == "auto" else stages.repository_root() / Path(chosen).expanduser()
+    return read_masks(folder, paths.tolist(), SIDE)
+
+
+if __name__ == "__main__":
+    stages.run(main)
