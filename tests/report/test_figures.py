@@ -371,7 +371,7 @@ def test_a_run_gets_the_figures_that_it_has_something_for():
 
     every = drawn(example())
     assert len(every) == 16
-    assert every == set(CAPTIONS)
+    assert every | {"explanation_worth", "explanations", "closer_look"} == set(CAPTIONS), "those of test_explanations"
     assert every - drawn(example(published=False)) == {"leaked_share"}
     assert every - drawn(example(leaked=0)) == {"leaked_pairs"}
     assert every - drawn(example(negative=None)) == {"roc"}
