@@ -20,6 +20,7 @@ RESULTS = (
     "metrics/test.json",
     "metrics/intervals.json",
     "metrics/baselines.json",
+    "metrics/explain.json",
     "metrics/external.json",
     "metrics/embedding.json",
     "plots/embedding.csv",
@@ -29,7 +30,7 @@ RESULTS = (
 FIGURES = {
     "training_loss", "train_vs_test_accuracy", "per_class_accuracy", "per_class_f1_score", "confusion_matrix",
     "embedding", "reliability", "accuracy_by_similarity", "copy_matches", "leaked_pairs", "leaked_share",
-    "exposure", "external", "mistakes", "risk_coverage", "roc",
+    "exposure", "external", "mistakes", "closer_look", "explanation_worth", "explanations", "risk_coverage", "roc",
 }  # fmt: skip
 
 

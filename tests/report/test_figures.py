@@ -8,10 +8,10 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
 from PIL import Image
-from report.example_run import degenerate, example, pixels, tables
+from report.example_run import NAMES, degenerate, example, examples, explained, maps, pixels, tables
 
 from tumorclip.evaluate import subsets
-from tumorclip.report import figures
+from tumorclip.report import explanations, figures
 from tumorclip.report.page import CAPTIONS
 from tumorclip.report.run import MIN_DISTINCT, Run
 from tumorclip.tables import Steps
@@ -356,6 +356,17 @@ def test_the_most_confident_mistakes_come_first_with_what_was_said_and_what_is_t
     assert "mistakes" not in figures.draw(example(), tables()._replace(predictions=right), pixels(16))
 
 
+def test_an_explanation_that_does_not_beat_a_fixed_point_is_not_drawn():
+    shown = explanations.draw(explained(NAMES), examples(), maps(), pixels(16))
+    assert set(shown) == {"explanation_worth", "explanations", "closer_look"}
+    first = shown["closer_look"].axes[:5]
+    assert [len(axes.images) for axes in first] == [1, 2, 1, 1, 1], "the scan, its map, and three training scans"
+    hidden = explanations.draw(explained(NAMES) | {"shown": False}, examples(), maps(), pixels(16))
+    assert set(hidden) == {"explanation_worth", "closer_look"}
+    assert all(len(axes.images) == 1 for axes in hidden["closer_look"].axes)
+    assert set(explanations.draw(explained([], masks=False), examples(), maps(), pixels(16))) == {"closer_look"}
+
+
 def test_the_map_rings_mistakes_and_names_the_share_of_each_axis():
     axes = figures.embedding_map(example(), tables().embedding).axes[0]
     assert axes.get_xlabel() == "first component (41.0 % of the variance)"
@@ -371,7 +382,8 @@ def test_a_run_gets_the_figures_that_it_has_something_for():
 
     every = drawn(example())
     assert len(every) == 16
-    assert every | {"explanation_worth", "explanations", "closer_look"} == set(CAPTIONS), "those of test_explanations"
+    shown = set(explanations.draw(explained(NAMES), examples(), maps(), pixels(16)))
+    assert every | shown == set(CAPTIONS)
     assert every - drawn(example(published=False)) == {"leaked_share"}
     assert every - drawn(example(leaked=0)) == {"leaked_pairs"}
     assert every - drawn(example(negative=None)) == {"roc"}

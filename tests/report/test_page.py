@@ -6,7 +6,7 @@ from html import unescape
 from html.parser import HTMLParser
 
 import pytest
-from report.example_run import TIMING, degenerate, drawing, example, png, without_drawing
+from report.example_run import NAMES, TIMING, degenerate, drawing, example, explained, png, without_drawing
 
 from tumorclip.report.alt import alternatives
 from tumorclip.report.page import CAPTIONS, FIGURES, SECTIONS, page
@@ -246,3 +246,15 @@ def test_every_picture_says_what_it_shows():
     assert len(said) == len(CAPTIONS) == len(set(said))
     assert all(len(words) > 40 for words in said)
     assert "glioma: 74 as glioma, 6 as notumor" in text
+
+
+def test_the_table_of_explanations_has_a_row_for_each_kind_of_tumour():
+    run = replace(example(), explain=explained(NAMES))
+    found = rows(run)
+    pointing, energy = "80.0 %|75.0 %–85.0 %|50.0 %|45.0 %–55.0 %", "40.0 %|35.0 %–45.0 %|5.0 %|0.0 %–10.0 %"
+    assert f"all|60 scans, 20 units|{pointing}|{energy}" in found
+    assert [row.split("|")[0] for row in found if "60 scans, 20 units" in row] == [
+        "all", "glioma", "small ones", "answer is wrong",
+    ]  # fmt: skip
+    without = shown(replace(run, explain=explained([], masks=False)))
+    assert "60 scans, 20 units" not in without and "No masks of the tumours are known" in without

@@ -32,7 +32,7 @@ SECTIONS = {
     "Where it does well, and where not": (
         text.SEEN, LIKENESS, text.BY, "Which way up", text.UNTUNED, text.EXTERNAL,
     ),
-    "What the model sees": (MAP, text.EXPLAINED, MISTAKES, CLOSER),
+    "What the model sees": (text.EXPLAINED, MISTAKES, CLOSER, MAP),
     "What these numbers do not say": ("Limits",),
 }  # fmt: skip
 # The figures under each heading.
@@ -53,12 +53,8 @@ FIGURES = {
     MISTAKES: ("mistakes",),
     CLOSER: ("closer_look",),
 }
-OF_SCANS = (
-    "leaked_pairs",
-    "mistakes",
-    "explanations",
-    "closer_look",
-)  # these show scans, and keep their colours in the dark
+# These show scans, and keep their colours in the dark.
+OF_SCANS = ("leaked_pairs", "mistakes", "explanations", "closer_look")
 CAPTIONS = {
     "per_class_accuracy": "The share of each class’s test scans that the model recognises.",
     "confusion_matrix": "Test scans by reference standard and predicted class. Those on the diagonal are right.",

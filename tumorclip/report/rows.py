@@ -39,6 +39,7 @@ BY_PATIENT = {
     "patients_in_both": "In both", "without_patient": "Files without patient",
     "test_of_train_patients": "Test files of patients in Training",
 }  # fmt: skip
+OF_TUMOURS = {"all": "all", "class": "{}", "size": "{} ones", "answer": "answer is {}"}
 OF_SETS = {
     "files": "Files", "unreadable": "Unreadable", "dropped_as_development": "Left out: copies of development scans",
     "dropped_within": "Left out: copies within the set", "kept": "Scored", "kept_distinct": "Scored, distinct",
@@ -130,6 +131,8 @@ def tables(run: Run) -> dict[str, list[tuple[list[str], list[tuple]]]]:
         tables[text.BY] = [_by_class("Kind", named)]
     if run.test["tumour"] is not None:
         tables[text.TUMOURS] = list(_of_tumours(run.test["tumour"]))
+    if run.explain is not None and run.explain["scans"]:
+        tables[text.EXPLAINED] = [_explained(run.explain["rows"])]
     if run.external["sets"]:
         tables[text.EXTERNAL] = [(["", *(each["set"] for each in run.external["sets"])], list(_external_rows(run)))]
     return tables
@@ -194,6 +197,21 @@ def _of_tumours(tumour: Mapping) -> Iterable[tuple[list[str], list[tuple]]]:
 def _cell(row: Mapping, name: str) -> list[str]:
     """A share and its interval, from a row that has both under `name`, one below the other."""
     return [value(row[name], "accuracy"), interval(limits(row, name), "accuracy").replace(" to ", "–")]
+
+
+def _explained(rows: Sequence[Mapping]) -> tuple[list[str], list[tuple]]:
+    """Pointing of the explanation and of the fixed point, and energy, for all tumours and for each kind of them."""
+    found = {(row["by"], row["value_of"], row["of"], row["score"]): row for row in rows}
+    cells = [(of, "pointing") for of in ("explanation", "fixed_point")]
+    cells += [(of, "energy") for of in ("explanation", "uniform")]
+    written = []
+    for by, name in dict.fromkeys(key[:2] for key in found):
+        own = [found[by, name, *cell] for cell in cells]
+        numbers = f"{count(own[0]['scans'], 'scan')}, {count(own[0]['units'], 'unit')}"
+        shown = [[value(row["value"], "accuracy"), interval(row, "accuracy").replace(" to ", "–")] for row in own]
+        written.append(([OF_TUMOURS[by].format(name), numbers], *shown))
+    pointing = ["Highest place in the tumour", "The same, fixed point"]
+    return ["Tumours", *pointing, "Share of the map in it", "Share of the head in it"], written
 
 
 def _external_rows(run: Run) -> Iterable[tuple[str, ...]]:
