@@ -26,6 +26,7 @@ class Page(NamedTuple):
     opened: Callable[[], AbstractContextManager[str]]  # makes the page and gives its address while it is needed
     ready: str  # what is there once it is drawn, as a CSS selector
     size: tuple[int, int]  # of the window, in pixels
+    click: str | None = None  # what is clicked before that
 
 
 @contextmanager
@@ -43,9 +44,21 @@ def plots_diff() -> Iterator[str]:
     yield (ROOT / "dvc_plots/index.html").as_uri()
 
 
+@contextmanager
+def serve() -> Iterator[str]:
+    """The page of `tumorclip serve` with the model of the last run."""
+    command = [sys.executable, "-m", "tumorclip", "serve", "--port", "0"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process.stdout.readline().split()[-1]
+        finally:
+            process.terminate()
+
+
 PAGES = {
     "report": Page(report, "main img", (1280, 1130)),
     "plots_diff": Page(plots_diff, ".vega-embed :is(canvas, svg)", (1050, 690)),
+    "serve": Page(serve, "#strip [aria-current] b", (1280, 860), click="#strip li:first-child button"),
 }
 
 
@@ -62,6 +75,8 @@ def main() -> None:
                 width, height = page.size
                 tab = browser.new_page(viewport={"width": width, "height": height}, color_scheme="light")
                 tab.goto(address)
+                if page.click:
+                    tab.click(page.click)
                 tab.wait_for_selector(page.ready)
                 _write(tab.screenshot(animations="disabled"), ROOT / f"docs/{name}.png")
         browser.close()

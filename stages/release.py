@@ -34,6 +34,8 @@ def main(params: Params) -> None:
     write_json(stages.METRICS / "embedding.json", {"variance": shares})
     settings = read_json(stages.TRAINED / "tumorclip.json") | released.settings
     run = Run.read(stages.METRICS, stages.TRAINED, params.model_dump(mode="json", include=stages.REPORTED))
+    if run.explain:
+        settings["explain"] = {name: run.explain[name] for name in ("shown", "reason")}
     with whole_folder(stages.FINETUNED) as folder:
         shutil.copytree(stages.TRAINED, folder, dirs_exist_ok=True)
         released.reference.write(folder)

@@ -133,13 +133,3 @@ def released(tmp_path_factory) -> Path:
     import finished
 
     return finished.make(tmp_path_factory.mktemp("released"))
-
-
-@pytest.fixture(scope="session")
-def workspace(tmp_path_factory) -> Path:
-    """A folder in which a small run of the pipeline has released a model."""
-    from serving import run_pipeline
-
-    folder = tmp_path_factory.mktemp("workspace")
-    run_pipeline(folder)
-    return folder

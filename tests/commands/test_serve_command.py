@@ -8,8 +8,8 @@ import pytest
 from serving import address, started
 
 
-def ended(workspace, *arguments) -> tuple[int, str, str]:
-    with started(workspace, *arguments) as process:
+def ended(released, *arguments) -> tuple[int, str, str]:
+    with started(released, *arguments) as process:
         out, err = process.communicate(timeout=60)
     return process.returncode, out, err
 
@@ -37,8 +37,8 @@ def test_a_folder_that_holds_no_model_is_told_in_one_line(tmp_path):
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_it_quietly(workspace):
-    with started(workspace, "--port", "0") as process:
+def test_ctrl_c_ends_it_quietly(released):
+    with started(released, "--port", "0") as process:
         address(process)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=20)

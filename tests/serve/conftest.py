@@ -1,10 +1,23 @@
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from serving import serving
 
+from tumorclip.files import read_json, write_json
+
 
 @pytest.fixture(scope="session")
-def page_url(workspace) -> Iterator[str]:
-    with serving(workspace) as url:
+def explaining(released, tmp_path_factory) -> Path:
+    """The released model, as if its maps had been found to point at tumours."""
+    folder = shutil.copytree(released / "models/finetuned", tmp_path_factory.mktemp("explaining") / "model")
+    settings = read_json(folder / "tumorclip.json")
+    write_json(folder / "tumorclip.json", settings | {"explain": {"shown": True, "reason": "a test"}})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def page_url(released) -> Iterator[str]:
+    with serving(released) as url:
         yield url

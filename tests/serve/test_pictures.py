@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 
 from tumorclip.inference.reference import Reference
-from tumorclip.serve.pictures import Pictures
+from tumorclip.serve.pictures import Pictures, coloured
 
 
 @pytest.fixture
-def reference(workspace) -> Reference:
-    return Reference.read(workspace / "models/finetuned")
+def reference(released) -> Reference:
+    return Reference.read(released / "models/finetuned")
 
 
 @pytest.fixture
-def scans(workspace, tmp_path):
+def scans(released, tmp_path):
     """A copy of data/scans."""
-    return shutil.copytree(workspace / "data/scans", tmp_path / "scans")
+    return shutil.copytree(released / "data/scans", tmp_path / "scans")
 
 
 def test_a_known_scan_is_shown_as_the_workspace_has_it(reference, scans):
@@ -41,6 +41,13 @@ def test_a_picture_of_another_run_is_not_taken_for_the_known_scan(reference, sca
     np.save(scans / "pixels.npy", np.roll(pixels, 1, axis=0))
     pictures = Pictures(reference, scans)
     assert not any(pictures.whole(path) is not None for path in pictures.tests())
+
+
+def test_a_map_is_most_opaque_where_it_is_highest_and_leaves_the_rest_of_the_scan_as_it_is():
+    layer = coloured(np.array([[0.0, 0.5], [1.0, 2.0]], np.float32))
+    assert layer.dtype == np.uint8 and layer.shape == (2, 2, 4)
+    opacity = layer[..., 3]
+    assert opacity[0, 0] == 0 < opacity[0, 1] < opacity[1, 0] == opacity[1, 1] < 255
 
 
 def test_a_damaged_workspace_is_as_good_as_none(reference, scans):

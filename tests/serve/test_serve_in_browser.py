@@ -1,18 +1,16 @@
 """The page in a real browser, on the real server with a real model."""
 
 import base64
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from browsers import LOWEST_CONTRAST, chromium
 from PIL import Image
-from serving import predicted
+from serving import predicted, serving
 
 pytestmark = pytest.mark.slow
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (requirements-test.txt)")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 # What a person does with the mouse: the browser makes such an event of a file dropped, or pasted.
 GIVE = """([kind, selector, name, content]) => {
     const bytes = Uint8Array.from(atob(content), (each) => each.charCodeAt(0));
@@ -27,12 +25,8 @@ GIVE = """([kind, selector, name, content]) => {
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator:
-    if not CHROMIUM:
-        pytest.skip("there is no Chromium here; install it from the distribution")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 class Watched:
@@ -76,18 +70,18 @@ def watched(browser, page_url) -> Iterator[Watched]:
 
 
 @pytest.fixture(scope="module")
-def scan(workspace) -> Path:
+def scan(released) -> Path:
     """A test scan, of which the answer warns as a copy of itself."""
-    return sorted((workspace / "data/raw/Testing").rglob("*.jpg"))[-1]
+    return sorted((released / "data/raw/Testing").rglob("*.jpg"))[-1]
 
 
 @pytest.mark.parametrize("way", ["drop", "paste", "choose"])
-def test_a_scan_gets_the_answer_that_predict_gives(watched, workspace, scan, way):
+def test_a_scan_gets_the_answer_that_predict_gives(watched, released, scan, way):
     if way == "choose":
         watched.page.set_input_files("#file", scan)
     else:
         watched.give(way, scan.name, scan.read_bytes())
-    shown, row = watched.answer(), predicted(workspace, scan)
+    shown, row = watched.answer(), predicted(released, scan)
     assert (shown["name"], shown["class"]) == (scan.name, row["class"])
     assert list(shown["bars"]) == list(row["probabilities"])
     for name, share in row["probabilities"].items():
@@ -159,9 +153,37 @@ def test_a_file_of_several_frames_is_asked_which(browser, page_url, tmp_path):
     assert watched.answer()["name"] == "volume.tif, frame 2"
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_is_wider_than_a_phone(browser, page_url, scan, scheme):
-    watched = Watched(browser, page_url, viewport={"width": 360, "height": 740}, color_scheme=scheme)
+def test_a_heat_map_lies_over_the_scan_where_it_is_worth_it_and_can_be_taken_off(
+    browser, released, explaining, scan, watched
+):
     watched.page.set_input_files("#file", scan)
     watched.answer()
-    assert watched.page.evaluate("document.documentElement.scrollWidth") == 360
+    assert watched.page.locator("#heat").is_hidden() and watched.page.get_by_role("switch").count() == 0
+    with serving(released, "--model", str(explaining)) as url:
+        other = Watched(browser, url)
+        other.page.set_input_files("#file", scan)
+        other.answer()
+        assert other.page.locator("#heat").is_visible()
+        assert other.page.locator("#heat").bounding_box() == other.page.locator("#picture").bounding_box()
+        other.page.get_by_role("switch", name="Heat map").focus()
+        other.page.keyboard.press("Space")
+        assert other.page.locator("#heat").is_hidden()
+        assert other.complaints == []
+        other.page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_can_be_read_on_a_phone_by_day_and_by_night(browser, page_url, scan, scheme):
+    watched = Watched(browser, page_url, viewport={"width": 360, "height": 740}, color_scheme=scheme)
+    states = ["#drop", ".failed", ".verdict", ".truth"]
+    for state in states:
+        if state == ".failed":
+            watched.give("drop", "notes.txt", b"no scan")
+        elif state == ".verdict":
+            watched.page.set_input_files("#file", scan)
+        elif state == ".truth":
+            watched.page.locator("#strip button").first.click()
+        watched.page.wait_for_selector(f"#answer[aria-busy=false] {state}" if state != "#drop" else state)
+        contrast, text = watched.page.evaluate(LOWEST_CONTRAST)
+        assert contrast >= 4.5, text
+        assert watched.page.evaluate("document.documentElement.scrollWidth") == 360

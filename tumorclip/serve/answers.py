@@ -9,7 +9,7 @@ import numpy as np
 from tumorclip.files import Upload
 from tumorclip.inference.classifier import Classifier, Prediction
 from tumorclip.inference.reading import Unreadable
-from tumorclip.serve.pictures import Pictures, data_url
+from tumorclip.serve.pictures import Pictures, coloured, colours, data_url
 from tumorclip.serve.refused import Refused
 
 OFFERED = 16  # test scans at once
@@ -25,6 +25,8 @@ class Answers:
 
     def __init__(self, classifier: Classifier, pictures: Pictures):
         self._classifier = classifier
+        # Maps are shown only where they were found to point at tumours.
+        self._explains = classifier.settings.get("explain", {}).get("shown", False)
         self._pictures = pictures
         self._random = np.random.default_rng(0)
         self._lock = threading.Lock()
@@ -35,7 +37,7 @@ class Answers:
             "folder": str(self._classifier.folder),
             "classes": self._classifier.class_names,
             "tests": bool(self._pictures.tests()),
-            "colours": ["black", "white"],
+            "colours": colours() if self._explains else [],
         }
 
     def predict(self, content: bytes, name: str, frame: str | None) -> dict:
@@ -86,7 +88,9 @@ class Answers:
         return found
 
     def _answer(self, prediction: Prediction) -> dict:
-        answer = prediction.to_dict() | {"picture": data_url(prediction.pixels)}
+        answer = prediction.to_dict() | {"picture": data_url(prediction.pixels), "heat": None}
+        if self._explains:
+            answer["heat"] = data_url(coloured(self._classifier.explain(prediction)))
         for known in (answer["copy"], *answer["nearest"]):
             if known:
                 known["picture"] = data_url(self._pictures.of(known["path"]))

@@ -246,7 +246,10 @@ async function start() {
   model = await ask("model");
   byId("model").textContent = `${model.folder} · ${model.classes.join(", ")}`;
   byId("limit").textContent = megabytes(model.limit);
-  byId("scale").style.background = `linear-gradient(90deg, ${model.colours.join(", ")})`;
+  if (model.colours.length) {
+    byId("scale").style.background = `linear-gradient(90deg, ${model.colours.join(", ")})`;
+    byId("promise").textContent = "Where in the scan the answer comes from, and the training scans most like it.";
+  }
   listen();
   if (model.tests) await offerClasses();
 }

@@ -9,6 +9,7 @@ from PIL import Image
 
 from tumorclip.errors import UserError
 from tumorclip.inference.reference import Reference, small
+from tumorclip.report.overlay import COLOURS, STRENGTH
 from tumorclip.tables import Scans
 
 ROUNDING = 1  # grey values by which thumbnails of one picture may differ
@@ -59,6 +60,24 @@ class Pictures:
     def class_of(self, path: str) -> str:
         """The class that a known scan has by its source."""
         return str(self._reference.scans.class_name[self._known[path]])
+
+
+def coloured(heat: np.ndarray) -> np.ndarray:
+    """A map, float [S, S] from 0 to 1, to be laid over its scan as the report does it: uint8 [S, S, 4]."""
+    from matplotlib import colormaps
+
+    shown = np.clip(heat, 0, 1)
+    layers = colormaps[COLOURS](shown)
+    layers[..., 3] = STRENGTH * shown
+    return np.rint(255 * layers).astype(np.uint8)
+
+
+def colours() -> list[str]:
+    """Those of a map, from its lowest to its highest value."""
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    return [to_hex(colormaps[COLOURS](value)) for value in np.linspace(0, 1, 9)]
 
 
 def data_url(pixels: np.ndarray) -> str:
