@@ -18,7 +18,7 @@ from tumorclip.report import explanations, figures
 from tumorclip.report.page import page
 from tumorclip.report.provenance import Drawing
 from tumorclip.report.run import Run
-from tumorclip.tables import EmbeddingMap, Examples, ModelPredictions, Scans, Steps
+from tumorclip.tables import EmbeddingMap, Examples, Steps
 
 
 def main(params: Params) -> None:
@@ -26,8 +26,6 @@ def main(params: Params) -> None:
     tables = figures.Tables(
         Steps.read(stages.PLOTS / "steps.csv"),
         EmbeddingMap.read(stages.PLOTS / "embedding.csv"),
-        ModelPredictions.read(stages.PLOTS / "predictions.csv"),
-        Scans.read(stages.SCANS / "scans.csv"),
     )
     pixels = np.load(stages.SCANS / "pixels.npy", mmap_mode="r")
     scans_sha256 = hashlib.sha256((stages.SCANS / "scans.csv").read_bytes()).hexdigest()

@@ -30,7 +30,7 @@ RESULTS = (
 FIGURES = {
     "training_loss", "train_vs_test_accuracy", "per_class_accuracy", "per_class_f1_score", "confusion_matrix",
     "embedding", "reliability", "accuracy_by_similarity", "copy_matches", "leaked_pairs", "leaked_share",
-    "exposure", "external", "mistakes", "closer_look", "explanation_worth", "explanations", "risk_coverage", "roc",
+    "exposure", "external", "closer_look", "explanation_worth", "explanations", "risk_coverage", "roc",
 }  # fmt: skip
 
 

@@ -71,7 +71,7 @@ def test_stages_depend_on_folders_of_code_rather_than_on_lists_of_modules():
         assert set(modules) <= {"tumorclip/tables.py", "tumorclip/choices.py"}
 
 
-ORDER = ("data", "model", "train", "evaluate", "inference", "report", "commands")
+ORDER = ("data", "model", "train", "evaluate", "inference", "report", "serve", "commands")
 
 
 def test_a_folder_imports_only_from_folders_before_it():

@@ -16,7 +16,7 @@ from tumorclip.report.explanations import WORDS
 from tumorclip.report.figures import Tables
 from tumorclip.report.provenance import Drawing
 from tumorclip.report.run import BASELINES, MIN_DISTINCT, Run
-from tumorclip.tables import EmbeddingMap, Examples, ModelPredictions, Scans, Steps
+from tumorclip.tables import EmbeddingMap, Examples, Steps
 
 SETTINGS = params.load(Path(__file__).parents[2] / "params.yaml").model_dump(
     mode="json", exclude={"classes", "machine"}
@@ -167,25 +167,8 @@ def embedding(names: list[str] = NAMES) -> EmbeddingMap:
 
 
 def tables(epochs: int = 3, names: list[str] = NAMES) -> Tables:
-    """Tables to draw from: of twelve test scans, every third is wrong."""
-    number = np.arange(12)
-    text = number.astype(str)
-    count = len(names)
-    y_true = number % count
-    y_pred = np.where(number % 3 == 0, (y_true + 1) % count, y_true)
-    probabilities = np.full((12, count), 0.2 / count) + np.eye(count)[y_pred] * (0.8 - 0.01 * number[:, None])
-    predictions = ModelPredictions(
-        class_names=tuple(names), path=text, pixel_hash=text, group=number, patient=text, unit=number,
-        leaked=np.full(12, ""), exposure=np.full(12, "neither"), y_true=y_true, y_pred=y_pred,
-        probabilities=probabilities, logits=probabilities, upside_down=y_pred, similarity=np.zeros(12),
-    )  # fmt: skip
-    names_of = np.array(names)[y_true]
-    scans = Scans(
-        path=text, class_name=names_of, official_split=np.full(12, "test"), width=number, height=number, mode=text,
-        pixel_hash=text, group=number, patient=text, source=text, source_class=text, plane=text,
-        best_match=np.zeros(12),
-    )  # fmt: skip
-    return Tables(steps(epochs), embedding(names), predictions, scans)
+    """Tables to draw from."""
+    return Tables(steps(epochs), embedding(names))
 
 
 def png(colour: str = "white") -> bytes:

@@ -338,24 +338,6 @@ def test_leaked_share_gives_test_scans_by_copy_by_patient_alone_and_the_rest():
     assert note(figure) == "4 by a copy, 4 by the patient alone,\nof 10 published test scans"
 
 
-def test_the_most_confident_mistakes_come_first_with_what_was_said_and_what_is_true():
-    figure = figures.mistakes(*tables()[2:], pixels(16))
-    panels = [axes for axes in figure.axes if axes.images]
-    assert len(figure.axes) == 4 and len(panels) == 4
-    assert [axes.get_title() for axes in panels] == [
-        "notumor\n90.0 %", "glioma\n87.0 %", "notumor\n84.0 %", "glioma\n81.0 %",
-    ]  # fmt: skip
-    assert [axes.get_xlabel() for axes in panels] == ["glioma", "notumor", "glioma", "notumor"]
-    assert (panels[1].images[0].get_array() == pixels(16)[3]).all()
-    copies = tables().predictions
-    copies = replace(copies, group=np.where(copies.group == 3, 0, copies.group))
-    figure = figures.mistakes(copies, tables().scans, pixels(16))
-    assert len([axes for axes in figure.axes if axes.images]) == 3, "copies of a scan are shown once"
-    right = tables().predictions
-    right = right.take(right.y_pred == right.y_true)
-    assert "mistakes" not in figures.draw(example(), tables()._replace(predictions=right), pixels(16))
-
-
 def test_an_explanation_that_does_not_beat_a_fixed_point_is_not_drawn():
     shown = explanations.draw(explained(NAMES), examples(), maps(), pixels(16))
     assert set(shown) == {"explanation_worth", "explanations", "closer_look"}
@@ -381,7 +363,7 @@ def test_a_run_gets_the_figures_that_it_has_something_for():
         return set(figures.draw(run, tables(), pixels(16)))
 
     every = drawn(example())
-    assert len(every) == 16
+    assert len(every) == 15
     shown = set(explanations.draw(explained(NAMES), examples(), maps(), pixels(16)))
     assert every | shown == set(CAPTIONS)
     assert every - drawn(example(published=False)) == {"leaked_share"}

@@ -133,11 +133,6 @@ def _explanation_worth(run: Run) -> str:
     return f"Dot chart of how often the highest place lies in the tumour: {', '.join(each)}."
 
 
-def _mistakes(run: Run) -> str:
-    wrong = run.test["scans"] - sum(row["predicted_as"][place] for place, row in enumerate(run.test["classes"]))
-    return f"Scans that the model classifies wrongly and is most sure of, from {count(wrong, 'mistake')} in all."
-
-
 DESCRIBED: dict[str, Callable[[Run], str]] = {
     "training_loss": _training_loss,
     "train_vs_test_accuracy": _epochs,
@@ -154,7 +149,6 @@ DESCRIBED: dict[str, Callable[[Run], str]] = {
     "explanations": lambda _: "Test scans beside the same with a map of what matters most to the model over them.",
     "closer_look": lambda _: "Test scans, each in a row with the three training scans most like it to the model.",
     "external": _external,
-    "mistakes": _mistakes,
     "roc": _roc,
     "leaked_pairs": _pairs,
     "leaked_share": _shares,

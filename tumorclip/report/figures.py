@@ -18,7 +18,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from tumorclip.files import whole_file
 from tumorclip.report.run import EXPOSURES, MIN_DISTINCT, Run, count, percent, value, with_interval
-from tumorclip.tables import EmbeddingMap, ModelPredictions, Scans, Steps
+from tumorclip.tables import EmbeddingMap, Steps
 
 BLUE, ORANGE, BLACK, GREY = "#0072B2", "#D55E00", "#1A1A1A", "#5C5C5C"
 LIGHT_GREY, PALE = "#B5B5B5", "#E3E3E3"
@@ -51,7 +51,6 @@ PERCENT = PercentFormatter(1, decimals=0, symbol=" %")
 COUNT = FuncFormatter(lambda number, _: f"{number:,.0f}")
 INTERVALS = "Lines are 95 % intervals"
 PAIRS_IN_A_ROW = 4
-MISTAKES = 8
 # Of classes, the rest of Okabe and Ito's colours last; a class also has a marker of its own.
 OF_CLASSES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#1A1A1A", "#B8A800")
 MARKERS = "osD^vPXp"
@@ -69,8 +68,6 @@ class Tables(NamedTuple):
 
     steps: Steps  # of the training
     embedding: EmbeddingMap  # where the model places the scans
-    predictions: ModelPredictions  # of the test scans
-    scans: Scans  # all scans, in the order of their pixels
 
 
 def draw(run: Run, tables: Tables, pixels: np.ndarray) -> dict[str, Figure]:
@@ -101,8 +98,6 @@ def draw(run: Run, tables: Tables, pixels: np.ndarray) -> dict[str, Figure]:
         figures["external"] = external(run)
     if run.data["examples"]:
         figures["leaked_pairs"] = leaked_pairs(run, pixels)
-    if (tables.predictions.y_pred != tables.predictions.y_true).any():
-        figures["mistakes"] = mistakes(tables.predictions, tables.scans, pixels)
     if run.data["test_scans"]:
         figures["leaked_share"] = leaked_share(run)
     return figures
@@ -499,35 +494,6 @@ def embedding_map(run: Run, scans: EmbeddingMap) -> Figure:
     first, second = (f"{name} component ({percent(shares[key])} of the variance)" for name, key in names)
     axes.set(xlabel=first, ylabel=second, xticks=[], yticks=[])
     figure.legend(loc="outside lower center", ncols=4)
-    return figure
-
-
-@rc_context(STYLE)
-def mistakes(predictions: ModelPredictions, scans: Scans, pixels: np.ndarray) -> Figure:
-    """Distinct test scans that are classified wrongly with the highest confidence; `pixels` as for `draw`."""
-    wrong = predictions.take(predictions.y_pred != predictions.y_true)
-    names, confidence = np.array(predictions.class_names), wrong.probabilities.max(axis=1)
-    called, true = names[wrong.y_pred], names[wrong.y_true]
-    surest = np.lexsort((wrong.path, -confidence))
-    firsts = np.sort(np.unique(wrong.group[surest], return_index=True)[1])  # one scan of each group of copies
-    shown = surest[firsts][:MISTAKES]
-    above = [f"{textwrap.fill(name, 14)}\n{percent(sure)}" for name, sure in zip(called, confidence, strict=True)]
-    below = [textwrap.fill(name, 16) for name in true]
-    lines = 1 + max(above[place].count("\n") + below[place].count("\n") for place in shown)
-    rows = -(-len(shown) // PAIRS_IN_A_ROW)
-    figure = Figure(figsize=(WIDTH, 0.9 + (1.7 + 0.2 * lines) * rows), dpi=0.7 * DPI, layout="constrained")
-    figure.suptitle("The most confident mistakes", x=0.02, ha="left", fontsize=13, fontweight="bold")
-    note = "Above: what the model says, and how sure it is. Below: the reference standard"
-    figure.supxlabel(note, x=0.02, ha="left", fontsize=10, color=GREY)
-    panels = figure.subplots(rows, PAIRS_IN_A_ROW, squeeze=False).ravel()
-    for panel in panels:
-        panel.set(xticks=[], yticks=[])
-        panel.spines[:].set_visible(False)
-    row_of = {path: row for row, path in enumerate(scans.path)}
-    for panel, place in zip(panels, shown, strict=False):
-        panel.imshow(pixels[row_of[wrong.path[place]]], cmap="gray", vmin=0, vmax=255)
-        panel.set_title(above[place], fontsize=10)
-        panel.set_xlabel(below[place], fontsize=10, color=GREY)
     return figure
 
 

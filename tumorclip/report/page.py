@@ -18,7 +18,6 @@ from tumorclip.report.run import BASELINES, Run, count, interval, percent
 
 FLOW, SCORES, CLASSES, DIVISION = "The way of the files", "All scores", "Each class", "How the scans were divided"
 CURVES, LIKENESS, MAP = "Loss and accuracy", "Likeness to the training scans", "A map of the scans"
-MISTAKES = "Where it is sure and wrong"
 CLOSER = "Mistakes and doubtful hits beside the training scans most like them"
 # Sections of the page: the headings under each, in the words of text.statement or of this module.
 SECTIONS = {
@@ -32,7 +31,7 @@ SECTIONS = {
     "Where it does well, and where not": (
         text.SEEN, LIKENESS, text.BY, "Which way up", text.UNTUNED, text.EXTERNAL,
     ),
-    "What the model sees": (text.EXPLAINED, MISTAKES, CLOSER, MAP),
+    "What the model sees": (text.EXPLAINED, CLOSER, MAP),
     "What these numbers do not say": ("Limits",),
 }  # fmt: skip
 # The figures under each heading.
@@ -50,11 +49,10 @@ FIGURES = {
     text.EXTERNAL: ("external",),
     MAP: ("embedding",),
     text.EXPLAINED: ("explanation_worth", "explanations"),
-    MISTAKES: ("mistakes",),
     CLOSER: ("closer_look",),
 }
 # These show scans, and keep their colours in the dark.
-OF_SCANS = ("leaked_pairs", "mistakes", "explanations", "closer_look")
+OF_SCANS = ("leaked_pairs", "explanations", "closer_look")
 CAPTIONS = {
     "per_class_accuracy": "The share of each class’s test scans that the model recognises.",
     "confusion_matrix": "Test scans by reference standard and predicted class. Those on the diagonal are right.",
@@ -73,7 +71,6 @@ CAPTIONS = {
     "explanation_worth": "How often the place that matters most to the model lies in the tumour.",
     "explanations": "Test scans drawn at random: what matters most to the model’s answer, and the tumour’s outline.",
     "closer_look": "The most confident mistakes and the least confident hits, with the training scans most like them.",
-    "mistakes": "Test scans that are classified wrongly with the highest confidence.",
     "training_loss": "Loss at each training step, and on the validation scans after each epoch.",
 }
 
