@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from tumorclip.data.masks import path_in, read_masks
+from tumorclip.data.masks import read_masks
+from tumorclip.data.sources.mask import path_in
 from tumorclip.evaluate import pointing
 from tumorclip.files import read_json, write_json
 from tumorclip.model import explain

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 import stages
-from tumorclip.data.decode import MASKS
 from tumorclip.data.masks import read_masks
+from tumorclip.data.sources.mask import MASKS
 from tumorclip.device import pick_device
 from tumorclip.evaluate import examples, pointing
 from tumorclip.files import whole_file
@@ -20,7 +20,7 @@ from tumorclip.model.encoder import Encoder
 from tumorclip.model.maps import SIDE, cells, in_random_order, maps
 from tumorclip.model.pixels import Pixels
 from tumorclip.params import Params
-from tumorclip.tables import ModelPredictions, Splits
+from tumorclip.tables import Explanations, ModelPredictions, Splits
 
 
 def main(params: Params) -> None:
@@ -41,20 +41,29 @@ def main(params: Params) -> None:
     has_mask = masks.any(axis=(1, 2))
     examples.choose(predictions, has_mask[test], test, train, own @ known.T).write(stages.EXAMPLES)
 
-    chosen = has_mask[test]
-    rows = test[chosen]
-    grey = Pixels(pixels, rows, SIDE, torch.device("cpu")).take(torch.arange(len(rows))).float().mean(dim=1)
-    in_random_order(encoder)
-    random = maps(
-        encoder, Pixels(pixels, rows, encoder.image_size, encoder.device), captions, predictions.y_pred[chosen]
-    )
-    measured = pointing.Measured(heat[chosen], random, masks[rows], grey.numpy(), cells(encoder))
-    fitted = has_mask & np.isin(splits.split, ["train", "val"])
-    predicted = np.array(params.class_names)[predictions.y_pred[chosen]]
-    table = pointing.measure(splits.take(rows), predicted, measured, splits.take(fitted), masks[fitted])
+    measured = has_mask[test]
+    table = Explanations.empty()
+    if measured.any():
+        table = _measure(encoder, captions, splits, pixels, masks, predictions.take(measured), heat[measured])
     table.write(stages.EXPLANATIONS)
     told = f"the map is highest in the tumour of {table.pointing.mean():.1%}" if len(table) else "nothing is measured"
     print(f"explain: {len(test)} test scans, {len(table)} of them with a mask; {told}")
+
+
+def _measure(
+    encoder: Encoder, captions: list, splits: Splits, pixels: np.ndarray, masks: np.ndarray,
+    predictions: ModelPredictions, heat: np.ndarray,
+) -> Explanations:  # fmt: skip
+    """Measure the maps of the test scans with a mask, of which `predictions` are; the encoder is of no use after."""
+    has_mask = masks.any(axis=(1, 2))
+    rows = np.flatnonzero(has_mask & (splits.split == "test"))
+    fitted = has_mask & np.isin(splits.split, ["train", "val"])
+    grey = Pixels(pixels, rows, SIDE, torch.device("cpu")).take(torch.arange(len(rows))).float().mean(dim=1)
+    in_random_order(encoder)
+    random = maps(encoder, Pixels(pixels, rows, encoder.image_size, encoder.device), captions, predictions.y_pred)
+    measured = pointing.Measured(heat, random, masks[rows], grey.numpy(), cells(encoder))
+    predicted = np.array(predictions.class_names)[predictions.y_pred]
+    return pointing.measure(splits.take(rows), predicted, measured, splits.take(fitted), masks[fitted])
 
 
 def _embed(encoder: Encoder, pixels: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 import stages
-from stages import baselines, checkpoint, evaluate, external, predict, release, split, train, verify
+from stages import baselines, checkpoint, evaluate, explain, external, predict, release, split, train, verify
 from tumorclip import params
 from tumorclip.data.sources import phantom
 from tumorclip.tables import ModelPredictions
@@ -27,7 +27,7 @@ def make(folder: Path) -> Path:
         settings = params.load(Path("params.yaml"))
         stages.RAW.mkdir(parents=True)
         phantom.draw(stages.RAW, 0, 20, 10, workers=2)
-        for stage in (verify, checkpoint, split, train, predict, baselines, external, evaluate, release):
+        for stage in (verify, checkpoint, split, train, predict, baselines, external, explain, evaluate, release):
             stage.main(settings)
     return folder
 

@@ -16,6 +16,7 @@ TABLES = {
     "best": "docs/results.md",
     "objectives": "docs/results.md",
     "parity": "docs/handover.md",
+    "predicting": "docs/predicting.md",
     "protocols": "docs/results.md",
 }
 

@@ -340,6 +340,11 @@ class Explanations(Table):
     ceiling_pointing: np.ndarray = column(SHARE)
     ceiling_energy: np.ndarray = column(SHARE)
 
+    @classmethod
+    def empty(cls) -> Self:
+        """A table without rows."""
+        return cls(**{each.name: np.empty(0, each.metadata["kind"].dtype) for each in cls._columns()})
+
 
 @dataclass(frozen=True)
 class Examples(Table):

@@ -16,7 +16,15 @@ import stages
 from tumorclip.data import copies
 from tumorclip.files import read_json, write_json
 from tumorclip.model.encoder import Encoder
-from tumorclip.tables import BaselinePredictions, ExternalPredictions, ModelPredictions, Predictions, Scans, Splits
+from tumorclip.tables import (
+    BaselinePredictions,
+    Explanations,
+    ExternalPredictions,
+    ModelPredictions,
+    Predictions,
+    Scans,
+    Splits,
+)
 
 ROOT = Path(__file__).parents[2]
 CLASSES = ("glioma", "meningioma", "notumor", "pituitary")
@@ -62,6 +70,7 @@ def prepare(folder: Path, tiny: Path) -> None:
         shutil.copytree(tiny, folder / model)
     write_json(folder / stages.TRAINED / "tumorclip.json", {"temperature": TEMPERATURE})
     prepare_external(folder)
+    Explanations.empty().write(folder / stages.EXPLANATIONS)
 
 
 def prepare_external(folder: Path) -> None:

@@ -21,7 +21,7 @@ COMMANDS = {
     "trace": ("tumorclip.commands.trace", "whose scans they are: find them in a source that names patients"),
 }
 DESCRIPTION = """\
-What one run of the pipeline can't say: questions over several runs, and whose scans they are.
+A trained model put to work, what one run of the pipeline can't say, and where scans come from.
 
 A run is a DVC revision (a commit, a branch, a tag), the name of an experiment as `dvc exp list` prints it, or
 `workspace` for the files as they are now. Nothing is checked out and nothing runs again."""

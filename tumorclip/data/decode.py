@@ -14,13 +14,13 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 from tqdm import tqdm
 
+from tumorclip.data.sources.mask import MASKS
 from tumorclip.errors import UserError
 from tumorclip.files import Upload, is_empty, is_litter, opened, printable
 from tumorclip.lifetime import start_worker
 from tumorclip.params import Verify
 
 OFFICIAL_SPLITS = {"Training": "train", "Testing": "test"}
-MASKS = "masks"  # a folder beside the class folders that holds no scans: `tumorclip.data.masks`
 # Named, so that Pillow never hands a file to an outside program (it would run Ghostscript on EPS).
 FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 # A picture has colour if more than this share of its pixels has channels further apart than this.

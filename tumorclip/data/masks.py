@@ -11,21 +11,9 @@ import numpy as np
 from PIL import Image
 
 from tumorclip.data import decode
+from tumorclip.data.sources.mask import path_in
 from tumorclip.data.thumbnails import ORIENTATIONS
 from tumorclip.errors import UserError
-
-
-def path_in(folder: Path, scan: str) -> Path:
-    """Where the mask of a scan lies; `scan` is its path as in `tumorclip.tables.Scans`."""
-    return folder / f"{scan}.png"
-
-
-def write_mask(inside: np.ndarray, folder: Path, scan: str) -> None:
-    """Write a mask, bool [H, W], as PNG of one bit per pixel."""
-    path = path_in(folder, scan)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Not compressed: versions of zlib give different bytes.
-    Image.fromarray(inside).save(path, compress_level=0)
 
 
 def read_masks(folder: Path, scans: Sequence[str], side: int) -> np.ndarray:

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from tumorclip.data import copies, decode, masks, patients
 from tumorclip.data.sources import folder
+from tumorclip.data.sources.mask import write_mask
 from tumorclip.data.thumbnails import FINE, KINDS, shrunk, thumbnails, turned, whole_units
 from tumorclip.errors import UserError
 from tumorclip.files import is_litter
@@ -145,7 +146,7 @@ def write_masks(traced: Traced, sizes: dict[str, tuple[int, int]], source: Path,
             raise UserError(f"{name} has no tumour mask that can be read ({reason}); get it anew") from None
         for row in np.flatnonzero(traced.slice == number):
             path = str(traced.path[row])
-            masks.write_mask(masks.lay_over(mask, traced.orientation[row], *sizes[path]), into, path)
+            write_mask(masks.lay_over(mask, traced.orientation[row], *sizes[path]), into, path)
 
 
 def match(pixels: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -15,8 +15,8 @@ from typing import BinaryIO
 
 from tqdm import tqdm
 
-from tumorclip.data.decode import MASKS
 from tumorclip.data.sources import SOURCES
+from tumorclip.data.sources.mask import MASKS
 from tumorclip.errors import UserError
 from tumorclip.files import is_litter
 

@@ -31,8 +31,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from tumorclip.data.decode import MASKS
-from tumorclip.data.masks import write_mask
+from tumorclip.data.sources.mask import MASKS, write_mask
 from tumorclip.lifetime import start_worker
 from tumorclip.tables import TEXT, Table, column
 
