@@ -159,7 +159,6 @@ def _embed(classifier: Classifier, pixels: np.ndarray, rows: np.ndarray) -> tupl
     return torch.cat(before).numpy(), torch.cat(after).numpy()
 
 
-
 def tables(result: Mapping) -> str:
     """The tables of docs/predicting.md."""
     runs = result["runs"]

@@ -56,7 +56,8 @@ def worth(explain: Mapping) -> Figure:
         if row["low"] is not None:
             axes.plot([row["low"], row["high"]], [place, place], color=colour, linewidth=2)
         axes.plot(row["value"], place, marker="o", markersize=7, color=colour)
-        axes.annotate(percent(row["value"]), (row["value"], place), (0, 7), textcoords="offset points", ha="center")
+        middle = min(max(row["value"], 0.06), 0.96)  # so that the number stays within the axes
+        axes.annotate(percent(row["value"]), (middle, place), (0, 7), textcoords="offset points", ha="center")
     axes.set(xlabel="share of the scans", xlim=(0, 1.02))
     axes.xaxis.set_major_formatter(PERCENT)
     return figure
