@@ -7,17 +7,17 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Project
 from ruamel.yaml import YAML
 from servers import ssh
 
 pytestmark = pytest.mark.slow
 
+ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/sharing.md").read_text("utf-8")
 SETUP = re.compile(r"^(?:make setup|\. \.venv|\.venv/bin/pip|cd |git clone).*\n", re.MULTILINE)
 
 
-def typed(project: Project, heading: str, block: int, **places: object) -> str:
+def typed(project, heading: str, block: int, **places: object) -> str:
     """Run a code block of the page, less what makes a clone and its environment, at other `places` than the page's."""
     part = PAGE.split(f"\n## {heading}\n")[1].split("\n## ")[0]
     text = SETUP.sub("", re.findall(r"^```\n(.*?)^```$", part, re.MULTILINE | re.DOTALL)[block])
@@ -28,7 +28,7 @@ def typed(project: Project, heading: str, block: int, **places: object) -> str:
     return project.run(f"set -e\n{text}", check=True).stdout
 
 
-def clone(project: Project, folder: Path) -> Project:
+def clone(project, folder: Path):
     """Somebody else's clone, on a machine that has nothing else of the project."""
     other = copy.copy(project)
     other.root = folder / "clone"
@@ -39,7 +39,7 @@ def clone(project: Project, folder: Path) -> Project:
     return other
 
 
-def outputs(project: Project) -> dict[str, str]:
+def outputs(project) -> dict[str, str]:
     """The hash of every file in data/ and models/, by its path."""
     files = [path for name in ("data", "models") for path in (project.root / name).rglob("*") if path.is_file()]
     assert len(files) > 100
@@ -50,14 +50,14 @@ def outputs(project: Project) -> dict[str, str]:
     }
 
 
-def has_all_and_runs_nothing(other: Project, project: Project) -> None:
+def has_all_and_runs_nothing(other, project) -> None:
     assert outputs(other) == outputs(project)
     assert "Running stage" not in other.run("dvc repro", check=True).stdout
     assert other.run("git status --porcelain", check=True).stdout == ""
 
 
 @pytest.fixture(scope="module")
-def trained(make_project) -> Project:
+def trained(make_project):
     """A project that has run once, with its results committed."""
     project = make_project()
     for key, value in {
@@ -74,7 +74,7 @@ def trained(make_project) -> Project:
 
 
 @pytest.fixture
-def published(make_project, trained) -> Project:
+def published(make_project, trained):
     """A copy of the trained project, with a Git remote of its own."""
     project = make_project(like=trained)
     project.run("git init -q --bare ../origin.git && git remote add origin $(realpath ../origin.git)", check=True)
@@ -94,7 +94,7 @@ def port(request, keys):
         yield port
 
 
-def to_server(project: Project, port: int, keys: Path, storage: Path) -> None:
+def to_server(project, port: int, keys: Path, storage: Path) -> None:
     """Push the project to the server, as the page says."""
     ssh.write_client_config(Path(project.env["HOME"]), port, keys / "user")
     typed(project, "Over SSH", 0, server=storage)
@@ -177,12 +177,12 @@ def test_the_record_of_runs_travels_without_their_files(published, tmp_path):
         assert said in project.run("dvc repro train", check=True).stdout
 
 
-def merged(project: Project) -> None:
+def merged(project) -> None:
     """Check out what GitHub checks out for a pull request: a merge of `change` into main that nobody has pushed."""
     project.run("git checkout -q -B merge main && git merge -q --no-ff -m merge change", check=True)
 
 
-def summary(project: Project, steps: list[str]) -> str:
+def summary(project, steps: list[str]) -> str:
     """What the steps of the workflow's job write for the reader of a pull request."""
     path = project.root.parent / "summary.md"
     path.unlink(missing_ok=True)

@@ -4,11 +4,12 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
-from conftest import ROOT
 from ruamel.yaml import YAML
 
+ROOT = Path(__file__).parents[1]
 WORKFLOW = ROOT / ".github/workflows/ci.yml"
 ACTION = ROOT / ".github/actions/setup/action.yml"
 JOBS = YAML(typ="safe").load(WORKFLOW)["jobs"]
