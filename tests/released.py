@@ -39,6 +39,7 @@ def release(checkpoint: Path, folder: Path, count: int = 30) -> None:
         "decode": {"image_size": SIDE, "colour": False, "max_pixels": 10**6},
         "copy_threshold": 0.98,
         "unlike": {"threshold": 0.5, "rates": []},
+        "drawn": False,
         "confidence": [{"from": 0.0, "to": 1.0, "scans": 10, "error_rate": 0.1, "low": 0.02, "high": 0.4}],
     }
     write_json(folder / "tumorclip.json", settings)

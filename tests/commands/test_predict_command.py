@@ -17,6 +17,7 @@ import stages
 from tumorclip.commands import cli
 
 ROOT = Path(__file__).parents[2]
+NOTE = "note: The model was trained on drawn scans. Of a person's scan its answers say nothing.\n"
 
 
 @pytest.fixture
@@ -30,9 +31,25 @@ def run(released, monkeypatch, capsys):
             cli.main(["predict", *map(str, arguments)])
         except SystemExit as end:
             status = end.code
-        return status, *capsys.readouterr()
+        out, err = capsys.readouterr()
+        return status, out, err.removeprefix(NOTE)
 
     return run
+
+
+def test_a_model_of_drawn_scans_says_so_once(released, monkeypatch, capsys):
+    monkeypatch.chdir(released)
+    cli.main(["predict", "data/raw/Testing/glioma"])
+    assert capsys.readouterr().err == NOTE
+
+
+def test_a_picture_unlike_the_scans_has_no_error_rate(run, tmp_path):
+    Image.effect_noise((200, 200), 100).save(tmp_path / "noise.png")
+    _, out, _ = run(tmp_path / "noise.png")
+    assert "  -  " in out and "  ! unlike the training scans" in out
+    _, out, _ = run(tmp_path / "noise.png", "--format", "csv")
+    (row,) = csv.DictReader(io.StringIO(out))
+    assert (row["error_rate"], row["error_scans"], row["warnings"]) == ("", "", "unlike")
 
 
 def test_the_test_scans_get_the_bytes_of_the_pipeline(run, released, monkeypatch):
@@ -61,7 +78,7 @@ def test_the_table_shows_answer_probability_errors_and_warnings_in_80_columns(ru
     status, out, err = run(path)
     header, row, *warnings = out.splitlines()
     assert (status, err) == (0, "")
-    assert header.split() == ["answer", "sure", "next", "errors", "scan"]
+    assert header.split() == ["answer", "sure", "%", "next", "%", "wrong,", "%", "scan"]
     assert row.endswith(path) and row.split()[0] in ("glioma", "meningioma", "notumor", "pituitary")
     assert any(line.startswith("  ! a copy of the t") for line in warnings)
     assert all(len(line) <= 100 for line in out.splitlines())

@@ -5,8 +5,9 @@
   tumorclip predict scans/ --format csv > a.csv    a table that `tumorclip score` reads
   tumorclip predict scan.jpg --model NAME          the model of a commit, a branch or an experiment
 
-`errors` says how many test scans with such a probability were wrong (95 % interval). Warnings stand below a scan that
-is a copy of a known one, unlike the scans of training, coloured, or long and narrow.
+`wrong` is the share of test scans with such a probability that were wrong, with its 95 % interval. Warnings stand
+below a scan that is a copy of a known one, unlike the scans of training (of which test scans say nothing), coloured, or
+long and narrow.
 
 A file that cannot be read is named, the others are answered, and the exit status is 1. Not for diagnosis."""
 
@@ -50,6 +51,8 @@ def run(options: argparse.Namespace) -> None:
     from tumorclip.inference.classifier import Classifier
 
     classifier = Classifier.load(folder)
+    if classifier.caution:
+        print(f"note: {classifier.caution}", file=sys.stderr)
     explain = _explainer(classifier, options.explain) if options.explain else None
     unreadable: list[str] = []
     with closing(classifier.stream(files, options.frame)) as stream:
@@ -146,12 +149,12 @@ def _write_table(class_names: Sequence[str], predictions: Iterable) -> None:
     width = max(map(len, [*class_names, "answer"]))
     room = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     counts: Counter[str] = Counter()
-    print(f"{'answer':<{width}}   sure  {'next':<{width}}         errors          scan")
+    print(f"{'answer':<{width}}  sure %  {'next':<{width}}      %  {'wrong, %':<17} scan")
     for each in predictions:
         counts[each.y_pred] += 1
         second = max((name for name in class_names if name != each.y_pred), key=each.probabilities.get)
         sure, less = (f"{100 * each.probabilities[name]:.1f}" for name in (each.y_pred, second))
-        row = f"{each.y_pred:<{width}}  {sure:>5}  {second:<{width}}  {less:>5}  {_errors(each.error_rate):<16}"
+        row = f"{each.y_pred:<{width}}  {sure:>6}  {second:<{width}}  {less:>5}  {_errors(each.error_rate):<17} "
         print(f"{row}{_end_of(each.name, room and max(room - len(row), SHORTEST))}")
         for warning in each.warnings:
             print(f"  ! {warning.text}")
@@ -160,9 +163,10 @@ def _write_table(class_names: Sequence[str], predictions: Iterable) -> None:
 
 
 def _errors(rate) -> str:
-    if rate.low is None:
-        return f"{100 * rate.share:.1f} %"
-    return f"{100 * rate.low:.1f} to {100 * rate.high:.1f} %"
+    if rate is None:
+        return "-"
+    share = f"{100 * rate.share:.0f}"
+    return share if rate.low is None else f"{share} ({100 * rate.low:.0f} to {100 * rate.high:.0f})"
 
 
 def _end_of(name: str, room: int | None) -> str:
@@ -185,10 +189,11 @@ def _write_csv(class_names: Sequence[str], predictions: Iterable) -> None:
     for each in predictions:
         numbers = [f"{each.probabilities[name]:.9g}" for name in class_names]
         rate, copy = each.error_rate, each.copy
-        numbers += ["" if value is None else f"{value:.9g}" for value in (rate.share, rate.low, rate.high)]
+        of_errors = (rate.share, rate.low, rate.high, rate.scans) if rate else (None,) * 4
+        numbers += ["" if value is None else f"{value:.9g}" for value in of_errors]
         warnings = " ".join(warning.kind for warning in each.warnings)
         known = (copy.path, copy.class_name, copy.split, copy.kind) if copy else ("", "", "", "")
-        writer.writerow([each.name, each.y_pred, *numbers, rate.scans, warnings, *known])
+        writer.writerow([each.name, each.y_pred, *numbers, warnings, *known])
 
 
 # Each takes the names of the classes and the predictions as they come.

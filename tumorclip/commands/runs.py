@@ -11,6 +11,7 @@ import numpy as np
 from dvc.exceptions import DvcException, NotDvcRepoError
 from dvc.repo import Repo
 from dvc.scm import NoSCMError, RevError
+from dvc_data.index import DataIndexError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -140,7 +141,7 @@ def fetch_model(revision: str, path: str) -> Path:
         if not folder.exists():
             with _opened(revision, path) as repo, whole_folder(folder) as beside:
                 repo.dvcfs.get(f"/{path}", str(beside / "model"), recursive=True)
-    except FileNotFoundError:
+    except (FileNotFoundError, DataIndexError):
         problem = f"{revision}: {path} is not in DVC's cache"
         raise UserError(f"{problem}; bring it by `dvc fetch`, or run the pipeline there again") from None
     return folder / "model"

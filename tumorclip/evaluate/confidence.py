@@ -6,7 +6,7 @@ from tumorclip.evaluate.external import share_row
 from tumorclip.evaluate.intervals import GroupBootstrap
 from tumorclip.tables import Predictions
 
-LEAST = 100  # test scans behind every rate, where there are as many
+LEAST = 30  # test scans behind every rate, where there are as many
 MOST = 10  # ranges of confidence
 
 

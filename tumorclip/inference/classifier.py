@@ -24,7 +24,7 @@ from tumorclip.model.explain import explain
 from tumorclip.model.pixels import BATCH, Pixels
 
 SETTINGS = "tumorclip.json"
-NEEDED = ("classes", "temperature", "decode", "copy_threshold", "unlike", "confidence")
+NEEDED = ("classes", "temperature", "decode", "copy_threshold", "unlike", "confidence", "drawn")
 AHEAD = 2 * BATCH  # files that are decoded while the model works
 MAX_WORKERS = 8  # threads that decode
 SHOWN = 5  # nearest training scans
@@ -39,6 +39,8 @@ class ErrorRate:
     low: float | None
     high: float | None
     scans: int  # test scans of such a confidence
+    confidence_from: float  # what "such" means
+    confidence_to: float
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Prediction:
     name: str  # the path as given; `scan.dcm, frame 3`; `array`
     y_pred: str
     probabilities: dict[str, float]  # calibrated, by class
-    error_rate: ErrorRate
+    error_rate: ErrorRate | None  # None for a scan unlike those of training, of which test scans say nothing
     warnings: list[ScanWarning]
     copy: KnownScan | None  # the known scan that it is a copy of
     nearest: list[KnownScan]  # the training scans most like it by embedding, the nearest first
@@ -74,7 +76,7 @@ class Prediction:
             "class": self.y_pred,
             "confidence": self.confidence,
             "probabilities": self.probabilities,
-            "error_rate": asdict(self.error_rate),
+            "error_rate": asdict(self.error_rate) if self.error_rate else None,
             "warnings": [asdict(each) for each in self.warnings],
             "copy": asdict(self.copy) if self.copy else None,
             "nearest": [asdict(each) for each in self.nearest],
@@ -144,9 +146,11 @@ class Classifier:
         """Classify one batch after another, in the order given; what cannot be read is given back as `Unreadable`.
 
         Args:
-            items: paths of image files, or their contents; or arrays, uint8 [H, W], grey, or [H, W, 3], RGB.
+            items: one or several: paths of image files, or their contents; or arrays, uint8 [H, W], grey, or [H, W, 3], RGB.
             frame: which picture of a file with several: its number, from 1, or `all`. None refuses such a file.
         """
+        if isinstance(items, Item):
+            items = [items]
         decoded = self._decode(items, frame)
         while batch := list(islice(decoded, BATCH)):
             answers = iter(self._answer([each for each in batch if isinstance(each, Square)]))
@@ -198,15 +202,22 @@ class Classifier:
         columns = zip(squares, probabilities, similarities, *compared, strict=True)
         return [self._prediction(*row) for row in columns]
 
+    @property
+    def caution(self) -> str:
+        """What holds for every answer of this model; empty where nothing does."""
+        drawn = "The model was trained on drawn scans. Of a person's scan its answers say nothing."
+        return drawn if self.settings["drawn"] else ""
+
     def _prediction(self, square, probabilities, similarities, distance, copy) -> Prediction:
+        is_unlike = distance > self.settings["unlike"]["threshold"]
         nearest = np.argsort(-similarities, kind="stable")[:SHOWN]
         known = self.reference.scans
         return Prediction(
             name=square.name,
             y_pred=self.class_names[probabilities.argmax()],
             probabilities=dict(zip(self.class_names, probabilities.tolist(), strict=True)),
-            error_rate=self._error_rate(probabilities.max()),
-            warnings=self._warnings(square, distance, copy),
+            error_rate=None if is_unlike else self._error_rate(probabilities.max()),
+            warnings=self._warnings(square, is_unlike, copy),
             copy=copy,
             nearest=[known_scan(known, self._train[place], "", float(similarities[place])) for place in nearest],
             pixels=square.pixels,
@@ -215,15 +226,15 @@ class Classifier:
     def _error_rate(self, confidence: float) -> ErrorRate:
         rows = self.settings["confidence"]
         row = next((row for row in reversed(rows) if row["from"] <= confidence), rows[0])
-        return ErrorRate(row["error_rate"], row["low"], row["high"], row["scans"])
+        return ErrorRate(row["error_rate"], row["low"], row["high"], row["scans"], row["from"], row["to"])
 
-    def _warnings(self, square: Square, distance: float, copy: KnownScan | None) -> list[ScanWarning]:
+    def _warnings(self, square: Square, is_unlike: bool, copy: KnownScan | None) -> list[ScanWarning]:
         found = []
         if copy:
             part = {"train": "training", "val": "validation", "test": "test"}[copy.split]
             how = "" if copy.kind == "near" else f", {copy.kind.replace('_', ' ')}"
             found.append(ScanWarning("copy", f"a copy of the {part} scan {copy.path} ({copy.class_name}){how}"))
-        if distance > self.settings["unlike"]["threshold"]:
+        if is_unlike:
             found.append(ScanWarning("unlike", "unlike the training scans; the answer may mean nothing"))
         if square.has_colour and not self.settings["decode"]["colour"]:
             found.append(ScanWarning("colour", "it has colour, which the model does not see"))

@@ -37,6 +37,7 @@ def release(encoder: Encoder, pixels: np.ndarray, splits: Splits, predictions: P
     reference = Reference.make(scans, encoder, pixels, rows)
     comparison = Comparison(reference, params.verify.copy_threshold)
     settings = {
+        "drawn": params.data.source == "phantom",
         "decode": params.verify.model_dump(include={"image_size", "colour", "max_pixels"}),
         "copy_threshold": params.verify.copy_threshold,
         "unlike": _unlike(reference, comparison, pixels[rows[known.split == "test"]]),

@@ -36,6 +36,7 @@ class Answers:
         return {
             "folder": str(self._classifier.folder),
             "classes": self._classifier.class_names,
+            "caution": self._classifier.caution,
             "tests": bool(self._pictures.tests()),
             "colours": colours() if self._explains else [],
         }
@@ -89,7 +90,7 @@ class Answers:
 
     def _answer(self, prediction: Prediction) -> dict:
         answer = prediction.to_dict() | {"picture": data_url(prediction.pixels), "heat": None}
-        if self._explains:
+        if self._explains and prediction.error_rate:
             answer["heat"] = data_url(coloured(self._classifier.explain(prediction)))
         for known in (answer["copy"], *answer["nearest"]):
             if known:

@@ -112,10 +112,12 @@ function truth({ truth: known, class: said }) {
   return [make("p", { class: `truth ${right ? "right" : "wrong"}` }, text)];
 }
 
-function sure({ share, low, high, scans }) {
-  if (!scans) return "No test scan got an answer as confident as this one, so how often it is wrong is not known.";
+function sure(errors) {
+  if (!errors) return "Test scans do not say how often the model is wrong about such a picture.";
+  const { share, low, high, scans } = errors;
   const between = low === null ? "" : ` (95\u00a0% interval ${percent(low, 0)} to ${percent(high, 0)})`;
-  return `Of ${scans} test scans with answers as confident as this one, ${percent(share, 0)} were wrong${between}.`;
+  const range = `${(100 * errors.confidence_from).toFixed(1)} to ${percent(errors.confidence_to)}`;
+  return `Of ${scans} test scans with answers of ${range}, ${percent(share, 0)} were wrong${between}.`;
 }
 
 function warnings({ warnings: found, copy }) {
@@ -245,6 +247,7 @@ function listen() {
 async function start() {
   model = await ask("model");
   byId("model").textContent = `${model.folder} · ${model.classes.join(", ")}`;
+  byId("caution").textContent = model.caution;
   byId("limit").textContent = megabytes(model.limit);
   if (model.colours.length) {
     byId("scale").style.background = `linear-gradient(90deg, ${model.colours.join(", ")})`;
