@@ -146,7 +146,8 @@ class Classifier:
         """Classify one batch after another, in the order given; what cannot be read is given back as `Unreadable`.
 
         Args:
-            items: one or several: paths of image files, or their contents; or arrays, uint8 [H, W], grey, or [H, W, 3], RGB.
+            items: one or several: paths of image files, or their contents; or arrays, uint8 [H, W], grey, or
+                [H, W, 3], RGB.
             frame: which picture of a file with several: its number, from 1, or `all`. None refuses such a file.
         """
         if isinstance(items, Item):

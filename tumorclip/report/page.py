@@ -71,7 +71,10 @@ CAPTIONS = {
     "explanation_worth": "How often the place that matters most to the model lies in the tumour.",
     "explanations": "Test scans drawn at random: what matters most to the model’s answer, and the tumour’s outline.",
     "closer_look": "The most confident mistakes and the least confident hits, with the training scans most like them.",
-    "training_loss": "Loss of the objective over each batch, and cross-entropy over classes on validation scans: not to be compared.",
+    "training_loss": (
+        "Loss of the objective over each batch, and cross-entropy over the classes on validation scans. "
+        "They are of different kinds: do not compare them."
+    ),
 }
 
 
