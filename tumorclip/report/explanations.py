@@ -85,7 +85,7 @@ def drawn_at_random(examples: Examples, maps: np.ndarray, pixels: np.ndarray) ->
 def closer_look(examples: Examples, maps: np.ndarray | None, pixels: np.ndarray) -> Figure:
     """Test scans in rows, with their map, if there is one, and the training scans most like them."""
     rows, columns = len(examples), 4 + (maps is not None)
-    figure = Figure(figsize=(WIDTH + 0.6, 1.2 + 1.55 * rows), dpi=0.6 * DPI, layout="constrained")
+    figure = Figure(figsize=(WIDTH + 0.6, 1.2 + 1.55 * rows), dpi=0.5 * DPI, layout="constrained")
     title = f"The most {KINDS['mistake']}, and the most {KINDS['hit']}"
     figure.suptitle(title, x=0.02, ha="left", fontsize=13, fontweight="bold")
     panels = figure.subplots(rows, columns, squeeze=False)
