@@ -105,8 +105,8 @@ def test_an_experiment_goes_on_after_a_kill(prepared, expected, make_project):
 
 def test_an_experiment_in_a_copy_goes_on_after_a_kill(prepared, expected, make_project):
     project = make_project(like=prepared)
-    killed(project, "dvc exp run --temp -n again evaluate")
-    done = project.run("dvc exp run --temp -n again evaluate", check=True)
+    killed(project, "dvc exp run --temp -n again release")
+    done = project.run("dvc exp run --temp -n again release", check=True)
     assert "train: goes on after step" in done.stdout
     project.run("dvc exp apply again", check=True)
     assert digests(project.root) == expected
@@ -115,9 +115,9 @@ def test_an_experiment_in_a_copy_goes_on_after_a_kill(prepared, expected, make_p
 def test_runs_side_by_side_do_not_step_on_each_other(prepared, expected, make_project):
     project = make_project(like=prepared)
     rates = "1e-4,1e-3,2e-3"
-    project.run(f"dvc exp run --queue -S train.learning_rate={rates} evaluate", check=True)
+    project.run(f"dvc exp run --queue -S train.learning_rate={rates} release", check=True)
     # The same training twice: whoever comes second keeps no state.
-    project.run("dvc exp run --queue -S machine.workers=1 evaluate", check=True)
+    project.run("dvc exp run --queue -S machine.workers=1 release", check=True)
     project.run("dvc queue start -j 2 >workers.log 2>&1", check=True)  # they would keep a pipe open
     for _ in range(150):
         status = project.run("sleep 2; dvc queue status", check=True).stdout
