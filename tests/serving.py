@@ -34,8 +34,11 @@ def serving(released: Path, *arguments: str) -> Iterator[str]:
             yield address(process)
         finally:
             process.send_signal(signal.SIGINT)
-            _, err = process.communicate(timeout=20)
-    assert err == ""
+            try:
+                _, err = process.communicate(timeout=60)
+            finally:
+                process.kill()
+    assert not err, err
 
 
 def predicted(released: Path, scan: Path) -> dict:
