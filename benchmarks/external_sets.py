@@ -7,7 +7,6 @@ RUN is a folder in which the stages download and verify have run on Kaggle's arc
 """
 
 import argparse
-import os
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +73,7 @@ def _audit(run: Path, source: Path, into: Path) -> None:
     found = external.read(into / "raw", into, chosen, class_names, settings.verify, 0)
     known = Scans.read(run / "data/scans/scans.csv")
     known_pixels, pixels = (np.load(folder / "pixels.npy", mmap_mode="r") for folder in (run / "data/scans", into))
-    search = settings.verify, "cpu", os.cpu_count()
+    search = settings.verify, "cpu"
     group, dropped = external.audit(known, known_pixels, found, pixels, search)
     np.save(into / "likeness.npy", likeness(pixels, known_pixels))
     count = len(group)

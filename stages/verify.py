@@ -1,6 +1,5 @@
 """Decode and check every scan once and find copies: data/raw -> data/scans, metrics/data.json."""
 
-import os
 import time
 from pathlib import Path
 
@@ -49,8 +48,7 @@ def _find_copies(
     names = [name for name in decode.Scan._fields if name != "has_colour"]
     columns = {name: np.array([getattr(scan, name) for scan in decoded]) for name in names}
     known = _patients(columns["path"].tolist(), means, unreadable, params)
-    workers = params.machine.workers or os.cpu_count()
-    found = copies.find(pixels, columns["pixel_hash"], params.verify, device, workers)
+    found = copies.find(pixels, columns["pixel_hash"], params.verify, device)
     scans = Scans(**columns, **known, group=groups.group(len(decoded), found.pairs), best_match=found.best_matches)
     scans.write(folder / "scans.csv")
     found.pairs.write(folder / "pairs.csv")

@@ -148,7 +148,7 @@ def test_the_map_of_a_pair_lays_the_second_picture_over_the_first(kind):
             turned for turned in (turn(np.asarray(HEADS[2])) for turn in ORIENTATIONS.values())
             if np.array_equal(ORIENTATIONS[kind](turned), np.asarray(HEADS[2]))
         )  # fmt: skip
-    found = copies.find(np.stack([np.asarray(HEADS[2]), other]), np.array(["a", "b"]), VERIFY, "cpu", 1)
+    found = copies.find(np.stack([np.asarray(HEADS[2]), other]), np.array(["a", "b"]), VERIFY, "cpu")
     assert found.pairs.kind.tolist() == [kind]
     assert likeness(np.asarray(HEADS[2]), other, found.maps[0]) > 0.97
 
@@ -166,7 +166,7 @@ def likeness(one: np.ndarray, other: np.ndarray, where: np.ndarray) -> float:
 
 def test_every_pair_across_two_folders_is_laid_over_each_other(first, second, tmp_path):
     images = audit.read([first, second], tmp_path, VERIFY, 1)
-    found = audit.search(images, VERIFY, "cpu", 1)
+    found = audit.search(images, VERIFY, "cpu")
     assert len(found.pairs) == 10
     for a, b, where in zip(found.pairs.a, found.pairs.b, found.maps, strict=True):
         one, other = images.pixels[np.array([a, b])]

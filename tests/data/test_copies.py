@@ -12,7 +12,7 @@ from PIL import Image, ImageFilter
 from scan_tables import rows
 
 from tumorclip import params
-from tumorclip.data import copies, decode, thumbnails
+from tumorclip.data import copies, decode, neighbours, thumbnails
 from tumorclip.data.sources import phantom
 
 VERIFY = params.load(Path(__file__).parents[2] / "params.yaml").verify
@@ -34,7 +34,7 @@ def search(images: list[Image.Image], local_threshold: float = 0.9, device: str 
     pixels = np.stack([decode.fit(image, 224) for image in images])
     hashes = np.array([image.tobytes().hex() for image in images])
     verify = VERIFY.model_copy(update={"local_threshold": local_threshold})
-    return copies.find(pixels, hashes, verify, device, workers=2)
+    return copies.find(pixels, hashes, verify, device)
 
 
 def found_among(images: list[Image.Image]) -> list[tuple[int, int, str, float]]:
@@ -195,6 +195,7 @@ def test_pytorch_finds_what_numpy_finds():
 
 def test_memory_grows_with_the_number_of_scans_and_not_with_its_square(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(thumbnails, "BLOCK_BYTES", 2**22)
+    monkeypatch.setattr(neighbours, "TILE", (128, 512))
     means = np.random.default_rng(0).random((4000, 64, 64), dtype=np.float32)
     tracemalloc.start()
     copies.candidates(means, THRESHOLD)
@@ -305,12 +306,3 @@ def test_the_least_alike_are_found_among_more_scans_than_fit_at_once(monkeypatch
     lowest = correlations.argmin()
     assert [whole.a[0], whole.b[0], whole.kind[0]] == [*pairs[lowest], kinds[lowest]]
     assert whole.lowest_correlation[0] == correlations[lowest]
-
-
-def test_of_equally_near_scans_the_first_are_the_neighbours():
-    products = np.zeros((2, 9), np.float32)
-    products[0, 0] = products[1, 1] = -np.inf
-    products[0, 7] = 5
-    of, nearest = copies._nearest(np.array([0, 1]), products, 3)
-    chosen = sorted(zip(of.tolist(), nearest.tolist(), strict=True))
-    assert chosen == [(0, 1), (0, 2), (0, 7), (1, 0), (1, 2), (1, 3)]

@@ -61,8 +61,8 @@ def test_a_search_among_new_scans_finds_all_pairs_that_a_search_among_all_finds_
     known = [picture(0), picture(1), brighter(picture(0)), picture(2), picture(1)]
     new = [brighter(picture(2)), np.fliplr(picture(1)), picture(3), picture(0), brighter(picture(3)), picture(4)]
     pixels = np.stack([*known, *new])
-    everything = copies.find(pixels, hashes(pixels), VERIFY, "cpu", 1).pairs
-    among_new = copies.find(pixels, hashes(pixels), VERIFY, "cpu", 1, known=len(known)).pairs
+    everything = copies.find(pixels, hashes(pixels), VERIFY, "cpu").pairs
+    among_new = copies.find(pixels, hashes(pixels), VERIFY, "cpu", known=len(known)).pairs
     assert rows(among_new) == [row for row in rows(everything) if row[1] >= len(known)]
     assert len(among_new) == 4 and len(everything) == 6
 
@@ -79,7 +79,7 @@ def test_copies_of_development_scans_and_later_copies_within_the_set_are_told():
         picture(6),
     ])  # fmt: skip
     table = scan_table(["train", "test", "train"], ["glioma"] * 3, [0, 1, 1], pixel_hash=hashes(known))
-    group, dropped = external.audit(table, known, found(pixels), pixels, (VERIFY, "cpu", 1))
+    group, dropped = external.audit(table, known, found(pixels), pixels, (VERIFY, "cpu"))
     assert dropped.tolist() == ["", "development", "development", "within", "development", "", "within"]
     assert group.tolist() == [0, 1, 2, 0, 1, 5, 5]
 
@@ -90,7 +90,7 @@ def test_a_copy_of_a_copy_of_a_development_scan_is_one_too(monkeypatch):
     chain = [(1, 3, "near", 0.99), (2, 3, "near", 0.99)]
     pairs = external.Pairs(*map(np.array, zip(*chain, strict=True)))
     monkeypatch.setattr(copies, "find", lambda *_, known: copies.Copies(pairs, np.zeros(5), np.zeros((2, 2, 3))))
-    _, dropped = external.audit(table, pixels[:2], found(pixels[2:]), pixels[2:], (VERIFY, "cpu", 1))
+    _, dropped = external.audit(table, pixels[:2], found(pixels[2:]), pixels[2:], (VERIFY, "cpu"))
     assert dropped.tolist() == ["development", "development", ""]
 
 
@@ -140,7 +140,7 @@ def test_phantoms_of_another_scanner_hold_copies_of_the_development_scans(tmp_pa
     other = external.read(elsewhere, elsewhere, source, CLASSES, PARAMS.verify, 2)
     assert sorted(set(other.class_name)) == CLASSES
     pixels = [np.load(folder / "pixels.npy") for folder in (home, elsewhere)]
-    search = PARAMS.verify, "cpu", 2
+    search = PARAMS.verify, "cpu"
     pairs = copies.find(pixels[0], development.pixel_hash, *search).pairs
     group = groups.group(len(pixels[0]), pairs)
     table = scan_table(["train"] * len(group), development.class_name, group, pixel_hash=development.pixel_hash)

@@ -5,7 +5,6 @@ shifted. Folders may be nested anyhow and need no classes. With two folders only
 settings are those under `verify:` in the project's params.yaml."""
 
 import argparse
-import os
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -40,7 +39,7 @@ def run(options: argparse.Namespace) -> None:
         # Made first, so that minutes of work don't end at a folder that can't be written to.
         with whole_folder(options.output) as folder, tempfile.TemporaryDirectory(dir=folder) as place:
             images = audit.read(sources, Path(place), settings.verify, workers)
-            found = audit.search(images, settings.verify, device, workers or os.cpu_count())
+            found = audit.search(images, settings.verify, device)
             audit.table(images, found).write(folder / "pairs.csv")
             report.write(folder, [printable(source) for source in sources], images, found)
     except OSError as error:

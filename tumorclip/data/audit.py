@@ -100,14 +100,14 @@ def _decode(source: Path, into: Path, params: Verify, workers: int) -> tuple[lis
     return found, unreadable
 
 
-def search(images: Images, params: Verify, device: str, workers: int) -> Found:
+def search(images: Images, params: Verify, device: str) -> Found:
     """Find all copies within one folder, or all across two: pairs of a file of the first and a file of the second.
 
     All images are compared with each other, so across two folders the copies are those that a search in both together
     finds. A file with the very pixels of another one is paired with the first of them; across two folders with the
     first on the other side, and with the first of each kind of copies there.
     """
-    found = copies.find(images.pixels, images.pixel_hash, params, device, workers)
+    found = copies.find(images.pixels, images.pixel_hash, params, device)
     group = groups.group(len(images.path), found.pairs)
     pairs, maps = (found.pairs, found.maps) if images.parts == 1 else _across(images, found)
     order = np.lexsort((pairs.b, pairs.a, pairs.correlation))

@@ -7,13 +7,12 @@ scans but the memory only with the number itself. Candidates that correlate less
 """
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from tumorclip.data.alignment import align, compare, framed
 from tumorclip.data.groups import exact_copies, group
 from tumorclip.data.thumbnails import (
     KINDS,
@@ -21,6 +20,7 @@ from tumorclip.data.thumbnails import (
     Pictures,
     blocks,
     linear,
+    products_by_kind,
     shrunk,
     thumbnails,
     turned,
@@ -39,6 +39,8 @@ SURE = 0.9825
 NEIGHBOURS = 4  # candidates for alignment that every scan has at least
 # Coarsely, a symmetric head is nearly its own mirror image: only the fine thumbnail tells.
 ORIENTATION_MARGIN = 0.1
+# Once they are framed, the true one is the best of all 1,795 pairs that alignment finds in the Kaggle data and PMRAM.
+FRAMED_MARGIN = 0.03
 ALIGNMENT_BYTES = 2**19  # of working memory for each pair that is aligned, more or less
 
 
@@ -52,9 +54,7 @@ class Copies(NamedTuple):
     maps: np.ndarray
 
 
-def find(
-    pixels: np.ndarray, pixel_hashes: np.ndarray, params: Verify, device: str, workers: int, known: int = 0
-) -> Copies:
+def find(pixels: np.ndarray, pixel_hashes: np.ndarray, params: Verify, device: str, known: int = 0) -> Copies:
     """Pair all scans that are copies of each other.
 
     An exact copy is paired with the first scan of the same pixels, and only that one is compared with the others.
@@ -63,7 +63,6 @@ def find(
         pixels: uint8 [N, S, S] or [N, S, S, 3]; may be memory-mapped.
         pixel_hashes: str [N].
         device: where candidates are sought, as `tumorclip.device.pick_device` gives it; the CPU decides what they are.
-        workers: threads that align pairs.
         known: how many scans, the first ones, are not compared with each other but with the later ones alone.
     """
     exact = exact_copies(pixel_hashes.tolist())
@@ -78,7 +77,7 @@ def find(
     # What is alike but not sure, and what is not alike, must prove itself once aligned.
     aligned, maps = np.full(len(a), -1.0), _lying(kinds)
     aligned[unsure], moved = _aligned(
-        (a[unsure], b[unsure]), means, lambda rows: thumbnails(pixels[distinct[rows]], FINEST), params, workers
+        (a[unsure], b[unsure]), means, lambda rows: thumbnails(pixels[distinct[rows]], FINEST), params
     )
     maps[unsure & ~alike] = moved[~alike[unsure]]
     kinds = np.where(alike, kinds, "aligned")
@@ -107,7 +106,9 @@ def weakest_pairs(means: np.ndarray, groups: np.ndarray) -> Groups:
     """
     order = np.argsort(groups, kind="stable")
     members = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
-    a, b = np.array([_least_alike(means, rows) for rows in members if len(rows) > 1], dtype=int).reshape(-1, 2).T
+    with threadpool_limits(1, "blas"):  # for small products, threads cost more than they bring
+        pairs = [_least_alike(means, rows) if len(rows) > 2 else rows for rows in members if len(rows) > 1]
+    a, b = np.array(pairs, dtype=int).reshape(-1, 2).T
     kinds, correlations = best_orientations(means, a, b)
     files = np.bincount(groups)[groups[a]]
     return Groups(groups[a], files, a, b, kinds, correlations).take(np.argsort(correlations, kind="stable"))
@@ -148,68 +149,62 @@ def candidates(means: np.ndarray, floor: float, device: str = "cpu", known: int 
     shift, a stretch or a crop. From thumbnails, float32 [N, 64, 64], to rows a < b of each pair, int [P], sorted. The
     first `known` rows are not compared with each other, nor given neighbours.
     """
-    count, neighbours = len(means), min(NEIGHBOURS, len(means) - 1)
-    plain = _products_on(device, _coarse_units(means, shrunk))
-    moved = _products_on(device, _coarse_units(means, framed))
-    found = [np.empty(0, np.int64)]
-    for block in blocks(count - known, 5 * 4 * count):
-        block = slice(known + block.start, known + block.stop)
-        rows = np.arange(block.start, block.stop)
-        best = plain(block)
-        a, b = np.nonzero(best >= floor * RESOLUTION**2)
-        found += [_keys(rows[a], b, count), _keys(*_nearest(rows, best, neighbours), count)]
-        best = moved(block)
-        best[a, b] = -(RESOLUTION**2)  # so that many copies of a scan leave room for others
-        found.append(_keys(*_nearest(rows, best, neighbours), count))
-    return np.divmod(np.unique(np.concatenate(found)), count)
+    # They load PyTorch, which the processes that decode scans can do without.
+    from tumorclip.data.alignment import framed
+    from tumorclip.data.neighbours import most_alike
+
+    if len(means) < 2:
+        return np.empty(0, int), np.empty(0, int)
+    floor, neighbours = floor * RESOLUTION**2, min(NEIGHBOURS, len(means) - 1)
+    plain = most_alike(_coarse_units(means, shrunk), floor, neighbours, device, known)
+    alike = plain.products >= floor  # passed over now, so that many copies of a scan leave room for others
+    apart = plain.a[alike], plain.b[alike]
+    moved = most_alike(_coarse_units(means, framed), np.inf, neighbours, device, known, apart)
+    keys = np.concatenate([found.a * len(means) + found.b for found in (plain, moved)])
+    return np.divmod(np.unique(keys), len(means))
 
 
 def best_orientations(means: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """How the rows `b` lie to correlate most with the rows `a`, and how much: kinds, str [P], and float64 [P]."""
-    pictures = Pictures(means)
-    possible = _possible(_products_by_kind(_coarse_units(means, shrunk), a, b))
-    by_kind = np.full(possible.shape, -1.0)
-    for column, kind in enumerate(KINDS):
-        at = np.flatnonzero(possible[:, column])
-        by_kind[at, column] = pictures.correlate_pairs(a[at], b[at], kind)
-    return np.array(KINDS)[by_kind.argmax(axis=1)], by_kind.max(axis=1)
+    pictures, units = Pictures(means), _coarse_units(means, shrunk)
+    kinds, correlations = np.empty(len(a), int), np.empty(len(a))
+    for block in blocks(len(a), 8 * 8 * len(KINDS)):
+        possible = _possible(_products_by_kind(units, a[block], b[block]), ORIENTATION_MARGIN)
+        by_kind = np.where(possible, pictures.correlate_pairs(a[block], b[block]), -1)
+        kinds[block], correlations[block] = by_kind.argmax(axis=1), by_kind.max(axis=1)
+    return np.array(KINDS)[kinds], correlations
 
 
-def _aligned(
-    pairs: tuple, means: np.ndarray, finest: Callable, params: Verify, workers: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _aligned(pairs: tuple, means: np.ndarray, finest: Callable, params: Verify) -> tuple[np.ndarray, np.ndarray]:
     """How much pairs of rows correlate once aligned: float64 [P], -1 where they are not copies; and the maps of copies.
 
     `finest` gives the thumbnails of rows in FINEST blocks per side. Maps are as in `Copies`, float64 [P, 2, 3].
     """
+    from tumorclip.data.alignment import Thumbnails, align, compare, framed, may_fit, settle, side_by_side
+
     a, b = pairs
     by_kind = _products_by_kind(_coarse_units(means, framed), a, b)
-    possible = _possible(by_kind) & _among_nearest(a, b, by_kind.max(axis=1))[:, None]
-
-    def aligned(kind: str, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        first, second = means[a[at]], _turn(means[b[at]], kind)
-        maps, promising = align(first, second, params.copy_threshold, params.min_overlap)
-        result = np.full(len(at), -1.0)
-        at = at[promising]
-        if len(at):
-            fit = compare(finest(a[at]), _turn(finest(b[at]), kind), maps[promising])
-            is_copy = (fit.correlation >= params.copy_threshold) & (fit.local >= params.local_threshold)
-            is_copy &= fit.overlap >= params.min_overlap
-            result[promising] = np.where(is_copy, fit.correlation, -1)
-        return result, linear(kind) @ maps
-
-    tasks = [
-        (kind, at[block])
-        for column, kind in enumerate(KINDS)
-        for at in [np.flatnonzero(possible[:, column])]
-        for block in blocks(len(at), ALIGNMENT_BYTES, share=4)  # several at once share the memory
-    ]
+    possible = _possible(by_kind, FRAMED_MARGIN) & _among_nearest(a, b, by_kind.max(axis=1))[:, None]
+    pictures = Thumbnails(means)
     best, best_maps = np.full(len(a), -1.0), np.zeros((len(a), 2, 3))
-    with ThreadPoolExecutor(workers) as pool:
-        results = tqdm(pool.map(lambda task: aligned(*task), tasks), total=len(tasks), desc="aligning", disable=None)
-        for (_, at), (correlations, maps) in zip(tasks, results, strict=True):
-            better = correlations > best[at]
-            best[at[better]], best_maps[at[better]] = correlations[better], maps[better]
+    for column, kind in enumerate(tqdm(KINDS, desc="aligning", disable=None)):
+        at = np.flatnonzero(possible[:, column])
+        promising, maps = align(pictures, (a[at], b[at]), kind, params)
+        at = at[promising]
+
+        def laid_over(block: slice, kind: str = kind, at: np.ndarray = at, maps: np.ndarray = maps) -> None:
+            rows = at[block]
+            first, second, moved = finest(a[rows]), _turn(finest(b[rows]), kind), maps[block]
+            may = may_fit(first, second, moved, params)
+            rows = rows[may]
+            moved = settle(pictures, (a[rows], b[rows]), kind, moved[may])
+            fit = compare(first[may], second[may], moved)
+            better = (fit.correlation >= params.copy_threshold) & (fit.local >= params.local_threshold)
+            better &= (fit.overlap >= params.min_overlap) & (fit.correlation > best[rows])
+            best[rows[better]] = fit.correlation[better]
+            best_maps[rows[better]] = linear(kind) @ moved[better]
+
+        side_by_side(laid_over, blocks(len(at), ALIGNMENT_BYTES, share=4))
     return best, best_maps
 
 
@@ -236,57 +231,14 @@ def _among_nearest(a: np.ndarray, b: np.ndarray, products: np.ndarray) -> np.nda
     return nearest
 
 
-def _products_on(device: str, units: np.ndarray) -> Callable[[slice], np.ndarray]:
-    """A function that multiplies a block of `units`, as `whole_units` gives them, with all rows, as they lie best.
-
-    It returns float32 [rows, N], whole numbers, with minus infinity where a scan meets itself.
-    """
-    if device == "cpu":
-        there, maximum, back = units, np.maximum, np.asarray
-    else:
-        import torch
-
-        there, maximum, back = torch.from_numpy(units).to(device), torch.maximum, lambda numbers: numbers.cpu().numpy()
-
-    def products(block: slice) -> np.ndarray:
-        own = there[block]
-        best = own @ there.T
-        for kind in KINDS[1:]:
-            best = maximum(best, own[:, turned(COARSE, kind)] @ there.T)
-        best = back(best)
-        best[np.arange(len(best)), np.arange(block.start, block.stop)] = -np.inf
-        return best
-
-    return products
-
-
-def _nearest(rows: np.ndarray, products: np.ndarray, neighbours: int) -> tuple[np.ndarray, np.ndarray]:
-    """Each of `rows` beside each of its `neighbours` nearest ones, by products [rows, N]."""
-    count = products.shape[1]
-    # All keys of a row differ, and of equal products the first counts: which ones are chosen depends on no CPU.
-    keys = products.astype(np.float64) * count - np.arange(count)
-    nearest = np.argpartition(keys, count - neighbours - 1, axis=1)[:, count - neighbours :]
-    return np.repeat(rows, neighbours), nearest.ravel()
-
-
-def _possible(by_kind: np.ndarray) -> np.ndarray:
+def _possible(by_kind: np.ndarray, margin: float) -> np.ndarray:
     """Orientations that may be the best one by coarse products, float32 [P, 8]: bool [P, 8]."""
-    return by_kind >= by_kind.max(axis=1, keepdims=True) - ORIENTATION_MARGIN * RESOLUTION**2
+    return by_kind >= by_kind.max(axis=1, keepdims=True) - margin * RESOLUTION**2
 
 
 def _products_by_kind(units: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Products of the rows `a` of whole units with the rows `b` in all orientations: float32 [P, 8]."""
-    result = np.empty((len(a), len(KINDS)), np.float32)
-    for block in blocks(len(a), 3 * 4 * units.shape[1]):
-        first, second = units[a[block]], units[b[block]]
-        for column, kind in enumerate(KINDS):
-            result[block, column] = np.einsum("ij,ij->i", first, second[:, turned(COARSE, kind)])
-    return result
-
-
-def _keys(a: np.ndarray, b: np.ndarray, count: int) -> np.ndarray:
-    """One number for each different pair of rows, whichever comes first: int [P], sorted."""
-    return np.unique(np.minimum(a, b) * count + np.maximum(a, b))
+    return products_by_kind(units, a, b, np.float32)
 
 
 def _coarse_units(means: np.ndarray, bring: Callable[[np.ndarray, int], np.ndarray]) -> np.ndarray:

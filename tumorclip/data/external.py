@@ -87,14 +87,14 @@ def read(raw: Path, into: Path, chosen: External, class_names: Sequence[str], pa
 
 
 def audit(
-    known: Scans, known_pixels: np.ndarray, found: Decoded, pixels: np.ndarray, search: tuple[Verify, str, int]
+    known: Scans, known_pixels: np.ndarray, found: Decoded, pixels: np.ndarray, search: tuple[Verify, str]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Tell which scans of a data set are copies.
 
     Args:
         known: the development scans, with their pixels [D, S, S] or [D, S, S, 3].
         found: the N scans of the data set, with theirs.
-        search: parameters, device and number of threads, as for `copies.find`.
+        search: parameters and device, as for `copies.find`.
 
     Returns:
         The columns `group`, int [N], and `dropped`, str [N], of `tumorclip.tables.ExternalPredictions`.

@@ -37,28 +37,29 @@ def thumbnails(pixels: np.ndarray, side: int = FINE) -> np.ndarray:
     Where `side` does not divide S, blocks end inside a pixel.
     """
     size = pixels.shape[1]
-    overlaps = _overlaps(size, side)
+    parts = math.gcd(size, side)  # of a row or column, each of which holds whole pixels and whole blocks
+    overlaps = _overlaps(size // parts, side // parts)
     weight = int(overlaps[:, 0].sum()) ** 2 * (1 if pixels.ndim == 3 else pixels.shape[3])
     # Both hold whole numbers exactly, float32 up to 2**24; its products are twice as fast.
     dtype = np.dtype(np.float32 if 255 * weight < 2**24 else np.float64)
     overlaps = overlaps.astype(dtype)
     means = np.empty((len(pixels), side, side), np.float32)
-    for block in blocks(len(pixels), math.prod(pixels.shape[1:]) * dtype.itemsize):
+    for block in blocks(len(pixels), math.prod(pixels.shape[1:]) * dtype.itemsize, share=32):  # fits the cache of a CPU
         scans = pixels[block].astype(dtype)
         grey = scans if scans.ndim == 3 else scans.sum(axis=-1)
-        # One large matrix product is many times faster than one per scan.
-        across = (grey.reshape(-1, size) @ overlaps).reshape(-1, size, side).swapaxes(1, 2)
-        sums = (across.reshape(-1, size) @ overlaps).reshape(-1, side, side).swapaxes(1, 2)
-        means[block] = np.rint(sums.astype(np.float64) * PARTS / weight) / PARTS
+        across = grey.reshape(-1, len(overlaps)) @ overlaps
+        sums = overlaps.T @ across.reshape(len(scans), parts, -1, side)
+        means[block] = np.rint(sums.reshape(-1, side, side).astype(np.float64) * PARTS / weight) / PARTS
     return means
 
 
 def _overlaps(size: int, count: int) -> np.ndarray:
-    """How far each of `size` pixels reaches into each of `count` blocks, in the largest unit that divides both."""
-    unit = math.gcd(size, count)
-    block, pixel = size // unit, count // unit  # their lengths
-    ends = np.minimum.outer(np.arange(1, size + 1) * pixel, np.arange(1, count + 1) * block)
-    starts = np.maximum.outer(np.arange(size) * pixel, np.arange(count) * block)
+    """How far each of `size` pixels reaches into each of `count` blocks that are as long together.
+
+    In the unit in which a pixel is `count` long and a block `size`.
+    """
+    ends = np.minimum.outer(np.arange(1, size + 1) * count, np.arange(1, count + 1) * size)
+    starts = np.maximum.outer(np.arange(size) * count, np.arange(count) * size)
     return np.clip(ends - starts, 0, None)
 
 
@@ -92,14 +93,17 @@ class Pictures:
         self.flat = means.reshape(len(means), -1)  # float32 [N, side * side]
         self.side = means.shape[1]
         self._sums = self.flat.sum(axis=1, dtype=np.float64)
-        rows = np.arange(len(means))
-        squares = self._products_of_pairs(rows, rows, "near")
+        squares = np.empty(len(means))
+        for block in blocks(len(means), 8 * self.flat.shape[1], share=32):  # fits the cache of a CPU
+            some = self.flat[block].astype(np.float64)
+            squares[block] = np.einsum("ij,ij->i", some, some)
         self._norms = np.sqrt(self.side**2 * squares - self._sums**2)
 
-    def correlate_pairs(self, a: np.ndarray, b: np.ndarray, kind: str) -> np.ndarray:
-        """Correlate the rows `a` with the rows `b` turned by `kind`: [P]."""
-        products = self._products_of_pairs(a, b, kind)
-        return self._correlations(products, self._sums[a] * self._sums[b], self._norms[a] * self._norms[b])
+    def correlate_pairs(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """Correlate the rows `a` with the rows `b` in all orientations: [P, 8], in the order of KINDS."""
+        products = products_by_kind(self.flat, a, b, np.float64)
+        sums, norms = self._sums[a] * self._sums[b], self._norms[a] * self._norms[b]
+        return self._correlations(products, sums[:, None], norms[:, None])
 
     def correlate_all(self, others: "Pictures", kind: str) -> np.ndarray:
         """Correlate every picture with all M `others` as these are turned by `kind`: [N, M]."""
@@ -108,18 +112,26 @@ class Pictures:
         sums = np.multiply.outer(self._sums, others._sums)
         return self._correlations(products, sums, np.multiply.outer(self._norms, others._norms))
 
-    def _products_of_pairs(self, a: np.ndarray, b: np.ndarray, kind: str) -> np.ndarray:
-        order = turned(self.side, kind)
-        result = np.empty(len(a))
-        for block in blocks(len(a), 3 * 8 * len(order)):
-            first = self.flat[a[block]].astype(np.float64)
-            second = self.flat[b[block]][:, order].astype(np.float64)
-            result[block] = np.einsum("ij,ij->i", first, second)
-        return result
-
     def _correlations(self, products: np.ndarray, sums: np.ndarray, norms: np.ndarray) -> np.ndarray:
         covariances = self.side**2 * products - sums
-        return np.divide(covariances, norms, out=np.zeros_like(norms), where=norms > 0).round(DECIMALS)
+        return np.divide(covariances, norms, out=np.zeros_like(covariances), where=norms > 0).round(DECIMALS)
+
+
+def products_by_kind(flat: np.ndarray, a: np.ndarray, b: np.ndarray, dtype: type) -> np.ndarray:
+    """Products of the rows `a` of flattened squares [N, S * S] with the rows `b` in all orientations: `dtype` [P, 8].
+
+    All pairs of one row in `a` are one product of matrices, so sort the pairs where there are many.
+    """
+    side = math.isqrt(flat.shape[1])
+    # Turning a back is as good as turning b.
+    back = np.argsort([turned(side, kind) for kind in KINDS], axis=1)
+    products = np.empty((len(a), len(KINDS)), dtype)
+    order = np.argsort(a, kind="stable")
+    for at in np.split(order, np.flatnonzero(np.diff(a[order])) + 1) if len(a) else []:
+        own = flat[a[at[0]]].astype(dtype)[back].T
+        for block in blocks(len(at), products.itemsize * flat.shape[1]):
+            products[at[block]] = flat[b[at[block]]].astype(dtype, copy=False) @ own
+    return products
 
 
 def whole_units(means: np.ndarray) -> np.ndarray:

@@ -312,9 +312,17 @@ class _Pen:
         """Approximate distance to an ellipse with half-axes `a`, `b`, turned by `turn` degrees; negative inside."""
         c, s = math.cos(math.radians(turn)), math.sin(math.radians(turn))
         dx, dy = self.x - x, self.y - y
-        along = (c / a) * dx + (s / a) * dy
-        across = (c / b) * dy - (s / b) * dx
-        return (np.sqrt(along * along + across * across) - 1) * min(a, b)
+        along = (c / a) * dx
+        across = (c / b) * dy
+        along += np.multiply(dy, s / a, out=dy)
+        across -= np.multiply(dx, s / b, out=dx)
+        along *= along
+        across *= across
+        along += across
+        distance = np.sqrt(along, out=along)
+        distance -= 1
+        distance *= min(a, b)
+        return distance
 
     def pair(self, x: float, y: float, a: float, b: float, turn: float = 0) -> np.ndarray:
         """The same for an ellipse and its mirror image, whichever is nearer."""
@@ -322,7 +330,9 @@ class _Pen:
 
     def paint(self, cover: np.ndarray, value: float | np.ndarray) -> None:
         """Lay `value` over the image where `cover` is 1, mixing where it is between 0 and 1."""
-        self.image += cover * (value - self.image)
+        change = value - self.image
+        change *= cover
+        self.image += change
 
     def fill(self, distance: np.ndarray, value: float | np.ndarray, soft: float = 0.022) -> None:
         self.paint(_inside(distance, soft), value)
@@ -332,7 +342,13 @@ def _enlarged(values: np.ndarray) -> np.ndarray:
     """Interpolate float64 [n, M] to float64 [SIZE, M], by Keys' cubic convolution (1981, a = -1/2)."""
     neighbours, weights = _cubic_convolution(len(values))
     # A product of matrices would take threads from the other workers.
-    return sum(weight[:, None] * values[neighbour] for neighbour, weight in zip(neighbours, weights, strict=True))
+    total = np.zeros((SIZE, values.shape[1]))
+    part = np.empty_like(total)
+    for neighbour, weight in zip(neighbours, weights, strict=True):
+        np.take(values, neighbour, axis=0, out=part, mode="clip")
+        part *= weight[:, None]
+        total += part
+    return total
 
 
 @cache
@@ -349,7 +365,9 @@ def _cubic_convolution(count: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _inside(distance: np.ndarray, soft: float = 0.022) -> np.ndarray:
     """1 where `distance` is negative, 0 where positive, with an edge `soft` wide."""
-    return np.clip(0.5 - distance / soft, 0, 1)
+    share = distance / soft
+    np.subtract(0.5, share, out=share)
+    return np.clip(share, 0, 1, out=share)
 
 
 def _draw_skull(pen: _Pen, tissue: _Tissue, distance: np.ndarray) -> None:
