@@ -21,7 +21,8 @@ def main(params: Params) -> None:
     pixels = np.load(stages.SCANS / "pixels.npy", mmap_mode="r")
     train, test = splits.split == "train", splits.split == "test"
     y_train = np.array([params.class_names.index(name) for name in splits.class_name[train]])
-    task = Task(pixels[train], y_train, pixels[test], list(params.classes.values()), encoder)
+    captions = list(params.classes.values())
+    task = Task(pixels[train], y_train, splits.unit[train], pixels[test], captions, encoder)
     predictions = []
     for name, baseline in BASELINES.items():
         found = baseline(task)

@@ -3,7 +3,6 @@
 data/scans, models/trained -> data/external.json (counts of files), plots/external.csv
 """
 
-import os
 import time
 
 import numpy as np
@@ -53,7 +52,7 @@ def _test(chosen: External, params: Params, encoder: Encoder) -> tuple[dict, Ext
         pixels = np.load(folder / "pixels.npy", mmap_mode="r")
         known = Scans.read(stages.SCANS / "scans.csv")
         known_pixels = np.load(stages.SCANS / "pixels.npy", mmap_mode="r")
-        search = params.verify, pick_device(params.verify.device, "verify.device"), workers or os.cpu_count()
+        search = params.verify, pick_device(params.verify.device, "verify.device")
         group, dropped = external.audit(known, known_pixels, found, pixels, search)
         probabilities = _classify(pixels, params, encoder)
     files = len(found.path) + len(found.unreadable)

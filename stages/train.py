@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 import stages
-from tumorclip.device import device_name, pick_device
+from tumorclip.device import device_name, pick_device, repeat_exactly
 from tumorclip.files import read_json, whole_folder, write_json
 from tumorclip.model.cpu import same_bytes_on_cpus
 from tumorclip.model.encoder import Encoder
@@ -33,7 +33,7 @@ def main(params: Params) -> None:
         return
     same_bytes_on_cpus(stages.PRETRAINED)
     processes = Processes(torch.device(pick_device(params.train.device, "train.device")))
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    repeat_exactly()
     encoder = Encoder.load(stages.PRETRAINED, processes.device)
     splits = Splits.read(stages.SPLITS)
     pixels = np.load(stages.SCANS / "pixels.npy", mmap_mode="r")

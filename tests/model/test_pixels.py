@@ -21,15 +21,16 @@ def test_grey_and_colour_are_taken_and_resized():
 
 
 @pytest.mark.parametrize("shape", [(40, 32, 32), (40, 48, 48), (40, 32, 32, 3)])
-def test_streamed_scans_are_those_that_lie_on_the_device(tmp_path, shape):
+def test_streamed_scans_are_those_that_lie_on_the_device(tmp_path, device, shape):
     np.save(tmp_path / "pixels.npy", np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8))
     pixels = np.load(tmp_path / "pixels.npy", mmap_mode="r")
     rows = np.random.default_rng(1).permutation(40)[:30]
-    resident, streamed = (Pixels(pixels, rows, 32, CPU, resident=resident) for resident in (True, False))
+    resident, streamed = (Pixels(pixels, rows, 32, device, resident=resident) for resident in (True, False))
     plan = torch.randperm(30, generator=torch.Generator().manual_seed(2)).split(4)
     assert len(plan) > AHEAD
     for here, there in zip(resident.batches(plan), streamed.batches(plan), strict=True):
         assert here.dtype == there.dtype == torch.uint8 and torch.equal(here, there)
+        assert here.device.type == there.device.type == device.type
     assert torch.equal(torch.cat(list(resident.all())), torch.cat(list(streamed.all())))
     assert resident.hash() == streamed.hash()
 

@@ -22,5 +22,5 @@ def family_folder(tmp_path_factory):
 
 @pytest.fixture
 def family(family_folder):
-    """Gives a fresh encoder of a family by its name."""
-    return lambda name: Encoder.load(family_folder(name), "cpu")
+    """Gives a fresh encoder of a family by its name, on the CPU or another device."""
+    return lambda name, device="cpu": Encoder.load(family_folder(name), device)

@@ -1,6 +1,7 @@
 import numpy as np
 import torch
 from scipy import ndimage
+from torch.nn import functional
 
 from tumorclip.train.augmentation import Augmentation
 
@@ -67,3 +68,19 @@ def test_a_flipped_and_turned_scan_is_not_sheared():
     pixels = spot(16, 26) + spot(8, 16)
     both = moved(pixels, horizontal_flip=1.0, rotation=30.0)
     assert abs(both.sum((1, 2, 3)) - pixels.sum((1, 2, 3))).max() < 0.8
+
+
+def test_scans_are_moved_as_pytorch_moves_them():
+    everything = {"horizontal_flip": 0.5, "rotation": 10.0, "translation": 0.1, "scale": 0.1}
+    augmentation = Augmentation(**everything)
+    maps = augmentation.draw(64, torch.Generator().manual_seed(0))
+    grid = functional.affine_grid(maps, [64, 1, 32, 32], align_corners=False)
+    expected = functional.grid_sample(scans().float(), grid, align_corners=False)
+    torch.testing.assert_close(augmentation.apply(scans(), maps), expected, atol=1e-2, rtol=0)
+
+
+def test_bf16_moves_no_pixel():
+    everything = {"horizontal_flip": 0.5, "rotation": 10.0, "translation": 0.1, "scale": 0.1}
+    expected = moved(scans(), **everything)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(moved(scans(), **everything), expected)

@@ -20,6 +20,7 @@ CASES = {
     "caption, mean of all": ("tiny", {"captions": "mean"}),
     "vision": ("tiny", {"tune": "vision", "objective": "multi_positive"}),
     "convolutions": ("tiny_conv", {}),
+    "batch normalisation": ("lite", {}),
     "projection": ("tiny", {"tune": "projection", "objective": "multi_positive"}),
     "lora": ("tiny", {"tune": "lora"}),
     "parts of unequal sizes": ("tiny", {"batch_size": 13, "accumulation": 3, "objective": "in_batch"}),
@@ -61,7 +62,7 @@ def test_two_processes_do_what_one_does(todo, together, tmp_path, case):
     checkpoint, changes = todo[list(CASES).index(case)]
     alone = train(checkpoint, changes, Processes(torch.device("cpu")), tmp_path / "features/alone")
     two = together[case]
-    assert [s["loss"] for s in two["steps"]] == pytest.approx([s["loss"] for s in alone["steps"]], rel=2e-4, abs=1e-5)
+    assert [s["loss"] for s in two["steps"]] == pytest.approx([s["loss"] for s in alone["steps"]], rel=2e-4, abs=1e-4)
     assert two["best_epoch"] == alone["best_epoch"] and two["wise_ft_alpha"] == alone["wise_ft_alpha"]
     for one, other in zip(two["epochs"], alone["epochs"], strict=True):
         assert one == pytest.approx(other, rel=1e-3, abs=1e-5)

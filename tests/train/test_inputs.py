@@ -44,15 +44,15 @@ def test_only_the_newest_features_stay(tiny_folder, tmp_path):
     assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == set(made[2:])
 
 
-def test_the_first_view_is_the_scan_itself_and_validation_sees_no_other(tiny_folder, tmp_path):
-    inputs = trainer(Encoder.load(tiny_folder, "cpu"), cache=tmp_path, tune="projection").inputs
-    untouched = Encoder.load(tiny_folder, "cpu")
-    batch = torch.from_numpy(scans()[0])[:, None]
+def test_the_first_view_is_the_scan_itself_and_validation_sees_no_other(tiny_folder, device, tmp_path):
+    inputs = trainer(Encoder.load(tiny_folder, device), cache=tmp_path, tune="projection", precision="fp32").inputs
+    untouched = Encoder.load(tiny_folder, device)
+    batch = torch.from_numpy(scans()[0])[:, None].to(device)
     with torch.inference_mode():
         expected = untouched.image_features(batch)
         torch.testing.assert_close(inputs.embed(torch.arange(80)), untouched.encode_images(batch), atol=1e-5, rtol=0)
     first, second = (np.load(next(tmp_path.glob(f"*/view-{view}.npy"))) for view in (0, 1))
-    torch.testing.assert_close(torch.from_numpy(first), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(torch.from_numpy(first), expected.cpu(), atol=1e-5, rtol=0)
     assert not np.allclose(first, second, atol=1e-3)
 
 

@@ -1,16 +1,30 @@
+import os
+import subprocess
+import sys
+
 import torch
 
-from tumorclip.train.precision import uses_bf16
+from tumorclip.train.precision import has_bf16, uses_bf16
 
 CPU = torch.device("cpu")
 
 
 def test_auto_takes_bf16_on_a_cpu_only_if_that_pays(encoder):
-    fast = torch.cpu.get_capabilities().get("avx512_bf16", False)
     assert not uses_bf16("auto", encoder.model, CPU)
-    assert uses_bf16("auto", torch.nn.Linear(1000, 1000), CPU) == fast
+    assert uses_bf16("auto", torch.nn.Linear(1000, 1000), CPU) == has_bf16(CPU)
+
+
+def test_auto_leaves_depthwise_convolutions_in_fp32_on_a_cpu(family):
+    assert not uses_bf16("auto", family("lite").model, CPU)
 
 
 def test_what_is_asked_for_is_taken(encoder):
     assert uses_bf16("bf16", encoder.model, CPU)
     assert not uses_bf16("fp32", torch.nn.Linear(1000, 1000), CPU)
+
+
+def test_a_cpu_held_to_avx2_has_no_bf16():
+    code = "import torch; from tumorclip.train.precision import has_bf16; print(has_bf16(torch.device('cpu')))"
+    held = os.environ | {"ATEN_CPU_CAPABILITY": "avx2"}
+    found = subprocess.run([sys.executable, "-c", code], env=held, capture_output=True, text=True, check=True)
+    assert found.stdout == "False\n"

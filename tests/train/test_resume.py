@@ -104,6 +104,14 @@ def test_states_of_trainings_that_were_given_up_go_the_oldest_first(folder):
     assert "run" in left and "run-00" in left and "run-01" not in left and len(left) <= KEPT_RUNS + 1
 
 
+def test_a_state_that_is_saved_twice_stays(folder):
+    states = States(folder, 0)
+    for _ in range(2):
+        states.save(state(3))
+    assert reopened(states).load()["step"] == 3
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_ctrl_c_in_the_midst_of_writing_is_ctrl_c_and_the_state_before_stays(folder):
     def press_ctrl_c(*_):
         raise KeyboardInterrupt
@@ -114,10 +122,12 @@ def test_ctrl_c_in_the_midst_of_writing_is_ctrl_c_and_the_state_before_stays(fol
     before = signal.signal(signal.SIGALRM, press_ctrl_c)
     try:
         for number in range(1, 16):
-            signal.setitimer(signal.ITIMER_REAL, number / 1000)
+            # Python ignores what is raised while it clears away an object. Then a person would press again.
+            signal.setitimer(signal.ITIMER_REAL, number / 1000, 5)
             with pytest.raises(KeyboardInterrupt):
                 while True:  # until it is pressed
                     states.save(large)
+            signal.setitimer(signal.ITIMER_REAL, 0)
             assert len(saved(folder)) in (1, 2) and len(list(folder.iterdir())) == len(saved(folder))
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)

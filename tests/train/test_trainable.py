@@ -7,7 +7,9 @@ from test_loop import CONFIG
 from tumorclip.choices import LOSSES, TUNING
 from tumorclip.params import Train
 from tumorclip.train import losses
-from tumorclip.train.trainable import DualEncoder, make_trainable, parameter_groups
+from tumorclip.train.trainable import DualEncoder, layer_of, make_trainable, parameter_groups, training_mode
+
+TIMM = "vision_model.timm_model"
 
 
 def learning(encoder) -> set[str]:
@@ -60,6 +62,24 @@ def test_lower_layers_learn_slower(encoder):
     assert peaks["vision_model.embeddings.patch_embedding.weight"] == 0.5**5
     assert peaks["text_model.encoder.layers.0.mlp.fc1.weight"] == 0.5
     assert peaks["text_model.embeddings.token_embedding.weight"] == 0.5**2
+
+
+def test_lower_layers_of_lite_learn_slower(family):
+    encoder = family("lite")
+    layers = {name: layer_of(name) for name, _ in encoder.model.vision_model.timm_model.named_parameters(TIMM)}
+    assert layers[f"{TIMM}.conv_stem.weight"] == layers[f"{TIMM}.bn1.weight"] == 0
+    assert {layer for name, layer in layers.items() if ".blocks." in name} == set(range(1, 8))
+    assert layers[f"{TIMM}.blocks.6.0.bn1.weight"] == 7
+    assert layers[f"{TIMM}.conv_head.weight"] == layers[f"{TIMM}.bn2.weight"] == -1
+
+
+def test_batch_normalisation_keeps_the_statistics_of_the_checkpoint(family):
+    encoder = family("lite")
+    before = {name: value.clone() for name, value in encoder.model.named_buffers()}
+    training_mode(encoder.model)
+    assert encoder.model.training and encoder.model.vision_model.timm_model.conv_stem.training
+    encoder.encode_images(torch.randint(0, 255, (3, 1, 96, 96)))
+    assert all(torch.equal(value, before[name]) for name, value in encoder.model.named_buffers())
 
 
 def test_only_matrices_decay(encoder):

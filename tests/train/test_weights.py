@@ -37,3 +37,10 @@ def test_interpolation_goes_from_one_end_to_the_other():
     for alpha, expected in [(0, 1), (0.25, 2), (1, 5)]:
         interpolate(before, after, alpha, into)
         assert into["a"].item() == expected
+
+
+def test_what_is_counted_is_not_interpolated():
+    """As the number of batches that batch normalisation has seen."""
+    before, after, into = ({"a": torch.ones(1), "seen": torch.tensor(5)} for _ in range(3))
+    interpolate(before, after, 0.5, into)
+    assert into["seen"].item() == 5 and into["a"].item() == 1

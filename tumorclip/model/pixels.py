@@ -10,6 +10,8 @@ import psutil
 import torch
 from torch.nn import functional
 
+from tumorclip.device import sent
+
 BATCH = 256  # scans at once where nothing is learned; it changes memory, not results
 AHEAD = 3  # batches that are read while the device works
 
@@ -55,7 +57,7 @@ class Pixels:
     def take(self, places: torch.Tensor) -> torch.Tensor:
         """The scans at `places`, int64 [B] on the CPU: uint8 [B, 1 or 3, size, size]."""
         if self._resident is not None:
-            return self._resident[places.to(self.device)]
+            return self._resident[sent(places, self.device)]
         return self._place(self._read(places))
 
     def all(self) -> Iterator[torch.Tensor]:
@@ -78,11 +80,11 @@ class Pixels:
 
     def _read(self, places: torch.Tensor) -> torch.Tensor:
         batch = torch.from_numpy(self._pixels[self._rows[places.numpy()]])
-        # From pinned memory a copy to the GPU runs beside its work.
+        # From memory that is not pinned, a copy to the GPU would wait until the GPU has done its work.
         return batch.pin_memory() if self.device.type == "cuda" else batch
 
     def _place(self, batch: torch.Tensor) -> torch.Tensor:
-        batch = batch.to(self.device, non_blocking=True)
+        batch = sent(batch, self.device)
         batch = batch.permute(0, 3, 1, 2).contiguous() if batch.ndim == 4 else batch[:, None]
         if batch.shape[-1] == self._size:
             return batch

@@ -14,6 +14,7 @@ import torch
 from tqdm import tqdm
 
 from tumorclip.choices import TUNING
+from tumorclip.device import sent
 from tumorclip.files import whole_file
 from tumorclip.model.encoder import Encoder
 from tumorclip.model.pixels import BATCH, Pixels
@@ -113,11 +114,11 @@ class CachedFeatures:
     def stream(self, plan: Plan) -> Iterator[torch.Tensor]:
         """Features for each item of `plan`: float32 [B, F]."""
         for rows, views in plan:
-            yield self._features[views.to(self._features.device), rows.to(self._features.device)]
+            yield self._features[sent(views, self._encoder.device), sent(rows, self._encoder.device)]
 
     def embed(self, rows: torch.Tensor) -> torch.Tensor:
         """Unit embeddings of scans as they are: float32 [n, D]."""
-        return self._encoder.project_images(self._features[0, rows.to(self._features.device)])
+        return self._encoder.project_images(self._features[0, sent(rows, self._encoder.device)])
 
 
 def make_inputs(

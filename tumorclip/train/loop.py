@@ -12,6 +12,7 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from tumorclip.choices import LOSSES
+from tumorclip.device import sent
 from tumorclip.errors import UserError
 from tumorclip.model.encoder import Encoder
 from tumorclip.params import Train
@@ -22,10 +23,12 @@ from tumorclip.train.history import History
 from tumorclip.train.inputs import TrainingData, make_inputs
 from tumorclip.train.precision import uses_bf16
 from tumorclip.train.resume import States, fingerprint, generator, seed_of
-from tumorclip.train.trainable import DualEncoder, make_trainable, parameter_groups
+from tumorclip.train.trainable import DualEncoder, make_trainable, parameter_groups, training_mode
 from tumorclip.train.weights import average, copied, interpolate, learning_weights, put, replaced
 
 CHECK_EVERY = 10  # steps between looks at the loss on a GPU, which has to be waited for
+# What PyTorch says in a plain RuntimeError: on the CPU, of pinned memory, and where cuBLAS or cuDNN finds no room.
+NO_MEMORY = ("allocate memory", "out of memory", "ALLOC_FAILED")
 ALPHAS = [tenth / 10 for tenth in range(10, -1, -1)]
 
 
@@ -76,7 +79,8 @@ class Trainer:
             self.inputs = make_inputs(encoder, data.pixels, config, cache)
             self.optimizer = torch.optim.AdamW(parameter_groups(self.model, config), fused=True)
             self.dual = self.processes.prepare(DualEncoder(encoder, config.tune, data.captions.texts))
-            self.forward = torch.compile(self.dual) if config.compile else self.dual
+            # Else the smaller batch at the end of the first epoch would have all later ones run with sizes left open.
+            self.forward = torch.compile(self.dual, dynamic=False) if config.compile else self.dual
             self.weights = learning_weights(self.model)  # only now: `prepare` may move them
             self.best = copied(self.weights)
             self.mean = copied(self.weights) if config.ema else None
@@ -115,7 +119,7 @@ class Trainer:
 
     def run_epoch(self, epoch: int, states: States | None, progress: tqdm) -> None:
         """Train on all scans once, or on those that an interruption has left."""
-        self.model.train()
+        training_mode(self.model)
         done = self.step_number - (epoch - 1) * self.steps_per_epoch
         batches = self._batches(epoch)[done:]
         inputs = self.inputs.stream(self._plan(batches))
@@ -182,19 +186,22 @@ class Trainer:
 
     def loss(self, rows: torch.Tensor, inputs: torch.Tensor, drawn: Drawn) -> torch.Tensor:
         """Loss of the scans in `rows`, of which `inputs` holds this process's share: a scalar."""
+        captions = sent(drawn.captions, self.device)
+        if self.config.compile:
+            torch._dynamo.maybe_mark_dynamic(captions, 0)  # their number changes from step to step
         with self.autocast:
-            images, texts, logit_scale, logit_bias = self.forward(inputs, drawn.captions.to(self.device))
+            images, texts, logit_scale, logit_bias = self.forward(inputs, captions)
         images = self.processes.gather(images, len(rows))
-        classes = functional.normalize(drawn.of_class.to(self.device) @ texts, dim=-1)
-        labels = self.data.labels[rows].to(self.device)
+        classes = functional.normalize(sent(drawn.of_class, self.device) @ texts, dim=-1)
+        labels = sent(self.data.labels[rows], self.device)
         weights = self.data.weights[rows] if self.config.balance == "weights" else torch.ones(len(rows))
         self.correct += ((images.detach() @ classes.detach().T).argmax(dim=1) == labels).sum()
         batch = losses.Batch(
             images=images,
-            captions=classes[labels] if drawn.of_scan is None else texts[drawn.of_scan.to(self.device)],
+            captions=classes[labels] if drawn.of_scan is None else texts[sent(drawn.of_scan, self.device)],
             classes=classes,
             labels=labels,
-            weights=weights.to(self.device),
+            weights=sent(weights, self.device),
             logit_scale=logit_scale,
             logit_bias=logit_bias,
             label_smoothing=self.config.label_smoothing,
@@ -333,8 +340,8 @@ def _explained(config: Train) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        # On the CPU PyTorch raises a plain RuntimeError.
-        if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate memory" in str(error):
+        known = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+        if known or any(said in str(error) for said in NO_MEMORY):
             raise UserError(
                 f"out of memory on the device; lower train.batch_size (now {config.batch_size}), raise "
                 f"train.accumulation (now {config.accumulation}), or set train.tune (now {config.tune}) "

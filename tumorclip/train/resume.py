@@ -82,7 +82,7 @@ class States:
             with writing.open("wb") as file:
                 torch.save(state, file)
             flush(writing)
-            writing.replace(self.folder / f"step-{state['step']:09d}-{_hash(writing)[:16]}.pt")
+            written = writing.replace(self.folder / f"step-{state['step']:09d}-{_hash(writing)[:16]}.pt")
         except RuntimeError as error:
             # PyTorch reports a file that was cut short, and hides the reason: a full disk, or Ctrl-C.
             if isinstance(error.__context__, (OSError, KeyboardInterrupt)):
@@ -92,7 +92,7 @@ class States:
             writing.unlink(missing_ok=True)
         # Until then a power cut may undo the renaming, but not the deletions that follow.
         flush(self.folder)
-        for path in before:
+        for path in set(before) - {written}:  # the same state again has the same name
             path.unlink()
         os.utime(self.folder)
         self._saved_at = time.monotonic()

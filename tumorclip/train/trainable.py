@@ -41,6 +41,9 @@ def _add_lora(model: nn.Module, lora: Lora) -> nn.Module:
 
     targets = set(lora.targets)
     vision, text = (_linear_layers(model.get_submodule(tower)) for tower in TOWERS)
+    if not vision:
+        problem = "the image tower of this checkpoint has no linear layers; take full, vision or projection"
+        raise UserError(f"train.tune is lora, but {problem}")
     if targets - vision.keys() - text.keys() or not targets & vision.keys():
         raise UserError(
             f"train.lora.targets is {', '.join(lora.targets)}, but in this checkpoint the linear layers of the image "
@@ -61,6 +64,18 @@ def _linear_layers(tower: nn.Module) -> dict[str, int]:
             last = name.rsplit(".", 1)[-1]
             ranks[last] = max(ranks.get(last, 0), min(module.weight.shape))
     return ranks
+
+
+def training_mode(model: nn.Module) -> None:
+    """Have dropout work, and batch normalisation keep the statistics of the checkpoint.
+
+    They are no parameters: statistics of batches would differ between one device and several, and would be lost where
+    weights are kept, averaged or mixed.
+    """
+    model.train()
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
 
 
 class DualEncoder(nn.Module):
@@ -127,4 +142,4 @@ def layer_of(name: str) -> int:
     """How far up its tower a parameter stands: 0 for embeddings, 1 for the first layer; -1 above all layers."""
     if found := re.search(r"\.(?:layers?|stages|blocks)\.(\d+)\.", name):
         return 1 + int(found[1])
-    return 0 if "embeddings." in name else -1
+    return 0 if re.search(r"embeddings\.|\.conv_stem\.|\.timm_model\.bn1\.", name) else -1

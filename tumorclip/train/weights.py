@@ -51,4 +51,5 @@ def average(mean: Weights, weights: Weights, decay: float, step: int) -> None:
 
 def interpolate(before: Weights, after: Weights, alpha: float, into: Weights) -> None:
     """into = (1 - alpha) before + alpha after: WiSE-FT (Wortsman et al. 2022, equation 1)."""
-    put({name: torch.lerp(before[name], after[name], alpha) for name in into}, into)
+    learned = {name: value for name, value in into.items() if value.is_floating_point()}  # and not counts
+    put({name: torch.lerp(before[name], after[name], alpha) for name in learned}, learned)
