@@ -1,89 +1,164 @@
-"""How fast training is: the original project's method, the Hugging Face Trainer, and this project, side by side.
+"""How fast training is: the original project's method, two other trainers, and this project, side by side.
 
 python -m benchmarks.speed
 
 CLIP ViT-B/32 with random weights on drawn scans, which are JPEGs of 512 x 512 pixels as in the Kaggle data. Every
-line is measured in a process of its own, so that the peak memory is its own; the ceiling, a matrix product, is
-measured between them, in bf16 only where the machine has instructions for it. At the end the tables of
-docs/results.md are printed.
+line is measured in a process of its own, so that the peak memory is its own, with the ceiling, a large matrix product,
+just before it. It takes MINUTES at most: each line has its share of the time that is left, and one that takes more is
+ended and left out, as is one that this machine has no instructions or no package for. Writes
+benchmarks/results/speed.json and prints the tables of docs/results.md.
 """
 
 import contextlib
+import importlib.util
 import itertools
 import json
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
 from PIL import Image
+from torch.nn import functional
 
+from benchmarks import peers
+from benchmarks.peers import CAPTIONS, CLASSES, EPOCH, LEARNING_RATE, MIN_STEPS, Clock, Enough, ReadScans
 from tumorclip.data.sources import phantom
-from tumorclip.device import pick_device
+from tumorclip.device import device_name, pick_device
+from tumorclip.errors import UserError
+from tumorclip.files import write_json
 from tumorclip.model import builtin
 from tumorclip.model.encoder import Encoder
 from tumorclip.model.pixels import Pixels
 from tumorclip.params import Train, load
-from tumorclip.train.augmentation import Augmentation
+from tumorclip.train.augmentation import Augmentation, source_grid
 from tumorclip.train.captions import Captions
 from tumorclip.train.distributed import peak_memory_mb
 from tumorclip.train.inputs import TrainingData
 from tumorclip.train.loop import Trainer
-from tumorclip.train.precision import uses_bf16
+from tumorclip.train.precision import has_bf16, uses_bf16
 
 ROOT = Path(__file__).parents[1]
-EPOCH = 5708  # scans in the Training folder of the Kaggle data set
-CLASSES = ("glioma", "meningioma", "notumor", "pituitary")
-# The byte tokenizer makes 13 tokens of each, as many as CLIP's own makes of a caption such as those in params.yaml.
-CAPTIONS = [["glioma scan."], ["meningioma s"], ["no tumour sca"], ["pituitary sc"]]
+RESULTS = ROOT / "benchmarks/results/speed.json"
+MINUTES = 14
 TUNES = ("full", "vision", "lora", "projection")
-NAMES = {"original": "the original's method", "trainer": "Hugging Face Trainer"}
-NAMES |= {tune: f"ours, `{tune}`" for tune in TUNES}
-NAMES |= {"fp32": "ours, `full`, `precision: fp32`", "compiled": "ours, `full`, `compile: true`"}
-LEARNING_RATE = 1e-5
-WARM_UP, MIN_STEPS = 3, 4  # steps that are not counted, and how many are, at least
-SECONDS = 20  # how long each line is measured, at least
-LINES = (
-    *("original 8", "trainer 8", "trainer 32"),
-    *(f"{tune} {size}" for tune in TUNES for size in (8, 32)),
-    *("fp32 32", "compiled 32"),
-)
+PEERS = {
+    "original": peers.original,
+    "trainer": peers.trainer,
+    "trainer_bf16": partial(peers.trainer, bf16=True),
+    "open_clip": peers.open_clip,
+    "open_clip_short": partial(peers.open_clip, tokens=peers.TOKENS),
+    "open_clip_bf16": partial(peers.open_clip, tokens=peers.TOKENS, bf16=True),
+}
 VARIANTS = {"fp32": {"precision": "fp32"}, "compiled": {"compile": True}}
-STAGES = ("download", "checkpoint", "verify", "split", "train", "predict", "baselines", "evaluate", "plot")
+NAMES = {
+    "original": "the original's method",
+    "trainer": "Hugging Face Trainer",
+    "trainer_bf16": "Hugging Face Trainer, `bf16=True`",
+    "open_clip": "open_clip",
+    "open_clip_short": f"open_clip, captions of {peers.TOKENS} tokens",
+    "open_clip_bf16": f"open_clip, captions of {peers.TOKENS} tokens, `--precision amp_bf16`",
+    "fp32": "ours, `full`, `precision: fp32`",
+    **{tune: f"ours, `{tune}`" for tune in TUNES},
+    "projection": "ours, `projection`, from cached features",
+    "compiled": "ours, `full`, `compile: true`",
+}
+LINES = (
+    *("original 8", "trainer 8", "trainer 32", "trainer_bf16 32"),
+    *("open_clip 32", "open_clip_short 32", "open_clip_bf16 32", "fp32 32"),
+    *(f"{tune} {size}" for tune in TUNES for size in (8, 32)),
+    "compiled 32",
+)
 
 
 def main() -> None:
     if len(sys.argv) > 1:
-        print(json.dumps(measure(sys.argv[1], Path(sys.argv[2]))))
+        line, folder, until = sys.argv[1:]
+        print(json.dumps(measure(line, Path(folder), float(until))))
         return
+    until = time.time() + 60 * MINUTES
     with TemporaryDirectory() as folder:
-        prepare(Path(folder))
-        flops = {tune: in_process(f"count {tune}", folder)["flops"] for tune in TUNES}
-        results, ceilings = {}, []
-        for line in LINES:
-            ceilings.append(in_process("ceiling", folder))
-            results[line] = in_process(line, folder)
-            print(f"{line}: {results[line]}, ceilings {ceilings[-1]}", file=sys.stderr)
-        ceiling = {precision: statistics.median(each[precision] for each in ceilings) for precision in ceilings[0]}
-        others = {name: in_process(name, folder)["images_per_second"] for name in OTHERS}
-        print_tables(results, flops, ceiling, others)
+        draw_scans(Path(folder), per_class=64)
+        build_checkpoint(Path(folder))
+        result = measure_all(LINES, folder, until)
+    write_json(RESULTS, result)
+    print(tables(result))
 
 
-def in_process(line: str, folder: str) -> dict:
-    command = [sys.executable, "-m", "benchmarks.speed", line, folder]
-    return json.loads(subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout.splitlines()[-1])
+def measure_all(lines: Sequence[str], folder: str, until: float) -> dict:
+    """Measure `lines` and OTHERS, and end at `until`, as `time.time()` gives it."""
+    device = torch.device(pick_device("auto", "train.device"))
+    rows, left_out = [], []
+    flops, _ = in_process("count", folder, until, lines=4)
+    for done, line in enumerate(lines):
+        method, _, size = line.partition(" ")
+        row, reason = {}, reason_against(method, device)
+        if not reason:
+            row, reason = in_process(line, folder, until, len(lines) - done + len(OTHERS))
+        row = {"method": method, "batch": int(size)} | row
+        if reason:
+            left_out.append(row | {"reason": reason})
+        else:
+            rows.append(row)
+        print(f"{line}: {reason or row}", file=sys.stderr)
+    others, _ = in_process("others", folder, until, lines=1)
+    return {
+        "device": device_name(device),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "pytorch": torch.__version__,
+        "ceilings": {
+            precision: statistics.median(row["ceilings"][precision] for row in rows)
+            for precision in precisions(device)
+            if rows
+        },
+        "flops_per_image": flops,
+        "lines": rows,
+        "left_out": left_out,
+        "others": others,
+    }
 
 
-def prepare(folder: Path) -> None:
-    """Write 256 scans, as JPEGs and as an array, and the checkpoint."""
-    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor
+def reason_against(method: str, device: torch.device) -> str | None:
+    """Why a method can't be measured on this machine; None if it can."""
+    if method.startswith("open_clip") and importlib.util.find_spec("open_clip_train") is None:
+        return "open_clip_torch is not installed"
+    if method.endswith("bf16") and not has_bf16(device):
+        return "this machine has no instructions for bf16"
+    if method == "fp32" and not has_bf16(device):
+        return "the same as `full`, since this machine has no instructions for bf16"
+    return None
 
-    phantom.draw(folder / "drawn", seed=0, train_per_class=64, test_per_class=0, workers=1)
+
+def in_process(line: str, folder: str, until: float, lines: int) -> tuple[dict, str | None]:
+    """Measure a line in a process of its own, which has its share of the time if so many lines are still to come.
+
+    Returns what was measured and None, or nothing and the reason.
+    """
+    left = max(until - time.time(), 0)
+    share = left / (lines + 1)
+    command = [sys.executable, "-m", "benchmarks.speed", line, folder, str(time.time() + share)]
+    try:
+        # A step cannot be left half way: the process may finish it, but not take from the others without end.
+        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, timeout=min(2 * share, left))
+    except subprocess.TimeoutExpired:
+        return {}, f"too slow for this machine: no two steps within {min(2 * share, left):.0f} seconds"
+    if done.returncode < 0:
+        return {}, f"ended by signal {-done.returncode}, as happens where memory is too small"
+    if done.returncode:
+        return {}, f"failed with status {done.returncode}; its message stands in the log"
+    found = json.loads(done.stdout.splitlines()[-1])
+    return found, found.pop("reason", None)
+
+
+def draw_scans(folder: Path, per_class: int) -> None:
+    """Write scans of every class, as JPEGs and as an array."""
+    phantom.draw(folder / "drawn", seed=0, train_per_class=per_class, test_per_class=0, workers=1)
     pixels = []
     for path in sorted((folder / "drawn/Training").rglob("*.jpg")):
         scan = Image.open(path)
@@ -93,6 +168,10 @@ def prepare(folder: Path) -> None:
         scan.resize((512, 512)).save(large, quality=90)
     np.save(folder / "pixels.npy", np.stack(pixels))
 
+
+def build_checkpoint(folder: Path) -> None:
+    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor
+
     builtin.build(folder / "tiny", seed=0)
     tokenizer = CLIPProcessor.from_pretrained(folder / "tiny").tokenizer
     ends = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
@@ -101,142 +180,55 @@ def prepare(folder: Path) -> None:
     CLIPProcessor(image_processor=CLIPImageProcessor(), tokenizer=tokenizer).save_pretrained(folder / "checkpoint")
 
 
-def measure(line: str, folder: Path) -> dict:
+def measure(line: str, folder: Path, until: float) -> dict:
+    """Measure one line in this process, or say under `reason` why it cannot be."""
     device = torch.device(pick_device("auto", "train.device"))
-    kind, _, size = line.partition(" ")
-    if kind == "ceiling":
-        return {kind: matrix_product_flops(device, getattr(torch, kind)) for kind in fast_precisions(device)}
-    if kind in OTHERS:
-        return {"images_per_second": OTHERS[kind](folder, device)}
-    if kind == "count":
-        return {"flops": flops_per_image(folder, size)}
-    clock = Clock(device)
-    methods = {"original": original, "trainer": trainer}
-    with contextlib.suppress(Enough):
-        if kind in methods:
-            methods[kind](folder, device, int(size), clock)
-        else:
-            ours(folder, device, kind, int(size), clock)
+    if line == "count":
+        return {tune: flops_per_image(folder, tune) for tune in TUNES}
+    if line == "others":
+        return {name: function(folder, device) for name, function in OTHERS.items()}
+    method, _, size = line.partition(" ")
+    ceilings = {precision: matrix_product_flops(device, getattr(torch, precision)) for precision in precisions(device)}
+    clock = Clock(device, until)
+    try:
+        with contextlib.suppress(Enough):
+            if method in PEERS:
+                PEERS[method](folder, int(size), clock)
+            else:
+                ours(folder, method, int(size), clock)
+    except UserError as error:  # no compiler, or too little memory
+        return {"reason": str(error)}
     return {
         "precision": clock.precision,
         "images_per_second": clock.steps_per_second() * int(size),
-        "before": clock.times[0] - clock.start,
+        "steps": len(clock.counted()) - 1,
+        "seconds_to_first_step": clock.times[0] - clock.start,
         "peak_mb": peak_memory_mb(device),
+        "ceilings": ceilings,
     }
 
 
-class Enough(Exception):
-    """Raised to leave a training of which enough was seen."""
-
-
-class Clock:
-    """Notes when each step ends, in place of the keeper of states that `fit` asks after each."""
-
-    def __init__(self, device: torch.device):
-        self.device, self.start, self.times, self.precision = device, time.perf_counter(), [], "float32"
-
-    def load(self) -> None:
-        return None
-
-    def due(self) -> bool:
-        self.times.append(time.perf_counter())
-        counted = self.times[WARM_UP:]
-        if len(counted) > MIN_STEPS and counted[-1] - counted[0] > SECONDS:
-            if self.device.type == "cuda":
-                torch.cuda.synchronize()
-                self.times[-1] = time.perf_counter()
-            raise Enough
-        return False
-
-    def steps_per_second(self) -> float:
-        counted = self.times[WARM_UP:]
-        return (len(counted) - 1) / (counted[-1] - counted[0])
-
-
-class ReadScans(torch.utils.data.Dataset):
-    """A scan is decoded and preprocessed, and its caption tokenized, when its turn comes: the original's method."""
-
-    def __init__(self, folder: Path):
-        from transformers import CLIPProcessor
-
-        self.files = sorted((folder / "scans").rglob("*.jpg"))
-        self.processor = CLIPProcessor.from_pretrained(folder / "checkpoint")
-
-    def __len__(self) -> int:
-        return EPOCH
-
-    def __getitem__(self, place: int) -> dict[str, torch.Tensor]:
-        path = self.files[place % len(self.files)]
-        text = CAPTIONS[CLASSES.index(path.parent.name)]
-        inputs = self.processor(text=text, images=Image.open(path).convert("RGB"), return_tensors="pt")
-        return {name: value[0] for name, value in inputs.items()}
-
-
-def original(folder: Path, device: torch.device, batch_size: int, clock: Clock) -> None:
-    """The loop of the script that this project grew out of, written out again."""
-    from transformers import CLIPModel
-
-    model = CLIPModel.from_pretrained(folder / "checkpoint").to(device).train()
-    optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE, foreach=False, fused=False)
-    for batch in torch.utils.data.DataLoader(ReadScans(folder), batch_size, shuffle=True):
-        inputs = {name: value.to(device) for name, value in batch.items()}
-        loss = model(**inputs, return_loss=True).loss
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        loss.item()
-        clock.due()
-
-
-def trainer(folder: Path, device: torch.device, batch_size: int, clock: Clock) -> None:
-    """The Hugging Face Trainer as it comes, with CLIPModel's own loss."""
-    from transformers import CLIPModel, Trainer, TrainerCallback, TrainingArguments, default_data_collator
-
-    class Watch(TrainerCallback):
-        def on_step_end(self, *_, **__) -> None:
-            clock.due()
-
-    arguments = TrainingArguments(
-        output_dir=folder / "trainer",
-        per_device_train_batch_size=batch_size,
-        learning_rate=LEARNING_RATE,
-        save_strategy="no",
-        report_to=[],
-        disable_tqdm=True,
-        use_cpu=device.type == "cpu",
-        bf16=device.type == "cuda",
-    )
-    clock.precision = "bfloat16" if arguments.bf16 else "float32"
-    Trainer(
-        model=CLIPModel.from_pretrained(folder / "checkpoint"),
-        args=arguments,
-        train_dataset=ReadScans(folder),
-        data_collator=lambda items: default_data_collator(items) | {"return_loss": True},
-        callbacks=[Watch()],
-    ).train()
-
-
-def ours(folder: Path, device: torch.device, tune: str, batch_size: int, clock: Clock) -> None:
-    encoder = Encoder.load(folder / "checkpoint", device)
+def ours(folder: Path, method: str, batch_size: int, clock: Clock) -> None:
+    encoder = Encoder.load(folder / "checkpoint", clock.device)
     pixels = np.load(folder / "pixels.npy", mmap_mode="r")
     # As many scans as the Kaggle data set has, the drawn ones again and again.
     train = torch.arange(EPOCH) % len(pixels)
     data = TrainingData(
-        pixels=Pixels(pixels, np.arange(len(pixels)), encoder.image_size, device),
+        pixels=Pixels(pixels, np.arange(len(pixels)), encoder.image_size, clock.device),
         labels=torch.arange(len(pixels)) // (len(pixels) // len(CLASSES)),
         train=train,
         val=train[:4],
         captions=Captions(CAPTIONS),
     )
-    config = configuration(tune, batch_size)
-    clock.precision = "bfloat16" if uses_bf16(config.precision, encoder.model, device) else "float32"
+    config = configuration(method, batch_size)
+    clock.precision = "bfloat16" if uses_bf16(config.precision, encoder.model, clock.device) else "float32"
     Trainer(encoder, data, config, seed=0, cache=folder / "features").fit(clock)
 
 
-def configuration(tune: str, batch_size: int) -> Train:
+def configuration(method: str, batch_size: int) -> Train:
     """Section `train` of params.yaml for one line of the table."""
-    changes = {"tune": tune if tune in TUNES else "full", "batch_size": batch_size, "epochs": 1000}
-    changes |= {"learning_rate": LEARNING_RATE} | VARIANTS.get(tune, {})
+    changes = {"tune": method if method in TUNES else "full", "batch_size": batch_size, "epochs": 1000}
+    changes |= {"learning_rate": LEARNING_RATE} | VARIANTS.get(method, {})
     return load(ROOT / "params.yaml").train.model_copy(update=changes)
 
 
@@ -251,131 +243,116 @@ def flops_per_image(folder: Path, tune: str) -> float:
                 raise Enough
             return False
 
-    counts = Counts(torch.device("cpu"))
+    counts = Counts(torch.device("cpu"), until=0)
     with FlopCounterMode(display=False) as counter, contextlib.suppress(Enough):
-        ours(folder, counts.device, tune, 32, counts)
+        ours(folder, tune, 32, counts)
     return (counts.times[1] - counts.times[0]) / 32
 
 
-def fast_precisions(device: torch.device) -> list[str]:
-    """Precisions that the device has instructions for; without them a product in bf16 takes a hundred times as long."""
-    if device.type == "cpu" and not torch.cpu.get_capabilities().get("avx512_bf16", False):
-        return ["float32"]
-    return ["float32", "bfloat16"]
+def precisions(device: torch.device) -> list[str]:
+    """Those that the device has instructions for; without them a product in bf16 may take a hundred times as long."""
+    return ["float32", "bfloat16"] if has_bf16(device) else ["float32"]
 
 
 def matrix_product_flops(device: torch.device, kind: torch.dtype) -> float:
-    """What the machine reaches in large matrix products."""
+    """What the machine reaches in large matrix products: the best of a second."""
     side = 8192 if device.type == "cuda" else 2048
     left, right = torch.randn(2, side, side, device=device, dtype=kind)
-    best = 0.0
-    for _ in range(10):
+    best, end = 0.0, time.perf_counter() + 1
+    while time.perf_counter() < end:
         start = time.perf_counter()
-        for _ in range(5):
-            left @ right
+        left @ right
         if device.type == "cuda":
             torch.cuda.synchronize()
-        best = max(best, 5 * 2 * side**3 / (time.perf_counter() - start))
+        best = max(best, 2 * side**3 / (time.perf_counter() - start))
     return best
 
 
 def reading(folder: Path, device: torch.device) -> float:
-    """What the original's method makes ready: decoded, preprocessed and tokenized."""
+    """the original's method: decoded, preprocessed, tokenized"""
     scans = ReadScans(folder)
     places = itertools.cycle(range(len(scans)))
     return repeated(lambda: len([scans[next(places)]["pixel_values"].to(device)]), device)
 
 
 def taking(folder: Path, device: torch.device) -> float:
-    """What ours makes ready: pixels on the device, as the image tower takes them."""
-    scans = _scans(folder, device)
-    places = torch.randperm(256)
-    return repeated(lambda: sum(len(batch) for batch in scans.batches(places.split(32))), device)
+    """ours: pixels on the device, as the image tower takes them"""
+    return repeated(lambda: sum(len(batch) for batch in _batches(folder, device)), device)
 
 
 def augmenting(folder: Path, device: torch.device) -> float:
-    """The same, flipped, turned, shifted and zoomed."""
-    scans = _scans(folder, device)
-    places = torch.randperm(256)
+    """ours, flipped, turned, shifted and zoomed"""
     generator = torch.Generator().manual_seed(0)
     augmentation = Augmentation.of(load(ROOT / "params.yaml").train)
 
     def once() -> int:
-        for batch in scans.batches(places.split(32)):
-            augmentation.apply(batch, augmentation.draw(len(batch), generator))
-        return len(places)
+        return sum(
+            len(augmentation.apply(batch, augmentation.draw(len(batch), generator)))
+            for batch in _batches(folder, device)
+        )
 
     return repeated(once, device)
 
 
-OTHERS = {function.__name__: function for function in (reading, taking, augmenting)}
+def sampling(folder: Path, device: torch.device) -> float:
+    """of that, PyTorch's `grid_sample` alone"""
+    batch = next(_batches(folder, device)).float()
+    maps = Augmentation.of(load(ROOT / "params.yaml").train).draw(len(batch), torch.Generator().manual_seed(0))
+    grid = source_grid(maps.to(device), batch.shape[-1])
+    return repeated(lambda: len(functional.grid_sample(batch, grid, align_corners=False)), device)
 
 
-def _scans(folder: Path, device: torch.device) -> Pixels:
+OTHERS = {function.__name__: function for function in (reading, taking, augmenting, sampling)}
+
+
+def _batches(folder: Path, device: torch.device):
     pixels = np.load(folder / "pixels.npy", mmap_mode="r")
-    return Pixels(pixels, np.arange(len(pixels)), 224, device)
+    scans = Pixels(pixels, np.arange(len(pixels)), 224, device)
+    return scans.batches(torch.randperm(len(pixels)).split(32))
 
 
 def repeated(once: Callable[[], int], device: torch.device) -> float:
     """Images per second of `once`, which returns how many it worked on."""
     once()
     start, count = time.perf_counter(), 0
-    while (seconds := time.perf_counter() - start) < SECONDS / 2:
+    while (seconds := time.perf_counter() - start) < 5:
         count += once()
         if device.type == "cuda":
             torch.cuda.synchronize()
     return count / seconds
 
 
-def import_seconds(stage: str) -> float:
-    """The shortest of three."""
-
-    def once() -> float:
-        start = time.perf_counter()
-        subprocess.run([sys.executable, "-c", f"import stages.{stage}"], cwd=ROOT, check=True)
-        return time.perf_counter() - start
-
-    return min(once() for _ in range(3))
-
-
-def print_tables(
-    results: dict[str, dict], flops: dict[str, float], ceiling: dict[str, float], others: dict[str, float]
-) -> None:
-    first = results["original 8"]
-    rates = ", ".join(f"{value / 1e9:,.0f} GFLOP/s in {precision}" for precision, value in ceiling.items())
-    print(f"Ceiling, large matrix products: {rates}\n")
-    columns = (
-        "method",
-        "precision",
-        "batch",
-        "images/s",
-        "× original",
-        "of the ceiling",
-        "s per epoch",
-        "peak MB",
-        "× original",
-    )
-    print(f"| {' | '.join(columns)} |")
-    print(f"|{' --- |' * len(columns)}")
-    for line, result in results.items():
-        kind, size = line.split()
-        speed = result["images_per_second"]
-        share = (
-            f"{speed * flops.get(kind, flops['full']) / ceiling[result['precision']]:.2f}"
-            if kind != "projection"
-            else "–"
-        )
-        print(
-            f"| {NAMES[kind]} | {result['precision']} | {size} "
-            f"| {speed:,.1f} | {speed / first['images_per_second']:,.2f} | {share} "
-            f"| {EPOCH / speed:,.1f} | {result['peak_mb']:,.0f} | {result['peak_mb'] / first['peak_mb']:.2f} |"
-        )
-    print("\n| | images/s |\n| --- | --- |")
-    for name, function in OTHERS.items():
-        print(f"| {function.__doc__.splitlines()[0]} | {others[name]:,.0f} |")
-    seconds = {stage: import_seconds(stage) for stage in STAGES}
-    listed = ", ".join(f"{stage} {value:.2f}" for stage, value in seconds.items())
-    print(f"\nSeconds to start Python and import a stage: {listed}; together {sum(seconds.values()):.1f}")
+def tables(result: Mapping) -> str:
+    """The tables of docs/results.md, and what was left out."""
+    short = {"float32": "fp32", "bfloat16": "bf16"}
+    rates = (f"{value / 1e9:,.0f} GFLOP/s in {short[name]}" for name, value in result["ceilings"].items())
+    columns = "method | precision | batch | images/s | × original | of the ceiling | s per epoch | peak MB | × original"
+    lines = [f"Large matrix products: {', '.join(rates)}.", "", f"| {columns} |", "|" + " --- |" * 9]
+    first = next((row for row in result["lines"] if row["method"] == "original"), None)
+    for row in result["lines"]:
+        speed, memory, flops = row["images_per_second"], row["peak_mb"], result["flops_per_image"]
+        share = speed * flops.get(row["method"], flops.get("full", 0)) / result["ceilings"][row["precision"]]
+        cells = [
+            NAMES[row["method"]],
+            short[row["precision"]],
+            str(row["batch"]),
+            f"{speed:,.1f}",
+            f"{speed / first['images_per_second']:,.2f}" if first else "–",
+            f"{share:.2f}" if share and row["method"] != "projection" else "–",
+            f"{EPOCH / speed:,.1f}",
+            f"{memory:,.0f}",
+            f"{memory / first['peak_mb']:.2f}" if first else "–",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", "| scans made ready | images/s |", "| --- | --- |"]
+    lines += [f"| {OTHERS[name].__doc__} | {rate:,.0f} |" for name, rate in result["others"].items()]
+    lines.append("")
+    for row in result["left_out"]:
+        lines.append(f"- Left out: {NAMES[row['method']]}, batch {row['batch']}: {row['reason']}.")
+    for row in result["lines"]:
+        if row["steps"] < MIN_STEPS:
+            lines.append(f"- Of few steps: {NAMES[row['method']]}, batch {row['batch']}: {row['steps']}.")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":
