@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,8 +11,11 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-# As in stages/__init__.py, before PyTorch is imported: tests run side by side.
+# Where tests run in the background, they and all that they start would ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+# As in stages/__init__.py, before PyTorch and NumPy are imported: tests run side by side.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # twice as fast for what small matrices are simulated with
 
 ROOT = Path(__file__).parents[1]
 PARTS = (
@@ -107,6 +111,25 @@ def small_disk(tmp_path) -> Iterator[Path]:
         pytest.skip(f"no file system can be mounted here: {made.stderr.strip()}")
     yield disk
     subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request):
+    """The CPU, then the GPU: what a test does on the one must hold on the other."""
+    import torch
+
+    from tumorclip.device import repeat_exactly
+
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("PyTorch finds no GPU here")
+    if request.param == "cpu":
+        yield torch.device("cpu")
+        return
+    repeat_exactly()
+    # Convolutions would round float32 to TF32 there, and differ more than a test of the same numbers allows.
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        yield torch.device("cuda")
+    torch.use_deterministic_algorithms(False)
 
 
 @pytest.fixture(scope="session")

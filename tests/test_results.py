@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks/results"
 # Where the tables of each benchmark stand.
 TABLES = {
+    "audit": "docs/results.md",
     "coverage": "docs/statistics.md",
     "explanations": "docs/explanations.md",
     "methods": "docs/comparing.md",
@@ -17,7 +18,10 @@ TABLES = {
     "objectives": "docs/results.md",
     "parity": "docs/handover.md",
     "predicting": "docs/predicting.md",
+    "pretraining": "docs/results.md",
     "protocols": "docs/results.md",
+    "speed": "docs/results.md",
+    "ways": "docs/results.md",
 }
 
 

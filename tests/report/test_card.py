@@ -99,6 +99,12 @@ def test_weights_of_openai_bring_their_licence_and_their_own_model_card():
     assert f"revision {REVISION}" in text
 
 
+def test_lite_is_told_as_an_image_tower_of_imagenet_and_not_as_a_clip():
+    text = written(started_from("lite"))
+    assert "EfficientNet-Lite0 with ImageNet weights (Apache 2.0)" in text and "It is not a CLIP." in text
+    assert "text tower and projections: random, drawn with seed 0" in text
+
+
 @pytest.mark.parametrize("name", ["/home/me/secret/clip", "secret/clip"])
 def test_where_a_checkpoint_lies_on_a_machine_is_not_told(name):
     text = written(started_from(name))

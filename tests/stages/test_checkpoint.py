@@ -145,7 +145,7 @@ def test_an_unknown_name_or_revision(project, hub):
     project.set("checkpoint.name", "somebody/nothing")
     assert_it_failed(project, repro(project, hub), "no Hugging Face repository somebody/nothing", "checkpoint.name")
     project.set("checkpoint.name", "./no such folder")
-    assert_it_failed(project, repro(project, hub), "neither tiny, tiny_conv, a folder, nor a Hugging Face id")
+    assert_it_failed(project, repro(project, hub), "neither tiny, tiny_conv, lite, a folder, nor a Hugging Face id")
 
 
 @pytest.mark.slow

@@ -170,7 +170,7 @@ def test_a_scan_is_exposed_if_a_copy_or_its_patient_was_trained_or_validated_on(
 def test_baselines_are_a_table_of_the_same_scans(finished):
     found, model = BaselinePredictions.read(finished / stages.BASELINES), predictions(finished)
     names = list(dict.fromkeys(found.baseline.tolist()))
-    assert names == ["nearest_neighbour", "border_strips", "grey_histogram", "zero_shot"]
+    assert names == ["nearest_neighbour", "border_strips", "grey_histogram", "zero_shot", "linear_probe"]
     for name in names:
         own = found.take(found.baseline == name)
         for column in ("path", "pixel_hash", "group", "unit", "leaked", "exposure", "y_true"):

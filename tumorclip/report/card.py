@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from tumorclip.data.thumbnails import FINE
-from tumorclip.report.claim import BUILT_IN, claim
+from tumorclip.report.claim import BUILT_IN, LITE, claim
 from tumorclip.report.run import (
     BASELINES,
     EXPOSURES,
@@ -155,6 +155,7 @@ def _origin(run: Run, released: Mapping) -> dict:
         "kaggle": _is_kaggle(run),
         "openai": name.startswith(OPENAI),
         "built_in": name in BUILT_IN,
+        "lite": name == LITE,
         "checkpoint": escaped(run.checkpoint),
         "classes": listed([escaped(each) for each in captions]),
         "captions": [(escaped(each), escaped("; ".join(texts))) for each, texts in captions.items()],

@@ -59,6 +59,7 @@ ASKED = (
     ("Other", "funding and interests"),
 )
 BUILT_IN = ("tiny", "tiny_conv")
+LITE = "lite"
 OBJECTIVES = {
     "multi_positive": "multi-positive contrastive loss",
     "caption": "cross-entropy over captions",
@@ -179,8 +180,6 @@ def _by_names(scans: int) -> str:
 def _model(run: Run) -> dict[int, str]:
     train, model = run.settings["train"], run.model
     checkpoint, versions = run.checkpoint, model["versions"]
-    built = checkpoint in BUILT_IN
-    start = f"random, drawn with seed {run.settings['seed']}" if built else f"pretrained: {checkpoint}"
     extras = [
         f"a moving average of weights (decay {train['ema']})" if train["ema"] else "",
         f"a mixture of tuned and original weights (alpha {model['wise_ft_alpha']})" if train["wise_ft"] else "",
@@ -189,13 +188,20 @@ def _model(run: Run) -> dict[int, str]:
         22: f"{checkpoint}: an image and a text encoder. A scan gets the class whose captions lie "
         f"nearest; softmax over the classes, temperature {run.train['temperature']:.3g}.",
         23: ", ".join(f"{name} {number}" for name, number in versions.items()),
-        24: start,
+        24: _start(run),
         25: f"{OBJECTIVES[train['objective']]}, tuned: {train['tune']}; {count(len(run.train['epochs']), 'epoch')}, "
         f"batches of {train['batch_size']}, AdamW, highest learning rate {train['learning_rate']:g}; flips, turns, "
         "shifts and zooms of the scans",
         26: f"the epoch that validates best: {run.train['best_epoch']}",
         27: listed([extra for extra in extras if extra]) if any(extras) else "none",
     }
+
+
+def _start(run: Run) -> str:
+    drawn = f"random, drawn with seed {run.settings['seed']}"
+    if run.checkpoint == LITE:
+        return f"image tower: EfficientNet-Lite0, pretrained on ImageNet; text tower and projections: {drawn}"
+    return drawn if run.checkpoint in BUILT_IN else f"pretrained: {run.checkpoint}"
 
 
 def _evaluation(run: Run) -> dict[int, str]:

@@ -21,6 +21,7 @@ BASELINES = {
     "border_strips": "border of the scan alone",
     "grey_histogram": "histogram of grey values alone",
     "zero_shot": "checkpoint before fine-tuning (zero-shot)",
+    "linear_probe": "linear probe of the frozen checkpoint",
 }
 # Of test scans: what of them the model was trained or chosen on.
 EXPOSURES = {
