@@ -5,6 +5,7 @@ is answered; nothing is kept, and nothing is asked of the network. Where data/sc
 they can be tried too. Ctrl-C ends it. For research, not for diagnosis."""
 
 import argparse
+import os
 from pathlib import Path
 
 
@@ -28,8 +29,9 @@ def run(options: argparse.Namespace) -> None:
         print("For research, not for diagnosis. Nothing is kept. Ctrl-C ends it.", flush=True)
         try:
             server.serve_forever()
-        finally:
-            server.answers.close()
+        except KeyboardInterrupt:
+            # Without Python's own end: a thread of the server that has used PyTorch could abort the process then.
+            os._exit(130)
 
 
 def _port(text: str) -> int:

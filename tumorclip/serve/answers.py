@@ -1,7 +1,6 @@
 """What the page asks of a released model, as values that JSON can hold; pictures are URLs that hold them."""
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+import threading
 from dataclasses import replace
 from http import HTTPStatus
 
@@ -17,10 +16,7 @@ OFFERED = 16  # test scans at once
 
 
 class Answers:
-    """Answers of a model, one at a time, as requests come from several threads.
-
-    One thread computes all of them, which `close` ends: a thread that has used PyTorch aborts the whole process if it
-    is still there when Python ends, and those of the server are.
+    """Answers of a model, one at a time, since requests come from several threads.
 
     Args:
         classifier: the model.
@@ -33,7 +29,7 @@ class Answers:
         self._explains = classifier.settings.get("explain", {}).get("shown", False)
         self._pictures = pictures
         self._random = np.random.default_rng(0)
-        self._thread = ThreadPoolExecutor(1)
+        self._lock = threading.Lock()
 
     def about(self) -> dict:
         """What the page says of the model before it is asked anything."""
@@ -51,11 +47,17 @@ class Answers:
         Raises:
             Refused: it cannot be read, or holds several frames of which none is chosen.
         """
-        return self._computed(lambda: self._answer(self._predict(Upload(name, content), _number(frame))))
+        with self._lock:
+            return self._answer(self._predict(Upload(name, content), _number(frame)))
 
     def test_scans(self, class_name: str | None) -> list[dict]:
         """Test scans, drawn at random: of one class, or of all without a word on which is which."""
-        return self._computed(self._draw_tests, class_name)
+        with self._lock:
+            names = [class_name] if class_name else self._classifier.class_names
+            each = -(-OFFERED // len(names))
+            drawn = [path for name in names for path in self._drawn(self._pictures.tests(name), each)]
+            paths = self._drawn(drawn, OFFERED)
+            return [{"path": path, "picture": data_url(self._pictures.of(path))} for path in paths]
 
     def predict_test_scan(self, path: str) -> dict:
         """Classify a test scan, and say what it really shows.
@@ -63,35 +65,15 @@ class Answers:
         Raises:
             Refused: there is no such test scan.
         """
-        return self._computed(self._predict_test_scan, path)
-
-    def close(self) -> None:
-        """Wait until the model is at rest, and give no more answers."""
-        self._thread.shutdown()
-
-    def _computed(self, function: Callable, *arguments):
-        try:
-            future = self._thread.submit(function, *arguments)
-        except RuntimeError:  # closed
-            raise Refused("the server is ending", HTTPStatus.SERVICE_UNAVAILABLE) from None
-        return future.result()
-
-    def _draw_tests(self, class_name: str | None) -> list[dict]:
-        names = [class_name] if class_name else self._classifier.class_names
-        each = -(-OFFERED // len(names))
-        drawn = [path for name in names for path in self._drawn(self._pictures.tests(name), each)]
-        paths = self._drawn(drawn, OFFERED)
-        return [{"path": path, "picture": data_url(self._pictures.of(path))} for path in paths]
-
-    def _predict_test_scan(self, path: str) -> dict:
-        pixels = self._pictures.whole(path) if path in self._pictures.tests() else None
-        if pixels is None:
-            raise Refused(f"data/scans has no test scan {path} of this model", HTTPStatus.NOT_FOUND)
-        found = replace(self._predict(pixels, None), name=path)
-        if found.copy and found.copy.path == path:
-            own = [each for each in found.warnings if each.kind != "copy"]
-            found = replace(found, copy=None, warnings=own)
-        return self._answer(found) | {"truth": self._pictures.class_of(path)}
+        with self._lock:
+            pixels = self._pictures.whole(path) if path in self._pictures.tests() else None
+            if pixels is None:
+                raise Refused(f"data/scans has no test scan {path} of this model", HTTPStatus.NOT_FOUND)
+            found = replace(self._predict(pixels, None), name=path)
+            if found.copy and found.copy.path == path:
+                own = [each for each in found.warnings if each.kind != "copy"]
+                found = replace(found, copy=None, warnings=own)
+            return self._answer(found) | {"truth": self._pictures.class_of(path)}
 
     def _drawn(self, paths: list[str], count: int) -> list[str]:
         return self._random.permutation(np.array(paths, dtype=object))[:count].tolist()
