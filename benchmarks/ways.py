@@ -4,17 +4,19 @@ python -m benchmarks.ways brain-tumor-mri-dataset.zip
 
 Every way trains on the same scans of each fold from the same weights, with one setting that differs from `full`.
 Nothing is tuned: rate, batch and epochs are those of `full`. `projection` has more epochs, which cost seconds, and
-`patience`, which stops early, has some to stop from. Ways run one after another, with one thread. Writes
-benchmarks/results/ways.json after each run, and at the end prints the table of docs/results.md.
+`patience`, which stops early, has some to stop from. The folds run side by side, with one thread each.
+Writes benchmarks/results/ways.json after each way, and at the end prints the table of docs/results.md.
 """
 
 import argparse
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.pipeline import CACHE, ROOT, counted, percent, points, prepare_scans, run, train, validation
+from benchmarks.pipeline import CACHE, JOBS, ROOT, counted, percent, points, prepare_scans, run, train, validation
 from benchmarks.protocols import FOLDS, beyond
 from tumorclip.evaluate import metrics
 from tumorclip.evaluate.compare import difference, holm
@@ -56,9 +58,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("archive", type=Path, help="folder or .zip with Training/ and Testing/")
     scans = prepare_scans(parser.parse_args().archive)
-    for fold in TESTED:
+    with ThreadPoolExecutor(JOBS) as pool:
         for way in WAYS:
-            complete(scans, way, fold)
+            list(pool.map(partial(complete, scans, way), TESTED))
             write_json(RESULT, {"model": MODEL, "folds": len(TESTED), "ways": rows()})
     print(tables(read_json(RESULT)))
 

@@ -12,6 +12,7 @@ RESULTS = ROOT / "benchmarks/results"
 TABLES = {
     "audit": "docs/results.md",
     "coverage": "docs/statistics.md",
+    "default_run": "docs/results.md",
     "explanations": "docs/explanations.md",
     "methods": "docs/comparing.md",
     "best": "docs/results.md",
