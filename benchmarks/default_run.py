@@ -4,7 +4,7 @@ python -m benchmarks.default_run
 
 `dvc repro -f` runs in a temporary clone of the last commit. A stage's time goes from its start to that of the next, so
 what DVC does between the two counts. Then comes what has nothing to do: `dvc repro` once more, and `tumorclip --help`.
-Writes benchmarks/results/default_run.json. It takes about as long as three runs.
+Writes benchmarks/results/default_run.json. It takes about as long as two runs.
 """
 
 import os

@@ -30,6 +30,7 @@ NEEDED = (
     *("pydantic", "ruamel.yaml", "filelock", "psutil", "tqdm", "pytest"),
 )
 TUNES = ("full", "vision", "lora", "projection")
+STEPS = 1000  # of an epoch
 WARM_UP = 5  # steps that are not counted; the first of them compiles
 MIN_STEPS = 5
 TESTS = tuple(
@@ -232,7 +233,7 @@ def time_steps(line: Line, folder: Path, device, size: Size) -> dict:
 
     watch = Stopwatch(device, size.seconds)
     # Whole batches only, and no end of an epoch among the steps that are counted.
-    training = trainer(line, folder, device, scans=1000 * line.batch, validation=4)
+    training = trainer(line, folder, device, scans=STEPS * line.batch, validation=4)
     with contextlib.suppress(Enough):
         training.fit(watch)
     return {
@@ -309,7 +310,7 @@ class Stopwatch:
         """Whether a state is to be saved: never.
 
         Raises:
-            Enough: the steps that count have taken as long as they should.
+            Enough: the steps that count have taken as long as they should, or this was the last of the epoch.
         """
         from benchmarks.peers import Enough
 
@@ -319,7 +320,7 @@ class Stopwatch:
         if self.steps == WARM_UP:
             self.start = self._now()
         counted = self.steps - WARM_UP
-        if counted >= MIN_STEPS and time.perf_counter() - self.start > self.limit:
+        if self.steps == STEPS or counted >= MIN_STEPS and time.perf_counter() - self.start > self.limit:
             self.seconds = self._now() - self.start
             raise Enough
         return False

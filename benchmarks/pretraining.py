@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from benchmarks.pipeline import CACHE, JOBS, ROOT, counted, percent, points, prepare_scans, run, train, validation
 from benchmarks.protocols import FOLDS, MODEL, SEEDS, beyond, joined
+from tumorclip.device import repeat_exactly
 from tumorclip.evaluate import metrics
 from tumorclip.evaluate.compare import difference
 from tumorclip.evaluate.intervals import ConfusionBootstrap
@@ -101,7 +102,7 @@ def images_per_second(settings: dict) -> float:
         BUILDERS[settings["checkpoint.name"]](Path(folder), 0)
         same_bytes_on_cpus(Path(folder))
         torch.set_num_threads(1)
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        repeat_exactly()
         encoder = Encoder.load(Path(folder), "cpu")
     pixels = Pixels(noise, places.numpy(), encoder.image_size, encoder.device)
     labels = places % len(params.classes)

@@ -50,18 +50,21 @@ def test_pairs_are_those_of_comparing_all(floor, known, left_out, tile, monkeypa
         assert found.products.tolist() == [expected[pair] for pair in sorted(expected)]
 
 
-def test_a_bound_is_never_below_the_product_nor_twice_the_rest_above_it(monkeypatch):
+def test_a_bound_is_never_below_the_product_nor_the_expected_neighbour_above_the_true_one(monkeypatch):
     monkeypatch.setattr(neighbours, "LEFT_OUT", 0.3)
     units = pictures()
     bounds = neighbours._Bounds(units, "cpu")
     rows = slice(0, len(units))
     own = bounds.own(rows)
-    upper = bounds.tile(own, rows, rows).numpy()
+    tile = bounds.tile(own, rows, rows)
+    nearest, upper = bounds.nearest(tile, own, rows, 4), tile.numpy()
     products = np.max([units @ units[:, turned(16, kind)].T for kind in KINDS], axis=0)
     a, b = np.tril_indices(len(units), -1)
     assert (upper[a, b] > products[a, b]).all()
     assert np.isneginf(upper[b, a]).all()
     assert np.median(upper[a, b] - products[a, b]) < 0.6 * RESOLUTION**2
+    for row in range(4, len(units)):
+        assert np.sort(products[row, :row])[-4] >= nearest[row] > -2 * RESOLUTION**2
 
 
 def test_few_components_hold_smooth_pictures_in_all_orientations():

@@ -12,6 +12,7 @@ import torch
 from families import FAMILIES
 
 from benchmarks import gpu
+from benchmarks.peers import Enough
 
 ROOT = Path(__file__).parents[2]
 
@@ -54,6 +55,14 @@ def test_what_there_was_no_time_for_is_named(tmp_path):
     assert result["not_measured"] == list(map(str, gpu.plan(gpu.SMALL)))
     assert "not all were run for lack of time" in done.stdout
     assert "Not measured for lack of time: full, batch 8; " in done.stdout
+
+
+def test_steps_that_are_faster_than_the_clock_asks_for_are_timed_over_one_epoch():
+    watch = gpu.Stopwatch(torch.device("cpu"), seconds=3600)
+    with pytest.raises(Enough):
+        for _ in range(gpu.STEPS + 1):
+            watch.due()
+    assert watch.steps == gpu.STEPS and watch.steps_per_second() > 0
 
 
 def test_missing_packages_are_named_in_one_line(tmp_path):

@@ -50,7 +50,7 @@ BYTES = 8 * 40  # of working memory for each pixel of a pair, more or less
 
 
 class Alignment(NamedTuple):
-    """How well pairs fit: [P], rounded to six decimals."""
+    """How well P pairs fit, in the dtype of the pictures, rounded to six decimals; NumPy arrays from `compare`."""
 
     correlation: Tensor  # over the overlap
     # Mean correlation within windows of 9 x 9 blocks: all parts of the picture count alike, also those inside a bright

@@ -36,12 +36,12 @@ COARSE_MARGIN = 0.02
 # In slices of one head, skull and background alone can lift the correlation over a threshold (to 0.9812 in the Kaggle
 # data). Below this, windows of the picture must agree too; above, copies may be sharpened too much for that.
 SURE = 0.9825
-NEIGHBOURS = 4  # candidates for alignment that every scan has at least
+NEIGHBOURS = 4  # every scan is a candidate with at least so many others
 # Coarsely, a symmetric head is nearly its own mirror image: only the fine thumbnail tells.
 ORIENTATION_MARGIN = 0.1
 # Once they are framed, the true one is the best of all 1,795 pairs that alignment finds in the Kaggle data and PMRAM.
 FRAMED_MARGIN = 0.03
-ALIGNMENT_BYTES = 2**19  # of working memory for each pair that is aligned, more or less
+ALIGNMENT_BYTES = 2**19  # of working memory for each pair that is aligned, or scan that is framed, more or less
 
 
 class Copies(NamedTuple):
@@ -169,7 +169,7 @@ def best_orientations(means: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[
     pictures, units = Pictures(means), _coarse_units(means, shrunk)
     kinds, correlations = np.empty(len(a), int), np.empty(len(a))
     for block in blocks(len(a), 8 * 8 * len(KINDS)):
-        possible = _possible(_products_by_kind(units, a[block], b[block]), ORIENTATION_MARGIN)
+        possible = _possible(products_by_kind(units, a[block], b[block], np.float32), ORIENTATION_MARGIN)
         by_kind = np.where(possible, pictures.correlate_pairs(a[block], b[block]), -1)
         kinds[block], correlations[block] = by_kind.argmax(axis=1), by_kind.max(axis=1)
     return np.array(KINDS)[kinds], correlations
@@ -183,7 +183,7 @@ def _aligned(pairs: tuple, means: np.ndarray, finest: Callable, params: Verify) 
     from tumorclip.data.alignment import Thumbnails, align, compare, framed, may_fit, settle, side_by_side
 
     a, b = pairs
-    by_kind = _products_by_kind(_coarse_units(means, framed), a, b)
+    by_kind = products_by_kind(_coarse_units(means, framed), a, b, np.float32)
     possible = _possible(by_kind, FRAMED_MARGIN) & _among_nearest(a, b, by_kind.max(axis=1))[:, None]
     pictures = Thumbnails(means)
     best, best_maps = np.full(len(a), -1.0), np.zeros((len(a), 2, 3))
@@ -221,7 +221,10 @@ def _turn(means: np.ndarray, kind: str) -> np.ndarray:
 
 
 def _among_nearest(a: np.ndarray, b: np.ndarray, products: np.ndarray) -> np.ndarray:
-    """Which pairs are among the NEIGHBOURS nearest ones of either scan, the first of equals: bool [P]."""
+    """Which pairs are among the NEIGHBOURS nearest of all that have the same `a`, or the same `b`: bool [P].
+
+    Of equals the first count.
+    """
     nearest = np.zeros(len(a), bool)
     for rows in (a, b):
         order = np.lexsort((-products, rows))
@@ -234,11 +237,6 @@ def _among_nearest(a: np.ndarray, b: np.ndarray, products: np.ndarray) -> np.nda
 def _possible(by_kind: np.ndarray, margin: float) -> np.ndarray:
     """Orientations that may be the best one by coarse products, float32 [P, 8]: bool [P, 8]."""
     return by_kind >= by_kind.max(axis=1, keepdims=True) - margin * RESOLUTION**2
-
-
-def _products_by_kind(units: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Products of the rows `a` of whole units with the rows `b` in all orientations: float32 [P, 8]."""
-    return products_by_kind(units, a, b, np.float32)
 
 
 def _coarse_units(means: np.ndarray, bring: Callable[[np.ndarray, int], np.ndarray]) -> np.ndarray:

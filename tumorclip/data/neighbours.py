@@ -101,6 +101,7 @@ class _Bounds:
 
     def __init__(self, units: np.ndarray, device: str):
         self._units, self._device = units, device
+        torch.set_float32_matmul_precision("highest")  # TF32, which some installations turn on, rounds by more
         self._bases = _principal_components(units)
         self._even, self._odd = self._coordinates(slice(0, len(units)), "near")
 

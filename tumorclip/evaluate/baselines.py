@@ -73,7 +73,8 @@ def zero_shot(task: Task) -> np.ndarray:
 def linear_probe(task: Task) -> np.ndarray:
     """Logistic regression on the pretrained encoder's standardised image features (as in Radford et al. 2021, CLIP).
 
-    C classifies most training scans right that a fold of other units was trained without; among equals the smallest.
+    C is the value whose models get most of the training scans right that they were not fitted on, nor on others of
+    their units; of equal values the smallest.
     """
     train, test = (features(task.encoder, pixels) for pixels in (task.train, task.test))
     scaler = StandardScaler().fit(train)
