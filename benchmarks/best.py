@@ -11,7 +11,7 @@ import argparse
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from benchmarks.pipeline import CACHE, JOBS, ROOT, percent, points, prepare, prepare_scans, run, validation
+from benchmarks.pipeline import CACHE, JOBS, ROOT, percent, points, prepare, prepare_scans, run, score, validation
 from benchmarks.protocols import FOLDS, MODEL
 from tumorclip.files import read_json, write_json
 
@@ -34,8 +34,7 @@ def main() -> None:
     with ThreadPoolExecutor(JOBS) as pool:
         trained = list(pool.map(lambda number: train(scans, options.pmram, number), range(len(CANDIDATES))))
     best = max(trained, key=lambda row: row["validation"])
-    for stage in ("predict", "baselines", "external", "evaluate"):
-        run(stage, folder(trained.index(best)))
+    score(folder(trained.index(best)))
     result = {"candidates": trained, "chosen": best["candidate"]} | scores(folder(trained.index(best)) / "metrics")
     write_json(RESULT, result)
     print(tables(result))
@@ -50,7 +49,7 @@ def train(scans: Path, pmram: Path, number: int) -> dict:
     division = {"split.protocol": "patients", "split.folds": FOLDS, "split.fold": FOLDS}
     external = [{"name": "pmram", "source": str(pmram.resolve()), "classes": None}]
     settings = MODEL | division | {"external": external} | CANDIDATES[name]
-    prepare(folder(number), settings, {"data/scans": scans / "data/scans"})
+    prepare(folder(number), settings, {name: scans / name for name in ("data/raw", "data/scans")})
     for stage in ("checkpoint", "split", "train"):
         run(stage, folder(number))
     metrics = folder(number) / "metrics"

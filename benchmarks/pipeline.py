@@ -17,6 +17,7 @@ from tumorclip.files import read_json
 ROOT = Path(__file__).parents[1]
 CACHE = ROOT / ".cache"
 JOBS = 2  # trainings side by side, one thread each
+SCORING = ("predict", "baselines", "external", "explain", "evaluate")  # stages, in their order
 COLLAPSED = 0.5  # validation accuracy
 
 
@@ -64,6 +65,12 @@ def train(folder: Path, settings: Mapping[str, object], scans: Path) -> None:
         if validation(place) >= COLLAPSED:
             return
     raise RuntimeError(f"{folder} collapsed twice")
+
+
+def score(folder: Path) -> None:
+    """Test the model that was trained in `folder`, where data/raw and data/scans are, as the pipeline does."""
+    for stage in SCORING:
+        run(stage, folder)
 
 
 def again(folder: Path) -> Path:

@@ -11,7 +11,7 @@ import json
 
 import numpy as np
 
-from benchmarks.pipeline import CACHE, ROOT, prepare, run
+from benchmarks.pipeline import CACHE, ROOT, prepare, run, score
 from tumorclip.files import read_json, write_json
 
 WORK = CACHE / "seeds"
@@ -39,9 +39,10 @@ def main() -> None:
 def one_run(seed: int) -> dict[str, float]:
     """Accuracies of one run: on the whole test set, by exposure, and on the other scanner."""
     folder = WORK / str(seed)
-    prepare(folder, {"seed": seed}, {"data/scans": WORK / "source/data/scans"})
-    for stage in ("checkpoint", "split", "train", "predict", "baselines", "external", "evaluate"):
+    prepare(folder, {"seed": seed}, {name: WORK / "source" / name for name in ("data/raw", "data/scans")})
+    for stage in ("checkpoint", "split", "train"):
         run(stage, folder)
+    score(folder)
     test, external = (read_json(folder / f"metrics/{name}.json") for name in ("test", "external"))
     of_all = {row["exposure"]: row["accuracy"] for row in test["exposure"] if row["class"] is None}
     exposed = {f"accuracy_{name}": of_all[name] for name in ("patient", "neither")}

@@ -118,3 +118,20 @@ def test_a_light_stage_starts_without_torch(stage):
     program = f"import sys, stages.{stage}; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_benchmarks_score_by_all_stages_that_the_scores_need():
+    from benchmarks.pipeline import SCORING
+
+    def made(stage: str) -> set[str]:
+        outs = [each for kind in ("outs", "metrics", "plots") for each in STAGES[stage].get(kind, [])]
+        return {name for each in outs for name in ([each] if isinstance(each, str) else each)}
+
+    needed, waiting = set(), {"evaluate"}
+    while waiting:
+        needed |= waiting
+        names = [Path(name) for stage in waiting for name in STAGES[stage]["deps"]]
+        found = {stage for stage in STAGES if any(is_under(name, out) for out in made(stage) for name in names)}
+        waiting = found - needed
+    after_training = list(STAGES)[list(STAGES).index("train") + 1 :]
+    assert [stage for stage in after_training if stage in needed] == list(SCORING)
