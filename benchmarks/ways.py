@@ -97,7 +97,8 @@ def rows() -> list[dict]:
     for way in (*WAYS, PROBE):
         if not (single := found(way)):
             continue
-        joined = Predictions.concatenate(list(single.values()))
+        folds = list(single.values())
+        joined = folds[0].concatenate(folds)
         accuracy = ConfusionBootstrap([joined]).estimate(metrics.accuracy)
         row = {"way": way, "folds": len(single), "test": len(joined), "units": len(np.unique(joined.unit))}
         row |= {"validation": None if way == PROBE else np.mean([validation(_own(way, fold)) for fold in single])}
