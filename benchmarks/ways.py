@@ -103,6 +103,7 @@ def rows() -> list[dict]:
         row = {"way": way, "folds": len(single), "test": len(joined), "units": len(np.unique(joined.unit))}
         row |= {"validation": None if way == PROBE else np.mean([validation(_own(way, fold)) for fold in single])}
         row |= {"accuracy": accuracy.value, "low": accuracy.interval.low, "high": accuracy.interval.high}
+        row |= {"of_folds": [ConfusionBootstrap([each]).estimate(metrics.accuracy).value for each in folds]}
         row |= {"macro_f1": ConfusionBootstrap([joined]).estimate(metrics.macro_f1).value}
         if way != "full":
             same = Predictions.concatenate([full[fold] for fold in single])
@@ -116,12 +117,12 @@ def rows() -> list[dict]:
 
 def tables(result: Mapping) -> str:
     """The table of docs/results.md."""
-    lines = ["| way | folds | validation | accuracy | macro F1 | − `full`, points | p, Holm |", "| --- " * 7 + "|"]
+    lines = ["| way | validation | accuracy | of each fold | macro F1 | − `full`, points | p, Holm |", "| --- " * 7 + "|"]
     for row in result["ways"]:
         name = row["way"] if row["way"] == PROBE else f"`{row['way']}`"
-        cells = [name, str(row["folds"]), "–" if row["validation"] is None else percent(row["validation"])]
+        cells = [name, "–" if row["validation"] is None else percent(row["validation"])]
         cells.append(f"**{percent(row['accuracy'])}** ({100 * row['low']:.1f} to {100 * row['high']:.1f})")
-        cells.append(f"{row['macro_f1']:.3f}")
+        cells += [", ".join(f"{100 * each:.1f}" for each in row["of_folds"]), f"{row['macro_f1']:.3f}"]
         against = row.get("against_full")
         cells += [points(against), f"{against['p_holm']:.2g}"] if against else ["–", "–"]
         lines.append("| " + " | ".join(cells) + " |")
