@@ -117,7 +117,10 @@ def rows() -> list[dict]:
 
 def tables(result: Mapping) -> str:
     """The table of docs/results.md."""
-    lines = ["| way | validation | accuracy | of each fold | macro F1 | − `full`, points | p, Holm |", "| --- " * 7 + "|"]
+    lines = [
+        "| way | validation | accuracy | of each fold | macro F1 | − `full`, points | p, Holm |",
+        "| --- " * 7 + "|",
+    ]
     for row in result["ways"]:
         name = row["way"] if row["way"] == PROBE else f"`{row['way']}`"
         cells = [name, "–" if row["validation"] is None else percent(row["validation"])]
