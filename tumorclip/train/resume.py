@@ -4,8 +4,10 @@ import contextlib
 import hashlib
 import os
 import shutil
+import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import filelock
@@ -36,6 +38,27 @@ def seed_of(seed: int, purpose: str, number: int) -> int:
 def generator(seed: int, purpose: str, number: int) -> torch.Generator:
     """A generator on the CPU with that seed."""
     return torch.Generator().manual_seed(seed_of(seed, purpose, number))
+
+
+@contextlib.contextmanager
+def ctrl_c_waits() -> Iterator[None]:
+    """Let Ctrl-C take effect after the block; for the main thread only.
+
+    Within `torch.save` it may leave an archive open after its file is closed, and PyTorch then aborts the process.
+    """
+    pressed = False
+
+    def press(*_: object) -> None:
+        nonlocal pressed
+        pressed = True
+
+    before = signal.signal(signal.SIGINT, press)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if pressed:
+            signal.raise_signal(signal.SIGINT)
 
 
 class States:
@@ -79,13 +102,13 @@ class States:
         before = list(self.folder.glob("step-*.pt"))
         writing = self.folder / "writing.pt"
         try:
-            with writing.open("wb") as file:
+            with ctrl_c_waits(), writing.open("wb") as file:
                 torch.save(state, file)
             flush(writing)
             written = writing.replace(self.folder / f"step-{state['step']:09d}-{_hash(writing)[:16]}.pt")
         except RuntimeError as error:
-            # PyTorch reports a file that was cut short, and hides the reason: a full disk, or Ctrl-C.
-            if isinstance(error.__context__, (OSError, KeyboardInterrupt)):
+            # PyTorch reports a file that was cut short, and hides the reason: a full disk.
+            if isinstance(error.__context__, OSError):
                 raise error.__context__ from None
             raise
         finally:
