@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from tumorclip.device import sent
 
-BATCH = 256  # scans at once where nothing is learned; it changes memory, not results
+BATCH = 64  # scans at once where nothing is learned; it changes memory, not results
 AHEAD = 3  # batches that are read while the device works
 
 
