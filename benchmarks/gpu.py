@@ -137,12 +137,13 @@ def measure_all(size: Size, device, end: float, out: Path) -> dict:
         "epoch": size.epoch,
         "tests": run_tests(size, seconds=0.45 * (end - start)),
     }
+    write_json(out, result)  # the tests' outcome stays, whatever happens next
     repeat_exactly()  # as the stage `train` does
     with TemporaryDirectory() as name:
         folder = Path(name)
         write_inputs(folder, size)
         result["ceiling"] = {kind: matrix_product_flops(device, getattr(torch, kind)) for kind in precisions(device)}
-        result["flops_per_image"] = {tune: flops_per_image(folder, tune) for tune in TUNES}
+        result["flops_per_image"] = {tune: flops_per_image(folder, tune, scans=32) for tune in TUNES}
         result |= {"lines": [], "ten_epochs": [], "not_measured": []}
         expected = {False: 15.0, True: 90.0}  # seconds that a line takes, by whether it is compiled
         for line in plan(size):

@@ -60,7 +60,7 @@ def main() -> None:
         return
     scans = prepare_scans(options.archive)
     found = speeds(options.archive)
-    MODELS["tiny_conv"] |= {"train.epochs": round(EPOCHS * found["tiny_conv"] / found["lite"])}
+    MODELS["tiny_conv"] = MODELS["tiny_conv"] | {"train.epochs": round(EPOCHS * found["tiny_conv"] / found["lite"])}
     jobs = [(seed, division, name) for seed in SEEDS for division in DIVISIONS for name in MODELS]
     with ThreadPoolExecutor(JOBS) as pool:
         for _ in pool.map(lambda job: complete(scans, *job), jobs):

@@ -208,9 +208,9 @@ def measure(line: str, folder: Path, until: float) -> dict:
     }
 
 
-def ours(folder: Path, method: str, batch_size: int, clock: Clock) -> None:
+def ours(folder: Path, method: str, batch_size: int, clock: Clock, scans: int | None = None) -> None:
     encoder = Encoder.load(folder / "checkpoint", clock.device)
-    pixels = np.load(folder / "pixels.npy", mmap_mode="r")
+    pixels = np.load(folder / "pixels.npy", mmap_mode="r")[:scans]
     # As many scans as the Kaggle data set has, the drawn ones again and again.
     train = torch.arange(EPOCH) % len(pixels)
     data = TrainingData(
@@ -232,8 +232,8 @@ def configuration(method: str, batch_size: int) -> Train:
     return load(ROOT / "params.yaml").train.model_copy(update=changes)
 
 
-def flops_per_image(folder: Path, tune: str) -> float:
-    """Floating-point operations of the matrix products in one step, per image."""
+def flops_per_image(folder: Path, tune: str, scans: int | None = None) -> float:
+    """Floating-point operations of the matrix products in one step, per image; of the first `scans` drawn ones."""
     from torch.utils.flop_counter import FlopCounterMode
 
     class Counts(Clock):
@@ -245,7 +245,7 @@ def flops_per_image(folder: Path, tune: str) -> float:
 
     counts = Counts(torch.device("cpu"), until=0)
     with FlopCounterMode(display=False) as counter, contextlib.suppress(Enough):
-        ours(folder, tune, 32, counts)
+        ours(folder, tune, 32, counts, scans)
     return (counts.times[1] - counts.times[0]) / 32
 
 

