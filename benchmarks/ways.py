@@ -35,7 +35,7 @@ MODEL = {
     "train.learning_rate": 1e-3,
     "train.batch_size": 32,
     "train.label_smoothing": 0.05,
-    "train.epochs": 2,
+    "train.epochs": 4,
     "train.precision": "fp32",
     "train.device": "cpu",
 }
@@ -47,11 +47,10 @@ WAYS = {
     "layer_decay: 0.75": {"train.layer_decay": 0.75},
     "ema: 0.99": {"train.ema": 0.99},
     "balance: weights": {"train.balance": "weights"},
-    "patience: 1": {"train.patience": 1, "train.epochs": 6},
+    "patience: 1": {"train.patience": 1, "train.epochs": 8},
     "balance: sampler": {"train.balance": "sampler"},
 }
 PROBE = "linear probe"
-TESTED = (1, 2)  # folds; a seed for each
 
 
 def main() -> None:
@@ -60,8 +59,8 @@ def main() -> None:
     scans = prepare_scans(parser.parse_args().archive)
     with ThreadPoolExecutor(JOBS) as pool:
         for way in WAYS:
-            list(pool.map(partial(complete, scans, way), TESTED))
-            write_json(RESULT, {"model": MODEL, "folds": len(TESTED), "ways": rows()})
+            list(pool.map(partial(complete, scans, way), range(1, FOLDS + 1)))
+            write_json(RESULT, {"model": MODEL, "folds": FOLDS, "ways": rows()})
     print(tables(read_json(RESULT)))
 
 
@@ -83,7 +82,7 @@ def found(way: str) -> dict[int, Predictions]:
         tables = {fold: BaselinePredictions.read(_own("full", fold) / "data/baselines.csv") for fold in found("full")}
         return {fold: table.take(table.baseline == "linear_probe") for fold, table in tables.items()}
     last = ".baselines" if way == "full" else ".predict"
-    folds = [fold for fold in TESTED if (_own(way, fold) / last).exists()]
+    folds = [fold for fold in range(1, FOLDS + 1) if (_own(way, fold) / last).exists()]
     return {fold: Predictions.read(_own(way, fold) / "plots/predictions.csv") for fold in folds}
 
 
