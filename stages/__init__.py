@@ -29,8 +29,8 @@ PLOTS = Path("plots")
 REPORTED = {"seed", "data", "checkpoint", "verify", "split", "train", "evaluate", "external"}
 
 # Before PyTorch is imported. By default, waiting threads keep a core busy for so long that training stands still beside
-# a second process. If they sleep at once instead, the steps of a small model take a third longer. So they wait briefly,
-# which costs less than half of that speed beside a process that keeps a core busy.
+# a second process. If they sleep at once instead, the steps of a small model take a third longer. So they wait briefly.
+# Beside a process that keeps a core busy, that makes such steps take up to half as long again.
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
