@@ -19,9 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tumorclip.data import copies
-from tumorclip.device import pick_device
-from tumorclip.files import write_json
+from trueslice.copies import search as copies
+from trueslice.device import pick_device
+from trueslice.files import write_json
 
 RESULT = Path(__file__).parent / "results/audit.json"
 SIZES = [1_000, 2_000, 5_000, 10_000, 20_000]

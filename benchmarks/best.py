@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.pipeline import CACHE, JOBS, ROOT, percent, points, prepare, prepare_scans, run, score, validation
 from benchmarks.protocols import FOLDS, MODEL
-from tumorclip.files import read_json, write_json
+from trueslice.files import read_json, write_json
 
 WORK = CACHE / "best"
 RESULT = ROOT / "benchmarks/results/best.json"

@@ -17,10 +17,10 @@ from functools import partial
 import numpy as np
 
 from benchmarks.protocols import ROOT
-from tumorclip.evaluate import metrics, tumour
-from tumorclip.evaluate.calibration import recalibration
-from tumorclip.evaluate.compare import mcnemar_test, one_per_unit, sign_flip_test
-from tumorclip.evaluate.intervals import (
+from trueslice.evaluate import metrics, tumour
+from trueslice.evaluate.calibration import recalibration
+from trueslice.evaluate.compare import mcnemar_test, one_per_unit, sign_flip_test
+from trueslice.evaluate.intervals import (
     LOSS,
     UNIT,
     ConfusionBootstrap,
@@ -31,8 +31,8 @@ from tumorclip.evaluate.intervals import (
     resample_counts,
     share_interval,
 )
-from tumorclip.files import write_json
-from tumorclip.tables import Predictions
+from trueslice.files import write_json
+from trueslice.tables.predictions import Predictions
 
 RESULTS = ROOT / "benchmarks/results/coverage.json"
 

@@ -3,7 +3,7 @@
 python -m benchmarks.default_run
 
 `dvc repro -f` runs in a temporary clone of the last commit. A stage's time goes from its start to that of the next, so
-what DVC does between the two counts. Then comes what has nothing to do: `dvc repro` once more, and `tumorclip --help`.
+what DVC does between the two counts. Then comes what has nothing to do: `dvc repro` once more, and `trueslice --help`.
 Writes benchmarks/results/default_run.json. It takes about as long as two runs.
 """
 
@@ -18,11 +18,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.pipeline import ROOT
-from tumorclip.files import write_json
+from trueslice.files import write_json
 
 RESULT = ROOT / "benchmarks/results/default_run.json"
 BUSY = [sys.executable, "-c", "while True: pass"]
-IDLE = {"dvc repro": ["dvc", "repro"], "tumorclip --help": ["tumorclip", "--help"]}
+IDLE = {"dvc repro": ["dvc", "repro"], "trueslice --help": ["trueslice", "--help"]}
 REPEATS = 3
 
 

@@ -2,7 +2,7 @@
 
 python -m benchmarks.explanations NAME RUN MASKS [NAME RUN MASKS …]
 
-RUN is a folder in which all stages up to predict have run, MASKS a folder of masks as `tumorclip trace --masks` and the
+RUN is a folder in which all stages up to predict have run, MASKS a folder of masks as `trueslice trace --masks` and the
 phantoms write them, and NAME what the run is called in the result. The methods are compared on validation scans; what
 the best is worth is measured on test scans. What other runs left in the result stays there.
 """
@@ -16,15 +16,16 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from tumorclip.data.masks import read_masks
-from tumorclip.data.sources.mask import path_in
-from tumorclip.evaluate import pointing
-from tumorclip.files import read_json, write_json
-from tumorclip.model import explain
-from tumorclip.model.encoder import Encoder
-from tumorclip.model.maps import SIDE, cells, in_random_order, maps
-from tumorclip.model.pixels import Pixels
-from tumorclip.tables import ModelPredictions, Predictions, Splits
+from trueslice.evaluate import pointing
+from trueslice.explain import attribution as explain
+from trueslice.explain.maps import SIDE, cells, in_random_order, maps
+from trueslice.files import read_json, write_json
+from trueslice.model.encoder import Encoder
+from trueslice.model.pixels import Pixels
+from trueslice.reading.masks import read_masks
+from trueslice.sources.masks import path_in
+from trueslice.tables.predictions import ModelPredictions, Predictions
+from trueslice.tables.splits import Splits
 
 RESULT = Path(__file__).parent / "results/explanations.json"
 SCANS = {"val": 150, "test": 300}  # with a mask, drawn at random
@@ -119,9 +120,9 @@ def measure(name: str, run: Path, folder: Path) -> dict:
         "val": Predictions.read(run / "data/validation.csv"),
         "test": ModelPredictions.read(run / "plots/predictions.csv"),
     }
-    encoder = Encoder.load(run / "models/trained", "cpu")
+    encoder = Encoder.load(run / "models/finetuned", "cpu")
     methods = OF_PATCHES if encoder.has_patches else CONVOLUTIONAL
-    captions = list(read_json(run / "models/trained/tumorclip.json")["classes"].values())
+    captions = list(read_json(run / "models/finetuned/trueslice.json")["classes"].values())
     known = np.flatnonzero(has_mask & np.isin(splits.split, ["train", "val"]))
     known_masks = read_masks(folder, splits.path[known].tolist(), SIDE)
     result = {"run": name, "tower": "transformer" if encoder.has_patches else "convolutional", "methods": []}
@@ -137,7 +138,7 @@ def measure(name: str, run: Path, folder: Path) -> dict:
             start = time.perf_counter()
             own[method] = maps(encoder, scans, captions, table.y_pred[places], scaled(function))
             seconds = (time.perf_counter() - start) / len(rows)
-            random = Encoder.load(run / "models/trained", "cpu")
+            random = Encoder.load(run / "models/finetuned", "cpu")
             in_random_order(random)
             shuffled = (
                 maps(random, scans, captions, table.y_pred[places], scaled(function)) if part == "test" else own[method]

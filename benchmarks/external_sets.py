@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from tumorclip import params
-from tumorclip.data import external
-from tumorclip.data.thumbnails import FINE, thumbnails
-from tumorclip.files import whole_folder, write_json
-from tumorclip.tables import ExternalPredictions, Scans
+from trueslice import params
+from trueslice.audit import external
+from trueslice.copies.thumbnails import FINE, thumbnails
+from trueslice.files import whole_folder, write_json
+from trueslice.tables.external import ExternalPredictions
+from trueslice.tables.scans import Scans
 
 ROOT = Path(__file__).parents[1]
 WORK = ROOT / ".cache/external_sets"

@@ -17,11 +17,12 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from tumorclip import params
-from tumorclip.data import decode, patients
-from tumorclip.data.sources import folder
-from tumorclip.data.thumbnails import thumbnails
-from tumorclip.data.trace import Traced
+from trueslice import params
+from trueslice.copies.thumbnails import thumbnails
+from trueslice.patients import lookup as patients
+from trueslice.patients.trace import Traced
+from trueslice.reading import decode
+from trueslice.sources import folder
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks/results/fingerprints.json"

@@ -112,7 +112,7 @@ def check_packages() -> None:
     if not missing:
         try:
             importlib.import_module("benchmarks.speed")
-            importlib.import_module("tumorclip.train.loop")
+            importlib.import_module("trueslice.train.loop")
         except ImportError as error:
             missing.append(f"what this project needs of another version: {error}")
     if missing:
@@ -126,8 +126,8 @@ def measure_all(size: Size, device, end: float, out: Path) -> dict:
     import transformers
 
     from benchmarks.speed import flops_per_image, matrix_product_flops, precisions
-    from tumorclip.device import device_name, repeat_exactly
-    from tumorclip.files import write_json
+    from trueslice.device import device_name, repeat_exactly
+    from trueslice.files import write_json
 
     start = time.monotonic()
     result = {
@@ -197,7 +197,7 @@ def write_inputs(folder: Path, size: Size) -> None:
     import numpy as np
 
     from benchmarks.speed import build_checkpoint
-    from tumorclip.model import builtin
+    from trueslice.checkpoints import drawn as builtin
 
     rng = np.random.default_rng(0)
     brightness = 40 * (4 * np.arange(size.scans) // size.scans)
@@ -230,7 +230,7 @@ def measure(line: Line, folder: Path, device, size: Size, result: dict) -> dict:
 def time_steps(line: Line, folder: Path, device, size: Size) -> dict:
     """How fast steps are, once the first ones are over."""
     from benchmarks.peers import Enough
-    from tumorclip.train.distributed import peak_memory_mb
+    from trueslice.train.distributed import peak_memory_mb
 
     watch = Stopwatch(device, size.seconds)
     # Whole batches only, and no end of an epoch among the steps that are counted.
@@ -247,7 +247,7 @@ def time_steps(line: Line, folder: Path, device, size: Size) -> dict:
 
 def time_epochs(line: Line, folder: Path, device, size: Size) -> dict:
     """Ten epochs with validation after each, from a model on the disk to the best weights."""
-    from tumorclip.train.distributed import peak_memory_mb
+    from trueslice.train.distributed import peak_memory_mb
 
     start = time.perf_counter()
     training = trainer(line, folder, device, scans=size.epoch, validation=-(-size.epoch // 10), epochs=10)
@@ -271,11 +271,11 @@ def trainer(line: Line, folder: Path, device, scans: int, validation: int, epoch
 
     from benchmarks.peers import CAPTIONS
     from benchmarks.speed import configuration
-    from tumorclip.model.encoder import Encoder
-    from tumorclip.model.pixels import Pixels
-    from tumorclip.train.captions import Captions
-    from tumorclip.train.inputs import TrainingData
-    from tumorclip.train.loop import Trainer
+    from trueslice.model.encoder import Encoder
+    from trueslice.model.pixels import Pixels
+    from trueslice.train.captions import Captions
+    from trueslice.train.inputs import TrainingData
+    from trueslice.train.loop import Trainer
 
     encoder = Encoder.load(folder / "checkpoint", device)
     pixels = np.load(folder / "pixels.npy", mmap_mode="r")

@@ -16,9 +16,9 @@ from tempfile import TemporaryDirectory
 import torch
 from torch.nn import functional
 
-from tumorclip.model import builtin
-from tumorclip.model.cpu import SMALL_THREADS
-from tumorclip.model.encoder import Encoder
+from trueslice.checkpoints import drawn as builtin
+from trueslice.model.cpu import SMALL_THREADS
+from trueslice.model.encoder import Encoder
 
 STEPS = 3
 CAPTIONS = ["a glioma", "a meningioma", "no tumour", "a pituitary tumour"]

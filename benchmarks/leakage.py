@@ -14,9 +14,9 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from benchmarks.pipeline import CACHE, ROOT, prepare, prepare_scans, run
-from tumorclip.files import read_json, write_json
-from tumorclip.report.figures import BLUE, DPI, GREY, LIGHT_GREY, ORANGE, PERCENT, STYLE
-from tumorclip.tables import Splits
+from trueslice.files import read_json, write_json
+from trueslice.report.figures import BLUE, DPI, GREY, LIGHT_GREY, ORANGE, PERCENT, STYLE
+from trueslice.tables.splits import Splits
 
 RESULTS = ROOT / "benchmarks/results"
 COUNTED = (

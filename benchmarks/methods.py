@@ -1,4 +1,4 @@
-"""How often `tumorclip compare` calls equal methods different, and how often its intervals of a difference cover.
+"""How often `trueslice compare` calls equal methods different, and how often its intervals of a difference cover.
 
 python -m benchmarks.methods
 
@@ -15,7 +15,7 @@ import numpy as np
 from scipy import stats
 
 from benchmarks.coverage import LEVEL, OFFICIAL, sizes_of
-from tumorclip.evaluate.compare import jackknife_errors, method_error, model_error
+from trueslice.evaluate.compare import jackknife_errors, method_error, model_error
 
 RESULTS = Path(__file__).parent / "results/methods.json"
 REPEATS = 2000

@@ -15,11 +15,11 @@ import numpy as np
 
 from benchmarks.pipeline import CACHE, JOBS, ROOT, counted, percent, points, prepare_scans, run, train, validation
 from benchmarks.protocols import FOLDS, MODEL, SEEDS, beyond
-from tumorclip.evaluate import metrics
-from tumorclip.evaluate.compare import difference
-from tumorclip.evaluate.intervals import ConfusionBootstrap
-from tumorclip.files import write_json
-from tumorclip.tables import Predictions
+from trueslice.evaluate import metrics
+from trueslice.evaluate.compare import difference
+from trueslice.evaluate.intervals import ConfusionBootstrap
+from trueslice.files import write_json
+from trueslice.tables.predictions import Predictions
 
 WORK = CACHE / "objectives"
 RESULT = ROOT / "benchmarks/results/objectives.json"

@@ -15,9 +15,9 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from tumorclip import params
-from tumorclip.files import read_json, write_json
-from tumorclip.tables import ModelPredictions
+from trueslice import params
+from trueslice.files import read_json, write_json
+from trueslice.tables.predictions import ModelPredictions
 
 ROOT = Path(__file__).parents[1]
 RESULT = ROOT / "benchmarks/results/parity.json"
@@ -37,7 +37,7 @@ def measured(run: Path) -> dict:
     predictions = ModelPredictions.read(run / "plots/predictions.csv")
     settings = params.load(run / "params.yaml")
     with TemporaryDirectory() as folder:
-        python = [sys.executable, "-m", "tumorclip", "export", "onnx", "--out", f"{folder}/models/onnx"]
+        python = [sys.executable, "-m", "trueslice", "export", "onnx", "--out", f"{folder}/models/onnx"]
         subprocess.run(python, cwd=run, check=True)
         parity = read_json(Path(folder, "models/onnx/model.json"))["parity"]
         paths = [str(run / "data/raw" / path) for path in predictions.path]

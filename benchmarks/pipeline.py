@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from tumorclip.files import read_json
+from trueslice.files import read_json
 
 ROOT = Path(__file__).parents[1]
 CACHE = ROOT / ".cache"

@@ -1,4 +1,4 @@
-"""What `tumorclip predict` costs, and what its warnings are worth, on a finished run.
+"""What `trueslice predict` costs, and what its warnings are worth, on a finished run.
 
   python -m benchmarks.predicting RUN [RUN ...] --out benchmarks/results/predicting.json
 
@@ -26,14 +26,15 @@ import torch
 from torch.nn import functional
 
 import stages
-from tumorclip import params
-from tumorclip.files import write_json
-from tumorclip.inference import unlike
-from tumorclip.inference.classifier import Classifier
-from tumorclip.inference.reference import small
-from tumorclip.inference.strange import strange
-from tumorclip.model.pixels import Pixels
-from tumorclip.tables import Pairs, Splits
+from trueslice import params
+from trueslice.files import write_json
+from trueslice.inference import unlike
+from trueslice.inference.classifier import Classifier
+from trueslice.inference.reference import small
+from trueslice.inference.strange import strange
+from trueslice.model.pixels import Pixels
+from trueslice.tables.scans import Pairs
+from trueslice.tables.splits import Splits
 
 REPEATS = 1
 PLANTED = 200
@@ -58,7 +59,7 @@ def measure(run: Path) -> dict:
     splits = Splits.read(run / stages.SPLITS)
     pixels = np.load(run / stages.SCANS / "pixels.npy", mmap_mode="r")
     settings = params.load(run / "params.yaml")
-    classifier = Classifier.load(run / stages.FINETUNED, "cpu")
+    classifier = Classifier.load(run / stages.RELEASED, "cpu")
     return {
         "source": "phantom" if settings.data.source == "phantom" else "real",
         "checkpoint": settings.checkpoint.name,
@@ -72,7 +73,7 @@ def measure(run: Path) -> dict:
 def _speed(run: Path, splits: Splits) -> dict:
     """Seconds of the stage and of the command on the same scans, and of the command on one scan."""
     paths = [f"{stages.RAW}/{path}" for path in splits.path[np.isin(splits.split, ["val", "test"])]]
-    command = [sys.executable, "-m", "tumorclip", "predict"]
+    command = [sys.executable, "-m", "trueslice", "predict"]
     seconds = {"stage": [], "command": [], "first_answer": []}
     for _ in range(REPEATS):
         seconds["stage"].append(_seconds(run, [sys.executable, "-m", "stages.predict"]))

@@ -21,12 +21,12 @@ from tqdm import tqdm
 
 from benchmarks.pipeline import CACHE, JOBS, ROOT, counted, percent, points, prepare_scans, run, train, validation
 from benchmarks.protocols import FOLDS, MODEL, SEEDS, beyond, joined
-from tumorclip.device import repeat_exactly
-from tumorclip.evaluate import metrics
-from tumorclip.evaluate.compare import difference
-from tumorclip.evaluate.intervals import ConfusionBootstrap
-from tumorclip.files import read_json, write_json
-from tumorclip.tables import Predictions
+from trueslice.device import repeat_exactly
+from trueslice.evaluate import metrics
+from trueslice.evaluate.compare import difference
+from trueslice.evaluate.intervals import ConfusionBootstrap
+from trueslice.files import read_json, write_json
+from trueslice.tables.predictions import Predictions
 
 WORK = CACHE / "pretraining"
 RESULT = ROOT / "benchmarks/results/pretraining.json"
@@ -84,14 +84,14 @@ def images_per_second(settings: dict) -> float:
     """Images per second of CPU time with one thread, over some steps of a training on noise."""
     import torch
 
-    from tumorclip.model.builtin import BUILDERS
-    from tumorclip.model.cpu import same_bytes_on_cpus
-    from tumorclip.model.encoder import Encoder
-    from tumorclip.model.pixels import Pixels
-    from tumorclip.params import load
-    from tumorclip.train.captions import Captions
-    from tumorclip.train.inputs import TrainingData
-    from tumorclip.train.loop import Trainer
+    from trueslice.checkpoints.drawn import BUILDERS
+    from trueslice.model.cpu import same_bytes_on_cpus
+    from trueslice.model.encoder import Encoder
+    from trueslice.model.pixels import Pixels
+    from trueslice.params import load
+    from trueslice.train.captions import Captions
+    from trueslice.train.inputs import TrainingData
+    from trueslice.train.loop import Trainer
 
     params = load(ROOT / "params.yaml")
     own = {key.removeprefix("train."): value for key, value in settings.items() if key.startswith("train.")}

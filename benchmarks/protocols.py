@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.pipeline import CACHE, JOBS, ROOT, again, counted, percent, points, prepare_scans, run, train
-from tumorclip.evaluate import metrics
-from tumorclip.evaluate.compare import difference, pair
-from tumorclip.evaluate.intervals import ConfusionBootstrap
-from tumorclip.files import read_json, write_json
-from tumorclip.tables import BaselinePredictions, Predictions
+from trueslice.evaluate import metrics
+from trueslice.evaluate.compare import difference, pair
+from trueslice.evaluate.intervals import ConfusionBootstrap
+from trueslice.files import read_json, write_json
+from trueslice.tables.predictions import BaselinePredictions, Predictions
 
 WORK = CACHE / "protocols"
 OFFICIAL = ("keep", "drop_random", "drop_train")

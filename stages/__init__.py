@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tumorclip import lifetime, params
-from tumorclip.errors import REASON, ParamsError, UserError
+from trueslice import lifetime, params
+from trueslice.errors import REASON, ParamsError, UserError
 
 RAW = Path("data/raw")
 SCANS = Path("data/scans")
@@ -20,9 +20,9 @@ MAPS = Path("data/explanations.npy")
 EXPLANATIONS = Path("data/explanations.csv")
 EXAMPLES = Path("data/examples.csv")
 PRETRAINED = Path("models/pretrained")
-# What training leaves, and what one hands over: the same weights, with all that `tumorclip predict` knows.
-TRAINED = Path("models/trained")
+# What training leaves, and what one hands over: the same weights, with all that `trueslice predict` knows.
 FINETUNED = Path("models/finetuned")
+RELEASED = Path("models/released")
 METRICS = Path("metrics")
 PLOTS = Path("plots")
 # The sections of params.yaml that the report and the model card tell of.

@@ -6,12 +6,13 @@ data/scans, data/splits.csv, models/pretrained -> data/baselines.csv
 import numpy as np
 
 import stages
-from tumorclip.device import pick_device
-from tumorclip.evaluate.baselines import BASELINES, Task
-from tumorclip.model.cpu import same_bytes_on_cpus
-from tumorclip.model.encoder import Encoder
-from tumorclip.params import Params
-from tumorclip.tables import BaselinePredictions, Splits
+from trueslice.baselines.baselines import BASELINES, Task
+from trueslice.device import pick_device
+from trueslice.model.cpu import same_bytes_on_cpus
+from trueslice.model.encoder import Encoder
+from trueslice.params import Params
+from trueslice.tables.predictions import BaselinePredictions
+from trueslice.tables.splits import Splits
 
 
 def main(params: Params) -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import stages
-from tumorclip.files import whole_folder, write_json
-from tumorclip.model import hub
-from tumorclip.model.builtin import BUILDERS
-from tumorclip.model.encoder import Encoder
-from tumorclip.params import Params
+from trueslice.checkpoints import hub
+from trueslice.checkpoints.drawn import BUILDERS
+from trueslice.files import whole_folder, write_json
+from trueslice.model.encoder import Encoder
+from trueslice.params import Params
 
 
 def main(params: Params) -> None:

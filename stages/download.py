@@ -3,9 +3,9 @@
 import time
 
 import stages
-from tumorclip.data.sources import Context, source_of
-from tumorclip.files import whole_folder
-from tumorclip.params import Params
+from trueslice.files import whole_folder
+from trueslice.params import Params
+from trueslice.sources import Context, source_of
 
 
 def main(params: Params) -> None:

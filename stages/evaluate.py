@@ -7,17 +7,13 @@ data/external.json, data/explanations.csv
 """
 
 import stages
-from tumorclip.evaluate import external, pointing, score, subsets
-from tumorclip.files import read_json, write_json
-from tumorclip.params import Params
-from tumorclip.tables import (
-    BaselinePredictions,
-    Explanations,
-    ExternalPredictions,
-    ModelPredictions,
-    Predictions,
-    Scans,
-)
+from trueslice.evaluate import external, pointing, score, subsets
+from trueslice.files import read_json, write_json
+from trueslice.params import Params
+from trueslice.tables.explanations import Explanations
+from trueslice.tables.external import ExternalPredictions
+from trueslice.tables.predictions import BaselinePredictions, ModelPredictions, Predictions
+from trueslice.tables.scans import Scans
 
 
 def main(params: Params) -> None:

@@ -1,6 +1,6 @@
 """Show where the predictions of the test scans come from, and hold it against the masks of their tumours.
 
-data/raw/masks, data/scans/pixels.npy, data/splits.csv, models/trained, plots/predictions.csv
+data/raw/masks, data/scans/pixels.npy, data/splits.csv, models/finetuned, plots/predictions.csv
 -> data/explanations.npy, data/explanations.csv, data/examples.csv
 """
 
@@ -10,22 +10,25 @@ import numpy as np
 import torch
 
 import stages
-from tumorclip.data.masks import read_masks
-from tumorclip.data.sources.mask import MASKS
-from tumorclip.device import pick_device
-from tumorclip.evaluate import examples, pointing
-from tumorclip.files import whole_file
-from tumorclip.model.cpu import same_bytes_on_cpus
-from tumorclip.model.encoder import Encoder
-from tumorclip.model.maps import SIDE, cells, in_random_order, maps
-from tumorclip.model.pixels import Pixels
-from tumorclip.params import Params
-from tumorclip.tables import Explanations, ModelPredictions, Splits
+from trueslice.device import pick_device
+from trueslice.evaluate import pointing
+from trueslice.explain import examples
+from trueslice.explain.maps import SIDE, cells, in_random_order, maps
+from trueslice.files import whole_file
+from trueslice.model.cpu import same_bytes_on_cpus
+from trueslice.model.encoder import Encoder
+from trueslice.model.pixels import Pixels
+from trueslice.params import Params
+from trueslice.reading.masks import read_masks
+from trueslice.sources.masks import MASKS
+from trueslice.tables.explanations import Explanations
+from trueslice.tables.predictions import ModelPredictions
+from trueslice.tables.splits import Splits
 
 
 def main(params: Params) -> None:
-    same_bytes_on_cpus(stages.TRAINED)
-    encoder = Encoder.load(stages.TRAINED, pick_device(params.train.device, "train.device"))
+    same_bytes_on_cpus(stages.FINETUNED)
+    encoder = Encoder.load(stages.FINETUNED, pick_device(params.train.device, "train.device"))
     splits = Splits.read(stages.SPLITS)
     predictions = ModelPredictions.read(stages.PLOTS / "predictions.csv")
     pixels = np.load(stages.SCANS / "pixels.npy", mmap_mode="r")

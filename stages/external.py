@@ -1,6 +1,6 @@
 """Classify the scans of other data sets with the fine-tuned encoder, and tell which of them are new.
 
-data/scans, models/trained -> data/external.json (counts of files), plots/external.csv
+data/scans, models/finetuned -> data/external.json (counts of files), plots/external.csv
 """
 
 import time
@@ -9,19 +9,20 @@ import numpy as np
 import torch
 
 import stages
-from tumorclip.data import external
-from tumorclip.device import pick_device
-from tumorclip.files import read_json, workplace, write_json
-from tumorclip.model.cpu import same_bytes_on_cpus
-from tumorclip.model.encoder import Encoder
-from tumorclip.model.pixels import Pixels
-from tumorclip.params import External, Params
-from tumorclip.tables import ExternalPredictions, Scans
+from trueslice.audit import external
+from trueslice.device import pick_device
+from trueslice.files import read_json, workplace, write_json
+from trueslice.model.cpu import same_bytes_on_cpus
+from trueslice.model.encoder import Encoder
+from trueslice.model.pixels import Pixels
+from trueslice.params import External, Params
+from trueslice.tables.external import ExternalPredictions
+from trueslice.tables.scans import Scans
 
 
 def main(params: Params) -> None:
-    same_bytes_on_cpus(stages.TRAINED)
-    encoder = Encoder.load(stages.TRAINED, pick_device(params.train.device, "train.device"))
+    same_bytes_on_cpus(stages.FINETUNED)
+    encoder = Encoder.load(stages.FINETUNED, pick_device(params.train.device, "train.device"))
     counts, tables = [], [ExternalPredictions.empty(params.class_names)]
     for chosen in params.external:
         start = time.perf_counter()
@@ -76,7 +77,7 @@ def _classify(pixels: np.ndarray, params: Params, encoder: Encoder) -> np.ndarra
     scans = Pixels(pixels, np.arange(len(pixels)), encoder.image_size, encoder.device)
     with torch.inference_mode():
         logits = encoder.logits(scans.all(), encoder.encode_classes(list(params.classes.values())))
-    temperature = read_json(stages.TRAINED / "tumorclip.json")["temperature"]
+    temperature = read_json(stages.FINETUNED / "trueslice.json")["temperature"]
     return (logits.double() / temperature).softmax(dim=1).numpy()
 
 

@@ -1,6 +1,6 @@
 """Draw the figures of the run and write its report.
 
-data/scans, metrics/*.json, models/trained/tumorclip.json, plots/steps.csv, plots/embedding.csv,
+data/scans, metrics/*.json, models/finetuned/trueslice.json, plots/steps.csv, plots/embedding.csv,
 plots/predictions.csv
 -> plots/figures, plots/report.html
 """
@@ -12,17 +12,19 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import stages
-from tumorclip.files import read_json, whole_file, whole_folder
-from tumorclip.params import Params
-from tumorclip.report import explanations, figures
-from tumorclip.report.page import page
-from tumorclip.report.provenance import Drawing
-from tumorclip.report.run import Run
-from tumorclip.tables import EmbeddingMap, Examples, Steps
+from trueslice.files import read_json, whole_file, whole_folder
+from trueslice.params import Params
+from trueslice.report import explanations, figures
+from trueslice.report.page import page
+from trueslice.report.provenance import Drawing
+from trueslice.report.run import Run
+from trueslice.tables.embedding import EmbeddingMap
+from trueslice.tables.examples import Examples
+from trueslice.tables.steps import Steps
 
 
 def main(params: Params) -> None:
-    run = Run.read(stages.METRICS, stages.TRAINED, params.model_dump(mode="json", include=stages.REPORTED))
+    run = Run.read(stages.METRICS, stages.FINETUNED, params.model_dump(mode="json", include=stages.REPORTED))
     tables = figures.Tables(
         Steps.read(stages.PLOTS / "steps.csv"),
         EmbeddingMap.read(stages.PLOTS / "embedding.csv"),

@@ -1,26 +1,27 @@
 """Classify the validation and test scans with the fine-tuned encoder.
 
-data/scans, data/splits.csv, models/trained -> data/validation.csv, plots/predictions.csv
+data/scans, data/splits.csv, models/finetuned -> data/validation.csv, plots/predictions.csv
 """
 
 import numpy as np
 import torch
 
 import stages
-from tumorclip.data import copies
-from tumorclip.device import pick_device
-from tumorclip.files import read_json
-from tumorclip.model.cpu import same_bytes_on_cpus
-from tumorclip.model.encoder import Encoder
-from tumorclip.model.pixels import Pixels
-from tumorclip.params import Params
-from tumorclip.tables import ModelPredictions, Predictions, Splits
+from trueslice.copies import search as copies
+from trueslice.device import pick_device
+from trueslice.files import read_json
+from trueslice.model.cpu import same_bytes_on_cpus
+from trueslice.model.encoder import Encoder
+from trueslice.model.pixels import Pixels
+from trueslice.params import Params
+from trueslice.tables.predictions import ModelPredictions, Predictions
+from trueslice.tables.splits import Splits
 
 
 def main(params: Params) -> None:
-    same_bytes_on_cpus(stages.TRAINED)
-    encoder = Encoder.load(stages.TRAINED, pick_device(params.train.device, "train.device"))
-    temperature = read_json(stages.TRAINED / "tumorclip.json")["temperature"]
+    same_bytes_on_cpus(stages.FINETUNED)
+    encoder = Encoder.load(stages.FINETUNED, pick_device(params.train.device, "train.device"))
+    temperature = read_json(stages.FINETUNED / "trueslice.json")["temperature"]
     splits = Splits.read(stages.SPLITS)
     pixels = np.load(stages.SCANS / "pixels.npy", mmap_mode="r")
     train, val, test = (np.flatnonzero(splits.split == name) for name in ("train", "val", "test"))

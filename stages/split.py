@@ -1,11 +1,11 @@
 """Divide the scans into train, val and test: data/scans/scans.csv -> data/splits.csv, metrics/split.json."""
 
 import stages
-from tumorclip.data import decode
-from tumorclip.data import split as splitting
-from tumorclip.files import write_json
-from tumorclip.params import Params
-from tumorclip.tables import Scans
+from trueslice.files import write_json
+from trueslice.params import Params
+from trueslice.reading import decode
+from trueslice.splits import split as splitting
+from trueslice.tables.scans import Scans
 
 
 def main(params: Params) -> None:

@@ -1,6 +1,6 @@
 """Fine-tune the dual encoder on the training scans and keep the weights of its best epoch.
 
-data/scans, data/splits.csv, models/pretrained -> models/trained, metrics/train.json, metrics/timing.json,
+data/scans, data/splits.csv, models/pretrained -> models/finetuned, metrics/train.json, metrics/timing.json,
 plots/steps.csv
 
 On several devices: machine.launcher: torchrun --standalone --nproc-per-node 2
@@ -14,17 +14,17 @@ import numpy as np
 import torch
 
 import stages
-from tumorclip.device import device_name, pick_device, repeat_exactly
-from tumorclip.files import read_json, whole_folder, write_json
-from tumorclip.model.cpu import same_bytes_on_cpus
-from tumorclip.model.encoder import Encoder
-from tumorclip.params import Params
-from tumorclip.tables import Splits
-from tumorclip.train import launcher
-from tumorclip.train.distributed import Processes, peak_memory_mb
-from tumorclip.train.inputs import TrainingData
-from tumorclip.train.loop import Trainer
-from tumorclip.train.resume import States
+from trueslice.device import device_name, pick_device, repeat_exactly
+from trueslice.files import read_json, whole_folder, write_json
+from trueslice.model.cpu import same_bytes_on_cpus
+from trueslice.model.encoder import Encoder
+from trueslice.params import Params
+from trueslice.tables.splits import Splits
+from trueslice.train import launcher
+from trueslice.train.distributed import Processes, peak_memory_mb
+from trueslice.train.inputs import TrainingData
+from trueslice.train.loop import Trainer
+from trueslice.train.resume import States
 
 
 def main(params: Params) -> None:
@@ -60,7 +60,7 @@ def main(params: Params) -> None:
 def _write(trainer: Trainer, params: Params, splits: Splits, seconds: float) -> None:
     trained_on = splits.take(np.isin(splits.split, ["train", "val"]))
     history = trainer.history
-    with whole_folder(stages.TRAINED) as folder:
+    with whole_folder(stages.FINETUNED) as folder:
         trainer.encoder.save(folder)
         # Without commit and time, which would go stale in DVC's run-cache.
         provenance = {
@@ -73,7 +73,7 @@ def _write(trainer: Trainer, params: Params, splits: Splits, seconds: float) -> 
             "splits_sha256": hashlib.sha256(trained_on.text().encode()).hexdigest(),
             "versions": {name: version(name) for name in ("torch", "transformers", "numpy")},
         }
-        write_json(folder / "tumorclip.json", provenance)
+        write_json(folder / "trueslice.json", provenance)
     write_json(stages.METRICS / "train.json", history.summary())
     history.step_table().write(stages.PLOTS / "steps.csv")
     rate = trainer.images_trained / seconds

@@ -6,13 +6,16 @@ from pathlib import Path
 import numpy as np
 
 import stages
-from tumorclip.data import copies, decode, groups, patients
-from tumorclip.data.thumbnails import thumbnails
-from tumorclip.device import pick_device
-from tumorclip.errors import ParamsError
-from tumorclip.files import whole_folder, write_json
-from tumorclip.params import Params
-from tumorclip.tables import Scans
+from trueslice.copies import groups
+from trueslice.copies import search as copies
+from trueslice.copies.thumbnails import thumbnails
+from trueslice.device import pick_device
+from trueslice.errors import ParamsError
+from trueslice.files import whole_folder, write_json
+from trueslice.params import Params
+from trueslice.patients import lookup as patients
+from trueslice.reading import decode
+from trueslice.tables.scans import Scans
 
 
 def main(params: Params) -> None:

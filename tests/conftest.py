@@ -19,7 +19,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # twice as fast for what sma
 
 ROOT = Path(__file__).parents[1]
 PARTS = (
-    *("stages", "tumorclip", "params.yaml", "dvc.yaml"),
+    *("stages", "trueslice", "params.yaml", "dvc.yaml"),
     *(".dvc/config", ".dvc/.gitignore", ".dvc/plots", ".dvcignore", ".gitignore"),
 )
 # What a developer's own machine must not bring into a test: credentials, proxies, caches, an outer DVC or Git run.
@@ -118,7 +118,7 @@ def device(request):
     """The CPU, then the GPU: what a test does on the one must hold on the other."""
     import torch
 
-    from tumorclip.device import repeat_exactly
+    from trueslice.device import repeat_exactly
 
     if request.param == "cuda" and not torch.cuda.is_available():
         pytest.skip("PyTorch finds no GPU here")
@@ -135,7 +135,7 @@ def device(request):
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory) -> Path:
     """The checkpoint `tiny`."""
-    from tumorclip.model import builtin
+    from trueslice.checkpoints import drawn as builtin
 
     folder = tmp_path_factory.mktemp("tiny")
     builtin.build(folder, seed=0)
@@ -145,14 +145,14 @@ def tiny_folder(tmp_path_factory) -> Path:
 @pytest.fixture
 def encoder(tiny_folder):
     """The checkpoint `tiny`, loaded anew for each test."""
-    from tumorclip.model.encoder import Encoder
+    from trueslice.model.encoder import Encoder
 
     return Encoder.load(tiny_folder, "cpu")
 
 
 @pytest.fixture(scope="session")
 def released(tmp_path_factory) -> Path:
-    """A folder with a released model in models/finetuned, and all that it was made of. Not to be written to."""
+    """A folder with a released model in models/released, and all that it was made of. Not to be written to."""
     import finished
 
     return finished.make(tmp_path_factory.mktemp("released"))

@@ -19,7 +19,7 @@ from transformers import (
     ViTConfig,
 )
 
-from tumorclip.model import builtin
+from trueslice.checkpoints import drawn as builtin
 
 SMALL = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
 

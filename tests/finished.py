@@ -7,9 +7,9 @@ from ruamel.yaml import YAML
 
 import stages
 from stages import baselines, checkpoint, evaluate, explain, external, predict, release, split, train, verify
-from tumorclip import params
-from tumorclip.data.sources import phantom
-from tumorclip.tables import ModelPredictions
+from trueslice import params
+from trueslice.sources import phantom
+from trueslice.tables.predictions import ModelPredictions
 
 ROOT = Path(__file__).parents[1]
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from tumorclip.files import write_json
-from tumorclip.inference.reference import Reference
-from tumorclip.model.encoder import Encoder
-from tumorclip.tables import KnownScans
+from trueslice.files import write_json
+from trueslice.inference.reference import Reference
+from trueslice.model.encoder import Encoder
+from trueslice.tables.known import KnownScans
 
 CLASSES = {"glioma": ["a glioma"], "notumor": ["no tumour", "a healthy brain"], "pituitary": ["a pituitary tumour"]}
 SIDE = 80  # of a decoded scan: neither that of `tiny` nor that of `tiny_conv`
@@ -42,5 +42,5 @@ def release(checkpoint: Path, folder: Path, count: int = 30) -> None:
         "drawn": False,
         "confidence": [{"from": 0.0, "to": 1.0, "scans": 10, "error_rate": 0.1, "low": 0.02, "high": 0.4}],
     }
-    write_json(folder / "tumorclip.json", settings)
+    write_json(folder / "trueslice.json", settings)
     (folder / "README.md").write_text("---\nlicense: mit\n---\n\n# A model\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""`tumorclip serve` and `tumorclip predict` as processes of their own, in a folder with a released model."""
+"""`trueslice serve` and `trueslice predict` as processes of their own, in a folder with a released model."""
 
 import json
 import os
@@ -14,7 +14,7 @@ ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PY
 
 
 def started(released: Path, *arguments: str) -> subprocess.Popen:
-    command = [sys.executable, "-m", "tumorclip", "serve", *arguments]
+    command = [sys.executable, "-m", "trueslice", "serve", *arguments]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen(command, cwd=released, env=ENVIRONMENT, text=True, **pipes)
 
@@ -42,7 +42,7 @@ def serving(released: Path, *arguments: str) -> Iterator[str]:
 
 
 def predicted(released: Path, scan: Path) -> dict:
-    """What `tumorclip predict` says of a scan."""
-    command = [sys.executable, "-m", "tumorclip", "predict", scan, "--format", "json"]
+    """What `trueslice predict` says of a scan."""
+    command = [sys.executable, "-m", "trueslice", "predict", scan, "--format", "json"]
     done = subprocess.run(command, cwd=released, env=ENVIRONMENT, capture_output=True, text=True, check=True)
     return json.loads(done.stdout)

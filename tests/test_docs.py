@@ -16,7 +16,7 @@ from dvc.cli import DvcParserError
 from dvc.cli.parser import get_main_parser
 from ruamel.yaml import YAML
 
-from tumorclip.params import Params
+from trueslice.params import Params
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "benchmarks/README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -28,7 +28,7 @@ STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"`([^`\n]+)`")
 SHELL = ("", "bash", "sh")
-PROGRAMS = ("dvc", "make", "tumorclip", "python")
+PROGRAMS = ("dvc", "make", "trueslice", "python")
 
 
 class Diff(NamedTuple):
@@ -160,7 +160,7 @@ def test_every_parameter_is_explained():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_path_that_is_named_exists_or_is_an_output(name):
-    folders = "stages|tumorclip|tests|benchmarks|docs|data|models|metrics|plots"
+    folders = "stages|trueslice|tests|benchmarks|docs|data|models|metrics|plots"
     for path in CODE.findall(FENCE.sub("", (ROOT / name).read_text("utf-8"))):
         if re.fullmatch(rf"(?:{folders})/[\w./-]*", path):
             is_output = any(f"{path}/".startswith(f"{output}/") for output in outputs())
@@ -209,9 +209,9 @@ def test_every_module_that_is_run_exists(command):
     assert not [word for word in command if word.endswith(".py") and not (ROOT / word).exists()]
 
 
-@pytest.mark.parametrize("name", sorted({command[1] for command in all_commands("tumorclip")}))
+@pytest.mark.parametrize("name", sorted({command[1] for command in all_commands("trueslice")}))
 def test_every_subcommand_exists(name):
-    done = subprocess.run([sys.executable, "-m", "tumorclip", name, "--help"], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "trueslice", name, "--help"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 

@@ -85,7 +85,7 @@ def test_the_machine_section_reruns_nothing(finished):
 
 
 def test_the_same_seeds_give_the_same_bytes(finished):
-    names = (*RESULTS, "plots/steps.csv", "models/trained/model.safetensors", "models/trained/tumorclip.json")
+    names = (*RESULTS, "plots/steps.csv", "models/finetuned/model.safetensors", "models/finetuned/trueslice.json")
     before = digests(finished, *names)
     finished.run("dvc repro --force", check=True)
     assert digests(finished, *names) == before
@@ -135,14 +135,14 @@ def test_queued_experiments_run_in_copies_of_the_repository(finished):
     ],
 )
 def test_an_impossible_value_ends_in_one_line_and_the_previous_results_come_back(finished, override, status, said):
-    before = digests(finished, *RESULTS, "models/trained/model.safetensors")
+    before = digests(finished, *RESULTS, "models/finetuned/model.safetensors")
     done = finished.run(f"dvc exp run -S {override}")
     assert done.returncode != 0
     assert "Traceback" not in done.stdout
     assert [line for line in done.stdout.splitlines() if line.startswith("error: ") and said in line], done.stdout
     # Without DVC in between, the status says whether parameters or something else was wrong.
     finished.run("git restore params.yaml dvc.lock metrics plots && dvc checkout", check=True)
-    assert digests(finished, *RESULTS, "models/trained/model.safetensors") == before
+    assert digests(finished, *RESULTS, "models/finetuned/model.safetensors") == before
     assert finished.run("git status --porcelain", check=True).stdout == ""
 
 
@@ -153,7 +153,7 @@ def test_an_unknown_key_is_refused(finished):
 
 
 def test_the_fine_tuned_folder_stands_alone(finished, tmp_path):
-    shutil.copytree(finished.root / "models/finetuned", tmp_path / "model")
+    shutil.copytree(finished.root / "models/released", tmp_path / "model")
     program = """
 import sys
 from PIL import Image
@@ -161,12 +161,12 @@ from transformers import CLIPModel, pipeline
 CLIPModel.from_pretrained("model")
 classify = pipeline("zero-shot-image-classification", model="model")
 print(classify(Image.new("L", (64, 64)), candidate_labels=["a glioma", "no tumour"], hypothesis_template="{}")[0])
-assert not any(name.startswith(("tumorclip", "stages")) for name in sys.modules)
+assert not any(name.startswith(("trueslice", "stages")) for name in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "score" in done.stdout
-    ours = json.loads((tmp_path / "model/tumorclip.json").read_text())
+    ours = json.loads((tmp_path / "model/trueslice.json").read_text())
     assert list(ours["classes"]) == ["glioma", "meningioma", "notumor", "pituitary"]
     assert ours["checkpoint"] == {"name": "tiny", "revision": None}
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tumorclip import files
-from tumorclip.files import read_json, whole_file, whole_folder, write_json
+from trueslice import files
+from trueslice.files import read_json, whole_file, whole_folder, write_json
 
 ROOT = Path(__file__).parents[1]
 
@@ -52,7 +52,7 @@ def test_json_refuses_what_it_has_no_word_for(tmp_path):
 PROGRAM = """
 import sys, time
 from pathlib import Path
-from tumorclip.files import whole_file, whole_folder
+from trueslice.files import whole_file, whole_folder
 with {how}(Path(sys.argv[1])) as beside:
     (beside / "half" if beside.is_dir() else beside).write_text("half")
     print("ready", flush=True)
@@ -112,7 +112,7 @@ def test_processes_that_write_the_same_file_at_once_do_not_delete_each_others_wo
     program = """
 import sys
 from pathlib import Path
-from tumorclip.files import whole_file
+from trueslice.files import whole_file
 for _ in range(100):
     with whole_file(Path(sys.argv[1])) as beside:
         beside.write_text("whole")

@@ -10,8 +10,8 @@ from servers.hub import Hub
 from servers.loopback import Answer
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
-from tumorclip.model import builtin
-from tumorclip.model.encoder import Encoder
+from trueslice.checkpoints import drawn as builtin
+from trueslice.model.encoder import Encoder
 
 NAME = "openai/clip-vit-base-patch32"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from dvc.repo import Repo
 
-from tumorclip.files import read_json
+from trueslice.files import read_json
 
 pytestmark = pytest.mark.slow
 SMALL = {
@@ -28,7 +28,7 @@ def shared(make_project):
     remote = project.root.parent / "remote"
     project.run(f"dvc remote add --default storage {remote} && dvc push", check=True)
     project.run("git add -A && git commit -q -m results", check=True)
-    project.run("gto register tumorclip --version v1.0.0", check=True)
+    project.run("gto register trueslice --version v1.0.0", check=True)
     return project
 
 
@@ -57,33 +57,33 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize(
     "command",
     [
-        "dvc artifacts get REPOSITORY tumorclip -o model",
-        "dvc artifacts get REPOSITORY tumorclip --rev v1.0.0 -o model",
-        "dvc get REPOSITORY models/finetuned -o model",
-        "git clone -q REPOSITORY clone && cd clone && dvc pull -q models/finetuned && mv models/finetuned ../model",
+        "dvc artifacts get REPOSITORY trueslice -o model",
+        "dvc artifacts get REPOSITORY trueslice --rev v1.0.0 -o model",
+        "dvc get REPOSITORY models/released -o model",
+        "git clone -q REPOSITORY clone && cd clone && dvc pull -q models/released && mv models/released ../model",
     ],
 )
 def test_a_colleague_gets_the_whole_model(shared, get, tmp_path, command):
     done = get(command)
     assert done.returncode == 0, done.stdout
-    assert contents(tmp_path / "model") == contents(shared.root / "models/finetuned")
-    assert {"README.md", "tumorclip.json", "reference.npz", "model.safetensors"} <= contents(tmp_path / "model").keys()
+    assert contents(tmp_path / "model") == contents(shared.root / "models/released")
+    assert {"README.md", "trueslice.json", "reference.npz", "model.safetensors"} <= contents(tmp_path / "model").keys()
 
 
 def test_the_artifact_says_what_it_is_and_stands_in_the_registry(shared):
     with Repo(str(shared.root)) as repo:
-        artifact = repo.artifacts.read()["dvc.yaml"]["tumorclip"]
-    assert (artifact.type, artifact.path) == ("model", "models/finetuned")
+        artifact = repo.artifacts.read()["dvc.yaml"]["trueslice"]
+    assert (artifact.type, artifact.path) == ("model", "models/released")
     assert "not for clinical use" in artifact.desc and "brain-mri" in artifact.labels
-    assert "v1.0.0" in shared.run("gto show tumorclip", check=True).stdout
+    assert "v1.0.0" in shared.run("gto show trueslice", check=True).stdout
 
 
 def test_the_card_in_it_is_about_this_run(shared):
-    card = (shared.root / "models/finetuned/README.md").read_text()
+    card = (shared.root / "models/released/README.md").read_text()
     accuracy = read_json(shared.root / "metrics/test.json")["accuracy"]
     assert f"It is right on {100 * accuracy:.1f} %" in card and "of 80 test scans." in card
 
 
 def test_a_version_that_was_never_registered_is_named(get):
-    done = get("dvc artifacts get REPOSITORY tumorclip --rev v9.0.0 -o model")
+    done = get("dvc artifacts get REPOSITORY trueslice --rev v9.0.0 -o model")
     assert done.returncode != 0 and "v9.0.0" in done.stdout

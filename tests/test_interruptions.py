@@ -15,7 +15,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has died"),
 ]
-RESULTS = ("models/trained/model.safetensors", "metrics/train.json", "metrics/test.json", "plots/predictions.csv")
+RESULTS = ("models/finetuned/model.safetensors", "metrics/train.json", "metrics/test.json", "plots/predictions.csv")
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ SECONDS = 2  # in which all processes are to end
 POOL = """
 import multiprocessing, sys, time
 from concurrent.futures import ProcessPoolExecutor
-from tumorclip.lifetime import start_worker
+from trueslice.lifetime import start_worker
 
 def compute(_):
     while True:

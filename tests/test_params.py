@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from tumorclip.errors import ParamsError
-from tumorclip.params import load
+from trueslice.errors import ParamsError
+from trueslice.params import load
 
 ROOT = Path(__file__).parents[1]
 COMMITTED = (ROOT / "params.yaml").read_text()
@@ -162,7 +162,7 @@ def test_every_device_that_may_be_is_allowed(tmp_path, device):
 
 
 def test_parameters_are_checked_without_pytorch():
-    program = "import sys, tumorclip.params; sys.exit('torch' in sys.modules)"
+    program = "import sys, trueslice.params; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT).returncode == 0
 
 

@@ -16,10 +16,10 @@ from browsers import chromium
 from PIL import Image
 from report.example_run import embedding
 
-from tumorclip.evaluate.score import evaluate
-from tumorclip.files import read_json, write_json
-from tumorclip.params import Evaluate
-from tumorclip.tables import ModelPredictions
+from trueslice.evaluate.score import evaluate
+from trueslice.files import read_json, write_json
+from trueslice.params import Evaluate
+from trueslice.tables.predictions import ModelPredictions
 
 ROOT = Path(__file__).parents[1]
 # The charts of a page of which nothing is drawn.

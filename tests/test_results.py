@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tumorclip.evaluate.confidence import error_rates, ranges_of
-from tumorclip.tables import Predictions
+from trueslice.evaluate.confidence import error_rates, ranges_of
+from trueslice.tables.predictions import Predictions
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks/results"

@@ -22,7 +22,7 @@ def typed(project, heading: str, block: int, **places: object) -> str:
     part = PAGE.split(f"\n## {heading}\n")[1].split("\n## ")[0]
     text = SETUP.sub("", re.findall(r"^```\n(.*?)^```$", part, re.MULTILINE | re.DOTALL)[block])
     for name, value in places.items():
-        of_page = {"folder": "/mnt/team/tumorclip", "server": "/srv/tumorclip"}[name]
+        of_page = {"folder": "/mnt/team/trueslice", "server": "/srv/trueslice"}[name]
         assert of_page in text
         text = text.replace(of_page, str(value))
     return project.run(f"set -e\n{text}", check=True).stdout
@@ -188,8 +188,8 @@ def summary(project, steps: list[str]) -> str:
     path.unlink(missing_ok=True)
     env = {
         "GITHUB_STEP_SUMMARY": str(path),
-        "GITHUB_REPOSITORY": "team/tumorclip",
-        "REPORT": "https://github.com/team/tumorclip/actions/runs/1/artifacts/2",
+        "GITHUB_REPOSITORY": "team/trueslice",
+        "REPORT": "https://github.com/team/trueslice/actions/runs/1/artifacts/2",
     }
     for step in steps:
         project.run(step, env, check=True)
@@ -228,7 +228,7 @@ def test_the_steps_of_the_workflow_show_what_a_pull_request_changes(make_project
     assert {row[0] for row in headline[1:]} == {"metrics/summary.json"}
     assert "metrics/train.json" in {row[0] for row in scores}
     assert "The pull request commits no other figure." in text and "This run drew" in text
-    assert "[The report of this run](https://github.com/team/tumorclip/actions/runs/1/artifacts/2)" in text
+    assert "[The report of this run](https://github.com/team/trueslice/actions/runs/1/artifacts/2)" in text
 
     project.run("git stash -q && git checkout -q change && git stash pop -q && git commit -q -a -m results", check=True)
     head = project.run("git rev-parse HEAD", check=True).stdout.strip()
@@ -236,6 +236,6 @@ def test_the_steps_of_the_workflow_show_what_a_pull_request_changes(make_project
     text = summary(project, steps)
     base = project.run("git rev-parse main", check=True).stdout.strip()
     *_, figures = tables(text)
-    shown = "https://github.com/team/tumorclip/raw/{}/plots/figures/training_loss.png"
+    shown = "https://github.com/team/trueslice/raw/{}/plots/figures/training_loss.png"
     assert [row for row in figures if shown.format(base) in row[0] and shown.format(head) in row[1]]
     assert "This run drew" not in text

@@ -1,4 +1,4 @@
-"""The command `tumorclip audit`, on drawn heads of which copies were planted, and its page in a real browser."""
+"""The command `trueslice audit`, on drawn heads of which copies were planted, and its page in a real browser."""
 
 import csv
 import io
@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from tumorclip import params
-from tumorclip.commands import cli
-from tumorclip.data import audit, copies, decode
-from tumorclip.data.sources import phantom
-from tumorclip.data.thumbnails import KINDS, ORIENTATIONS
-from tumorclip.tables import Pairs, Scans
+from trueslice import params
+from trueslice.audit import folders as audit
+from trueslice.commands import cli
+from trueslice.copies import search as copies
+from trueslice.copies.thumbnails import KINDS, ORIENTATIONS
+from trueslice.reading import decode
+from trueslice.sources import phantom
+from trueslice.tables.scans import Pairs, Scans
 
 ROOT = Path(__file__).parents[2]
 VERIFY = params.load(ROOT / "params.yaml").verify
@@ -305,7 +307,7 @@ def test_the_page_filters_opens_groups_and_asks_for_nothing_but_its_pictures(fir
 
 
 def test_a_page_of_thousands_of_pairs_adds_them_as_one_goes_on(tmp_path, browser):
-    from tumorclip.report import audit as report
+    from trueslice.report import audit as report
 
     count = 3000
     pixels = np.random.default_rng(0).integers(0, 256, (2 * count, 8, 8), dtype=np.uint8)

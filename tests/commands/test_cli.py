@@ -1,4 +1,4 @@
-"""The command `tumorclip` itself; its subcommands have tests of their own."""
+"""The command `trueslice` itself; its subcommands have tests of their own."""
 
 import os
 import subprocess
@@ -9,19 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from tumorclip.commands import cli
+from trueslice.commands import cli
 
 ROOT = Path(__file__).parents[2]
 
 
-def tumorclip(arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:
-    command = f"{sys.executable} -m tumorclip {arguments}"
+def trueslice(arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:
+    command = f"{sys.executable} -m trueslice {arguments}"
     env = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "100"}
     return subprocess.run(command, shell=True, cwd=cwd, env=env, capture_output=True, text=True)
 
 
 def test_help_names_every_command_and_what_it_is_for():
-    done = tumorclip("--help")
+    done = trueslice("--help")
     assert done.returncode == 0
     for name, (_, summary) in cli.COMMANDS.items():
         assert f"{name} " in done.stdout and summary in done.stdout
@@ -30,14 +30,14 @@ def test_help_names_every_command_and_what_it_is_for():
 
 @pytest.mark.parametrize("name", cli.COMMANDS)
 def test_a_command_has_help_of_its_own(name):
-    done = tumorclip(f"{name} --help")
+    done = trueslice(f"{name} --help")
     assert done.returncode == 0
-    assert done.stdout.startswith(f"usage: tumorclip {name} ")
+    assert done.stdout.startswith(f"usage: trueslice {name} ")
     assert all(len(line) <= 120 for line in done.stdout.splitlines())
 
 
 def test_help_is_quick_because_nothing_heavy_is_imported():
-    program = "import sys; from tumorclip.commands import cli\ntry: cli.main(['--help'])\nexcept SystemExit: pass\n"
+    program = "import sys; from trueslice.commands import cli\ntry: cli.main(['--help'])\nexcept SystemExit: pass\n"
     program += "print([name for name in ('numpy', 'scipy', 'torch', 'dvc', 'pydantic') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
@@ -48,20 +48,20 @@ def test_help_is_quick_because_nothing_heavy_is_imported():
     [("", "required: COMMAND"), ("nonsense", "invalid choice: 'nonsense'"), ("compare HEAD", "required: B")],
 )
 def test_a_wrong_argument_is_status_2_without_a_traceback(arguments, said):
-    done = tumorclip(arguments)
+    done = trueslice(arguments)
     assert done.returncode == 2
     assert said in done.stderr and "Traceback" not in done.stderr
 
 
 def test_an_error_is_one_line_on_stderr(tmp_path):
-    done = tumorclip("compare HEAD workspace", cwd=tmp_path)
+    done = trueslice("compare HEAD workspace", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("size", [1, 10**6])
 def test_a_reader_that_has_seen_enough_ends_it_quietly(size):
-    program = "import sys; from tumorclip.commands import cli\nfrom argparse import Namespace\n"
+    program = "import sys; from trueslice.commands import cli\nfrom argparse import Namespace\n"
     program += f"class Parser:\n  def parse_args(self, _): return Namespace(run=lambda _: print('x' * {size}))\n"
     program += "cli._parser = lambda _: Parser()\ncli.main(['x'])"
     command = f"{{ {sys.executable} -c \"$PROGRAM\"; echo status $? >&2; }} | sh -c 'exec <&-; sleep 2'"
@@ -73,6 +73,6 @@ def test_a_reader_that_has_seen_enough_ends_it_quietly(size):
 
 def test_the_installed_command_is_this_one():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    module, name = project["scripts"]["tumorclip"].split(":")
+    module, name = project["scripts"]["trueslice"].split(":")
     assert getattr(import_module(module), name) is cli.main
-    assert project["name"] == "tumorclip"
+    assert project["name"] == "trueslice"

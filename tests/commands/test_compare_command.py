@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from tumorclip.tables import Predictions
+from trueslice.tables.predictions import Predictions
 
 PREDICT = """
 import csv, random
@@ -77,7 +77,7 @@ def runs(make_project):
 
 
 def compare(project, arguments: str, status: int = 0, **env) -> str:
-    done = project.run(f"python -m tumorclip compare {arguments}", env=env)
+    done = project.run(f"python -m trueslice compare {arguments}", env=env)
     assert done.returncode == status, done.stdout
     assert "Traceback" not in done.stdout
     assert status or all(len(line) <= 80 for line in done.stdout.splitlines())
@@ -174,10 +174,10 @@ def test_predictions_that_are_older_than_their_model_are_refused(runs):
 stages:
   train:
     cmd: python -m stages.train
-    outs: [{path: models/trained, md5: 1c00.dir}]
+    outs: [{path: models/finetuned, md5: 1c00.dir}]
   predict:
     cmd: python -m stages.predict
-    deps: [{path: models/trained, md5: MODEL}]
+    deps: [{path: models/finetuned, md5: MODEL}]
 """
     try:
         (runs.root / "dvc.lock").write_text(lock.replace("MODEL", "320a.dir"))
@@ -274,7 +274,7 @@ def test_a_name_that_two_experiments_have_belongs_to_the_one_from_head(make_proj
 def test_a_project_in_a_subfolder_of_a_git_repository(make_project, runs):
     project = make_project(like=runs)
     project.run("rm -rf .git && mkdir inner && git init -q && git config user.name T && git config user.email t@e.org")
-    project.run("mv .dvc .dvcignore .gitignore tumorclip *.yaml *.py dvc.lock plots inner", check=True)
+    project.run("mv .dvc .dvcignore .gitignore trueslice *.yaml *.py dvc.lock plots inner", check=True)
     project.run("git add -A && git commit -q -m results && cd inner && dvc exp run -q -n other -S seed=2", check=True)
     project.run("git checkout -q .", check=True)
     project.root /= "inner"
@@ -290,7 +290,7 @@ def test_without_git_there_is_only_the_workspace(make_project, runs):
 
 
 def test_outside_of_a_project_it_says_so(runs, tmp_path):
-    done = runs.run(f"cd {tmp_path} && PYTHONPATH={runs.root} python -m tumorclip compare HEAD skilled")
+    done = runs.run(f"cd {tmp_path} && PYTHONPATH={runs.root} python -m trueslice compare HEAD skilled")
     assert done.returncode == 1
     assert done.stdout == "error: this folder is not in a DVC repository; start the command in the project's folder\n"
 

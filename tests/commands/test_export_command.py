@@ -1,4 +1,4 @@
-"""`tumorclip export onnx`: the graph says what the model says, also where there is no PyTorch."""
+"""`trueslice export onnx`: the graph says what the model says, also where there is no PyTorch."""
 
 import contextlib
 import io
@@ -16,15 +16,16 @@ from families import FAMILIES
 from PIL import Image
 from released import SIDE, release, scans
 
-from tumorclip.commands import cli
-from tumorclip.inference import onnx
-from tumorclip.inference.classifier import Classifier
-from tumorclip.inference.onnx import Parity
-from tumorclip.tables import KnownScans, Splits
+from trueslice.commands import cli
+from trueslice.inference import onnx
+from trueslice.inference.classifier import Classifier
+from trueslice.inference.onnx import Parity
+from trueslice.tables.known import KnownScans
+from trueslice.tables.splits import Splits
 
 ROOT = Path(__file__).parents[2]
 # What refuses to be imported where the example runs.
-ABSENT = ("torch", "torchvision", "transformers", "tumorclip", "onnx")
+ABSENT = ("torch", "torchvision", "transformers", "trueslice", "onnx")
 BLOCK = f"""
 import sys
 class Blocked:
@@ -37,10 +38,10 @@ sys.meta_path.insert(0, Blocked())
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory, tiny_folder) -> Path:
-    """A folder with `tiny` as models/finetuned and what was exported of it, and with the scans of its run."""
+    """A folder with `tiny` as models/released and what was exported of it, and with the scans of its run."""
     folder = tmp_path_factory.mktemp("workspace")
-    release(tiny_folder, folder / "models/finetuned")
-    known = KnownScans.read(folder / "models/finetuned/reference.csv")
+    release(tiny_folder, folder / "models/released")
+    known = KnownScans.read(folder / "models/released/reference.csv")
     (folder / "data/scans").mkdir(parents=True)
     np.save(folder / "data/scans/pixels.npy", scans(len(known)))
     empty = np.full(len(known), "")
@@ -96,7 +97,7 @@ def test_the_example_of_the_documents_gives_the_same_answers_without_pytorch(wor
     command = [sys.executable, "-c", code, *paths]
     done = subprocess.run(command, cwd=workspace, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    expected = Classifier.load(workspace / "models/finetuned", "cpu").predict(paths)
+    expected = Classifier.load(workspace / "models/released", "cpu").predict(paths)
     for line, prediction in zip(done.stdout.splitlines(), expected, strict=True):
         path, said, *probabilities = line.split(",")
         assert (path, said) == (prediction.name, prediction.y_pred)
@@ -127,9 +128,9 @@ def test_a_folder_with_other_files_is_not_overwritten(workspace, tmp_path, monke
 
 def test_a_folder_that_is_not_a_model_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert "models/finetuned does not exist" in refused()
+    assert "models/released does not exist" in refused()
     (tmp_path / "other").mkdir()
-    assert "other has no tumorclip.json, so it is not a released model" in refused("--model", "other")
+    assert "other has no trueslice.json, so it is not a released model" in refused("--model", "other")
     assert not (tmp_path / "models/onnx").exists()
 
 
@@ -157,7 +158,7 @@ def test_a_graph_that_says_something_else_is_not_written(workspace, tmp_path, mo
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_family_can_be_exported_also_without_its_scans(name, tmp_path, monkeypatch):
     FAMILIES[name](tmp_path / "checkpoint")
-    release(tmp_path / "checkpoint", tmp_path / "models/finetuned")
+    release(tmp_path / "checkpoint", tmp_path / "models/released")
     monkeypatch.chdir(tmp_path)
     cli.main(["export", "onnx"])
     parity = about(tmp_path)["parity"]

@@ -56,7 +56,7 @@ def runs(make_project):
 
 
 def pool(project, arguments: str, status: int = 0) -> str:
-    done = project.run(f"python -m tumorclip pool {arguments}")
+    done = project.run(f"python -m trueslice pool {arguments}")
     assert done.returncode == status, done.stdout
     assert "Traceback" not in done.stdout
     if status:

@@ -1,4 +1,4 @@
-"""`tumorclip predict`, on a model that the stages released."""
+"""`trueslice predict`, on a model that the stages released."""
 
 import csv
 import io
@@ -14,7 +14,7 @@ from finished import files, predictions
 from PIL import Image
 
 import stages
-from tumorclip.commands import cli
+from trueslice.commands import cli
 
 ROOT = Path(__file__).parents[2]
 NOTE = "note: The model was trained on drawn scans. Of a person's scan its answers say nothing.\n"
@@ -121,8 +121,8 @@ def test_an_unreadable_file_is_named_and_the_others_are_answered(run, released, 
     ("arguments", "status", "said"),
     [
         (["empty"], 1, "empty holds no images; give a folder that does"),
-        (["x.png", "--model", "data"], 1, "data has no tumorclip.json, so it is not a released model"),
-        (["x.png", "--model", "models/trained"], 1, "lacks decode, so it is not a released model"),
+        (["x.png", "--model", "data"], 1, "data has no trueslice.json, so it is not a released model"),
+        (["x.png", "--model", "models/finetuned"], 1, "lacks decode, so it is not a released model"),
         (["x.png", "--model", "nonsense"], 1, "is not in a DVC repository"),
         (["x.png", "--frame", "0"], 2, "'0' is neither a number from 1 nor all"),
         (["x.png", "--format", "xml"], 2, "invalid choice: 'xml'"),
@@ -155,7 +155,7 @@ def test_an_empty_list_is_refused(run, monkeypatch):
 
 
 def test_a_reader_that_has_seen_enough_ends_it_quietly(released):
-    command = f"{{ {sys.executable} -m tumorclip predict data/raw --format json; echo $? >&2; }} | head -1"
+    command = f"{{ {sys.executable} -m trueslice predict data/raw --format json; echo $? >&2; }} | head -1"
     env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, shell=True, cwd=released, env=env, capture_output=True, text=True)
     assert len(done.stdout.splitlines()) == 1
@@ -168,7 +168,7 @@ def test_the_model_of_a_revision_answers_as_it_did_there(released, project):
         shutil.copytree(released / part, project.root / part)
     project.run("dvc commit --force release", check=True)
     project.run("git add dvc.lock && git commit -qm released", check=True)
-    predict = "python -m tumorclip predict data/raw/Testing --format csv"
+    predict = "python -m trueslice predict data/raw/Testing --format csv"
     there = project.run(predict, check=True).stdout
     shutil.rmtree(project.root / "models")
     assert project.run(f"{predict} --model HEAD", check=True).stdout == there
@@ -176,8 +176,8 @@ def test_the_model_of_a_revision_answers_as_it_did_there(released, project):
     said = project.run(f"{predict} --model nowhere").stdout
     assert said == "error: nowhere: no such revision or experiment; `dvc exp list` names them\n"
     said = project.run(f"{predict} --model HEAD~1").stdout
-    assert said.startswith("error: HEAD~1 has no models/finetuned; run the pipeline there")
+    assert said.startswith("error: HEAD~1 has no models/released; run the pipeline there")
     shutil.rmtree(project.root / ".dvc/cache")
     shutil.rmtree(project.root / ".cache")
     said = project.run(f"{predict} --model HEAD").stdout
-    assert said.startswith("error: HEAD: models/finetuned is not in DVC's cache; ") and said.count("\n") == 1, said
+    assert said.startswith("error: HEAD: models/released is not in DVC's cache; ") and said.count("\n") == 1, said

@@ -1,4 +1,4 @@
-"""`tumorclip push` with the hub's real client against a loopback hub: what arrives, and what is refused."""
+"""`trueslice push` with the hub's real client against a loopback hub: what arrives, and what is refused."""
 
 import json
 import os
@@ -28,7 +28,7 @@ def model(tmp_path) -> Path:
     folder.mkdir()
     (folder / "README.md").write_text(CARD)
     (folder / "config.json").write_text("{}")
-    (folder / "tumorclip.json").write_text("{}")
+    (folder / "trueslice.json").write_text("{}")
     (folder / "model.safetensors").write_bytes(os.urandom(200_000))
     (folder / ".DS_Store").write_text("litter")
     return folder
@@ -42,7 +42,7 @@ def push(tmp_path, model, hub):
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
         env = inherited | {"HF_HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT)} | hub.env() | env
         return subprocess.run(
-            [sys.executable, "-m", "tumorclip", "push", repo, "--model", str(model), *options.split()],
+            [sys.executable, "-m", "trueslice", "push", repo, "--model", str(model), *options.split()],
             cwd=tmp_path,
             env={name: value for name, value in env.items() if value is not None},
             capture_output=True,
@@ -159,7 +159,7 @@ def test_a_card_that_the_hub_does_not_accept_stops_the_upload(push, hub, model):
     ("missing", "said"),
     [
         ("README.md", "model has no README.md, so it is not a released model; run `dvc repro`"),
-        ("tumorclip.json", "model has no tumorclip.json, so it is not a released model"),
+        ("trueslice.json", "model has no trueslice.json, so it is not a released model"),
     ],
 )
 def test_a_folder_that_is_not_a_released_model_is_refused(push, hub, model, missing, said):

@@ -1,4 +1,4 @@
-"""`tumorclip score` on real files: which rows it prints, and what it refuses."""
+"""`trueslice score` on real files: which rows it prints, and what it refuses."""
 
 import contextlib
 import io
@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tumorclip.commands import cli
-from tumorclip.tables import ExternalPredictions, Scans
+from trueslice.commands import cli
+from trueslice.tables.external import ExternalPredictions
+from trueslice.tables.scans import Scans
 
 CLASSES = ("glioma", "meningioma", "notumor")
 # Four test scans, whose copy, whose patient, neither of which and again neither of which is in Training.

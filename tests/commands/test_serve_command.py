@@ -1,4 +1,4 @@
-"""The command `tumorclip serve` in a terminal; what its page does is tested in tests/serve."""
+"""The command `trueslice serve` in a terminal; what its page does is tested in tests/serve."""
 
 import signal
 import socket

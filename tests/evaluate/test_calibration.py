@@ -6,9 +6,9 @@ from made import model_table
 from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 
-from tumorclip.evaluate.calibration import compared, eces_if_calibrated, recalibration
-from tumorclip.evaluate.intervals import GroupBootstrap
-from tumorclip.evaluate.metrics import ece
+from trueslice.evaluate.calibration import compared, eces_if_calibrated, recalibration
+from trueslice.evaluate.intervals import GroupBootstrap
+from trueslice.evaluate.metrics import ece
 
 
 def example(seed: int, scans: int) -> np.ndarray:

@@ -11,10 +11,10 @@ from made import one_hot, table
 from scipy import stats
 from sklearn.metrics import accuracy_score, f1_score
 
-from tumorclip.errors import UserError
-from tumorclip.evaluate import compare as comparison
-from tumorclip.evaluate.metrics import accuracy, macro_f1
-from tumorclip.tables import Predictions
+from trueslice.errors import UserError
+from trueslice.evaluate import compare as comparison
+from trueslice.evaluate.metrics import accuracy, macro_f1
+from trueslice.tables.predictions import Predictions
 
 CLASSES = ("glioma", "meningioma", "notumor")
 

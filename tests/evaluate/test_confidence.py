@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from made import table
 
-from tumorclip.evaluate.confidence import error_rates, ranges_of
+from trueslice.evaluate.confidence import error_rates, ranges_of
 
 
 def predictions(confidence: np.ndarray, wrong: np.ndarray, **columns):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from made import CLASSES
 
-from tumorclip.evaluate import external
-from tumorclip.evaluate.intervals import GroupBootstrap
-from tumorclip.tables import ExternalPredictions
+from trueslice.evaluate import external
+from trueslice.evaluate.intervals import GroupBootstrap
+from trueslice.tables.external import ExternalPredictions
 
 HEALTHY = CLASSES.index("notumor")
 

@@ -7,7 +7,7 @@ import pytest
 from made import one_hot, table
 from scipy import stats
 
-from tumorclip.evaluate import intervals, metrics
+from trueslice.evaluate import intervals, metrics
 
 NO_COUNTS = np.empty((0, 0))  # where no resample is looked at
 

@@ -7,7 +7,7 @@ import pytest
 from made import labels, one_hot, table
 from sklearn import metrics as sklearn_metrics
 
-from tumorclip.evaluate import intervals, metrics
+from trueslice.evaluate import intervals, metrics
 
 OVERALL = {
     metrics.accuracy: sklearn_metrics.accuracy_score,

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from tumorclip.evaluate import pointing
-from tumorclip.tables import Explanations, Splits
+from trueslice.evaluate import pointing
+from trueslice.tables.explanations import Explanations
+from trueslice.tables.splits import Splits
 
 SIDE, COUNT = 16, 60
 CLASSES = np.array(["glioma", "meningioma"])[np.arange(COUNT) % 2]

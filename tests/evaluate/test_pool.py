@@ -9,10 +9,10 @@ from made import table
 from scipy import stats
 from sklearn.metrics import balanced_accuracy_score, cohen_kappa_score, f1_score, matthews_corrcoef, recall_score
 
-from tumorclip.errors import UserError
-from tumorclip.evaluate.compare import difference
-from tumorclip.evaluate.pool import Run, pool
-from tumorclip.tables import Predictions
+from trueslice.errors import UserError
+from trueslice.evaluate.compare import difference
+from trueslice.evaluate.pool import Run, pool
+from trueslice.tables.predictions import Predictions
 
 CLASSES = ("glioma", "meningioma", "notumor")
 COPIES = 4

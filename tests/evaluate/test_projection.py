@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
-from tumorclip.evaluate.projection import plane, principal_components
-from tumorclip.tables import EmbeddingMap, KnownScans, Predictions
+from trueslice.evaluate.projection import plane, principal_components
+from trueslice.tables.embedding import EmbeddingMap
+from trueslice.tables.known import KnownScans
+from trueslice.tables.predictions import Predictions
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from made import CLASSES, labels, model_table, one_hot, table
 from sklearn import metrics
 
-from tumorclip.errors import UserError
-from tumorclip.evaluate import score
-from tumorclip.evaluate.score import distinct_weights, score_baselines, summarise, units
-from tumorclip.params import Evaluate
-from tumorclip.tables import BaselinePredictions, ModelPredictions
+from trueslice.errors import UserError
+from trueslice.evaluate import score
+from trueslice.evaluate.score import distinct_weights, score_baselines, summarise, units
+from trueslice.params import Evaluate
+from trueslice.tables.predictions import BaselinePredictions, ModelPredictions
 
 # The original project's test predictions (rows: true class), from its evaluation_metrics.json, and what it published.
 ORIGINAL = np.array([[99, 96, 0, 105], [9, 171, 52, 74], [2, 50, 313, 40], [3, 12, 5, 280]])

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from made import one_hot, table
 
-from tumorclip.errors import ParamsError, UserError
-from tumorclip.evaluate import subsets
-from tumorclip.evaluate.intervals import GroupBootstrap
-from tumorclip.tables import Predictions, Scans
+from trueslice.errors import ParamsError, UserError
+from trueslice.evaluate import subsets
+from trueslice.evaluate.intervals import GroupBootstrap
+from trueslice.tables.predictions import Predictions
+from trueslice.tables.scans import Scans
 
 
 def of(right: np.ndarray, y_true=None, **columns) -> Predictions:

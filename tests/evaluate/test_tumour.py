@@ -5,9 +5,9 @@ import pytest
 from made import table
 from sklearn import metrics
 
-from tumorclip.evaluate import tumour
-from tumorclip.evaluate.intervals import GroupBootstrap
-from tumorclip.params import Evaluate
+from trueslice.evaluate import tumour
+from trueslice.evaluate.intervals import GroupBootstrap
+from trueslice.params import Evaluate
 
 
 def of(y_true, of_tumour, **columns):

@@ -8,17 +8,17 @@ import torch
 from finished import files, predictions
 from PIL import Image
 
-import tumorclip
-from tumorclip import Classifier
-from tumorclip.errors import UserError
-from tumorclip.files import read_json, write_json
-from tumorclip.inference.classifier import Prediction
-from tumorclip.inference.reading import Unreadable
+import trueslice
+from trueslice import Classifier
+from trueslice.errors import UserError
+from trueslice.files import read_json, write_json
+from trueslice.inference.classifier import Prediction
+from trueslice.inference.reading import Unreadable
 
 
 @pytest.fixture(scope="module")
 def classifier(released) -> Classifier:
-    return Classifier.load(released / "models/finetuned", "cpu")
+    return Classifier.load(released / "models/released", "cpu")
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +118,7 @@ def test_a_map_is_that_of_the_predicted_class(classifier, answers):
 
 
 def test_batches_are_answered_as_they_come(released, classifier, monkeypatch):
-    from tumorclip.inference import classifier as module
+    from trueslice.inference import classifier as module
 
     monkeypatch.setattr(module, "BATCH", 4)
     monkeypatch.setattr(module, "AHEAD", 4)
@@ -132,14 +132,14 @@ def test_batches_are_answered_as_they_come(released, classifier, monkeypatch):
 @pytest.mark.parametrize(
     ("remove", "said"),
     [
-        ("tumorclip.json", "has no tumorclip.json, so it is not a released model"),
+        ("trueslice.json", "has no trueslice.json, so it is not a released model"),
         ("reference.csv", "has no reference.csv, so it is not a released model"),
         ("reference.npz", "has no reference.npz, so it is not a released model"),
         ("config.json", "has no config.json"),
     ],
 )
 def test_an_incomplete_folder_is_refused_in_one_line(released, tmp_path, remove, said):
-    folder = shutil.copytree(released / "models/finetuned", tmp_path / "model")
+    folder = shutil.copytree(released / "models/released", tmp_path / "model")
     (folder / remove).unlink()
     with pytest.raises(UserError, match=said) as error:
         Classifier.load(folder, "cpu")
@@ -148,31 +148,31 @@ def test_an_incomplete_folder_is_refused_in_one_line(released, tmp_path, remove,
 
 def test_what_training_left_is_not_a_released_model(released):
     with pytest.raises(UserError, match="lacks decode, so it is not a released model"):
-        Classifier.load(released / "models/trained", "cpu")
+        Classifier.load(released / "models/finetuned", "cpu")
     with pytest.raises(UserError, match="does not exist"):
         Classifier.load(released / "models/none", "cpu")
 
 
 def test_a_damaged_reference_is_refused(released, tmp_path):
-    folder = shutil.copytree(released / "models/finetuned", tmp_path / "model")
+    folder = shutil.copytree(released / "models/released", tmp_path / "model")
     (folder / "reference.npz").write_bytes((folder / "reference.npz").read_bytes()[:1000])
     with pytest.raises(UserError, match="reference.csv and reference.npz in .* cannot be used"):
         Classifier.load(folder, "cpu")
 
 
 def test_a_model_of_other_classes_answers_with_them(released, tmp_path):
-    folder = shutil.copytree(released / "models/finetuned", tmp_path / "model")
-    settings = read_json(folder / "tumorclip.json")
+    folder = shutil.copytree(released / "models/released", tmp_path / "model")
+    settings = read_json(folder / "trueslice.json")
     settings["classes"] = {"healthy": ["a healthy head"], "ill": ["an ill head"]}
-    write_json(folder / "tumorclip.json", settings)
+    write_json(folder / "trueslice.json", settings)
     (found,) = Classifier.load(folder, "cpu").predict(files(released)[:1])
     assert list(found.probabilities) == ["healthy", "ill"]
 
 
 def test_probabilities_are_calibrated_with_the_temperature(released, tmp_path, answers):
-    folder = shutil.copytree(released / "models/finetuned", tmp_path / "model")
-    settings = read_json(folder / "tumorclip.json")
-    write_json(folder / "tumorclip.json", settings | {"temperature": 2 * settings["temperature"]})
+    folder = shutil.copytree(released / "models/released", tmp_path / "model")
+    settings = read_json(folder / "trueslice.json")
+    write_json(folder / "trueslice.json", settings | {"temperature": 2 * settings["temperature"]})
     (found,) = Classifier.load(folder, "cpu").predict(files(released)[:1])
     before, after = (torch.tensor(list(each.probabilities.values())).log() for each in (answers[0], found))
     half = (before / 2).softmax(dim=0)
@@ -181,4 +181,4 @@ def test_probabilities_are_calibrated_with_the_temperature(released, tmp_path, a
 
 def test_nothing_else_is_lazy():
     with pytest.raises(AttributeError, match="no attribute 'classify'"):
-        tumorclip.classify  # noqa: B018
+        trueslice.classify  # noqa: B018

@@ -12,11 +12,11 @@ from matplotlib import cbook
 from PIL import Image
 from transformers import AutoModel, AutoProcessor, CLIPModel, VisionTextDualEncoderModel, pipeline
 
-from tumorclip.device import pick_device
-from tumorclip.errors import ParamsError, UserError
-from tumorclip.model import builtin
-from tumorclip.model.encoder import Encoder
-from tumorclip.model.families import FAMILIES
+from trueslice.checkpoints import drawn as builtin
+from trueslice.device import pick_device
+from trueslice.errors import ParamsError, UserError
+from trueslice.model.encoder import Encoder
+from trueslice.model.families import FAMILIES
 
 ROOT = Path(__file__).parents[2]
 MILITARY_UNIFORM = 652  # class of ImageNet
@@ -218,8 +218,8 @@ def test_code_of_a_checkpoint_is_refused_in_one_line_and_never_asked_about(tiny_
     program = """
 import sys
 from pathlib import Path
-from tumorclip.errors import UserError
-from tumorclip.model.encoder import Encoder
+from trueslice.errors import UserError
+from trueslice.model.encoder import Encoder
 for number in range(5):
     try:
         Encoder.load(Path(sys.argv[1], str(number)), "cpu")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from tumorclip.model.pixels import AHEAD, Pixels
+from trueslice.model.pixels import AHEAD, Pixels
 
 CPU = torch.device("cpu")
 

@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tumorclip import params
-from tumorclip.report.explanations import WORDS
-from tumorclip.report.figures import Tables
-from tumorclip.report.provenance import Drawing
-from tumorclip.report.run import BASELINES, MIN_DISTINCT, Run
-from tumorclip.tables import EmbeddingMap, Examples, Steps
+from trueslice import params
+from trueslice.report.explanations import WORDS
+from trueslice.report.figures import Tables
+from trueslice.report.provenance import Drawing
+from trueslice.report.run import BASELINES, MIN_DISTINCT, Run
+from trueslice.tables.embedding import EmbeddingMap
+from trueslice.tables.examples import Examples
+from trueslice.tables.steps import Steps
 
 SETTINGS = params.load(Path(__file__).parents[2] / "params.yaml").model_dump(
     mode="json", exclude={"classes", "machine"}

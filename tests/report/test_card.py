@@ -8,8 +8,8 @@ from huggingface_hub import ModelCard, constants
 from report.example_run import degenerate, example
 from servers.hub import Account, problems
 
-from tumorclip.report.card import card
-from tumorclip.report.run import Run
+from trueslice.report.card import card
+from trueslice.report.run import Run
 
 REVISION = "3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268"
 RATES = [{"pictures": "test scans", "count": 160, "warned": 0.0125}, {"pictures": "noise", "count": 200, "warned": 0.5}]

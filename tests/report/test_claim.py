@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from report.example_run import degenerate, example
 
-from tumorclip.report.claim import NOBODY, UNAVAILABLE, UNSAID, claim
+from trueslice.report.claim import NOBODY, UNAVAILABLE, UNSAID, claim
 
 
 def answers(run) -> dict[int, str]:

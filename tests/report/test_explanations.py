@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from tumorclip.evaluate.pointing import COLUMNS
-from tumorclip.report import explanations
-from tumorclip.report.overlay import overlay
-from tumorclip.report.page import CAPTIONS
-from tumorclip.tables import Examples
+from trueslice.evaluate.pointing import COLUMNS
+from trueslice.report import explanations
+from trueslice.report.overlay import overlay
+from trueslice.report.page import CAPTIONS
+from trueslice.tables.examples import Examples
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (9, 32, 32), dtype=np.uint8)

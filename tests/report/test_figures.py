@@ -10,11 +10,11 @@ from matplotlib.text import Annotation, Text
 from PIL import Image
 from report.example_run import NAMES, degenerate, example, examples, explained, maps, pixels, tables
 
-from tumorclip.evaluate import subsets
-from tumorclip.report import explanations, figures
-from tumorclip.report.page import CAPTIONS
-from tumorclip.report.run import MIN_DISTINCT, Run
-from tumorclip.tables import Steps
+from trueslice.evaluate import subsets
+from trueslice.report import explanations, figures
+from trueslice.report.page import CAPTIONS
+from trueslice.report.run import MIN_DISTINCT, Run
+from trueslice.tables.steps import Steps
 
 CLASSES = ["glioma", "meningioma", "notumor", "pituitary"]
 # The original project's test predictions (rows: reference label), and its accuracy in both epochs.

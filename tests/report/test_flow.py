@@ -6,7 +6,7 @@ from html import unescape
 import pytest
 from report.example_run import degenerate, example
 
-from tumorclip.report.flow import LETTER, WIDTH, flow
+from trueslice.report.flow import LETTER, WIDTH, flow
 
 RUNS = degenerate() | {
     "everything is left out": example(leaks="keep", conflicting=True, patients="all"),

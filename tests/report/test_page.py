@@ -8,10 +8,10 @@ from html.parser import HTMLParser
 import pytest
 from report.example_run import NAMES, TIMING, degenerate, drawing, example, explained, png, without_drawing
 
-from tumorclip.report.alt import alternatives
-from tumorclip.report.page import CAPTIONS, FIGURES, SECTIONS, page
-from tumorclip.report.run import Run
-from tumorclip.report.text import statement
+from trueslice.report.alt import alternatives
+from trueslice.report.page import CAPTIONS, FIGURES, SECTIONS, page
+from trueslice.report.run import Run
+from trueslice.report.text import statement
 
 
 class Page(HTMLParser):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from report.example_run import TIMING
 
-from tumorclip.report.provenance import Drawing
+from trueslice.report.provenance import Drawing
 
 
 def git(folder: Path, *arguments: str) -> str:

@@ -8,8 +8,8 @@ from browsers import LOWEST_CONTRAST, chromium
 from PIL import Image
 from report.example_run import drawing, example, pixels, tables
 
-from tumorclip.report import figures
-from tumorclip.report.page import CAPTIONS, page
+from trueslice.report import figures
+from trueslice.report.page import CAPTIONS, page
 
 WIDTHS = (360, 768, 1280)
 REACHED = "a[href], summary, [tabindex='0']"  # what the keyboard should reach

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 from report.example_run import degenerate, example
 
-from tumorclip.report.run import Run
-from tumorclip.report.text import CALIBRATION, EXTERNAL, NO_COPY, PATIENTS, SEEN, TUMOURS, UNTUNED, statement
+from trueslice.report.run import Run
+from trueslice.report.text import CALIBRATION, EXTERNAL, NO_COPY, PATIENTS, SEEN, TUMOURS, UNTUNED, statement
 
 
 def said(run: Run) -> str:

@@ -5,15 +5,15 @@ from pathlib import Path
 import pytest
 from serving import serving
 
-from tumorclip.files import read_json, write_json
+from trueslice.files import read_json, write_json
 
 
 @pytest.fixture(scope="session")
 def explaining(released, tmp_path_factory) -> Path:
     """The released model, as if its maps had been found to point at tumours."""
-    folder = shutil.copytree(released / "models/finetuned", tmp_path_factory.mktemp("explaining") / "model")
-    settings = read_json(folder / "tumorclip.json")
-    write_json(folder / "tumorclip.json", settings | {"explain": {"shown": True, "reason": "a test"}})
+    folder = shutil.copytree(released / "models/released", tmp_path_factory.mktemp("explaining") / "model")
+    settings = read_json(folder / "trueslice.json")
+    write_json(folder / "trueslice.json", settings | {"explain": {"shown": True, "reason": "a test"}})
     return folder
 
 

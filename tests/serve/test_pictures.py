@@ -5,13 +5,13 @@ import shutil
 import numpy as np
 import pytest
 
-from tumorclip.inference.reference import Reference
-from tumorclip.serve.pictures import Pictures, coloured
+from trueslice.inference.reference import Reference
+from trueslice.serve.pictures import Pictures, coloured
 
 
 @pytest.fixture
 def reference(released) -> Reference:
-    return Reference.read(released / "models/finetuned")
+    return Reference.read(released / "models/released")
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ import pydicom
 import pytest
 from PIL import Image
 
-from tumorclip import Classifier
-from tumorclip.serve.answers import Answers
-from tumorclip.serve.pictures import Pictures
-from tumorclip.serve.server import LIMIT
+from trueslice import Classifier
+from trueslice.serve.answers import Answers
+from trueslice.serve.pictures import Pictures
+from trueslice.serve.server import LIMIT
 
 
 class Client:
@@ -52,7 +52,7 @@ def scan(released) -> Path:
 
 @pytest.fixture(scope="module")
 def classifier(released) -> Classifier:
-    return Classifier.load(released / "models/finetuned", "cpu")
+    return Classifier.load(released / "models/released", "cpu")
 
 
 def without_pictures(answer: dict) -> dict:
@@ -93,11 +93,11 @@ def test_the_answer_is_that_of_the_classifier(client, classifier, scan):
 
 def test_a_map_comes_with_the_answer_only_where_the_model_says_that_it_is_worth_it(released, explaining, scan):
     found = {}
-    for folder in (released / "models/finetuned", explaining):
+    for folder in (released / "models/released", explaining):
         classifier = Classifier.load(folder, "cpu")
         answers = Answers(classifier, Pictures(classifier.reference, released / "data/scans"))
         found[folder] = answers.about()["colours"], answers.predict(scan.read_bytes(), "scan.jpg", None)["heat"]
-    assert found[released / "models/finetuned"] == ([], None)
+    assert found[released / "models/released"] == ([], None)
     colours, heat = found[explaining]
     opacity = np.asarray(Image.open(io.BytesIO(base64.b64decode(heat.partition(",")[2]))))[..., 3]
     expected_map = classifier.explain(classifier.predict([scan])[0])
@@ -213,7 +213,7 @@ def test_a_page_may_load_nothing_from_elsewhere_nor_be_framed(client):
     assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy and "http" not in policy
     assert response.headers["Cross-Origin-Resource-Policy"] == "same-origin"
     assert response.headers["Cache-Control"] == "no-store"
-    assert response.headers["Server"] == "tumorclip"
+    assert response.headers["Server"] == "trueslice"
 
 
 @pytest.mark.parametrize(

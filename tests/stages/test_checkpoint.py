@@ -10,7 +10,7 @@ from servers.hub import Hub
 from servers.loopback import Answer
 from transformers import CLIPModel
 
-from tumorclip.model import builtin
+from trueslice.checkpoints import drawn as builtin
 
 NAME = "somebody/small-clip"
 

@@ -13,18 +13,14 @@ from ruamel.yaml import YAML
 from sklearn.metrics import accuracy_score, f1_score
 
 import stages
-from tumorclip.data import copies
-from tumorclip.files import read_json, write_json
-from tumorclip.model.encoder import Encoder
-from tumorclip.tables import (
-    BaselinePredictions,
-    Explanations,
-    ExternalPredictions,
-    ModelPredictions,
-    Predictions,
-    Scans,
-    Splits,
-)
+from trueslice.copies import search as copies
+from trueslice.files import read_json, write_json
+from trueslice.model.encoder import Encoder
+from trueslice.tables.explanations import Explanations
+from trueslice.tables.external import ExternalPredictions
+from trueslice.tables.predictions import BaselinePredictions, ModelPredictions, Predictions
+from trueslice.tables.scans import Scans
+from trueslice.tables.splits import Splits
 
 ROOT = Path(__file__).parents[2]
 CLASSES = ("glioma", "meningioma", "notumor", "pituitary")
@@ -66,9 +62,9 @@ def prepare(folder: Path, tiny: Path) -> None:
     sizes = dict.fromkeys(("width", "height"), np.full(48, 64))
     mode, best_match = np.where(numbers % 2, "L", "RGB"), np.zeros(48)
     Scans(**columns, **beside, **sizes, mode=mode, best_match=best_match).write(folder / stages.SCANS / "scans.csv")
-    for model in (stages.PRETRAINED, stages.TRAINED):
+    for model in (stages.PRETRAINED, stages.FINETUNED):
         shutil.copytree(tiny, folder / model)
-    write_json(folder / stages.TRAINED / "tumorclip.json", {"temperature": TEMPERATURE})
+    write_json(folder / stages.FINETUNED / "trueslice.json", {"temperature": TEMPERATURE})
     prepare_external(folder)
     Explanations.empty().write(folder / stages.EXPLANATIONS)
 
@@ -118,7 +114,7 @@ def test_predictions_are_what_the_encoder_says_of_each_test_scan(finished):
     found = predictions(finished)
     pixels = np.load(finished / stages.SCANS / "pixels.npy")
     test = np.arange(0, 48, 3)
-    encoder = Encoder.load(finished / stages.TRAINED, "cpu")
+    encoder = Encoder.load(finished / stages.FINETUNED, "cpu")
     scans = torch.from_numpy(pixels[test])[:, None]
     assert encoder.image_size == 64
     captions = list(YAML(typ="safe").load(ROOT / "params.yaml")["classes"].values())
@@ -144,7 +140,7 @@ def test_validation_scans_are_classified_in_the_same_way(finished):
     found, splits = Predictions.read(finished / stages.VALIDATION), Splits.read(finished / stages.SPLITS)
     held_out = np.flatnonzero(splits.split == "val")
     assert found.path.tolist() == splits.path[held_out].tolist()
-    encoder = Encoder.load(finished / stages.TRAINED, "cpu")
+    encoder = Encoder.load(finished / stages.FINETUNED, "cpu")
     scans = torch.from_numpy(np.load(finished / stages.SCANS / "pixels.npy")[held_out])[:, None]
     captions = list(YAML(typ="safe").load(ROOT / "params.yaml")["classes"].values())
     with torch.inference_mode():

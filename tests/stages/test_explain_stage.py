@@ -10,13 +10,16 @@ from PIL import Image
 
 import stages
 from stages import explain
-from tumorclip import params
-from tumorclip.data import decode
-from tumorclip.data.sources import phantom
-from tumorclip.errors import UserError
-from tumorclip.evaluate import pointing
-from tumorclip.model.maps import SIDE
-from tumorclip.tables import Examples, Explanations, ModelPredictions, Splits
+from trueslice import params
+from trueslice.errors import UserError
+from trueslice.evaluate import pointing
+from trueslice.explain.maps import SIDE
+from trueslice.reading import decode
+from trueslice.sources import phantom
+from trueslice.tables.examples import Examples
+from trueslice.tables.explanations import Explanations
+from trueslice.tables.predictions import ModelPredictions
+from trueslice.tables.splits import Splits
 
 PARAMS = params.load(Path(__file__).parents[2] / "params.yaml")
 
@@ -43,7 +46,7 @@ def finished(tmp_path_factory, tiny_folder) -> Path:
         leaked=text,
     )
     splits.write(folder / stages.SPLITS)
-    shutil.copytree(tiny_folder, folder / stages.TRAINED)
+    shutil.copytree(tiny_folder, folder / stages.FINETUNED)
     count = int((splits.split == "test").sum())
     probabilities = np.random.default_rng(0).dirichlet(np.ones(4), count)
     ModelPredictions(
@@ -101,8 +104,8 @@ def test_a_folder_that_is_none_and_a_damaged_mask_end_in_one_line(finished: Path
 
 
 def test_the_order_of_the_weights_is_changed_and_nothing_else(tiny_folder):
-    from tumorclip.model.encoder import Encoder
-    from tumorclip.model.maps import in_random_order
+    from trueslice.explain.maps import in_random_order
+    from trueslice.model.encoder import Encoder
 
     one, other = (Encoder.load(tiny_folder, "cpu") for _ in range(2))
     in_random_order(other)

@@ -10,11 +10,12 @@ from PIL import Image
 
 import stages
 from stages import external
-from tumorclip import params
-from tumorclip.errors import UserError
-from tumorclip.files import read_json, write_json
-from tumorclip.model.encoder import Encoder
-from tumorclip.tables import ExternalPredictions, Scans
+from trueslice import params
+from trueslice.errors import UserError
+from trueslice.files import read_json, write_json
+from trueslice.model.encoder import Encoder
+from trueslice.tables.external import ExternalPredictions
+from trueslice.tables.scans import Scans
 
 PARAMS = params.load(Path(__file__).parents[2] / "params.yaml")
 CLASSES = PARAMS.class_names
@@ -38,8 +39,8 @@ def save(folder: Path, scans: dict[str, Image.Image]) -> Path:
 def run(tmp_path, tiny_folder, monkeypatch) -> Path:
     """A folder with all that the stage reads: eight development scans of 64 pixels, and a model."""
     folder = tmp_path / "run"
-    shutil.copytree(tiny_folder, folder / stages.TRAINED)
-    write_json(folder / stages.TRAINED / "tumorclip.json", {"temperature": TEMPERATURE})
+    shutil.copytree(tiny_folder, folder / stages.FINETUNED)
+    write_json(folder / stages.FINETUNED / "trueslice.json", {"temperature": TEMPERATURE})
     (folder / stages.SCANS).mkdir(parents=True)
     np.save(folder / stages.SCANS / "pixels.npy", np.stack([np.asarray(picture(number)) for number in range(8)]))
     rows, unknown = np.arange(8), np.full(8, "")
@@ -121,7 +122,7 @@ def test_sets_from_a_folder_and_a_zip_are_classified_and_their_copies_told(run, 
 def test_predictions_are_what_the_encoder_says_at_the_fixed_temperature(run, tmp_path):
     other = save(tmp_path / "other", {f"glioma/{number}.png": picture(20 + number) for number in range(3)})
     external.main(settings({"name": "other", "source": str(other)}))
-    encoder = Encoder.load(stages.TRAINED, "cpu")
+    encoder = Encoder.load(stages.FINETUNED, "cpu")
     scans = torch.from_numpy(np.stack([np.asarray(picture(20 + number)) for number in range(3)]))[:, None]
     with torch.inference_mode():
         logits = encoder.logits([scans], encoder.encode_classes(list(PARAMS.classes.values())))

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 from report.example_run import TIMING, degenerate, example, examples, explained, maps, pixels, tables, without_drawing
 
-from tumorclip.files import write_json
-from tumorclip.report.run import MEASURED, Run
+from trueslice.files import write_json
+from trueslice.report.run import MEASURED, Run
 
 ROOT = Path(__file__).parents[2]
 FIGURES = {
@@ -30,7 +30,7 @@ def written(folder: Path, run: Run) -> Path:
         write_json(folder / f"metrics/{name}.json", getattr(run, name))
     write_json(folder / "metrics/explain.json", explained([row["class"] for row in run.test["classes"]]))
     write_json(folder / "metrics/timing.json", {"train": TIMING})
-    write_json(folder / "models/trained/tumorclip.json", run.model)
+    write_json(folder / "models/finetuned/trueslice.json", run.model)
     drawn_from = tables(len(run.train["epochs"]))
     for name, table in zip(("steps", "embedding"), drawn_from, strict=True):
         table.write(folder / f"plots/{name}.csv")
@@ -102,7 +102,7 @@ def test_a_missing_metric_ends_in_one_line(tmp_path):
 def test_it_needs_no_model_and_no_scores_of_its_own():
     code = (
         "import sys, stages.plot; "
-        "loaded = {'torch', 'transformers', 'sklearn', 'tumorclip.evaluate', 'tumorclip.data'} & set(sys.modules); "
+        "loaded = {'torch', 'transformers', 'sklearn', 'trueslice.evaluate', 'trueslice.data'} & set(sys.modules); "
         "assert not loaded, loaded"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

@@ -3,25 +3,25 @@
 import numpy as np
 from finished import predictions
 
-from tumorclip.data.thumbnails import thumbnails
-from tumorclip.files import read_json
-from tumorclip.inference.reference import Reference
-from tumorclip.tables import Splits
+from trueslice.copies.thumbnails import thumbnails
+from trueslice.files import read_json
+from trueslice.inference.reference import Reference
+from trueslice.tables.splits import Splits
 
 
 def test_the_released_folder_holds_the_trained_one_and_more(released):
-    trained, finetuned = released / "models/trained", released / "models/finetuned"
+    trained, finetuned = released / "models/finetuned", released / "models/released"
     for path in trained.iterdir():
-        if path.name != "tumorclip.json":
+        if path.name != "trueslice.json":
             assert (finetuned / path.name).read_bytes() == path.read_bytes()
-    before, after = (read_json(folder / "tumorclip.json") for folder in (trained, finetuned))
+    before, after = (read_json(folder / "trueslice.json") for folder in (trained, finetuned))
     assert after.items() >= before.items()
     assert after["decode"] == {"image_size": 224, "colour": False, "max_pixels": 50_000_000}
     assert after["unlike"] == read_json(released / "metrics/unlike.json")
 
 
 def test_the_reference_is_of_all_scans_but_the_dropped_ones_in_their_order(released):
-    reference = Reference.read(released / "models/finetuned")
+    reference = Reference.read(released / "models/released")
     splits = Splits.read(released / "data/splits.csv")
     rows = np.flatnonzero(splits.split != "dropped")
     assert 0 < len(rows) < len(splits)
@@ -34,13 +34,13 @@ def test_the_reference_is_of_all_scans_but_the_dropped_ones_in_their_order(relea
 
 def test_no_patient_is_named_in_it(released):
     splits = Splits.read(released / "data/splits.csv")
-    text = (released / "models/finetuned/reference.csv").read_text()
+    text = (released / "models/released/reference.csv").read_text()
     assert (splits.patient != "").any()
     assert not [patient for patient in np.unique(splits.patient[splits.patient != ""]) if patient in text]
 
 
 def test_error_rates_are_of_all_test_scans(released):
-    rows, table = read_json(released / "models/finetuned/tumorclip.json")["confidence"], predictions(released)
+    rows, table = read_json(released / "models/released/trueslice.json")["confidence"], predictions(released)
     assert sum(row["scans"] for row in rows) == len(table)
     wrong = sum(row["scans"] * row["error_rate"] for row in rows)
     assert round(wrong) == (table.y_true != table.y_pred).sum()

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tumorclip.tables import Scans, Splits
+from trueslice.tables.scans import Scans
+from trueslice.tables.splits import Splits
 
 ROOT = Path(__file__).parents[2]
 CLASSES = ("glioma", "meningioma", "notumor", "pituitary")

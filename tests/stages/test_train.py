@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages import METRICS, PLOTS, PRETRAINED, SCANS, SPLITS, TRAINED
-from tumorclip.files import read_json, write_json
-from tumorclip.model import builtin
-from tumorclip.tables import Splits, Steps
+from stages import FINETUNED, METRICS, PLOTS, PRETRAINED, SCANS, SPLITS
+from trueslice.checkpoints import drawn as builtin
+from trueslice.files import read_json, write_json
+from trueslice.tables.splits import Splits
+from trueslice.tables.steps import Steps
 
 ROOT = Path(__file__).parents[2]
 CLASSES = ("glioma", "meningioma", "notumor", "pituitary")
@@ -68,7 +69,7 @@ def train(folder: Path, **variables: str) -> None:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    files = [*(folder / TRAINED).iterdir(), folder / METRICS / "train.json", folder / PLOTS / "steps.csv"]
+    files = [*(folder / FINETUNED).iterdir(), folder / METRICS / "train.json", folder / PLOTS / "steps.csv"]
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
@@ -102,7 +103,7 @@ def test_one_changed_training_label_changes_the_model(folder: Path, again: Path)
 
 
 def described(folder: Path) -> dict:
-    return read_json(folder / TRAINED / "tumorclip.json")
+    return read_json(folder / FINETUNED / "trueslice.json")
 
 
 def test_the_tuned_folder_says_what_it_is_made_of(folder: Path):

@@ -22,7 +22,7 @@ from trainings import (
     wait_for,
 )
 
-from stages import SPLITS, TRAINED
+from stages import FINETUNED, SPLITS
 
 
 @pytest.mark.slow
@@ -42,8 +42,8 @@ def test_killed_many_times_it_ends_with_the_same_bytes(untrained, training, tmp_
             break
         if not states(training):  # hit at the very end, with nothing left to do but to exit
             break
-        weights = training / TRAINED / "model.safetensors"
-        assert not weights.parent.exists() or weights.read_bytes() == (whole / TRAINED / weights.name).read_bytes()
+        weights = training / FINETUNED / "model.safetensors"
+        assert not weights.parent.exists() or weights.read_bytes() == (whole / FINETUNED / weights.name).read_bytes()
     else:
         done = finished(training)
         assert done.returncode == 0, done.stderr
@@ -81,9 +81,9 @@ def test_a_state_that_belongs_to_something_else_is_not_taken_up(training, change
         (training / SPLITS).write_text(text.replace("\n0.png,glioma,", "\n0.png,notumor,"))
         assert (training / SPLITS).read_text() != text
     else:
-        for name in ("stages", "tumorclip"):  # the working training comes before PYTHONPATH
+        for name in ("stages", "trueslice"):  # the working training comes before PYTHONPATH
             shutil.copytree(ROOT / name, training / name)
-        with (training / "tumorclip/train/losses.py").open("a") as file:
+        with (training / "trueslice/train/losses.py").open("a") as file:
             file.write("\n# another version\n")
     done = finished(training)
     assert done.returncode == 0, done.stderr

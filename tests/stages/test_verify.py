@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tumorclip.tables import Conflicts, Groups, Pairs, Scans
+from trueslice.tables.scans import Conflicts, Groups, Pairs, Scans
 
 ROOT = Path(__file__).parents[2]
 CLASSES = ("glioma", "meningioma", "notumor", "pituitary")

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from ruamel.yaml import YAML
 
-from stages import METRICS, PLOTS, PRETRAINED, SCANS, SPLITS, TRAINED
-from tumorclip.files import write_json
-from tumorclip.model import builtin
-from tumorclip.tables import Splits
+from stages import FINETUNED, METRICS, PLOTS, PRETRAINED, SCANS, SPLITS
+from trueslice.checkpoints import drawn as builtin
+from trueslice.files import write_json
+from trueslice.tables.splits import Splits
 
 ROOT = Path(__file__).parents[2]
 CLASSES = ("glioma", "meningioma", "notumor", "pituitary")
@@ -106,7 +106,7 @@ def interrupted(folder: Path, how: signal.Signals, draw: random.Random) -> subpr
 
 
 def digests(folder: Path) -> dict[str, str]:
-    files = [*(folder / TRAINED).iterdir(), folder / METRICS / "train.json", folder / PLOTS / "steps.csv"]
+    files = [*(folder / FINETUNED).iterdir(), folder / METRICS / "train.json", folder / PLOTS / "steps.csv"]
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from families import FAMILIES
 
-from tumorclip.model.encoder import Encoder
+from trueslice.model.encoder import Encoder
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@ import torch
 from scipy import ndimage
 from torch.nn import functional
 
-from tumorclip.train.augmentation import Augmentation
+from trueslice.train.augmentation import Augmentation
 
 NOTHING = {"horizontal_flip": 0.0, "rotation": 0.0, "translation": 0.0, "scale": 0.0}
 

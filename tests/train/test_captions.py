@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from tumorclip.train.captions import Captions
+from trueslice.train.captions import Captions
 
 CAPTIONS = Captions([["a", "b", "c"], ["d"], ["e", "f"]])
 OWNER = torch.tensor([0, 0, 0, 1, 2, 2])

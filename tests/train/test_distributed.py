@@ -10,7 +10,7 @@ import torch
 from families import FAMILIES
 from together import train
 
-from tumorclip.train.distributed import Processes
+from trueslice.train.distributed import Processes
 
 CASES = {
     "caption": ("tiny", {}),

@@ -11,13 +11,13 @@ import torch
 from families import FAMILIES
 from test_loop import CAPTIONS, CONFIG, TRAIN, assert_same, scans, trainer, tuned
 
-from tumorclip.model.encoder import Encoder
-from tumorclip.model.pixels import Pixels
-from tumorclip.params import Train
-from tumorclip.train.augmentation import Augmentation
-from tumorclip.train.loop import Trainer
-from tumorclip.train.resume import States, generator
-from tumorclip.train.weights import put
+from trueslice.model.encoder import Encoder
+from trueslice.model.pixels import Pixels
+from trueslice.params import Train
+from trueslice.train.augmentation import Augmentation
+from trueslice.train.loop import Trainer
+from trueslice.train.resume import States, generator
+from trueslice.train.weights import put
 
 CPU = torch.device("cpu")
 MANY_CAPTIONS = [["bright", "a bright scan", "so bright"], ["dark", "a dark scan", "so dark", "very dark"]]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tumorclip.train.history import History
+from trueslice.train.history import History
 
 
 def epoch(number: int, accuracy: float, loss: float) -> dict:

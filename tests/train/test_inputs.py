@@ -6,12 +6,12 @@ import pytest
 import torch
 from test_loop import CONFIG, scans, trainer, tuned
 
-from tumorclip.model.encoder import Encoder
-from tumorclip.model.pixels import Pixels
-from tumorclip.params import Train
-from tumorclip.tables import Splits
-from tumorclip.train.augmentation import Augmentation
-from tumorclip.train.inputs import TrainingData, features_key
+from trueslice.model.encoder import Encoder
+from trueslice.model.pixels import Pixels
+from trueslice.params import Train
+from trueslice.tables.splits import Splits
+from trueslice.train.augmentation import Augmentation
+from trueslice.train.inputs import TrainingData, features_key
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def edited(folder, name: str, section: str | None, **values) -> None:
     ],
 )
 def test_another_normalisation_or_activation_trains_on_other_features(tmp_path, name, section, values):
-    from tumorclip.model import builtin
+    from trueslice.checkpoints import drawn as builtin
 
     folder = tmp_path / "checkpoint"
     builtin.build(folder, seed=0)

@@ -3,17 +3,17 @@ import pytest
 import torch
 from families import FAMILIES
 
-from tumorclip.choices import TUNING
-from tumorclip.errors import UserError
-from tumorclip.model.encoder import Encoder
-from tumorclip.model.pixels import Pixels
-from tumorclip.params import Train
-from tumorclip.train import loop
-from tumorclip.train.captions import Captions
-from tumorclip.train.history import History
-from tumorclip.train.inputs import TrainingData
-from tumorclip.train.loop import Trainer, learning_rate_factor
-from tumorclip.train.weights import interpolate
+from trueslice.choices import TUNING
+from trueslice.errors import UserError
+from trueslice.model.encoder import Encoder
+from trueslice.model.pixels import Pixels
+from trueslice.params import Train
+from trueslice.train import loop
+from trueslice.train.captions import Captions
+from trueslice.train.history import History
+from trueslice.train.inputs import TrainingData
+from trueslice.train.loop import Trainer, learning_rate_factor
+from trueslice.train.weights import interpolate
 
 CONFIG = {
     "objective": "caption",

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from tumorclip.choices import LOSSES
-from tumorclip.train import losses
-from tumorclip.train.losses import Batch
+from trueslice.choices import LOSSES
+from trueslice.train import losses
+from trueslice.train.losses import Batch
 
 CLASSES = 3
 

@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from tumorclip.train.precision import has_bf16, uses_bf16
+from trueslice.train.precision import has_bf16, uses_bf16
 
 CPU = torch.device("cpu")
 
@@ -26,7 +26,7 @@ def test_what_is_asked_for_is_taken(encoder):
 
 @pytest.mark.parametrize("instructions", ["avx2", "default"])
 def test_a_cpu_held_to_older_instructions_has_no_bf16(instructions):
-    code = "import torch; from tumorclip.train.precision import has_bf16; print(has_bf16(torch.device('cpu')))"
+    code = "import torch; from trueslice.train.precision import has_bf16; print(has_bf16(torch.device('cpu')))"
     held = os.environ | {"ATEN_CPU_CAPABILITY": instructions}
     found = subprocess.run([sys.executable, "-c", code], env=held, capture_output=True, text=True, check=True)
     assert found.stdout == "False\n"

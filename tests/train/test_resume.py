@@ -9,7 +9,7 @@ import sys
 import pytest
 import torch
 
-from tumorclip.train.resume import KEPT_RUNS, States, fingerprint
+from trueslice.train.resume import KEPT_RUNS, States, fingerprint
 
 
 def state(step: int) -> dict:
@@ -82,7 +82,7 @@ def test_a_second_run_of_the_same_training_neither_reads_nor_writes(folder, caps
     first = States(folder, 0)
     first.save(state(3))
     program = f"""
-from tumorclip.train.resume import States
+from trueslice.train.resume import States
 from pathlib import Path
 states = States(Path({str(folder)!r}), 0)
 assert states.load() is None and not states.due()

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from benchmarks import speed
-from tumorclip.model import builtin
-from tumorclip.train.precision import has_bf16
+from trueslice.checkpoints import drawn as builtin
+from trueslice.train.precision import has_bf16
 
 
 @pytest.fixture(scope="module")

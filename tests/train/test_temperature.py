@@ -3,7 +3,7 @@ import pytest
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
-from tumorclip.train import temperature
+from trueslice.train import temperature
 
 
 def drawn(sharpness: float, seed: int = 0, scans: int = 2000):

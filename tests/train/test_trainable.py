@@ -4,10 +4,10 @@ import pytest
 import torch
 from test_loop import CONFIG
 
-from tumorclip.choices import LOSSES, TUNING
-from tumorclip.params import Train
-from tumorclip.train import losses
-from tumorclip.train.trainable import DualEncoder, layer_of, make_trainable, parameter_groups, training_mode
+from trueslice.choices import LOSSES, TUNING
+from trueslice.params import Train
+from trueslice.train import losses
+from trueslice.train.trainable import DualEncoder, layer_of, make_trainable, parameter_groups, training_mode
 
 TIMM = "vision_model.timm_model"
 

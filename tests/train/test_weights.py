@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from tumorclip.train.weights import average, copied, interpolate, put, replaced
+from trueslice.train.weights import average, copied, interpolate, put, replaced
 
 
 def test_the_moving_average_is_that_of_the_formula():

@@ -15,8 +15,8 @@ sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1]), 
 
 from test_loop import tuned  # noqa: E402
 
-from tumorclip.model.encoder import Encoder  # noqa: E402
-from tumorclip.train.distributed import Processes  # noqa: E402
+from trueslice.model.encoder import Encoder  # noqa: E402
+from trueslice.train.distributed import Processes  # noqa: E402
 
 
 def train(checkpoint: str, changes: dict, processes: Processes, cache: Path) -> dict:

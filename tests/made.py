@@ -1,0 +1,45 @@
+"""Predictions made up for tests."""
+
+import numpy as np
+
+from trueslice.tables.predictions import ModelPredictions, Predictions
+
+CLASSES = ("glioma", "meningioma", "notumor", "pituitary")
+
+
+def table(y_true, probabilities, group=None, class_names=None, leaked="", kind=Predictions, **columns):
+    """A table of predictions, by default of distinct scans that are named by their number."""
+    probabilities, count = np.asarray(probabilities, float), len(y_true)
+    values = {
+        "class_names": tuple(class_names or CLASSES[: probabilities.shape[1]]),
+        "path": np.array([f"{scan:04}.jpg" for scan in range(count)]),
+        "pixel_hash": np.array([f"{scan:032x}" for scan in range(count)]),
+        "group": np.arange(count) if group is None else np.asarray(group),
+        "patient": np.full(count, ""),
+        "unit": np.arange(count) if group is None else np.asarray(group),
+        "leaked": np.broadcast_to(leaked, count),
+        "exposure": np.full(count, "unknown"),
+        "y_true": np.asarray(y_true, int),
+        "y_pred": probabilities.argmax(axis=1),
+        "probabilities": probabilities,
+    }
+    return kind(**values | columns)
+
+
+def model_table(y_true, probabilities, **columns):
+    """The same of the fine-tuned model; its temperature is 1 unless `logits` are given."""
+    y_pred = np.asarray(probabilities).argmax(axis=1)
+    with np.errstate(divide="ignore"):
+        logits = np.maximum(np.log(np.asarray(probabilities, float)), -700)
+    beside = {"logits": logits, "upside_down": y_pred, "similarity": np.linspace(0, 1, len(y_true))}
+    return table(y_true, probabilities, **({"kind": ModelPredictions} | beside | columns))
+
+
+def one_hot(y_pred, count: int) -> np.ndarray:
+    return np.eye(count)[np.asarray(y_pred, int)]
+
+
+def labels(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """True and predicted class indices, int [N] each, that have this confusion matrix."""
+    y_true, y_pred = np.indices(confusion.shape)
+    return np.repeat(y_true.ravel(), confusion.ravel()), np.repeat(y_pred.ravel(), confusion.ravel())

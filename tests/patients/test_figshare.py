@@ -1,0 +1,90 @@
+import hashlib
+from pathlib import Path
+
+import pytest
+from servers.figshare import Figshare
+from servers.loopback import Answer
+
+from trueslice.errors import UserError
+from trueslice.sources import figshare, kaggle
+
+CONTENT = {11: bytes(range(256)) * 800, 12: b"second"}
+NAMES = {11: "1-2.zip", 12: "3-4.zip"}
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch):
+    with Figshare(dict(CONTENT)).running() as server:
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        monkeypatch.setattr(figshare, "ADDRESS", f"{server.url}/files/")
+        described = [(NAMES[number], len(body), hashlib.md5(body).hexdigest()) for number, body in CONTENT.items()]
+        files = [figshare.File(number, *rest) for number, rest in zip(CONTENT, described, strict=True)]
+        monkeypatch.setattr(figshare, "FILES", tuple(files))
+        monkeypatch.setattr(kaggle, "FIRST_WAIT", 0.01)
+        yield server
+
+
+def ranges(server: Figshare) -> list[str | None]:
+    return [request.headers.get("range") for request in server.requests if "/blobs/" in request.path]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+WHOLE = {NAMES[number]: body for number, body in CONTENT.items()}
+
+
+def test_all_files_come_and_stay(server: Figshare, tmp_path: Path, capsys):
+    figshare.download(tmp_path / "new")
+    assert contents(tmp_path / "new") == WHOLE
+    asked = len(server.requests)
+    figshare.download(tmp_path / "new")
+    assert len(server.requests) == asked and capsys.readouterr().err.count("which is there") == 2
+
+
+def test_what_was_cut_is_resumed(server: Figshare, tmp_path: Path):
+    server.faults["body"] = [Answer(cut_at=140_000)]
+    figshare.download(tmp_path)
+    assert contents(tmp_path) == WHOLE
+    assert ranges(server) == [None, f"bytes={2 * kaggle.CHUNK}-", None]
+
+
+def test_what_was_cut_is_resumed_by_the_next_call(server: Figshare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    server.faults["body"] = [Answer(cut_at=140_000), Answer(404)]
+    monkeypatch.setattr(kaggle, "ATTEMPTS", 1)
+    with pytest.raises(UserError, match="cannot be reached, or the connection broke"):
+        figshare.download(tmp_path)
+    figshare.download(tmp_path)
+    assert contents(tmp_path) == WHOLE
+    assert ranges(server)[2] == f"bytes={2 * kaggle.CHUNK}-"
+
+
+def test_an_answer_with_nothing_is_told(server: Figshare, tmp_path: Path):
+    server.faults["body"] = [Answer(202)]
+    with pytest.raises(UserError, match=r"did not send 1-2.zip: status 202; .* from https://doi.org"):
+        figshare.download(tmp_path)
+    assert not (tmp_path / "1-2.zip").exists()
+
+
+def test_an_error_of_the_server_is_tried_again(server: Figshare, tmp_path: Path, capsys):
+    server.faults["body"] = [Answer(503)]
+    figshare.download(tmp_path)
+    assert contents(tmp_path) == WHOLE and "status 503; trying again" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"), [(b"Second", "its MD5 is .* instead of"), (b"short", "it has 5 bytes instead of 6")]
+)
+def test_other_bytes_than_the_published_ones_are_deleted(server: Figshare, tmp_path: Path, body: bytes, problem: str):
+    server.files[12] = body
+    with pytest.raises(UserError, match=f"sent for 3-4.zip was deleted: {problem}"):
+        figshare.download(tmp_path)
+    assert contents(tmp_path) == {"1-2.zip": CONTENT[11]}
+
+
+def test_a_file_of_that_name_that_is_another_is_left_alone(server: Figshare, tmp_path: Path):
+    (tmp_path / "1-2.zip").write_bytes(b"mine")
+    with pytest.raises(UserError, match="1-2.zip is not the published file: it has 4 bytes .* delete it to download"):
+        figshare.download(tmp_path)
+    assert contents(tmp_path) == {"1-2.zip": b"mine"} and not server.requests

@@ -1,0 +1,322 @@
+import io
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from trueslice import params
+from trueslice.errors import UserError
+from trueslice.reading import decode
+
+SIZE = 32
+VERIFY = params.load(Path(__file__).parents[2] / "params.yaml").verify
+
+
+def picture(height: int = 48, width: int = 48) -> np.ndarray:
+    """A smooth slope that no turn or flip leaves as it is: uint8 [height, width]."""
+    rows, columns = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
+    return np.rint(40 + 60 * columns + 120 * rows**2).astype(np.uint8)
+
+
+def put(path: Path, image: Image.Image | np.ndarray | bytes, **options) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(image, bytes):
+        path.write_bytes(image)
+    else:
+        (Image.fromarray(image) if isinstance(image, np.ndarray) else image).save(path, **options)
+    return path
+
+
+def png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def read(raw: Path, into: Path, **changes) -> tuple[list[decode.Scan], list[decode.Unreadable], np.ndarray]:
+    workers = changes.pop("workers", 1)
+    verify = VERIFY.model_copy(update={"image_size": SIZE, "max_pixels": 10**6} | changes)
+    scans, unreadable = decode.read(raw, decode.find(raw), into, verify, workers)
+    return scans, unreadable, np.load(into / "pixels.npy", mmap_mode="r")
+
+
+def read_one(tmp_path: Path, image, name: str = "x.png", colour: bool = False, **options):
+    """Save one image and read it at its own size (square ones), without any resizing."""
+    put(tmp_path / "raw" / "a" / name, image, **options)
+    size = max(Image.open(tmp_path / "raw" / "a" / name).size)
+    scans, _, pixels = read(tmp_path / "raw", tmp_path, image_size=size, colour=colour)
+    return scans[0], pixels[0].astype(int)
+
+
+# Which files are scans
+
+
+def test_find_lists_both_official_folders_and_passes_litter_over(tmp_path: Path):
+    for name in (
+        "Training/b/2.jpg", "Training/b/1.jpg", "Training/a/sub/3.jpg", "Testing/a/4.jpg", "Testing/b/5.jpg",
+        "Training/a/.hidden.jpg", "Training/a/Thumbs.db", "Training/.ipynb_checkpoints/6.jpg", "__MACOSX/a/7.jpg",
+        "Training/a/desktop.ini", "Training/b/._1.jpg", "Training/read me.txt", "docs/manual.pdf",
+    ):  # fmt: skip
+        put(tmp_path / name, b"x")
+    assert decode.find(tmp_path) == [
+        ("Testing/a/4.jpg", "a", "test"),
+        ("Testing/b/5.jpg", "b", "test"),
+        ("Training/a/sub/3.jpg", "a", "train"),
+        ("Training/b/1.jpg", "b", "train"),
+        ("Training/b/2.jpg", "b", "train"),
+    ]
+
+
+def test_find_takes_class_folders_alone(tmp_path: Path):
+    put(tmp_path / "a" / "1.jpg", b"x")
+    assert decode.find(tmp_path) == [("a/1.jpg", "a", "")]
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ([], ["holds no class folder", "data.source"]),
+        (["stray.jpg"], ["holds no class folder"]),
+        (["Testing/a/1.jpg"], ["no Training folder"]),
+        (["Training/a/1.jpg", "Training/b/.hidden"], ["class folder", "/Training/b", "holds no scans"]),
+        (["Training/.hidden"], ["holds no class folder"]),
+    ],
+)
+def test_find_refuses_a_folder_without_scans(tmp_path: Path, files: list[str], words: list[str]):
+    for name in files:
+        put(tmp_path / name, b"x")
+    with pytest.raises(UserError) as error:
+        decode.find(tmp_path)
+    assert all(word in str(error.value) for word in words) and "\n" not in str(error.value)
+
+
+def test_find_refuses_a_folder_that_does_not_exist(tmp_path: Path):
+    with pytest.raises(UserError, match="holds no class folder"):
+        decode.find(tmp_path / "nowhere")
+
+
+# Which classes there are
+
+
+def test_classes_that_agree_pass():
+    decode.check_classes([("train", "a"), ("train", "b"), ("test", "b"), ("test", "a")], ["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        ([("", "a"), ("", "gliom")], ["gliom", "b of `classes:` has no folder", "params.yaml"]),
+        ([("", "a"), ("", "b"), ("", "c")], ["c; rename the folder or edit"]),
+        ([("", "a")], ["no scans of b, which params.yaml names"]),
+        ([("train", "a"), ("train", "b"), ("test", "a")], ["no scans of b in Testing/"]),
+        ([], ["no scans of a, b,", "found: none"]),
+    ],
+)
+def test_classes_that_differ_are_named(found: list[tuple[str, str]], words: list[str]):
+    with pytest.raises(UserError) as error:
+        decode.check_classes(found, ["a", "b"])
+    assert all(word in str(error.value) for word in words) and "\n" not in str(error.value)
+
+
+# What a file holds
+
+
+def test_rows_and_pixels_come_in_the_order_of_the_paths_with_any_number_of_processes(tmp_path: Path):
+    for index in range(40):
+        put(tmp_path / "raw" / "ab"[index % 2] / f"{index}.png", np.full((8, 8), index * 5, np.uint8))
+    first, second = tmp_path / "1", tmp_path / "2"
+    first.mkdir(), second.mkdir()
+    one, _, pixels = read(tmp_path / "raw", first, workers=1)
+    two, _, _ = read(tmp_path / "raw", second, workers=2)
+    assert one == two and (first / "pixels.npy").read_bytes() == (second / "pixels.npy").read_bytes()
+    assert [scan.path for scan in one] == sorted(scan.path for scan in one)
+    assert pixels.shape == (40, SIZE, SIZE) and pixels.dtype == np.uint8
+    assert [int(scan.path[2:-4]) * 5 for scan in one] == pixels[:, 16, 16].tolist()
+
+
+def test_a_wide_scan_is_fitted_in_proportion_and_centred_on_black(tmp_path: Path):
+    put(tmp_path / "raw/a/wide.png", np.full((20, 40), 200, np.uint8))
+    scans, _, pixels = read(tmp_path / "raw", tmp_path, image_size=16)
+    assert (scans[0].width, scans[0].height) == (40, 20)
+    assert (pixels[0, 4:12] == 200).all() and (pixels[0, :4] == 0).all() and (pixels[0, 12:] == 0).all()
+
+
+def test_a_line_of_pixels_needs_no_more_memory_than_its_square(tmp_path: Path):
+    put(tmp_path / "raw/a/line.png", np.full((1, 900_000), 255, np.uint8))
+    _, _, pixels = read(tmp_path / "raw", tmp_path, image_size=16)
+    assert pixels[0].any(axis=1).sum() == 1
+
+
+def test_shrinking_is_antialiased(tmp_path: Path):
+    checkerboard = (np.indices((256, 256)).sum(axis=0) % 2 * 255).astype(np.uint8)
+    put(tmp_path / "raw/a/fine.png", checkerboard)
+    _, _, pixels = read(tmp_path / "raw", tmp_path)
+    assert np.abs(pixels[0].astype(int) - 127).max() < 12
+
+
+def test_orientation_in_exif_is_applied(tmp_path: Path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # shown turned a quarter to the right
+    scan, pixels = read_one(tmp_path, picture(20, 40), "x.png", exif=exif)
+    assert (scan.width, scan.height) == (20, 40)
+    assert np.array_equal(pixels[:, 10:30], np.rot90(picture(20, 40), -1))
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I", "F"])
+def test_deep_scans_are_scaled_by_their_own_range(tmp_path: Path, mode: str):
+    values = 300.0 + 10.0 * picture()
+    dtype = {"I;16": np.uint16, "I": np.int32, "F": np.float32}[mode]
+    scan, pixels = read_one(tmp_path, Image.fromarray(values.astype(dtype)), "x.tif")
+    low, high = int(picture().min()), int(picture().max())
+    assert scan.mode == mode
+    assert np.abs(pixels - (picture().astype(int) - low) / (high - low) * 255).max() <= 0.5
+
+
+def test_sixteen_bit_png_is_scaled_and_a_flat_one_is_black(tmp_path: Path):
+    _, pixels = read_one(tmp_path, Image.fromarray(picture().astype(np.uint16) * 100))
+    assert (pixels.min(), pixels.max()) == (0, 255)
+    _, flat = read_one(tmp_path, Image.fromarray(np.full((48, 48), 5000, np.uint16)))
+    assert not flat.any()
+
+
+def test_numbers_that_are_not_finite_do_not_spoil_the_range(tmp_path: Path):
+    values = picture().astype(np.float32)
+    values[0, 0], values[0, 1] = np.nan, np.inf
+    _, pixels = read_one(tmp_path, Image.fromarray(values), "x.tif")
+    assert pixels[0, 0] == pixels[0, 1] == 0 and pixels.max() == 255
+
+
+def test_palette_is_looked_up(tmp_path: Path):
+    image = Image.fromarray(255 - np.arange(256, dtype=np.uint8).reshape(16, 16)).convert("P")
+    image.putpalette([255 - value for value in range(256) for _ in "rgb"])
+    scan, pixels = read_one(tmp_path, image)
+    assert scan.mode == "P" and not scan.has_colour
+    assert np.array_equal(pixels, np.arange(256).reshape(16, 16))
+
+
+def test_cmyk_is_no_negative(tmp_path: Path):
+    grey = Image.fromarray(picture())
+    scan, pixels = read_one(tmp_path, grey.convert("RGB").convert("CMYK"), "x.jpg", quality=100)
+    assert scan.mode == "CMYK"
+    assert np.abs(pixels - picture()).max() <= 6
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_transparent_parts_are_black(tmp_path: Path, mode: str):
+    opaque = np.zeros((48, 48), np.uint8)
+    opaque[:, 24:] = 255
+    if mode == "P":
+        image, options = (
+            Image.fromarray(np.where(opaque, 200, 255).astype(np.uint8)).convert("P"),
+            {"transparency": 255},
+        )
+        expected = np.where(opaque, 200, 0)
+    else:
+        image, options = Image.fromarray(picture()).convert(mode), {}
+        image.putalpha(Image.fromarray(opaque))
+        expected = np.where(opaque, picture(), 0)
+    scan, pixels = read_one(tmp_path, image, **options)
+    assert scan.mode == mode
+    assert np.abs(pixels - expected).max() <= 1
+
+
+def test_one_bit_scans_are_black_and_white(tmp_path: Path):
+    scan, pixels = read_one(tmp_path, Image.fromarray(picture() > 90))
+    assert scan.mode == "1" and np.array_equal(pixels, np.where(picture() > 90, 255, 0))
+
+
+def test_colour_is_counted_and_kept_only_if_asked_for(tmp_path: Path):
+    colours = np.stack([picture(), picture().T, 255 - picture()], axis=-1)
+    scan, grey = read_one(tmp_path / "grey", colours)
+    assert scan.has_colour and grey.shape == (48, 48)
+    scan, kept = read_one(tmp_path / "colour", colours, colour=True)
+    assert scan.has_colour and np.array_equal(kept, colours)
+
+
+def test_grey_saved_as_a_colour_jpeg_has_no_colour(tmp_path: Path):
+    noise = np.random.default_rng(0).integers(0, 30, (48, 48), dtype=np.uint8)
+    faint = np.stack([picture() + noise, picture() + noise, picture() + noise + 3], axis=-1)
+    scan, _ = read_one(tmp_path, faint, "x.jpg", quality=75)
+    assert scan.mode == "RGB" and not scan.has_colour
+
+
+def test_the_hash_is_of_what_is_seen_not_of_the_file(tmp_path: Path):
+    images = {
+        "1.png": picture(), "2.bmp": picture(), "3.png": np.stack([picture()] * 3, axis=-1),
+        "4.png": picture().reshape(24, 96), "5.png": picture() + np.uint8(1),
+    }  # fmt: skip
+    for name, image in images.items():
+        put(tmp_path / "raw/a" / name, image)
+    hashes = [scan.pixel_hash for scan in read(tmp_path / "raw", tmp_path)[0]]
+    assert hashes[0] == hashes[1] == hashes[2]
+    assert len(set(hashes)) == 3 and all(len(value) == 32 for value in hashes)
+
+
+# What cannot be read
+
+
+def broken(folder: Path) -> dict[str, str]:
+    """Put one file of each kind that cannot be read in `folder`: their names with a word of the reason."""
+    whole = png(Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)))
+    jpeg = io.BytesIO()
+    Image.fromarray(picture(200, 200)).save(jpeg, "JPEG", quality=95)
+    put(folder / "empty.jpg", b"")
+    put(folder / "text.jpg", b"this is no image")
+    put(folder / "cut.png", whole[: len(whole) // 2])
+    put(folder / "cut.jpg", jpeg.getvalue()[: len(jpeg.getvalue()) // 2])
+    put(folder / "vast.png", np.zeros((1001, 1000), np.uint8))
+    frames = [Image.fromarray(picture() // part) for part in (1, 2)]
+    put(folder / "moving.gif", frames[0], save_all=True, append_images=frames[1:])
+    put(folder / "volume.tif", frames[0], save_all=True, append_images=frames[1:])
+    put(folder / "script.eps", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n")
+    return {
+        "empty.jpg": "the file is empty",
+        "text.jpg": "not an image",
+        "cut.png": "truncated",
+        "cut.jpg": "truncated",
+        "vast.png": "1000 x 1001 pixels are more than verify.max_pixels (1000000)",
+        "moving.gif": "2 frames",
+        "volume.tif": "2 frames",
+        "script.eps": "not an image",
+    }
+
+
+def test_unreadable_files_are_left_out_with_their_reason(tmp_path: Path):
+    reasons = broken(tmp_path / "raw/a")
+    put(tmp_path / "raw/a/bright.png", np.full((8, 8), 250, np.uint8))
+    put(tmp_path / "raw/a/zero.png", np.zeros((8, 8), np.uint8))
+    scans, unreadable, pixels = read(tmp_path / "raw", tmp_path, max_unreadable=len(reasons))
+    assert [scan.path for scan in scans] == ["a/bright.png", "a/zero.png"]
+    assert pixels.shape == (2, SIZE, SIZE) and (pixels[0] == 250).all() and not pixels[1].any()
+    assert {Path(path).name for path, _ in unreadable} == set(reasons)
+    for path, reason in unreadable:
+        assert reasons[Path(path).name] in reason, path
+
+
+def test_more_unreadable_files_than_allowed_are_an_error_that_names_them(tmp_path: Path):
+    reasons = broken(tmp_path / "raw/a")
+    with pytest.raises(UserError) as error:
+        read(tmp_path / "raw", tmp_path, max_unreadable=len(reasons) - 1)
+    message = str(error.value)
+    assert "8 of 8 files cannot be read: a/cut.jpg (" in message and "verify.max_unreadable (now 7)" in message
+    assert "and 5 more" in message and "\n" not in message
+
+
+def test_a_picture_beyond_pillows_own_limit_is_read_if_max_pixels_allows(tmp_path: Path, monkeypatch):
+    put(tmp_path / "raw/a/large.png", np.zeros((100, 100), np.uint8))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        scans, _, _ = read(tmp_path / "raw", tmp_path)
+    assert len(scans) == 1
+
+
+@pytest.mark.parametrize("home", ["Training", "."])
+def test_masks_and_tables_beside_the_class_folders_are_not_scans(home: str, tmp_path: Path):
+    for folder in (tmp_path / home / "glioma", tmp_path / "masks" / home / "glioma"):
+        folder.mkdir(parents=True)
+        Image.new("L", (8, 8)).save(folder / "1.png")
+    (tmp_path / "patients.csv").write_text("path,patient\n")
+    assert [file.path for file in decode.find(tmp_path)] == [(Path(home) / "glioma/1.png").as_posix()]

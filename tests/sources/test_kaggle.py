@@ -1,0 +1,246 @@
+"""What our side adds to the official client, each run in a process of its own; the stage's tests have the rest."""
+
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from servers.kaggle import Kaggle
+from servers.loopback import Answer
+
+DATASET = "somebody/brain-scans"
+ROOT = Path(__file__).parents[3]
+RUN = """
+import json, sys
+from pathlib import Path
+from trueslice.errors import UserError
+from trueslice.sources import kaggle
+constants, arguments, cache = json.loads(sys.argv[1]), json.loads(sys.argv[2]), Path(sys.argv[3])
+vars(kaggle).update(constants)
+try:
+    path = kaggle.download(*arguments, cache)
+except UserError as error:
+    sys.exit(f"error: {error}")
+print("stdin:", sys.stdin.read())
+print("path:", path)
+"""
+
+
+def pack(size: int = 200_000) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("glioma/1.jpg", bytes(range(250)) * (size // 250))
+        archive.writestr("notumor/1.jpg", b"scan")
+    return buffer.getvalue()
+
+
+ARCHIVE = pack()
+SHA256 = hashlib.sha256(ARCHIVE).hexdigest()
+
+
+@pytest.fixture
+def kaggle():
+    with Kaggle({(DATASET, 1): ARCHIVE, (DATASET, 2): pack(1000)}).running() as server:
+        yield server
+
+
+@pytest.fixture
+def download(kaggle, tmp_path):
+    def run(version=1, sha256=None, env=None, **constants) -> subprocess.CompletedProcess:
+        arguments = [json.dumps(constants), json.dumps([DATASET, version, sha256]), str(tmp_path / "cache")]
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("KAGGLE_")}
+        return subprocess.run(
+            [sys.executable, "-c", RUN, *arguments],
+            cwd=ROOT,
+            env=inherited | {"HOME": str(tmp_path)} | kaggle.env(tmp_path) | (env or {}),
+            input="for us",
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    return run
+
+
+def folder(tmp_path: Path, version: int | str = 1) -> Path:
+    return tmp_path / "cache" / DATASET / str(version)
+
+
+# Each attempt asks for the archive twice: the client at once and in vain, then we.
+CLIENT = None
+SILENT = Answer(200, b"{}", stall=60)
+
+
+def ranges(kaggle) -> list[str | None]:
+    return [request.headers.get("range") for request in kaggle.requests if "/blobs/" in request.path]
+
+
+def test_the_client_neither_speaks_on_stdout_nor_takes_stdin(download, tmp_path):
+    done = download()
+    assert done.returncode == 0, done.stderr
+    archive = folder(tmp_path) / "brain-scans.zip"
+    expected = f"kaggle: brain-scans.zip has SHA-256 {SHA256}; set data.kaggle.sha256 to it to insist on these bytes"
+    assert done.stdout.splitlines() == [expected, "stdin: for us", f"path: {archive}"]
+    assert done.stderr == ""
+    assert archive.read_bytes() == ARCHIVE
+    assert archive.with_name("brain-scans.zip.sha256").read_text() == f"{SHA256}  brain-scans.zip\n"
+    assert len(list(folder(tmp_path).iterdir())) == 2
+
+
+def test_an_archive_that_is_there_is_used_if_it_is_intact(download, kaggle, tmp_path):
+    download()
+    seen = len(kaggle.requests)
+    done = download(sha256=SHA256)
+    assert done.returncode == 0 and "downloaded before; delete it" in done.stderr and len(kaggle.requests) == seen
+    wrong = download(sha256="0" * 64)
+    assert wrong.returncode == 1 and "correct that parameter, or delete the archive" in wrong.stderr
+    assert len(kaggle.requests) == seen
+    archive = folder(tmp_path) / "brain-scans.zip"
+    archive.write_bytes(ARCHIVE[:-1] + b"!")
+    assert download().returncode == 0
+    assert archive.read_bytes() == ARCHIVE and len(kaggle.requests) > seen
+
+
+def test_of_two_at_once_one_downloads(download, kaggle):
+    kaggle.faults["body"] = [CLIENT, Answer(cut_at=140_000)]  # so that it takes longer than to start the other
+    with ThreadPoolExecutor(2) as pool:
+        both = [run.result() for run in [pool.submit(download, FIRST_WAIT=3) for _ in range(2)]]
+    assert [done.returncode for done in both] == [0, 0], both
+    assert sum("downloaded before" in done.stderr for done in both) == 1
+    assert ranges(kaggle) == [None, None, None, f"bytes={2**17}-"]
+
+
+@pytest.mark.slow
+def test_another_hash_than_the_expected_one(download, tmp_path):
+    done = download(sha256="0" * 64)
+    assert done.returncode == 1
+    assert f"has SHA-256 {SHA256}, but data.kaggle.sha256 is {'0' * 64}" in done.stderr
+    assert not list(folder(tmp_path).rglob("*.zip"))
+    assert download(sha256=SHA256).returncode == 0
+
+
+@pytest.mark.slow
+def test_no_version_takes_the_newest(download, kaggle, tmp_path):
+    assert download(version=None).returncode == 0
+    assert (folder(tmp_path, "newest") / "brain-scans.zip").read_bytes() == kaggle.datasets[DATASET, 2]
+
+
+@pytest.mark.slow
+def test_a_download_that_ended_resumes_in_the_next_run(download, kaggle, tmp_path):
+    kaggle.faults["body"] = [CLIENT, Answer(cut_at=140_000)]
+    kaggle.faults["sign"] = [None, Answer(403)]
+    assert download().returncode == 1
+    assert (folder(tmp_path) / "incoming/brain-scans.zip").stat().st_size == 2**17
+    assert download().returncode == 0
+    assert ranges(kaggle) == [None, None, None, f"bytes={2**17}-"]
+    assert (folder(tmp_path) / "brain-scans.zip").read_bytes() == ARCHIVE
+
+
+@pytest.mark.slow
+def test_many_cuts_with_progress_between_them_are_no_reason_to_give_up(download, kaggle):
+    kaggle.faults["body"] = [CLIENT, Answer(cut_at=66_000)] * 3
+    assert download(ATTEMPTS=1).returncode == 0
+    assert ranges(kaggle)[3::2] == [f"bytes={2**16}-", f"bytes={2**17}-", f"bytes={3 * 2**16}-"]
+
+
+@pytest.mark.slow
+def test_an_address_that_expires_while_resuming_does_not_spoil_the_archive(download, kaggle, tmp_path):
+    expired = Answer(403, b"<Error>the address has expired</Error>")
+    kaggle.faults["body"] = [CLIENT, Answer(cut_at=100_000), CLIENT, expired]
+    done = download()
+    assert done.returncode == 0, done.stderr
+    assert ranges(kaggle)[3::2] == [f"bytes={2**16}-"] * 2 and "damaged" not in done.stderr
+    assert (folder(tmp_path) / "brain-scans.zip").read_bytes() == ARCHIVE
+
+
+@pytest.mark.slow
+def test_a_body_of_unknown_length_that_is_cut_is_noticed(download, kaggle, tmp_path):
+    cut = Answer(200, ARCHIVE[:100_000], {"Content-Length": None, "Content-Type": "application/zip"})
+    kaggle.faults["body"] = [CLIENT, cut]
+    done = download()
+    assert done.returncode == 0 and "is damaged and was deleted" in done.stderr
+    assert (folder(tmp_path) / "brain-scans.zip").read_bytes() == ARCHIVE
+
+
+@pytest.mark.slow
+def test_too_little_room_is_said_before_the_body_comes(download, kaggle):
+    kaggle.faults["body"] = [CLIENT, Answer(200, ARCHIVE, {"Content-Length": str(10**16)})]
+    done = download()
+    assert done.returncode == 1 and "the archive needs 10,000,000,000,000,000 more bytes" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_long_wished_wait_is_told_and_not_slept(download, kaggle):
+    kaggle.faults["sign"] = [Answer(429, headers={"Retry-After": "3600"})]
+    start = time.monotonic()
+    done = download()
+    assert done.returncode == 1 and "(429); run `dvc repro` again in 3600 s" in done.stderr
+    assert time.monotonic() - start < 30
+
+
+@pytest.mark.slow
+def test_a_wished_wait_is_slept(download, kaggle):
+    kaggle.faults["sign"] = [Answer(429, headers={"Retry-After": "3"})]
+    start = time.monotonic()
+    assert download().returncode == 0
+    assert time.monotonic() - start > 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "faults"),
+    [("introspect", [SILENT]), ("sign", [SILENT] * 2), ("body", [SILENT] * 2), ("body", [CLIENT, SILENT] * 2)],
+    ids=["introspect", "sign", "body_for_the_client", "body"],
+)
+def test_a_server_that_falls_silent_is_not_waited_for(download, kaggle, kind, faults):
+    kaggle.faults[kind] = list(faults)
+    start = time.monotonic()
+    done = download(env={"KAGGLE_API_TOKEN": "good-token"}, SILENCE_TIMEOUT=5, ATTEMPTS=2, FIRST_WAIT=0.1)
+    assert time.monotonic() - start < 30
+    assert done.returncode == 1 and "check the network" in done.stderr and "Traceback" not in done.stderr
+    assert not kaggle.faults[kind]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("env", "header"),
+    [
+        ({"KAGGLE_API_TOKEN": "good-token"}, "Bearer good-token"),
+        ({"KAGGLE_USERNAME": "somebody", "KAGGLE_KEY": "key"}, "Basic c29tZWJvZHk6a2V5"),
+    ],
+)
+def test_credentials_of_the_environment_are_sent(download, kaggle, env, header):
+    kaggle.tokens["Basic c29tZWJvZHk6a2V5"] = "somebody"
+    assert download(env=env).returncode == 0
+    sent = {request.headers.get("authorization") for request in kaggle.requests if "Download" in request.path}
+    assert sent == {header}
+
+
+@pytest.mark.slow
+def test_an_archive_that_has_changed_since_the_cut_comes_anew(download, kaggle, tmp_path):
+    kaggle.faults["body"] = [CLIENT, Answer(cut_at=140_000)]
+    kaggle.faults["sign"] = [None, Answer(403)]
+    assert download().returncode == 1
+    kaggle.datasets[DATASET, 1] = pack(150_000)
+    done = download()
+    assert done.returncode == 0 and "damaged" not in done.stderr
+    assert (folder(tmp_path) / "brain-scans.zip").read_bytes() == kaggle.datasets[DATASET, 1]
+
+
+@pytest.mark.slow
+def test_an_archive_that_came_whole_before_a_kill_is_not_fetched_again(download, kaggle, tmp_path):
+    assert download().returncode == 0
+    incoming = folder(tmp_path) / "incoming/brain-scans.zip"
+    incoming.parent.mkdir()
+    (folder(tmp_path) / "brain-scans.zip").rename(incoming)
+    (incoming.parent / "etag").write_text(f'"{hashlib.md5(ARCHIVE).hexdigest()}"')
+    assert download().returncode == 0
+    assert ranges(kaggle)[3] == f"bytes={len(ARCHIVE)}-" and len(ranges(kaggle)) == 4
+    assert (folder(tmp_path) / "brain-scans.zip").read_bytes() == ARCHIVE

@@ -1,0 +1,1 @@
+"""Copies within and between folders and data sets."""

@@ -1,0 +1,132 @@
+"""Other data sets: their scans brought and decoded like those of development, and what of them is really new.
+
+Collections are put together from each other: a set that looks external may hold the very scans that a model was trained
+on. So its scans are compared with all development scans, of training and test alike, and with each other.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from trueslice.copies import groups
+from trueslice.copies import search as copies
+from trueslice.errors import UserError
+from trueslice.params import External, Phantom, Verify
+from trueslice.reading import decode
+from trueslice.reading.decode import ScanFile, Unreadable
+from trueslice.tables.scans import Pairs, Scans
+
+
+class Decoded(NamedTuple):
+    """The scans of a data set, beside its pixels.npy."""
+
+    path: np.ndarray  # str [N], in the data set
+    class_name: np.ndarray  # str [N], by the names of `classes`
+    pixel_hash: np.ndarray  # str [N]
+    unreadable: list[Unreadable]
+    without_class: dict[str, int]  # folders that stand for none of the classes, and how many files each holds
+
+
+class Joined:
+    """The scans of several arrays of equal shape as one array; only the rows that are asked for are in memory."""
+
+    def __init__(self, *parts: np.ndarray):
+        self._parts = parts
+        self._ends = np.cumsum([len(part) for part in parts])
+        self.shape = (int(self._ends[-1]), *parts[0].shape[1:])
+        self.ndim = len(self.shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
+        rows = np.arange(len(self))[rows]
+        taken = np.empty((len(rows), *self.shape[1:]), self._parts[0].dtype)
+        for part, end in zip(self._parts, self._ends, strict=True):
+            inside = (rows >= end - len(part)) & (rows < end)
+            taken[inside] = part[rows[inside] - (end - len(part))]
+        return taken
+
+
+def bring(chosen: External, into: Path, root: Path, phantoms: Phantom, workers: int) -> None:
+    """Bring the files of a data set into the empty folder `into`.
+
+    `root` is the folder that a relative path starts from. Phantoms are drawn with the seed of `phantoms`, as many of
+    each class as that has test scans.
+
+    Raises:
+        UserError: the source is missing, or is not a folder or .zip of scans.
+    """
+    if chosen.source == "phantom":
+        from trueslice.sources import phantom
+
+        phantom.draw_other_scanner(into, phantoms.seed, phantoms.test_per_class, workers)
+        return
+    from trueslice.sources import folder
+
+    source = root / Path(chosen.source).expanduser()
+    if not source.exists():
+        raise UserError(f"external: {chosen.name}: {source} does not exist; give phantom, or a folder or .zip of scans")
+    folder.take(source, into)
+
+
+def read(raw: Path, into: Path, chosen: External, class_names: Sequence[str], params: Verify, workers: int) -> Decoded:
+    """Decode the scans of a data set from `raw` to `into`/pixels.npy, as the verify stage decodes its own.
+
+    Raises:
+        UserError: no folder stands for one of the classes, or one of `chosen.classes` is missing, or more than
+            `params.max_unreadable` files cannot be read.
+    """
+    files, without_class = _classify(decode.find(raw), chosen, class_names)
+    scans, unreadable = decode.read(raw, files, into, params, workers)
+    if not scans:
+        raise UserError(f"external: {chosen.name}: none of its {len(files)} scans can be read; look at the files")
+    columns = (np.array([getattr(scan, name) for scan in scans]) for name in ("path", "class_name", "pixel_hash"))
+    return Decoded(*columns, unreadable, without_class)
+
+
+def audit(
+    known: Scans, known_pixels: np.ndarray, found: Decoded, pixels: np.ndarray, search: tuple[Verify, str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Tell which scans of a data set are copies.
+
+    Args:
+        known: the development scans, with their pixels [D, S, S] or [D, S, S, 3].
+        found: the N scans of the data set, with theirs.
+        search: parameters and device, as for `copies.find`.
+
+    Returns:
+        The columns `group`, int [N], and `dropped`, str [N], of `trueslice.tables.ExternalPredictions`.
+    """
+    hashes = np.concatenate([known.pixel_hash, found.pixel_hash])
+    pairs = copies.find(Joined(known_pixels, pixels), hashes, *search, known=len(known)).pairs
+    # A development scan stands for all its copies, which the verify stage found.
+    first = np.concatenate([known.group, np.arange(len(known), len(hashes))])
+    pairs = Pairs(first[pairs.a], first[pairs.b], pairs.kind, pairs.correlation)
+    # The number of a group is its first row: that of a development scan if there is one.
+    joined = groups.group(len(hashes), pairs)[len(known) :]
+    _, firsts, members = np.unique(joined, return_index=True, return_inverse=True)
+    group = firsts[members]
+    is_later = group != np.arange(len(group))
+    return group, np.select([joined < len(known), is_later], ["development", "within"], "")
+
+
+def _classify(
+    files: Sequence[ScanFile], chosen: External, class_names: Sequence[str]
+) -> tuple[list[ScanFile], dict[str, int]]:
+    """The files of known classes, under the names of these, and how many each other folder holds."""
+    folders = {file.class_name for file in files}
+    renamed = {folder: folder for folder in folders} | (chosen.classes or {})
+    listed = ", ".join(sorted(folders))
+    if missing := sorted(renamed.keys() - folders):
+        problem = f"`classes` names {', '.join(missing)}, which are not among its folders ({listed})"
+        raise UserError(f"external: {chosen.name}: {problem}; correct the names")
+    own = [file._replace(class_name=renamed[file.class_name]) for file in files]
+    kept = [file for file in own if file.class_name in class_names]
+    if not kept:
+        problem = f"none of its folders ({listed}) is named like a class ({', '.join(class_names)})"
+        raise UserError(f"external: {chosen.name}: {problem}; tell by `classes` which class each folder holds")
+    return kept, dict(sorted(Counter(file.class_name for file in own if file.class_name not in class_names).items()))

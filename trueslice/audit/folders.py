@@ -1,0 +1,170 @@
+"""Copies in any folder of images, or across two, outside the pipeline: without classes, splits or patients."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from trueslice.audit.external import Joined
+from trueslice.copies import groups
+from trueslice.copies import search as copies
+from trueslice.errors import UserError
+from trueslice.params import Verify
+from trueslice.reading import decode
+from trueslice.reading.decode import Unreadable
+from trueslice.sources import folder
+from trueslice.tables.base import SIX_DECIMALS, TEXT, WHOLE, Table, column
+from trueslice.tables.scans import Pairs
+
+
+@dataclass(frozen=True)
+class FilePairs(Table):
+    """Files that are copies of each other, those least alike first: pairs.csv of `trueslice audit`."""
+
+    path_a: np.ndarray = column(TEXT)  # in its folder, with forward slashes; of two folders, in the first
+    path_b: np.ndarray = column(TEXT)  # likewise; of two folders, in the second
+    kind: np.ndarray = column(TEXT)  # how b is turned to lie like a, as in `trueslice.tables.Pairs`
+    correlation: np.ndarray = column(SIX_DECIMALS)
+    group: np.ndarray = column(WHOLE)  # the same for copies of copies, from 1, in the order of the files
+
+
+class Images(NamedTuple):
+    """The images of one or two folders, those of the second after those of the first."""
+
+    pixels: Joined  # uint8 [N, S, S] or [N, S, S, 3]
+    path: np.ndarray  # str [N], in its folder
+    pixel_hash: np.ndarray  # str [N]
+    part: np.ndarray  # int [N], 0 for those of the first folder, 1 for those of the second
+    unreadable: list[list[Unreadable]]  # of each folder
+
+    @property
+    def parts(self) -> int:
+        return len(self.unreadable)
+
+
+class Found(NamedTuple):
+    """Copies among images."""
+
+    pairs: Pairs  # rows of images, those least alike first
+    maps: np.ndarray  # float64 [P, 2, 3], as in `trueslice.copies.search.Copies`
+    group: np.ndarray  # int [N], the same for copies of copies, the first row of each group
+
+    @property
+    def copied(self) -> np.ndarray:
+        """Which images stand in a pair: bool [N]."""
+        return np.isin(np.arange(len(self.group)), [self.pairs.a, self.pairs.b])
+
+    @property
+    def groups(self) -> int:
+        """How many groups of copies there are."""
+        return len(np.unique(self.group[self.pairs.a]))
+
+
+def read(sources: Sequence[Path], into: Path, params: Verify, workers: int) -> Images:
+    """Decode all images of one or two folders or .zip files, as the verify stage decodes scans.
+
+    They are written to the empty folder `into`, and only those that are asked for are in memory.
+
+    Raises:
+        UserError: a source is neither a folder nor a .zip, or nothing in it can be read.
+    """
+    decoded = []
+    for number, source in enumerate(sources):
+        place = into / str(number)
+        place.mkdir()
+        decoded.append((*_decode(source, place, params, workers), np.load(place / "pixels.npy", mmap_mode="r")))
+    scans = [scan for found, _, _ in decoded for scan in found]
+    return Images(
+        Joined(*(pixels for _, _, pixels in decoded)),
+        np.array([scan.path for scan in scans]),
+        np.array([scan.pixel_hash for scan in scans]),
+        np.repeat(np.arange(len(decoded)), [len(found) for found, _, _ in decoded]),
+        [unreadable for _, unreadable, _ in decoded],
+    )
+
+
+def _decode(source: Path, into: Path, params: Verify, workers: int) -> tuple[list[decode.Scan], list[Unreadable]]:
+    raw = source
+    if not source.is_dir():
+        raw = into / "raw"
+        raw.mkdir()
+        folder.unpack(source, raw)
+    files, others = decode.find_all(raw)
+    settings = params.model_copy(update={"max_unreadable": len(files)})
+    found, unreadable = decode.read(raw, files, into, settings, workers)
+    unreadable = sorted(unreadable + others)
+    if not found:
+        if not unreadable:
+            raise UserError(f"{source} holds no file; give a folder or .zip of images")
+        path, reason = unreadable[0]
+        raise UserError(f"{source} holds no image: none of its files can be read ({len(unreadable)}), {path}: {reason}")
+    return found, unreadable
+
+
+def search(images: Images, params: Verify, device: str) -> Found:
+    """Find all copies within one folder, or all across two: pairs of a file of the first and a file of the second.
+
+    All images are compared with each other, so across two folders the copies are those that a search in both together
+    finds. A file with the very pixels of another one is paired with the first of them; across two folders with the
+    first on the other side, and with the first of each kind of copies there.
+    """
+    found = copies.find(images.pixels, images.pixel_hash, params, device)
+    group = groups.group(len(images.path), found.pairs)
+    pairs, maps = (found.pairs, found.maps) if images.parts == 1 else _across(images, found)
+    order = np.lexsort((pairs.b, pairs.a, pairs.correlation))
+    return Found(pairs.take(order), maps[order], group)
+
+
+def _across(images: Images, found: copies.Copies) -> tuple[Pairs, np.ndarray]:
+    """The pairs across two folders, with their maps, that follow from all pairs: equal pixels have equal copies."""
+    _, pixels = np.unique(images.pixel_hash, return_inverse=True)
+    # The first file with such pixels in each folder, -1 where there is none.
+    first = np.full((2, pixels.max() + 1), -1)
+    rows = np.arange(len(pixels))[::-1]
+    first[images.part[rows], pixels[rows]] = rows
+    in_both = np.flatnonzero((first >= 0).all(axis=0))
+    exact = Pairs(*first[:, in_both], np.full(len(in_both), "exact"), np.ones(len(in_both)))
+    parts = [(exact, np.tile(np.eye(2, 3), (len(exact), 1, 1)))]
+    differ = pixels[found.pairs.a] != pixels[found.pairs.b]
+    pairs, maps = found.pairs.take(differ), found.maps[differ]
+    for one, laid in [(pairs, maps), _swapped(pairs, maps)]:
+        a, b = first[0, pixels[one.a]], first[1, pixels[one.b]]
+        exists = (a >= 0) & (b >= 0)
+        parts.append((replace(one, a=a, b=b).take(exists), laid[exists]))
+    pairs = Pairs.concatenate([pairs for pairs, _ in parts])
+    maps = np.concatenate([maps for _, maps in parts])
+    return _with_repeated(pairs, maps, images)
+
+
+def _swapped(pairs: Pairs, maps: np.ndarray) -> tuple[Pairs, np.ndarray]:
+    """The same pairs with a and b exchanged."""
+    other = {"quarter_turn_right": "quarter_turn_left", "quarter_turn_left": "quarter_turn_right"}
+    kinds = np.array([other.get(kind, kind) for kind in pairs.kind.tolist()], dtype=pairs.kind.dtype)
+    inverse = np.linalg.inv(maps[:, :, :2])
+    moved = np.concatenate([inverse, -inverse @ maps[:, :, 2:]], axis=2)
+    return replace(pairs, a=pairs.b, b=pairs.a, kind=kinds), moved
+
+
+def _with_repeated(pairs: Pairs, maps: np.ndarray, images: Images) -> tuple[Pairs, np.ndarray]:
+    """Add what has the same pixels, in the same folder, as either file of a pair."""
+    repeated = groups.exact_copies(np.char.add(images.pixel_hash, images.part.astype(str)).tolist())
+    again: dict[int, list[int]] = {}
+    for row, other in zip(repeated.a.tolist(), repeated.b.tolist(), strict=True):
+        again.setdefault(row, []).append(other)
+    everything, at = [pairs], [np.arange(len(pairs))]
+    for side in ("a", "b"):
+        rows = getattr(pairs, side).tolist()
+        found = [(place, other) for place, row in enumerate(rows) for other in again.get(row, [])]
+        places, others = np.array(found, dtype=int).reshape(-1, 2).T
+        everything.append(replace(pairs.take(places), **{side: others}))
+        at.append(places)
+    return Pairs.concatenate(everything), maps[np.concatenate(at)]
+
+
+def table(images: Images, found: Found) -> FilePairs:
+    """The pairs by the names of the files."""
+    pairs = found.pairs
+    _, number = np.unique(found.group[pairs.a], return_inverse=True)
+    return FilePairs(images.path[pairs.a], images.path[pairs.b], pairs.kind, pairs.correlation, number + 1)

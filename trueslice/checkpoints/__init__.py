@@ -1,0 +1,1 @@
+"""Where a dual encoder comes from."""

@@ -1,0 +1,90 @@
+"""Find copies among the images of any folder, or across two, and lay them out on a page to look at.
+
+Copies show the same picture with other contrast, sharpness, size or quality, also mirrored, turned, cropped, zoomed or
+shifted. Folders may be nested anyhow and need no classes. With two folders only pairs across them are sought. The
+settings are those under `verify:` in the project's params.yaml."""
+
+import argparse
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+from trueslice.errors import UserError
+from trueslice.files import printable, whole_folder
+
+WRITTEN = {"pairs.csv", "pairs.html", "thumbnails"}
+NAMED = 5  # unreadable files that are named on the terminal
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("first", metavar="FOLDER", type=Path, help="folder or .zip of images")
+    parser.add_argument("second", metavar="FOLDER", type=Path, nargs="?", help="another one, to compare with the first")
+    parser.add_argument(
+        "-o", "--output", metavar="DIR", type=Path, default=Path("audit"), help="pairs.csv, pairs.html (default: audit)"
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    sources = [options.first] if options.second is None else [options.first, options.second]
+    _check(sources, options.output)
+    from trueslice import params
+    from trueslice.audit import folders as audit
+    from trueslice.device import pick_device
+    from trueslice.report import audit as report
+
+    settings = params.load(Path(__file__).parents[2] / "params.yaml")
+    device = pick_device(settings.verify.device, "verify.device")
+    workers = settings.machine.workers
+    try:
+        # Made first, so that minutes of work don't end at a folder that can't be written to.
+        with whole_folder(options.output) as folder, tempfile.TemporaryDirectory(dir=folder) as place:
+            images = audit.read(sources, Path(place), settings.verify, workers)
+            found = audit.search(images, settings.verify, device)
+            audit.table(images, found).write(folder / "pairs.csv")
+            report.write(folder, [printable(source) for source in sources], images, found)
+    except OSError as error:
+        raise UserError(f"{error.filename or options.output}: {error.strerror}") from None
+    _print(sources, images, found)
+    print(f"Written to {printable(options.output / 'pairs.csv')}; look at {printable(options.output / 'pairs.html')}")
+
+
+def _check(sources: list[Path], output: Path) -> None:
+    for source in sources:
+        if not (source.is_dir() or source.is_file()):
+            problem = "is neither a file nor a folder" if source.exists() else "does not exist"
+            raise UserError(f"{source} {problem}; give a folder or .zip of images")
+    places = [path.resolve() for path in sources]
+    if len(places) == 2 and places[0] == places[1]:
+        raise UserError(f"{sources[0]} and {sources[1]} are the same; give one alone to find the copies within it")
+    for inner, outer in [(0, 1), (1, 0)] if len(places) == 2 else []:
+        if places[inner].is_relative_to(places[outer]):
+            raise UserError(f"{sources[inner]} lies inside {sources[outer]}; give folders that lie side by side")
+    for source, place in zip(sources, places, strict=True):
+        if output.resolve().is_relative_to(place):
+            raise UserError(f"{output} lies inside {source}, and would count as images there; give -o another folder")
+    if output.exists() and not output.is_dir():
+        raise UserError(f"{output} is not a folder; give -o a new one")
+    if others := sorted(path.name for path in output.iterdir() if path.name not in WRITTEN) if output.is_dir() else []:
+        raise UserError(f"{output} is not an earlier audit, as it holds {others[0]}; give -o a new folder")
+
+
+def _print(sources: list[Path], images, found) -> None:
+    from trueslice.report.run import count
+
+    for part, (source, unreadable) in enumerate(zip(sources, images.unreadable, strict=True)):
+        read = count((images.part == part).sum(), "image")
+        print(f"{printable(source)}: {read}, {count(len(unreadable), 'file')} unreadable")
+        for path, reason in unreadable[:NAMED]:
+            print(f"  {path}: {reason}")
+        if len(unreadable) > NAMED:
+            print(f"  and {len(unreadable) - NAMED:,} more, which pairs.html names")
+    where = " across both" if images.parts == 2 else ""
+    kinds = ", ".join(f"{number:,} {kind}" for kind, number in Counter(found.pairs.kind.tolist()).most_common())
+    print(f"{count(len(found.pairs), 'pair')} of copies{where}{': ' if kinds else ''}{kinds}")
+    if images.parts == 1:
+        left = len(images.path) - found.copied.sum() + found.groups
+        print(f"{count(found.groups, 'group')} of copies; {count(left, 'image')} left if one of each is kept")
+        return
+    for part, source in enumerate(sources):
+        copied = found.copied[images.part == part]
+        print(f"{printable(source)}: {copied.sum():,} of {count(len(copied), 'image')} have a copy in the other")

@@ -1,0 +1,76 @@
+"""The command `trueslice`. Each subcommand is a module with `add_arguments(parser)` and `run(options)`."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from trueslice.errors import ParamsError, UserError
+
+# Another command is one line here: its module, and what its user gets.
+COMMANDS = {
+    "audit": ("trueslice.commands.audit", "find the copies in any folder of images, or across two"),
+    "compare": ("trueslice.commands.compare", "say whether experiments really differ"),
+    "export": ("trueslice.commands.export", "the model as one file that runs without PyTorch"),
+    "pool": ("trueslice.commands.pool", "one score from all folds, or from several seeds"),
+    "predict": ("trueslice.commands.predict", "classify scans, and say how much each answer is worth"),
+    "push": ("trueslice.commands.push", "the model to a repository on the Hugging Face hub, private by default"),
+    "score": ("trueslice.commands.score", "anybody's predictions, by what their model may have seen"),
+    "serve": ("trueslice.commands.serve", "a page on which one drops a scan and sees the answer"),
+    "trace": ("trueslice.commands.trace", "whose scans they are: find them in a source that names patients"),
+}
+DESCRIPTION = """\
+A trained model put to work, what one run of the pipeline can't say, and where scans come from.
+
+A run is a DVC revision (a commit, a branch, a tag), the name of an experiment as `dvc exp list` prints it, or
+`workspace` for the files as they are now. Nothing is checked out and nothing runs again."""
+EXAMPLES = """\
+examples:
+  trueslice audit SCANS OTHER -o audit    which images stand in both folders, also mirrored or cropped?
+  trueslice compare main workspace        is what I have now better than main?
+  trueslice compare A1,A2,A3 B1,B2,B3     is method B better than A, each trained with three seeds?
+  trueslice export onnx                   a graph that runs without PyTorch
+  trueslice pool F1 F2 F3 F4 F5           what do the five folds say together?
+  trueslice predict scan.jpg more/        what does the model say of these scans, and how sure is that?
+  trueslice push somebody/name --dry-run  what would go to the hub?
+  trueslice score mine.csv                what are another model's predictions worth?
+  trueslice serve                         what does the model say of a scan? asked in the browser
+  trueslice trace SCANS SOURCE -o patients.csv
+
+`trueslice COMMAND --help` says more about each."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command that `arguments` name, and end every foreseeable failure in one line.
+
+    Exit status 1 is an error, 2 a wrong argument or parameter, 130 a stop by the user.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        options = _parser(arguments[:1]).parse_args(arguments)
+        options.run(options)
+        sys.stdout.flush()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, ParamsError) else 1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader, such as `head`, has seen enough. Python would complain when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _parser(chosen: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser; of the commands, only the `chosen` one is imported, so that --help is quick."""
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("trueslice", description=DESCRIPTION, epilog=EXAMPLES, formatter_class=layout)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name, (module_name, summary) in COMMANDS.items():
+        command = commands.add_parser(name, help=summary, formatter_class=layout)
+        if name in chosen:
+            module = import_module(module_name)
+            command.description = module.__doc__
+            command.set_defaults(run=module.run)
+            module.add_arguments(command)
+    return parser

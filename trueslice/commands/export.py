@@ -1,0 +1,118 @@
+"""Write the model in a form that runs without this project and without PyTorch.
+
+`onnx` is one graph from `pixel_values` to `probabilities`: image tower, classes, scale and temperature. model.json
+beside it says how pixels are prepared, which classes the probabilities are of, and how close the graph comes to PyTorch
+on the test scans. If one answer differs, nothing is written."""
+
+import argparse
+import hashlib
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+
+from trueslice.errors import UserError
+from trueslice.files import whole_folder, write_json
+
+GRAPH, ABOUT = "model.onnx", "model.json"
+PIXELS, SPLITS = Path("data/scans/pixels.npy"), Path("data/splits.csv")
+RESIZE = (
+    "fit into a black square of square_size a side, sides in proportion, centred: Pillow's bicubic, to bytes; then to "
+    "size: bicubic with antialiasing in floats, rounded to bytes"
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    model, out = Path("models/released"), Path("models/onnx")
+    parser.add_argument("form", choices=["onnx"], help="the form")
+    parser.add_argument("--model", metavar="DIR", type=Path, default=model, help=f"the model (default: {model})")
+    parser.add_argument("--out", metavar="DIR", type=Path, default=out, help=f"where it is written (default: {out})")
+
+
+def run(options: argparse.Namespace) -> None:
+    _check_place(options.out)
+    from trueslice.inference import onnx
+
+    onnx.check_packages()
+    from trueslice.inference.classifier import Classifier
+
+    classifier = Classifier.load(options.model, "cpu")
+    try:
+        with whole_folder(options.out) as folder:
+            content = _write(classifier, folder / GRAPH)
+            write_json(folder / ABOUT, content)
+    except OSError as error:
+        raise UserError(f"{error.filename or options.out}: {error.strerror}") from None
+    parity = content["parity"]
+    print(f"{options.out / GRAPH}: probabilities of {', '.join(content['classes'])}")
+    print(
+        f"On {parity['scans']:,} {parity['of']} ONNX Runtime gives the same answers as PyTorch; "
+        f"largest difference of a probability: {parity['largest_difference']:.1e}"
+    )
+
+
+def _check_place(out: Path) -> None:
+    """Refuse a place that holds anything but an earlier export: a folder is replaced as a whole."""
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file; give --out the name of a folder")
+    others = [path.name for path in out.iterdir() if not path.name.startswith("model.")] if out.exists() else []
+    if others:
+        raise UserError(f"{out} holds other files, such as {min(others)}; give --out a new folder")
+
+
+def _write(classifier, path: Path) -> dict:
+    """Write the graph and compare it; return what model.json says of it."""
+    from trueslice.inference import onnx
+
+    encoder, settings = classifier.encoder, classifier.settings
+    onnx.export(onnx.Graph(encoder, classifier.class_embeddings, settings["temperature"]), encoder.image_size, path)
+    images = encoder.processor.image_processor
+    mean, deviation = list(images.image_mean), list(images.image_std)
+    scans, name = _scans(classifier)
+    batches = (onnx.normalise(batch.numpy(), mean, deviation) for batch in scans.all())
+    logits = encoder.logits(scans.all(), classifier.class_embeddings).double()
+    parity = onnx.compare(path, batches, (logits / settings["temperature"]).softmax(dim=1).numpy())
+    if not parity.holds:
+        raise UserError(
+            f"the graph does not say what the model says: {parity.answers_changed} of {parity.scans} answers differ, "
+            f"a probability by up to {parity.largest_difference:.3g}; nothing was written"
+        )
+    return {
+        "classes": classifier.class_names,
+        "size": encoder.image_size,
+        "square_size": settings["decode"]["image_size"],
+        "colour": settings["decode"]["colour"],
+        "resize": RESIZE,
+        "mean": mean,
+        "deviation": deviation,
+        "temperature": settings["temperature"],
+        "weights_sha256": _hashes(classifier.folder),
+        "opset": onnx.OPSET,
+        "parity": {"of": name} | asdict(parity),
+        "versions": {package: version(package) for package in ("torch", "transformers", *onnx.PACKAGES)},
+    }
+
+
+def _scans(classifier):
+    """The test scans of this workspace if they are the model's, else the thumbnails that the model carries of them."""
+    import numpy as np
+
+    from trueslice.model.pixels import Pixels
+    from trueslice.tables.splits import Splits
+
+    known = classifier.reference.scans
+    rows = np.flatnonzero(known.split == "test")
+    pixels, name = classifier.reference.thumbnails, "thumbnails of test scans"
+    if PIXELS.exists() and SPLITS.exists():
+        splits = Splits.read(SPLITS)
+        here = np.flatnonzero(splits.split == "test")
+        if np.array_equal(splits.path[here], known.path[rows]):
+            pixels, rows, name = np.load(PIXELS, mmap_mode="r"), here, "test scans"
+    return Pixels(pixels, rows, classifier.encoder.image_size, classifier.device), name
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    found = {}
+    for path in sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")]):
+        with path.open("rb") as file:
+            found[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found

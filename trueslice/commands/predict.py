@@ -1,0 +1,204 @@
+"""Classify scans with a released model, and say how much each answer is worth.
+
+  trueslice predict scan.jpg more/                 files, and folders with all that is in them
+  find . -name '*.png' | trueslice predict -       a list of paths on standard input
+  trueslice predict scans/ --format csv > a.csv    a table that `trueslice score` reads
+  trueslice predict scan.jpg --model NAME          the model of a commit, a branch or an experiment
+
+`wrong` is the share of test scans with such a probability that were wrong, with its 95 % interval. Warnings stand
+below a scan that is a copy of a known one, unlike the scans of training (of which test scans say nothing), coloured, or
+long and narrow.
+
+A file that cannot be read is named, the others are answered, and the exit status is 1. Not for diagnosis."""
+
+import argparse
+import csv
+import json
+import re
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from itertools import count
+from pathlib import Path
+
+from trueslice.errors import UserError
+from trueslice.files import is_litter
+
+MODEL = Path("models/released")
+SHORTEST = 20  # characters that are left of a path in a narrow terminal
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("paths", metavar="PATH", nargs="+", help="a scan, a folder of scans, or - for a list of paths")
+    of_a_run = "folder of a released model, or a revision or experiment that has one"
+    parser.add_argument("--model", default=str(MODEL), help=f"{of_a_run} (default: {MODEL})")
+    parser.add_argument("--format", choices=WRITERS, default="table", help="json is one object a line (default: table)")
+    parser.add_argument("--explain", metavar="DIR", type=Path, help="write there where each answer comes from, as PNGs")
+    parser.add_argument("--frame", metavar="N", type=_frame, help="of a file with several pictures: a number, or all")
+
+
+def _frame(text: str) -> int | str:
+    if text != "all" and not (text.isascii() and text.isdigit() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number from 1 nor all")
+    return text if text == "all" else int(text)
+
+
+def run(options: argparse.Namespace) -> None:
+    files, passed_over = find(options.paths)
+    folder = _model(options.model)
+    from trueslice.inference.classifier import Classifier
+
+    classifier = Classifier.load(folder)
+    if classifier.caution:
+        print(f"note: {classifier.caution}", file=sys.stderr)
+    explain = _explainer(classifier, options.explain) if options.explain else None
+    unreadable: list[str] = []
+    with closing(classifier.stream(files, options.frame)) as stream:
+        WRITERS[options.format](classifier.class_names, _answered(stream, unreadable, explain))
+    sys.stdout.flush()
+    if passed_over:
+        others = f"{len(passed_over)} that are not images, such as {passed_over[0]}"
+        print(f"passed over in folders: {others}", file=sys.stderr)
+    if unreadable:
+        raise UserError(f"{len(unreadable)} of {len(files)} files gave no answer, see above")
+
+
+def _answered(stream: Iterable, unreadable: list[str], explain: Callable | None) -> Iterator:
+    """The predictions alone, once they are explained; what is unreadable goes to stderr and into the list."""
+    from trueslice.inference.classifier import Unreadable
+
+    for each in stream:
+        if isinstance(each, Unreadable):
+            unreadable.append(each.name)
+            sys.stdout.flush()
+            print(f"unreadable: {each.name}: {each.reason}", file=sys.stderr)
+        else:
+            if explain:
+                explain(each)
+            yield each
+
+
+def _explainer(classifier, folder: Path) -> Callable:
+    """A function that draws where an answer comes from, into a file of `folder` that is named by place and scan."""
+    from trueslice.report.figures import save
+    from trueslice.report.overlay import overlay
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        numbers = count(1)
+    except OSError as error:
+        raise UserError(f"{folder}: {error.strerror}; give --explain a folder that can be written to") from None
+
+    def explain(prediction) -> None:
+        name = re.sub(r"[^\w.-]+", "_", Path(prediction.name).name)
+        figure = overlay(prediction.pixels, classifier.explain(prediction))
+        figure.suptitle(f"{prediction.y_pred} {100 * prediction.confidence:.1f} %: {name}", fontsize=9)
+        save(figure, folder / f"{next(numbers):04}_{name}.png")
+
+    return explain
+
+
+def find(paths: Sequence[str]) -> tuple[list[Path], list[Path]]:
+    """The files that PATH... names, and those in its folders that are passed over because they are not images.
+
+    Raises:
+        UserError: a folder, or the list on standard input, holds none.
+    """
+    files: list[Path] = []
+    passed_over: list[Path] = []
+    for path in paths:
+        if path == "-":
+            listed = [Path(line) for line in sys.stdin.read().splitlines() if line]
+            if not listed:
+                raise UserError("standard input names no file; write one path a line")
+        elif Path(path).is_dir():
+            listed, others = _in_folder(Path(path))
+            if not listed:
+                raise UserError(f"{path} holds no images; give a folder that does")
+            passed_over += others
+        else:
+            listed = [Path(path)]
+        files += listed
+    return files, passed_over
+
+
+def _in_folder(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Images and other files in all levels of a folder, each sorted by path; litter is in neither."""
+    from trueslice.inference.reading import is_image
+
+    images, others = [], []
+    names = [path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir()]
+    for name in sorted(names, key=Path.as_posix):
+        if not any(map(is_litter, name.parts)):
+            (images if is_image(folder / name) else others).append(folder / name)
+    return images, others
+
+
+def _model(name: str) -> Path:
+    """The folder of a model: `name` itself, or what the run of that name left."""
+    if name == str(MODEL) or Path(name).is_dir():
+        return Path(name)
+    from trueslice.commands.runs import fetch_model
+
+    return fetch_model(name, str(MODEL))
+
+
+def _write_table(class_names: Sequence[str], predictions: Iterable) -> None:
+    width = max(map(len, [*class_names, "answer"]))
+    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    counts: Counter[str] = Counter()
+    print(f"{'answer':<{width}}  sure %  {'next':<{width}}      %  {'wrong, %':<17} scan")
+    for each in predictions:
+        counts[each.y_pred] += 1
+        second = max((name for name in class_names if name != each.y_pred), key=each.probabilities.get)
+        sure, less = (f"{100 * each.probabilities[name]:.1f}" for name in (each.y_pred, second))
+        row = f"{each.y_pred:<{width}}  {sure:>6}  {second:<{width}}  {less:>5}  {_errors(each.error_rate):<17} "
+        print(f"{row}{_end_of(each.name, room and max(room - len(row), SHORTEST))}")
+        for warning in each.warnings:
+            print(f"  ! {warning.text}")
+    if counts.total() > 1:
+        print(f"{counts.total():,} scans: {', '.join(f'{number:,} {name}' for name, number in counts.most_common())}")
+
+
+def _errors(rate) -> str:
+    if rate is None:
+        return "-"
+    share = f"{100 * rate.share:.0f}"
+    return share if rate.low is None else f"{share} ({100 * rate.low:.0f} to {100 * rate.high:.0f})"
+
+
+def _end_of(name: str, room: int | None) -> str:
+    return name if room is None or len(name) <= room else f"…{name[1 - room :]}"
+
+
+def _write_json(_: Sequence[str], predictions: Iterable) -> None:
+    for each in predictions:
+        print(json.dumps(each.to_dict(), ensure_ascii=False))
+
+
+def _write_csv(class_names: Sequence[str], predictions: Iterable) -> None:
+    """Write a table; its numbers have the digits of plots/predictions.csv."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    of_classes = [f"probability_{name}" for name in class_names]
+    errors = ["error_rate", "error_low", "error_high", "error_scans"]
+    writer.writerow(
+        ["path", "class", *of_classes, *errors, "warnings", "copy_of", "copy_class", "copy_split", "copy_kind"]
+    )
+    for each in predictions:
+        numbers = [f"{each.probabilities[name]:.9g}" for name in class_names]
+        rate, copy = each.error_rate, each.copy
+        of_errors = (rate.share, rate.low, rate.high, rate.scans) if rate else (None,) * 4
+        numbers += ["" if value is None else f"{value:.9g}" for value in of_errors]
+        warnings = " ".join(warning.kind for warning in each.warnings)
+        known = (copy.path, copy.class_name, copy.split, copy.kind) if copy else ("", "", "", "")
+        writer.writerow([each.name, each.y_pred, *numbers, warnings, *known])
+
+
+# Each takes the names of the classes and the predictions as they come.
+WRITERS: dict[str, Callable[[Sequence[str], Iterable], None]] = {
+    "table": _write_table,
+    "json": _write_json,
+    "csv": _write_csv,
+}

@@ -1,0 +1,178 @@
+"""What commands over several runs share: the predictions and parameters of any run, read through DVC."""
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from math import isnan
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from dvc.exceptions import DvcException, NotDvcRepoError
+from dvc.repo import Repo
+from dvc.scm import NoSCMError, RevError
+from dvc_data.index import DataIndexError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from trueslice.errors import UserError
+from trueslice.files import whole_folder
+from trueslice.tables.predictions import Predictions
+
+PREDICTIONS = "plots/predictions.csv"
+WIDTH = 80  # of a terminal
+
+
+def read_predictions(revisions: Sequence[str]) -> dict[str, Predictions]:
+    """The predictions of several runs of the pipeline, by revision: at least one scan, each path once.
+
+    Args:
+        revisions: each a commit, branch or tag, the name of an experiment as `dvc exp list` prints it, or `workspace`
+            for the files as they are now. A name that two experiments have belongs to the one that started at HEAD.
+
+    Raises:
+        UserError: this is not a DVC repository, or a revision is unknown, or named twice, or it holds no predictions,
+            or they are damaged, or older than its model.
+    """
+    if twice := [name for name in revisions if revisions.count(name) > 1]:
+        raise UserError(f"{twice[0]} is named twice; name every run once")
+    runs = {}
+    for revision in revisions:
+        _refuse_stale(revision)
+        text = _read(revision, PREDICTIONS)
+        try:
+            runs[revision] = Predictions.parse(text)
+            if len(runs[revision]) == 0:
+                raise ValueError("it holds no scan")
+            if len(set(runs[revision].path.tolist())) < len(runs[revision]):
+                raise ValueError("a path stands in it twice")
+        except ValueError as error:
+            raise UserError(f"{revision}: {PREDICTIONS} cannot be used: {error}; run the pipeline again") from None
+    return runs
+
+
+def read_params(revision: str) -> dict:
+    """The content of params.yaml in one run of the pipeline.
+
+    Raises:
+        UserError: as above; or it is not YAML, or lacks split.fold, split.folds or seed.
+    """
+    try:
+        params = YAML(typ="safe").load(_read(revision, "params.yaml"))
+        params["split"]["fold"], params["split"]["folds"], params["seed"]
+    except YAMLError:
+        raise UserError(f"{revision}: params.yaml is not valid YAML; name another run") from None
+    except (TypeError, KeyError):
+        lacks = "params.yaml lacks split.fold, split.folds or seed"
+        raise UserError(f"{revision}: {lacks}; run the pipeline as it is now") from None
+    return params
+
+
+def share(value: float) -> str:
+    """A share with four decimals; a dash for NaN."""
+    return "-" if isnan(value) else f"{value:.4f}"
+
+
+class Units(NamedTuple):
+    """What counts as independent among test scans: patients, or groups of copies where none is known."""
+
+    name: str  # of one, as short as can be
+    plural: str
+    scans: str  # how many scans in how many units, as a phrase
+
+
+def units(predictions: Predictions) -> Units:
+    """How the test scans are counted."""
+    known = predictions.patient != ""
+    count, of_patients = (len(np.unique(unit)) for unit in (predictions.unit, predictions.unit[known]))
+    patients, scans = len(np.unique(predictions.patient[known])), counted(len(predictions), "test scan")
+    if not known.any():
+        return Units("group", "groups of copies", f"{scans} in {counted(count, 'group')} of copies")
+    if count == patients == of_patients:
+        return Units("patient", "patients", f"{scans} of {counted(count, 'patient')}")
+    copies = counted(count - of_patients, "group")
+    phrase = f"{scans} in {counted(count, 'unit')}: {counted(patients, 'patient')} and {copies} of copies"
+    return Units("unit", "units", phrase)
+
+
+def counted(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'s' * (number != 1)}"
+
+
+def unknown_patients(predictions: Predictions) -> str | None:
+    """What to say where patients are not known."""
+    unknown = int((predictions.patient == "").sum())
+    if not unknown:
+        return None
+    if unknown == len(predictions):
+        return "No patient is known. Scans of one patient err together, so the intervals are too narrow."
+    whose = "The patient of 1 scan is" if unknown == 1 else f"The patients of {unknown:,} scans are"
+    return f"{whose} not known. Scans of one patient err together, so the intervals are too narrow there."
+
+
+def paragraph(*sentences: str | None) -> str:
+    """Sentences as lines of at most 80 characters."""
+    return textwrap.fill(" ".join(sentence for sentence in sentences if sentence), WIDTH)
+
+
+def _refuse_stale(revision: str) -> None:
+    """Refuse predictions of another model: an experiment that ended with the training keeps those of its start."""
+    lock = YAML(typ="safe").load(_read(revision, "dvc.lock", missing="stages: {}"))["stages"]
+    if not {"train", "predict"} <= lock.keys():
+        return
+    trained = {out["path"]: out["md5"] for out in lock["train"]["outs"]}
+    predicted = {dep["path"]: dep["md5"] for dep in lock["predict"]["deps"]}
+    if any(trained[path] != predicted[path] for path in trained.keys() & predicted.keys()):
+        raise UserError(f"{revision}: {PREDICTIONS} is older than its model; run that experiment to its end")
+
+
+def fetch_model(revision: str, path: str) -> Path:
+    """The folder `path` as a run of the pipeline left it: a copy in .cache/models, which is made once.
+
+    Raises:
+        UserError: as for `read_predictions`; or the run has no such folder, or the cache lacks it.
+    """
+    lock = YAML(typ="safe").load(_read(revision, "dvc.lock", missing="stages: {}"))["stages"]
+    hashes = [out["md5"] for stage in lock.values() for out in stage.get("outs", []) if out["path"] == path]
+    if not hashes:
+        raise UserError(f"{revision} has no {path}; run the pipeline there, and commit what it wrote")
+    folder = Path(Repo.find_root(), ".cache/models", hashes[0].removesuffix(".dir"))
+    try:
+        if not folder.exists():
+            with _opened(revision, path) as repo, whole_folder(folder) as beside:
+                repo.dvcfs.get(f"/{path}", str(beside / "model"), recursive=True)
+    except (FileNotFoundError, DataIndexError):
+        problem = f"{revision}: {path} is not in DVC's cache"
+        raise UserError(f"{problem}; bring it by `dvc fetch`, or run the pipeline there again") from None
+    return folder / "model"
+
+
+def _read(revision: str, path: str, missing: str | None = None) -> str:
+    """The text of a file in a run; `missing`, if given, where there is no such file."""
+    try:
+        with _opened(revision, path) as repo:
+            return repo.dvcfs.read_text(f"/{path}", encoding="utf-8", newline="")
+    except FileNotFoundError:
+        if missing is not None:
+            return missing
+        raise UserError(f"{revision} has no {path}; run the pipeline there, and commit what it wrote") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{revision}: {path} cannot be used: it is not text; run the pipeline again") from None
+
+
+@contextmanager
+def _opened(revision: str, path: str) -> Iterator[Repo]:
+    """The repository as it is in a run; what DVC says against it, or against reading `path`, is a UserError."""
+    try:
+        with Repo() as repo, repo.switch(revision):
+            yield repo
+    except NotDvcRepoError:
+        raise UserError("this folder is not in a DVC repository; start the command in the project's folder") from None
+    except NoSCMError:
+        raise UserError(f"{revision}: without Git there is only `workspace` to read") from None
+    except RevError as error:
+        if "ambiguous" in str(error):
+            raise UserError(f"{revision}: several experiments have this name; give the commit (dvc exp list)") from None
+        raise UserError(f"{revision}: no such revision or experiment; `dvc exp list` names them") from None
+    except DvcException as error:
+        raise UserError(f"{revision}: DVC can't read {path}: {' '.join(str(error).split())}") from None

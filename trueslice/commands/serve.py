@@ -1,0 +1,40 @@
+"""Open a page where one drops a scan and sees what the model says of it, how sure, and why.
+
+The page is reached from this computer only, at the address that is printed. What is dropped stays in memory until it
+is answered; nothing is kept, and nothing is asked of the network. Where data/scans has the test scans of the model,
+they can be tried too. Ctrl-C ends it. For research, not for diagnosis."""
+
+import argparse
+import os
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", metavar="DIR", type=Path, default=Path("models/released"), help="a released model")
+    parser.add_argument("--port", metavar="N", type=_port, default=8000, help="port of 127.0.0.1; 0 takes a free one")
+
+
+def run(options: argparse.Namespace) -> None:
+    from trueslice.serve.server import Server
+
+    # Listens first: loading takes seconds, and the port may be in use.
+    with Server(options.port) as server:
+        from trueslice import Classifier
+        from trueslice.serve.answers import Answers
+        from trueslice.serve.pictures import Pictures
+
+        classifier = Classifier.load(options.model)
+        server.answers = Answers(classifier, Pictures(classifier.reference, Path("data/scans")))
+        print(f"{options.model} answers at http://127.0.0.1:{server.server_port}")
+        print("For research, not for diagnosis. Nothing is kept. Ctrl-C ends it.", flush=True)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            # Without Python's own end: a thread of the server that has used PyTorch could abort the process then.
+            os._exit(130)
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: a whole number from 0 to 65535")
+    return int(text)

@@ -1,0 +1,87 @@
+"""Say whose scans they are: find each of them among the slices of a source that names patients.
+
+The source is Jun Cheng's brain tumour data (figshare, article 1512427, CC BY 4.0): 3,064 slices of 233 patients. Many
+data sets on Kaggle and elsewhere are made of them, without the patients. What is written can be given to the pipeline
+as verify.patients."""
+
+import argparse
+import csv
+from collections import Counter
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+import numpy as np
+
+from trueslice.errors import UserError
+from trueslice.files import whole_file, whole_folder
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("scans", metavar="SCANS", type=Path, help="folder or .zip of scans, in class folders")
+    parser.add_argument("source", metavar="SOURCE", type=Path, help="folder of the article's .mat files, or its zips")
+    parser.add_argument("-o", "--output", metavar="CSV", type=Path, required=True, help="where the table is written")
+    parser.add_argument("--masks", metavar="FOLDER", type=Path, help="new folder for the source's masks of the tumours")
+    parser.add_argument("--planes", metavar="CSV", type=Path, help="path of a scan and its plane, such as axial")
+    parser.add_argument("--download", action="store_true", help="first bring the article's zips (880 MB) into SOURCE")
+
+
+def run(options: argparse.Namespace) -> None:
+    from trueslice.patients import trace
+
+    planes = _read_planes(options.planes) if options.planes else {}
+    if options.output.is_dir():
+        raise UserError(f"{options.output} is a folder; give -o the name of a file")
+    if options.masks and options.masks.exists():
+        raise UserError(f"{options.masks} exists; give --masks the name of a new folder")
+    try:
+        # Opened first, so that minutes of work don't end at a folder that can't be written to.
+        with whole_file(options.output) as beside, _new_folder(options.masks) as masks:
+            if options.download:
+                from trueslice.sources import figshare
+
+                figshare.download(options.source)
+            result = trace.trace(options.scans, options.source, planes)
+            if planes and not (result.traced.plane != "").any():
+                raise UserError(f"{options.planes} names no scan that was traced")
+            if masks:
+                trace.write_masks(result.traced, result.sizes, options.source, masks)
+            beside.write_text(result.traced.text(), encoding="utf-8", newline="")
+    except OSError as error:
+        raise UserError(f"{error.filename or options.output}: {error.strerror}") from None
+    _print(result, options.output)
+    if options.masks:
+        print(f"Masks written to {options.masks}; set explain.masks to it")
+
+
+def _new_folder(path: Path | None) -> AbstractContextManager[Path | None]:
+    return whole_folder(path) if path else nullcontext()
+
+
+def _read_planes(path: Path) -> dict[str, str]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            header, *rows = csv.reader(file, strict=True)
+        if header[1:] != ["plane"]:
+            raise ValueError("its first line must name two columns, the second of them plane")
+        return dict(rows)
+    except (OSError, ValueError, csv.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"{path} is no table of planes: {reason}") from None
+
+
+def _print(result, output: Path) -> None:
+    traced = result.traced
+    unreadable = f" ({result.unreadable} files more are unreadable)" if result.unreadable else ""
+    print(f"{len(traced)} of {result.scans} scans{unreadable} are slices of the source, which has {result.slices}")
+    if len(traced):
+        kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(traced.orientation.tolist()).most_common())
+        slices, patients = len(np.unique(traced.slice)), len(np.unique(traced.patient))
+        print(f"They show {slices} slices of {patients} patients; as they lie: {kinds}")
+        print(f"Lowest correlation that was accepted: {traced.correlation.min():.4f}")
+    if result.best_rejected is not None:
+        print(f"Highest correlation that was rejected: {result.best_rejected:.4f}")
+    wrong = np.flatnonzero(traced.source_class != result.class_names)
+    print(f"{len(wrong)} stand in a folder of another class than in the source{':' if len(wrong) else ''}")
+    for row in wrong:
+        print(f"  {traced.path[row]}: {traced.source_class[row]} (slice {traced.slice[row]})")
+    print(f"Written to {output}")

@@ -1,0 +1,1 @@
+"""Which scans show the same picture."""

@@ -1,0 +1,298 @@
+"""How alike two pictures are once one is laid over the other: cropped, zoomed, stretched, shifted or slightly turned.
+
+The second picture is resampled so that it fits the first, by Gauss-Newton steps on an affine map, from small thumbnails
+to large ones. Each step is one least-squares fit of the resampled picture by the first picture, a constant and the six
+pictures by which the first changes when the map does (the inverse compositional algorithm of Baker and Matthews,
+Lucas-Kanade 20 years on, IJCV 2004, with brightness and contrast free as in Bartoli, PAMI 2008). All pairs of a block
+take their steps together, in PyTorch, which resamples, multiplies and solves many small pictures at once.
+
+CPUs differ in the last bit. So what may be copies takes its last steps in float64, enough of them that the start no
+longer matters, and what decides in the end is float64, rounded to six decimals.
+"""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from threadpoolctl import threadpool_limits
+from torch import Tensor
+from torch.nn import functional
+
+from trueslice.copies.thumbnails import DECIMALS, FINE, blocks, linear, shrunk, turned
+from trueslice.params import Verify
+
+Part = TypeVar("Part")
+Result = TypeVar("Result")
+
+
+class Level(NamedTuple):
+    """A size at which pairs are laid over each other, and what they must reach there to be searched further."""
+
+    side: int  # blocks per side
+    steps: int
+    # By how much they may fall short of copies, for what resampling blurs and small windows hide.
+    correlation: float
+    local: float
+
+
+LEVELS = (Level(16, 6, 0.04, 0.25), Level(32, 5, 0.03, 0.2), Level(64, 2, 0.03, 0.12))
+# By how much copies may fall short before their last steps, in the first direction alone: in the Kaggle data they do by
+# 0.008 in correlation and by 0.013 in windows.
+UNSETTLED_CORRELATION, UNSETTLED_LOCAL = 0.02, 0.04
+LAST_STEPS = 4
+WINDOW = 9  # blocks of 64 per side of the windows for the local correlation
+LARGEST_STEP = 0.5  # of half a side; a fit that asks for more has lost its way
+RIDGE = 1e-4  # per pixel of unit variance, for pictures in which some change of the map shows nothing
+BYTES = 8 * 40  # of working memory for each pixel of a pair, more or less
+
+
+class Alignment(NamedTuple):
+    """How well P pairs fit, in the dtype of the pictures, rounded to six decimals; NumPy arrays from `compare`."""
+
+    correlation: Tensor  # over the overlap
+    # Mean correlation within windows of 9 x 9 blocks: all parts of the picture count alike, also those inside a bright
+    # skull on black, which alone lifts `correlation` far up.
+    local: Tensor
+    overlap: Tensor  # share of the first picture that the second covers, or the reverse, whichever is less
+
+
+class Thumbnails:
+    """Thumbnails float32 [N, 64, 64] in the sizes of all levels, and where their brightness lies."""
+
+    def __init__(self, means: np.ndarray):
+        self.frames = np.concatenate([_frames(means[block]) for block in blocks(len(means), 8 * 8 * FINE**2)])
+        # Block means of whole 64ths of a grey value: float32 holds the means of 16 of them exactly too.
+        sizes = [shrunk(means, side).astype(np.float32) if side < FINE else means for side, *_ in LEVELS]
+        self._sizes = {len(pictures[0]): torch.from_numpy(pictures).flatten(1) for pictures in sizes}
+
+    def standard(self, rows: np.ndarray, side: int, kind: str = "near", dtype: torch.dtype = torch.float32) -> Tensor:
+        """Pictures with mean 0 and variance 1, turned by `kind`: `dtype` [P, side, side]."""
+        pictures = self._sizes[side][torch.from_numpy(rows)]
+        if kind != "near":
+            pictures = pictures[:, torch.from_numpy(turned(side, kind))]
+        return _standard(pictures.to(dtype).view(-1, side, side))
+
+    def turned_frames(self, rows: np.ndarray, kind: str) -> np.ndarray:
+        """The frames of pictures turned by `kind`: float64 [P, 2, 3]."""
+        turn = linear(kind)
+        frames = self.frames[rows]
+        return np.concatenate([turn.T @ frames[:, :, :2] @ turn, turn.T @ frames[:, :, 2:]], axis=2)
+
+
+def framed(means: np.ndarray, side: int) -> np.ndarray:
+    """Bring pictures to one place, width and height: those of their brightness, by mean and standard deviation.
+
+    From [N, 64, 64] to float64 [N, side, side]; black where there is no picture.
+    """
+    moved, inside = _resample(torch.from_numpy(means).double(), torch.from_numpy(_frames(means)), side)
+    return (moved * inside).numpy()
+
+
+def align(
+    pictures: Thumbnails, pairs: tuple[np.ndarray, np.ndarray], kind: str, params: Verify
+) -> tuple[np.ndarray, np.ndarray]:
+    """Find the affine map from each first picture to its second, turned by `kind`.
+
+    The search is given up where pictures fit much less well than copies do at the end of a level, by the thresholds of
+    `params`.
+
+    Args:
+        pairs: rows of the first pictures and of the second, int [P] each.
+
+    Returns:
+        The pairs whose search was not given up, int [Q]; and their maps, float64 [Q, 2, 3], between coordinates that
+        run from -1 to 1 over a picture.
+    """
+    a, b = pairs
+    maps = _between(pictures.frames[a], pictures.turned_frames(b, kind))
+    searching = np.arange(len(a))
+
+    def refine(level: Level, at: np.ndarray) -> np.ndarray:
+        """Improve the maps of the pairs `at`, and return those that are searched further."""
+        side, rows = level.side, b[at]
+        first, second = pictures.standard(a[at], side), pictures.standard(rows, side, kind)
+        warp = _fit(first, second, torch.from_numpy(maps[at]).float(), level.steps)
+        maps[at] = warp.double().numpy()
+        finer = pictures.standard(rows, min(2 * side, FINE), kind)
+        fit = _compare(first, _resample(finer, warp, side), warp)
+        good = fit.correlation >= params.copy_threshold - level.correlation
+        good &= (fit.local >= params.local_threshold - level.local) & (fit.overlap >= params.min_overlap)
+        return at[good.numpy()]
+
+    for level in LEVELS:
+        parts = [searching[block] for block in blocks(len(searching), BYTES * level.side**2)]
+        kept = side_by_side(partial(refine, level), parts)
+        searching = np.concatenate([searching[:0], *kept])
+    return searching, maps[searching]
+
+
+def side_by_side(work: Callable[[Part], Result], parts: Iterable[Part]) -> list[Result]:
+    """Do `work` on all parts, in as many threads as PyTorch would take; each takes whole parts.
+
+    PyTorch's own threads, and those of NumPy, share every single operation and wait for each other each time.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(work, parts))
+    finally:
+        torch.set_num_threads(threads)
+
+
+def may_fit(first: np.ndarray, second: np.ndarray, maps: np.ndarray, params: Verify) -> np.ndarray:
+    """Which pictures may be copies after their last steps, as `compare` finds them, from the same: bool [P]."""
+    fit = _laid_over(torch.from_numpy(first).double(), torch.from_numpy(second).double(), torch.from_numpy(maps))
+    may = fit.local >= params.local_threshold - UNSETTLED_LOCAL
+    return (may & (fit.correlation >= params.copy_threshold - UNSETTLED_CORRELATION)).numpy()
+
+
+def settle(pictures: Thumbnails, pairs: tuple[np.ndarray, np.ndarray], kind: str, maps: np.ndarray) -> np.ndarray:
+    """Take the last steps of the pairs, rows int [P] each, from their maps to better ones, float64 [P, 2, 3]."""
+    first, second = (
+        pictures.standard(rows, FINE, lying, torch.float64) for rows, lying in zip(pairs, ("near", kind), strict=True)
+    )
+    return _fit(first, second, torch.from_numpy(maps), LAST_STEPS).numpy()
+
+
+def compare(first: np.ndarray, second: np.ndarray, maps: np.ndarray) -> Alignment:
+    """How well pictures [P, 128, 128] fit under their maps, float64 [P, 2, 3], in the better of both directions.
+
+    They are resampled at this size and averaged to 64 blocks per side, so that the blur counts for little.
+    """
+    forth, one, other = torch.from_numpy(maps), torch.from_numpy(first).double(), torch.from_numpy(second).double()
+    inverse = torch.linalg.inv(forth[:, :, :2])
+    back = torch.cat([inverse, -inverse @ forth[:, :, 2:]], dim=2)
+    fit, fit_back = _laid_over(one, other, forth), _laid_over(other, one, back)
+    better = fit_back.local > fit.local
+    chosen = (torch.where(better, behind, ahead) for ahead, behind in zip(fit, fit_back, strict=True))
+    return Alignment(*(measure.numpy() for measure in chosen))
+
+
+def _laid_over(first: Tensor, second: Tensor, maps: Tensor) -> Alignment:
+    return _compare(_standard(_shrunk(first, FINE)), _resample(second, maps, FINE), maps)
+
+
+def _frames(means: np.ndarray) -> np.ndarray:
+    """Maps float64 [P, 2, 3] from coordinates of +-1 to two standard deviations either way of where brightness lies."""
+    means = means.astype(np.float64)
+    x, y = (places.numpy() for places in _coordinates(means.shape[1]))
+    dark = np.quantile(means.reshape(len(means), -1), 0.1, axis=1)[:, None, None]
+    weight = np.clip(means - dark, 1e-3, None)
+    weight = weight / weight.sum(axis=(1, 2), keepdims=True)
+    maps = np.zeros((len(means), 2, 3))
+    for axis, place in enumerate((x, y)):
+        centre = (weight * place).sum(axis=(1, 2))
+        spread = np.sqrt((weight * (place - centre[:, None, None]) ** 2).sum(axis=(1, 2)))
+        maps[:, axis, axis], maps[:, axis, 2] = 2 * np.maximum(spread, 0.05), centre
+    return maps
+
+
+def _between(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """The map that brings the frame `first` to the frame `second`."""
+    maps = np.zeros_like(first)
+    for axis in range(2):
+        maps[:, axis, axis] = second[:, axis, axis] / first[:, axis, axis]
+        maps[:, axis, 2] = second[:, axis, 2] - maps[:, axis, axis] * first[:, axis, 2]
+    return maps
+
+
+def _fit(first: Tensor, second: Tensor, warp: Tensor, steps: int) -> Tensor:
+    """Improve maps [P, 2, 3] from coordinates in `first` to those in `second`, both [P, side, side]."""
+    count, side, _ = first.shape
+    x, y = (places.to(first.dtype) for places in _coordinates(side))
+    down, across = torch.gradient(first, spacing=2 / side, dim=(1, 2))
+    seen = torch.empty_like(first)  # in a column of its own: one product gives both sides of the equations
+    columns = [first, torch.ones_like(first), across * x, across * y, across, down * x, down * y, down, seen]
+    columns = torch.stack(columns, dim=1).view(count, 9, side * side)
+    ridge = torch.eye(8, dtype=first.dtype) * (RIDGE * side * side)
+    for _ in range(steps):
+        seen, inside = _resample(second, warp, side)
+        columns[:, 8] = seen.flatten(1)
+        products = (columns[:, :8] * inside.flatten(1)[:, None]) @ columns.mT
+        found = torch.linalg.solve(products[:, :, :8] + ridge, products[:, :, 8])
+        contrast = found[:, :1]
+        change = found[:, 2:] / torch.where(contrast.abs() < 0.1, 0.1, contrast)
+        change[change.abs().amax(dim=1) > LARGEST_STEP] = 0
+        change = change.view(-1, 2, 3)
+        # second(warp) looks like first(step), so first looks like second(warp after the inverse of step).
+        turn = warp[:, :, :2] @ torch.linalg.inv(torch.eye(2, dtype=first.dtype) + change[:, :, :2])
+        warp = torch.cat([turn, warp[:, :, 2:] - turn @ change[:, :, 2:]], dim=2)
+    return warp
+
+
+def _compare(first: Tensor, resampled: tuple[Tensor, Tensor], maps: Tensor) -> Alignment:
+    seen, inside = resampled
+    side = first.shape[1]
+    size = torch.linalg.det(maps[:, :, :2]).abs()
+    both = torch.stack([torch.ones_like(first), first, seen, first * first, seen * seen, first * seen]) * inside
+
+    correlation, _ = _correlation(both.mean(dim=(2, 3)))
+    reach = WINDOW // 2 * side // FINE
+    local, spread = _correlation(_windows(_windows(both, reach, 2), reach, 3))
+    # Where either picture is even there is nothing to compare.
+    counts = inside * (spread > 0.01)
+    local = (local * counts).sum(dim=(1, 2)) / counts.sum(dim=(1, 2)).clamp(min=1)
+    overlap = inside.mean(dim=(1, 2)) * size.clamp(max=1)
+    return Alignment(*(measure.round(decimals=DECIMALS) for measure in (correlation.clamp(max=1), local, overlap)))
+
+
+def _windows(planes: Tensor, reach: int, dim: int) -> Tensor:
+    """Sums over windows of 2 * `reach` + 1 places, `reach` a power of two, cut off at the borders."""
+    length = planes.shape[dim]
+    sums = functional.pad(planes, (reach, reach) if dim == 3 else (0, 0, reach, reach))
+    last = sums.narrow(dim, 2 * reach, length)
+    width = 1
+    while width <= reach:
+        count = sums.shape[dim] - width
+        sums = sums.narrow(dim, 0, count) + sums.narrow(dim, width, count)
+        width *= 2
+    return sums.narrow(dim, 0, length) + last
+
+
+def _correlation(sums: Tensor) -> tuple[Tensor, Tensor]:
+    """Correlation, and geometric mean of the standard deviations, from sums or means of 1, u, v, uu, vv and uv."""
+    weight, u, v, uu, vv, uv = sums / sums[:1].clamp(min=1e-6)
+    spread = ((uu - u * u).clamp(min=0) * (vv - v * v).clamp(min=0)).sqrt()
+    return (uv - u * v) / spread.clamp(min=1e-4), spread.sqrt()
+
+
+def _resample(pictures: Tensor, maps: Tensor, to: int) -> tuple[Tensor, Tensor]:
+    """Pictures [P, side, side] at mapped places, bilinear, averaged to `to` blocks per side; and 1 where inside.
+
+    Both results are [P, to, to].
+    """
+    side = pictures.shape[1]
+    across, down, shift = maps[..., None].unbind(dim=2)
+    centres = _centres(side).to(maps.dtype)
+    # x and y in planes of their own: sums are faster than the products of functional.affine_grid.
+    places = (across * centres)[:, :, None, :] + (down * centres + shift)[:, :, :, None]
+    inside = (places.abs().amax(dim=1) <= 1).to(maps.dtype)
+    places = places.permute(0, 2, 3, 1)
+    seen = functional.grid_sample(pictures[:, None], places, padding_mode="border", align_corners=False)[:, 0]
+    if to == side:
+        return seen, inside
+    return _shrunk(seen, to), (_shrunk(inside, to) > 0.99).to(maps.dtype)
+
+
+def _shrunk(pictures: Tensor, side: int) -> Tensor:
+    step = pictures.shape[1] // side
+    return functional.avg_pool2d(pictures[:, None], step)[:, 0]
+
+
+def _standard(pictures: Tensor) -> Tensor:
+    """Pictures [P, side, side] with mean 0 and variance 1."""
+    pictures = pictures - pictures.mean(dim=(1, 2), keepdim=True)
+    return pictures / pictures.square().mean(dim=(1, 2), keepdim=True).sqrt().clamp(min=1e-3)
+
+
+def _coordinates(side: int) -> tuple[Tensor, Tensor]:
+    """x to the right and y down, of the centres of the blocks, from -1 to 1 over the picture: float64 [side, side]."""
+    return torch.meshgrid(_centres(side), _centres(side), indexing="xy")
+
+
+def _centres(side: int) -> Tensor:
+    return (torch.arange(side, dtype=torch.float64) + 0.5) * 2 / side - 1

@@ -1,0 +1,50 @@
+"""Where to compute."""
+
+import os
+
+from trueslice.errors import ParamsError
+
+
+def pick_device(name: str, key: str) -> str:
+    """The device that parameter `key` calls `name`, as PyTorch writes it; `auto` is the first GPU, else the CPU.
+
+    Raises:
+        ParamsError: this machine has no such device.
+    """
+    if name == "cpu":
+        return name
+    import torch  # not for `cpu`: it takes seconds
+
+    has_mps = torch.backends.mps.is_available()
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "mps" if has_mps else "cpu"
+    kind, _, index = name.partition(":")
+    count = int(has_mps) if kind == "mps" else torch.cuda.device_count()
+    if int(index or 0) >= count:
+        found = count or "none"
+        raise ParamsError(f"{key} is {name!r}, but PyTorch finds {found} of that kind on this machine; use auto or cpu")
+    return name
+
+
+def repeat_exactly() -> None:
+    """Have PyTorch take algorithms that give the same bytes each time, where it has them; before a GPU is used."""
+    import torch
+
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs for it
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # Nothing here reads memory that was never written, so filling it first only takes time.
+    torch.utils.deterministic.fill_uninitialized_memory = False
+
+
+def sent(values, device):
+    """A small tensor of the CPU on a torch.device; the work that a GPU has still to do is not waited for."""
+    return values.to(device, non_blocking=device.type == "cuda")
+
+
+def device_name(device) -> str:
+    """What a torch.device is called: the name of the GPU, or the CPU with the threads that PyTorch takes."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU, {torch.get_num_threads()} threads" if device.type == "cpu" else device.type

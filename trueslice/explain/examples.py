@@ -1,0 +1,51 @@
+"""Test scans to look at: the most confident mistakes, the hits of which the model was least sure, and any others."""
+
+import numpy as np
+
+from trueslice.tables.examples import Examples
+from trueslice.tables.predictions import Predictions
+
+COUNT = 4  # of each kind
+SEED = 0
+NEAREST = 3
+
+
+def choose(
+    predictions: Predictions, has_mask: np.ndarray, test: np.ndarray, train: np.ndarray, similarities: np.ndarray
+) -> Examples:
+    """Choose them, no two of a kind from one unit. The others are drawn at random from the scans with a mask.
+
+    Args:
+        has_mask: bool [N].
+        test, train: rows of scans.csv, int [N] and [M].
+        similarities: of each test scan to each training scan, float [N, M], M at least 3.
+    """
+    probability = predictions.probabilities[np.arange(len(predictions)), predictions.y_pred]
+    right = predictions.y_pred == predictions.y_true
+    order = np.argsort(-probability, kind="stable")
+    mistakes = _distinct(order[~right[order]], predictions.unit)
+    hits = _distinct(order[right[order]][::-1], predictions.unit)
+    drawn = np.random.default_rng(SEED).permutation(np.flatnonzero(has_mask))
+    others = _distinct(drawn, predictions.unit)
+    rows = np.array([*mistakes, *hits, *others], dtype=int)
+    nearest = train[np.argsort(-similarities[rows], axis=1, kind="stable")[:, :NEAREST]]
+    names = np.array(predictions.class_names)
+    return Examples(
+        kind=np.repeat(["mistake", "hit", "example"], [len(mistakes), len(hits), len(others)]),
+        row=rows,
+        scan=test[rows],
+        nearest_1=nearest[:, 0],
+        nearest_2=nearest[:, 1],
+        nearest_3=nearest[:, 2],
+        class_name=names[predictions.y_true[rows]],
+        predicted=names[predictions.y_pred[rows]],
+        probability=probability[rows],
+    )
+
+
+def _distinct(rows: np.ndarray, units: np.ndarray) -> list[int]:
+    """The first rows of different units."""
+    chosen: dict[int, int] = {}
+    for row in rows.tolist():
+        chosen.setdefault(int(units[row]), row)
+    return list(chosen.values())[:COUNT]

@@ -1,0 +1,261 @@
+"""A released model that classifies any scan, and says how much the answer is worth."""
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from PIL import Image
+
+from trueslice.device import pick_device
+from trueslice.errors import UserError
+from trueslice.explain.attribution import explain
+from trueslice.files import read_json
+from trueslice.inference.reading import Item, Square, Unreadable, read
+from trueslice.inference.reference import Comparison, KnownScan, Reference, known_scan, small, unit_length
+from trueslice.model.cpu import same_bytes_on_cpus
+from trueslice.model.encoder import Encoder
+from trueslice.model.pixels import BATCH, Pixels
+
+SETTINGS = "trueslice.json"
+NEEDED = ("classes", "temperature", "decode", "copy_threshold", "unlike", "confidence", "drawn")
+AHEAD = 2 * BATCH  # files that are decoded while the model works
+MAX_WORKERS = 8  # threads that decode
+SHOWN = 5  # nearest training scans
+EXTREME_ASPECT = 2.0  # longer side by shorter side
+
+
+@dataclass(frozen=True)
+class ErrorRate:
+    """How often test scans of such a confidence were wrong, with its 95 % interval where there is one."""
+
+    share: float
+    low: float | None
+    high: float | None
+    scans: int  # test scans of such a confidence
+    confidence_from: float  # what "such" means
+    confidence_to: float
+
+
+@dataclass(frozen=True)
+class ScanWarning:
+    """Why an answer may be worth less, or more in appearance, than its error rate says."""
+
+    kind: str  # copy, unlike, colour or aspect
+    text: str
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model says of one scan."""
+
+    name: str  # the path as given; `scan.dcm, frame 3`; `array`
+    y_pred: str
+    probabilities: dict[str, float]  # calibrated, by class
+    error_rate: ErrorRate | None  # None for a scan unlike those of training, of which test scans say nothing
+    warnings: list[ScanWarning]
+    copy: KnownScan | None  # the known scan that it is a copy of
+    nearest: list[KnownScan]  # the training scans most like it by embedding, the nearest first
+    pixels: np.ndarray = field(repr=False, compare=False)  # as training sees it: uint8 [S, S], or [S, S, 3]
+
+    @property
+    def confidence(self) -> float:
+        """The probability of the predicted class."""
+        return self.probabilities[self.y_pred]
+
+    def to_dict(self) -> dict:
+        """All but the pixels, ready for JSON."""
+        return {
+            "path": self.name,
+            "class": self.y_pred,
+            "confidence": self.confidence,
+            "probabilities": self.probabilities,
+            "error_rate": asdict(self.error_rate) if self.error_rate else None,
+            "warnings": [asdict(each) for each in self.warnings],
+            "copy": asdict(self.copy) if self.copy else None,
+            "nearest": [asdict(each) for each in self.nearest],
+        }
+
+
+class Classifier:
+    """A released model, as the stage `release` writes it.
+
+    Attributes:
+        folder: where it was loaded from.
+        device: where it computes, such as `cpu`.
+        settings: the content of its trueslice.json.
+        class_names: the classes, in the order of their indices.
+
+    Example:
+        >>> classifier = Classifier.load("models/released")
+        >>> for prediction in classifier.predict(["scan.jpg"]):
+        ...     print(prediction.y_pred, prediction.confidence)
+    """
+
+    def __init__(self, folder: Path, encoder: Encoder, settings: dict, reference: Reference):
+        self.folder = folder
+        self.device = encoder.device
+        self.settings = settings
+        self.class_names = list(settings["classes"])
+        self.encoder = encoder
+        self.reference = reference
+        with torch.inference_mode():
+            self.class_embeddings = encoder.encode_classes(list(settings["classes"].values()))
+        self.comparison = Comparison(reference, settings["copy_threshold"])
+        self._train = np.flatnonzero(reference.scans.split == "train")
+        self._train_embeddings = reference.embeddings[self._train]
+
+    @classmethod
+    def load(cls, folder: Path | str = "models/released", device: str = "auto") -> Self:
+        """Load a released model. A small one computes from here on as it was trained, to the same bytes.
+
+        Args:
+            device: auto, cpu, cuda, cuda:1 or mps.
+
+        Raises:
+            UserError: there is no released model, it is incomplete or damaged, or there is no such device.
+        """
+        folder = Path(folder)
+        settings = _read_settings(folder)
+        same_bytes_on_cpus(folder)
+        # `max_pixels` takes the place of Pillow's own limit.
+        Image.MAX_IMAGE_PIXELS = None
+        encoder = Encoder.load(folder, pick_device(device, "device"))
+        return cls(folder, encoder, settings, Reference.read(folder))
+
+    def predict(self, items: Iterable[Item], frame: int | str | None = None) -> list[Prediction]:
+        """Classify files, or arrays as `stream` takes them.
+
+        Raises:
+            UserError: one of them cannot be read.
+        """
+        found = []
+        for each in self.stream(items, frame):
+            if isinstance(each, Unreadable):
+                raise UserError(f"{each.name}: {each.reason}")
+            found.append(each)
+        return found
+
+    def stream(self, items: Iterable[Item], frame: int | str | None = None) -> Iterator[Prediction | Unreadable]:
+        """Classify one batch after another, in the order given; what cannot be read is given back as `Unreadable`.
+
+        Args:
+            items: one or several: paths of image files, or their contents; or arrays, uint8 [H, W], grey, or
+                [H, W, 3], RGB.
+            frame: which picture of a file with several: its number, from 1, or `all`. None refuses such a file.
+        """
+        if isinstance(items, Item):
+            items = [items]
+        decoded = self._decode(items, frame)
+        while batch := list(islice(decoded, BATCH)):
+            answers = iter(self._answer([each for each in batch if isinstance(each, Square)]))
+            for each in batch:
+                yield next(answers) if isinstance(each, Square) else each
+
+    def explain(self, prediction: Prediction) -> np.ndarray:
+        """Show where the answer comes from: float32 [S, S] from 0 to 1 over the whole scan, S the model's own size.
+
+        docs/explanations.md says what such a map is worth.
+        """
+        target = torch.tensor([self.class_names.index(prediction.y_pred)], device=self.device)
+        with torch.no_grad():
+            maps = explain(self.encoder, self._place(prediction.pixels[None]), self.class_embeddings, target)
+        return maps[0].cpu().numpy()
+
+    def _place(self, pixels: np.ndarray) -> torch.Tensor:
+        """Scans as the encoder takes them, from uint8 [B, S, S] or [B, S, S, 3], made by the steps of the stages."""
+        rows = np.arange(len(pixels))
+        return Pixels(pixels, rows, self.encoder.image_size, self.encoder.device, resident=True).take(
+            torch.from_numpy(rows)
+        )
+
+    def _decode(self, items: Iterable, frame: int | str | None) -> Iterator[Square | Unreadable]:
+        pool = ThreadPoolExecutor(min(MAX_WORKERS, os.cpu_count() or 1))
+        waiting: deque = deque()
+        try:
+            for item in items:
+                waiting.append(pool.submit(read, item, self.settings["decode"], frame))
+                if len(waiting) > AHEAD:
+                    yield from waiting.popleft().result()
+            while waiting:
+                yield from waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _answer(self, squares: list[Square]) -> list[Prediction]:
+        if not squares:
+            return []
+        pixels = np.stack([square.pixels for square in squares])
+        with torch.inference_mode():
+            features = self.encoder.image_features(self._place(pixels))
+            logits = self.encoder.score(self.encoder.project_images(features), self.class_embeddings).cpu()
+        probabilities = (logits.double() / self.settings["temperature"]).softmax(dim=1).numpy()
+        embeddings = unit_length(features)
+        similarities = embeddings @ self._train_embeddings.T
+        thumbnails = small(pixels, np.arange(len(pixels)))
+        compared = self.comparison.distances(thumbnails), self.comparison.copies(thumbnails)
+        columns = zip(squares, probabilities, similarities, *compared, strict=True)
+        return [self._prediction(*row) for row in columns]
+
+    @property
+    def caution(self) -> str:
+        """What holds for every answer of this model; empty where nothing does."""
+        drawn = "The model was trained on drawn scans. Of a person's scan its answers say nothing."
+        return drawn if self.settings["drawn"] else ""
+
+    def _prediction(self, square, probabilities, similarities, distance, copy) -> Prediction:
+        is_unlike = distance > self.settings["unlike"]["threshold"]
+        nearest = np.argsort(-similarities, kind="stable")[:SHOWN]
+        known = self.reference.scans
+        return Prediction(
+            name=square.name,
+            y_pred=self.class_names[probabilities.argmax()],
+            probabilities=dict(zip(self.class_names, probabilities.tolist(), strict=True)),
+            error_rate=None if is_unlike else self._error_rate(probabilities.max()),
+            warnings=self._warnings(square, is_unlike, copy),
+            copy=copy,
+            nearest=[known_scan(known, self._train[place], "", float(similarities[place])) for place in nearest],
+            pixels=square.pixels,
+        )
+
+    def _error_rate(self, confidence: float) -> ErrorRate:
+        rows = self.settings["confidence"]
+        row = next((row for row in reversed(rows) if row["from"] <= confidence), rows[0])
+        return ErrorRate(row["error_rate"], row["low"], row["high"], row["scans"], row["from"], row["to"])
+
+    def _warnings(self, square: Square, is_unlike: bool, copy: KnownScan | None) -> list[ScanWarning]:
+        found = []
+        if copy:
+            part = {"train": "training", "val": "validation", "test": "test"}[copy.split]
+            how = "" if copy.kind == "near" else f", {copy.kind.replace('_', ' ')}"
+            found.append(ScanWarning("copy", f"a copy of the {part} scan {copy.path} ({copy.class_name}){how}"))
+        if is_unlike:
+            found.append(ScanWarning("unlike", "unlike the training scans; the answer may mean nothing"))
+        if square.has_colour and not self.settings["decode"]["colour"]:
+            found.append(ScanWarning("colour", "it has colour, which the model does not see"))
+        aspect = max(square.width, square.height) / min(square.width, square.height)
+        if aspect > EXTREME_ASPECT:
+            text = f"{square.width} x {square.height} pixels: most of the square that the model sees is black"
+            found.append(ScanWarning("aspect", text))
+        return found
+
+
+def _read_settings(folder: Path) -> dict:
+    advice = "run `dvc repro`, or give the folder of a released model"
+    if not folder.is_dir():
+        raise UserError(f"{folder} does not exist; {advice}")
+    try:
+        settings = read_json(folder / SETTINGS)
+    except FileNotFoundError:
+        raise UserError(f"{folder} has no {SETTINGS}, so it is not a released model; {advice}") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder / SETTINGS} cannot be read ({error}); copy the folder again") from None
+    if missing := [name for name in NEEDED if not isinstance(settings, dict) or name not in settings]:
+        raise UserError(f"{folder / SETTINGS} lacks {missing[0]}, so it is not a released model; {advice}")
+    return settings

@@ -1,0 +1,124 @@
+"""The released model as one ONNX graph, which runs without PyTorch, and how close it comes to PyTorch."""
+
+import logging
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from trueslice.errors import UserError
+from trueslice.model.encoder import Encoder
+
+PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+OPSET = 20  # the first that has GELU as one operation
+INPUT, OUTPUT = "pixel_values", "probabilities"
+# A file in protobuf ends at 2 GiB. The rest of the graph is small.
+LARGEST_FILE = 2_000_000_000  # bytes of weights
+TOLERANCE = 1e-3  # of a probability; sums in another order change fp32 by some millionths
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How close ONNX Runtime comes to PyTorch.
+
+    Attributes:
+        scans: on how many scans both were asked.
+        largest_difference: of a probability.
+        answers_changed: how many scans get another class.
+    """
+
+    scans: int
+    largest_difference: float
+    answers_changed: int
+
+    @property
+    def holds(self) -> bool:
+        """Whether both say the same."""
+        return self.answers_changed == 0 and self.largest_difference <= TOLERANCE
+
+
+class Graph(nn.Module):
+    """Image tower, projection, similarity to the classes, scale, temperature and softmax.
+
+    `class_embeddings` are float32 [K, D]. Takes normalised pixels, float32 [B, 3, S, S], and gives probabilities,
+    float32 [B, K].
+    """
+
+    def __init__(self, encoder: Encoder, class_embeddings: torch.Tensor, temperature: float):
+        super().__init__()
+        self.vision_model = encoder.model.vision_model
+        self.projection = encoder.model.visual_projection if encoder.family.projections else nn.Identity()
+        scale = encoder.logit_scale.detach() / temperature
+        self.register_buffer("classes", scale * class_embeddings.detach().clone().T)
+
+    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        embeddings = self.projection(self.vision_model(pixel_values=pixel_values).pooler_output)
+        return (nn.functional.normalize(embeddings, dim=-1) @ self.classes).softmax(dim=-1)
+
+
+def check_packages() -> None:
+    """Raise UserError if a package is missing that export or comparison needs."""
+    missing = []
+    for name in PACKAGES:
+        try:
+            import_module(name)
+        except ImportError:
+            missing.append(name)
+    if missing:
+        raise UserError(f"{' and '.join(missing)} is not installed; run: pip install {' '.join(PACKAGES)}")
+
+
+def export(graph: Graph, image_size: int, path: Path) -> None:
+    """Write the graph to `path`; the number of scans is open. Weights of 2 GB or more go to a file beside it.
+
+    Raises:
+        UserError: the image tower does something that ONNX has no operation for.
+    """
+    example = torch.zeros(2, 3, image_size, image_size)
+    # What the exporter says of its own steps is not for the user.
+    for name in ("onnxscript", "onnx_ir"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            program = torch.onnx.export(
+                graph.eval(),
+                (example,),
+                dynamo=True,
+                verbose=False,
+                opset_version=OPSET,
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+            )
+        except torch.onnx.OnnxExporterError as error:
+            tower = type(graph.vision_model).__name__
+            raise UserError(f"PyTorch cannot write a {tower} as ONNX ({type(error).__name__})") from error
+    for node in program.model.graph.all_nodes():
+        node.metadata_props.clear()  # lines of Python, and where they lie on this machine
+    weights = sum(value.numel() * value.element_size() for value in graph.state_dict().values())
+    program.save(path, external_data=weights >= LARGEST_FILE)
+
+
+def normalise(pixels: np.ndarray, mean: Sequence[float], deviation: Sequence[float]) -> np.ndarray:
+    """What the graph takes, float32 [B, 3, S, S], of scans, uint8 [B, 1 or 3, S, S].
+
+    `mean` and `deviation` are of the three channels, for pixels from 0 to 1.
+    """
+    shape = 1, 3, 1, 1
+    return ((pixels / 255 - np.reshape(mean, shape)) / np.reshape(deviation, shape)).astype(np.float32)
+
+
+def compare(path: Path, batches: Iterable[np.ndarray], expected: np.ndarray) -> Parity:
+    """Hold what ONNX Runtime says on the CPU of batches that `normalise` gave against PyTorch's answer, [N, K]."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    found = np.concatenate([session.run([OUTPUT], {INPUT: batch})[0] for batch in batches])
+    changed = found.argmax(axis=1) != expected.argmax(axis=1)
+    return Parity(len(found), float(np.abs(found - expected).max()), int(changed.sum()))

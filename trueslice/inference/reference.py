@@ -1,0 +1,149 @@
+"""What a released model knows of the scans it was made and tested with: to find copies, and what is like a new scan."""
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from trueslice.copies import search as copies
+from trueslice.copies.thumbnails import KINDS, RESOLUTION, shrunk, thumbnails, turned, whole_units
+from trueslice.errors import UserError
+from trueslice.inference import unlike
+from trueslice.model.encoder import Encoder
+from trueslice.model.pixels import Pixels
+from trueslice.tables.known import KnownScans
+
+TABLE, ARRAYS = "reference.csv", "reference.npz"
+NEIGHBOURS = 8  # candidates for a copy, by coarse thumbnails
+BLOCK = 1024  # scans at once
+
+
+@dataclass(frozen=True)
+class KnownScan:
+    """A scan of training, validation or test that a new scan is compared with."""
+
+    path: str  # relative to the data that the pipeline read
+    class_name: str
+    split: str  # train, val or test
+    kind: str  # how the new scan is turned to lie like it: `near` as it is, `mirrored`, ...; empty where not compared
+    similarity: float  # correlation of thumbnails, or cosine of embeddings
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Known scans, in the order of the data."""
+
+    scans: KnownScans  # N of them
+    thumbnails: np.ndarray  # block means, uint8 [N, 64, 64]
+    embeddings: np.ndarray  # as `embed` gives them, float32 [N, F]
+
+    @classmethod
+    def make(cls, scans: KnownScans, encoder: Encoder, pixels: np.ndarray, rows: np.ndarray) -> Self:
+        """Gather what is known of the N scans at `rows` of `pixels`, uint8 [M, S, S] or [M, S, S, 3]."""
+        return cls(scans, small(pixels, rows), embed(encoder, pixels, rows))
+
+    def write(self, folder: Path) -> None:
+        """Write a table and a file of arrays into `folder`."""
+        self.scans.write(folder / TABLE)
+        np.savez(folder / ARRAYS, thumbnails=self.thumbnails, embeddings=self.embeddings)
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read what `write` wrote.
+
+        Raises:
+            UserError: a file is missing or damaged, or they don't belong together.
+        """
+        try:
+            scans = KnownScans.read(folder / TABLE)
+            with np.load(folder / ARRAYS, allow_pickle=False) as arrays:
+                reference = cls(scans, arrays["thumbnails"], arrays["embeddings"])
+            if not len(scans) == len(reference.thumbnails) == len(reference.embeddings):
+                raise ValueError("they hold different numbers of scans")
+        except FileNotFoundError as error:
+            name = Path(error.filename).name
+            raise UserError(
+                f"{folder} has no {name}, so it is not a released model; copy the folder whole, or run `dvc repro`"
+            ) from None
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise UserError(
+                f"{TABLE} and {ARRAYS} in {folder} cannot be used: {error}; copy the folder again"
+            ) from None
+        return reference
+
+
+def small(pixels: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Thumbnails of some scans, rounded to whole grey values: uint8 [N, 64, 64]."""
+    blocks = np.array_split(rows, 1 + len(rows) // BLOCK)
+    return np.concatenate([np.rint(thumbnails(pixels[block])).astype(np.uint8) for block in blocks])
+
+
+def embed(encoder: Encoder, pixels: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """What the image tower pools of some scans, before the projection, at unit length: float32 [N, F]."""
+    scans = Pixels(pixels, rows, encoder.image_size, encoder.device)
+    with torch.inference_mode():
+        return np.concatenate([unit_length(encoder.image_features(batch)) for batch in scans.all()])
+
+
+def unit_length(features: torch.Tensor) -> np.ndarray:
+    return functional.normalize(features.float(), dim=-1).cpu().numpy()
+
+
+class Comparison:
+    """Compares new scans with all known ones, by thumbnail.
+
+    Args:
+        threshold: correlation from which two thumbnails show the same picture.
+    """
+
+    def __init__(self, reference: Reference, threshold: float):
+        self._reference = reference
+        self._threshold = threshold
+        self._coarse = _coarse(reference.thumbnails)
+        self._train = self._coarse[reference.scans.split == "train"]
+
+    def distances(self, thumbnails: np.ndarray) -> np.ndarray:
+        """How unlike the training scans new ones are, as they lie or mirrored, from uint8 [B, 64, 64]: float64 [B]."""
+        own = _coarse(thumbnails)
+        products = [own[:, turned(copies.COARSE, kind)] @ self._train.T for kind in ("near", "mirrored")]
+        return unlike.distances(np.maximum(*products) / RESOLUTION**2)
+
+    def copies(self, thumbnails: np.ndarray) -> list[KnownScan | None]:
+        """The known scan most like each new one, uint8 [B, 64, 64], if it is a copy, mirrored or turned or not.
+
+        A copy that is cropped, shifted or turned by other angles is not found.
+        """
+        a, b = self._candidates(_coarse(thumbnails))
+        known, places = np.unique(a, return_inverse=True)
+        means = np.concatenate([self._reference.thumbnails[known], thumbnails]).astype(np.float32)
+        kinds, correlations = copies.best_orientations(means, places, len(known) + b)
+        found: list[KnownScan | None] = [None] * len(thumbnails)
+        for place in np.argsort(correlations, kind="stable"):  # the best one last
+            if correlations[place] >= self._threshold:
+                how = str(kinds[place]), float(correlations[place])
+                found[b[place]] = known_scan(self._reference.scans, a[place], *how)
+        return found
+
+    def _candidates(self, coarse: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Pairs of a known scan and a new one, int [P] each, that may be copies."""
+        best = coarse @ self._coarse.T
+        for kind in KINDS[1:]:
+            np.maximum(best, coarse[:, turned(copies.COARSE, kind)] @ self._coarse.T, out=best)
+        count = min(NEIGHBOURS, best.shape[1])
+        nearest = np.argpartition(-best, count - 1, axis=1)[:, :count]
+        is_near = np.take_along_axis(best, nearest, 1) >= (self._threshold - copies.COARSE_MARGIN) * RESOLUTION**2
+        return nearest[is_near], np.repeat(np.arange(len(coarse)), count).reshape(-1, count)[is_near]
+
+
+def known_scan(scans: KnownScans, row: int, kind: str, similarity: float) -> KnownScan:
+    return KnownScan(str(scans.path[row]), str(scans.class_name[row]), str(scans.split[row]), kind, similarity)
+
+
+def _coarse(thumbnails: np.ndarray) -> np.ndarray:
+    """Whole units of thumbnails, 16 x 16: float32 [N, 256]."""
+    blocks = np.array_split(thumbnails, 1 + len(thumbnails) // BLOCK)
+    return np.concatenate([whole_units(shrunk(block, copies.COARSE)) for block in blocks])

@@ -1,0 +1,198 @@
+"""One interface over CLIP-like dual encoders: scans and captions into one space, where classes are told apart."""
+
+import errno
+import hashlib
+import json
+import os
+import pickle
+from collections.abc import Iterable
+from itertools import chain
+from pathlib import Path
+from typing import Self
+
+import torch
+from safetensors import SafetensorError
+from torch import nn
+from torch.nn import functional
+
+from trueslice.errors import UserError
+from trueslice.model.families import FAMILIES
+
+TOKENIZERS = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "tokenizer.model")
+
+
+class Encoder:
+    """A Hugging Face model and its processor. All embeddings have unit length, float32, and the same dimension D.
+
+    A tower pools what it sees into features, which a projection then takes into the common space. Where a family has
+    no projections, the features are the embeddings. Training changes the parameters of `model`.
+    """
+
+    def __init__(self, model: nn.Module, processor, device: torch.device):
+        self.model = model.to(device).eval()
+        self.processor = processor
+        self.device = device
+        self.family = FAMILIES[model.config.model_type]
+        self.image_size = model.config.vision_config.image_size  # side in pixels
+        # Scans are bytes from 0 to 255; the checkpoint's mean and deviation are for 0 to 1.
+        self._mean = 255 * torch.tensor(processor.image_processor.image_mean, device=device).view(1, 3, 1, 1)
+        self._deviation = 255 * torch.tensor(processor.image_processor.image_std, device=device).view(1, 3, 1, 1)
+
+    @classmethod
+    def load(cls, folder: Path, device: torch.device | str) -> Self:
+        """Load a Hugging Face directory. Nothing is looked up on the network, and no code of the directory is run.
+
+        Raises:
+            FileNotFoundError: there is no such directory.
+            UserError: the directory is incomplete or damaged, needs code of its own, or holds an unsupported family.
+        """
+        from transformers import AutoModel, AutoProcessor
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
+        _check(folder)
+        safely = {"local_files_only": True, "trust_remote_code": False}
+        try:
+            model, report = AutoModel.from_pretrained(folder, dtype=torch.float32, output_loading_info=True, **safely)
+            processor = AutoProcessor.from_pretrained(folder, **safely)
+        except pickle.UnpicklingError as error:
+            raise UserError(
+                f"the weights in {folder} are a pickle that is damaged or holds more than weights, so it is not "
+                "opened; take a checkpoint with model.safetensors"
+            ) from error
+        except Exception as error:  # transformers, safetensors and torch raise many kinds for a damaged file
+            reason = " ".join(str(error).split())[:300]
+            raise UserError(f"the checkpoint in {folder} cannot be loaded: {reason}") from error
+        if missing := sorted(report["missing_keys"]):
+            # transformers would leave these at random values, in silence.
+            raise UserError(f"the checkpoint in {folder} lacks {len(missing)} of its weights, such as {missing[0]}")
+        return cls(model, processor, torch.device(device))
+
+    def save(self, folder: Path) -> None:
+        """Write a directory that `AutoModel` and `AutoProcessor` load as it is."""
+        try:
+            self.model.save_pretrained(folder)
+        except SafetensorError as error:
+            if os.strerror(errno.ENOSPC) not in str(error):
+                raise
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from error
+        self.processor.save_pretrained(folder)
+
+    def hash(self, captions: Iterable[str] = ()) -> str:
+        """SHA-256 over configuration, image processor, names and values of all weights, and the tokens of captions."""
+        digest = hashlib.sha256(self.model.config.to_json_string().encode())
+        digest.update(self.processor.image_processor.to_json_string().encode())
+        tokens = self.tokenize(list(captions)) if captions else {}
+        for name, value in [*sorted(self.model.state_dict().items()), *tokens.items()]:
+            digest.update(name.encode())
+            digest.update(value.cpu().contiguous().view(-1).view(torch.uint8).numpy())
+        return digest.hexdigest()
+
+    def image_features(self, pixels: torch.Tensor) -> torch.Tensor:
+        """What the image tower pools of scans before the projection: [B, F].
+
+        Scans are 0 to 255, of any dtype, grey, [B, 1, S, S], or colour, [B, 3, S, S], where S is `image_size`.
+        """
+        return self.model.vision_model(pixel_values=self._normalised(pixels)).pooler_output
+
+    @property
+    def has_patches(self) -> bool:
+        """Whether the image tower is a transformer over patches, and not convolutional."""
+        return hasattr(self.model.config.vision_config, "num_attention_heads")
+
+    def image_features_and_states(self, pixels: torch.Tensor) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+        """The same, and what each block of the image tower takes in, and the last gives.
+
+        In a transformer the states are tokens, [B, L, C], of which the last are the patches, row by row; in a
+        convolutional tower they are maps, [B, C, H, W].
+        """
+        output = self.model.vision_model(pixel_values=self._normalised(pixels), output_hidden_states=True)
+        return output.pooler_output, output.hidden_states
+
+    def _normalised(self, pixels: torch.Tensor) -> torch.Tensor:
+        normalised = (pixels.float().expand(-1, 3, -1, -1) - self._mean) / self._deviation
+        if self.has_patches:
+            return normalised
+        return normalised.contiguous(memory_format=torch.channels_last)  # convolutions are faster so
+
+    def project_images(self, features: torch.Tensor) -> torch.Tensor:
+        """Embed what `image_features` gave: float32 [B, D]."""
+        embeddings = self.model.visual_projection(features) if self.family.projections else features
+        return functional.normalize(embeddings.float(), dim=-1)
+
+    def encode_images(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Embed scans, given as `image_features` takes them: float32 [B, D]."""
+        return self.project_images(self.image_features(pixels))
+
+    def tokenize(self, captions: list[str]) -> dict[str, torch.Tensor]:
+        """What the text tower takes, int64 [C, L] each; what exceeds the model's length is cut off."""
+        length = self.model.config.text_config.max_position_embeddings
+        tokens = self.processor.tokenizer(
+            captions, padding=self.family.padding, truncation=True, max_length=length, return_tensors="pt"
+        )
+        names = ("input_ids", "attention_mask") if self.family.attention_mask else ("input_ids",)
+        return {name: tokens[name].to(self.device) for name in names}
+
+    def text_features(self, tokens: dict[str, torch.Tensor]) -> torch.Tensor:
+        """What the text tower pools of the C captions that `tokenize` gave: [C, F], before the projection."""
+        return self.model.text_model(**tokens).pooler_output
+
+    def project_texts(self, features: torch.Tensor) -> torch.Tensor:
+        """Embed what `text_features` gave: float32 [C, D]."""
+        embeddings = self.model.text_projection(features) if self.family.projections else features
+        return functional.normalize(embeddings.float(), dim=-1)
+
+    def encode_tokens(self, tokens: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Embed the C captions that `tokenize` gave: float32 [C, D]."""
+        return self.project_texts(self.text_features(tokens))
+
+    def encode_classes(self, captions: list[list[str]]) -> torch.Tensor:
+        """Embed each of K classes as the mean direction of its captions: float32 [K, D]."""
+        embeddings = self.encode_tokens(self.tokenize(list(chain(*captions))))
+        means = [part.mean(dim=0) for part in embeddings.split(list(map(len, captions)))]
+        return functional.normalize(torch.stack(means), dim=-1)
+
+    @property
+    def logit_scale(self) -> torch.Tensor:
+        """The learned factor from cosine similarities to logits: float32 scalar."""
+        return self.model.logit_scale.squeeze().exp()
+
+    @property
+    def logit_bias(self) -> torch.Tensor:
+        """What the sigmoid loss adds to logits: float32 scalar; 0 where the family has none."""
+        return self.model.logit_bias.squeeze() if self.family.logit_bias else torch.zeros((), device=self.device)
+
+    def score(self, embeddings: torch.Tensor, class_embeddings: torch.Tensor) -> torch.Tensor:
+        """Score N embedded scans, [N, D], against classes, [K, D]: float32 [N, K], as `logits` does."""
+        return self.logit_scale * embeddings @ class_embeddings.T
+
+    @torch.inference_mode()
+    def logits(self, batches: Iterable[torch.Tensor], class_embeddings: torch.Tensor) -> torch.Tensor:
+        """Score N scans, as `image_features` takes them, against classes, [K, D]: float32 [N, K] on the CPU.
+
+        As in CLIP's zero-shot classification, softmax over K gives probabilities. SigLIP's bias is left out: it is the
+        same for all classes, and softmax does not see it.
+        """
+        parts = [self.score(self.encode_images(batch), class_embeddings) for batch in batches]
+        return torch.cat(parts).cpu()
+
+
+def _check(folder: Path) -> None:
+    """Refuse what transformers would ask about on the terminal, or replace by something made up."""
+    try:
+        kind = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
+    except FileNotFoundError:
+        if not folder.exists():
+            raise
+        raise UserError(f"{folder} has no config.json, so it is not a Hugging Face checkpoint") from None
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{folder}/config.json is not a valid Hugging Face configuration") from None
+    for path in sorted(folder.glob("*config.json")):
+        if '"auto_map"' in path.read_text(encoding="utf-8"):
+            code = "code that comes with the checkpoint (auto_map)"
+            raise UserError(f"{path} asks to run {code}, which is never done; take a checkpoint without auto_map")
+    if kind not in FAMILIES:
+        raise UserError(f"{folder} holds a model of type {kind!r}; supported are: {', '.join(FAMILIES)}")
+    if not any((folder / name).exists() for name in TOKENIZERS):
+        # transformers would make up a tokenizer of two tokens without a word.
+        raise UserError(f"{folder} has none of {', '.join(TOKENIZERS)}; the checkpoint is incomplete")

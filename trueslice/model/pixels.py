@@ -1,0 +1,92 @@
+"""Scans on the device: all at once where they fit, else streamed from the memory-mapped array."""
+
+import hashlib
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import psutil
+import torch
+from torch.nn import functional
+
+from trueslice.device import sent
+
+BATCH = 64  # scans at once where nothing is learned; it changes memory, not results
+AHEAD = 3  # batches that are read while the device works
+
+
+class Pixels:
+    """Scans of a memory-mapped array, as uint8 tensors on a device.
+
+    Args:
+        pixels: uint8 array [N, S, S], grey, or [N, S, S, 3], colour.
+        rows: which of them, int [n]; from here on they are known by their place in it.
+        size: side in pixels that they are resized to.
+        resident: whether they all lie on the device; None decides by its free memory.
+    """
+
+    def __init__(
+        self, pixels: np.ndarray, rows: np.ndarray, size: int, device: torch.device, resident: bool | None = None
+    ):
+        self._pixels = pixels
+        self._rows = np.asarray(rows)
+        self._size = size
+        self.device = device
+        channels = pixels.shape[3] if pixels.ndim == 4 else 1
+        if resident is None:
+            gpu = device.type == "cuda"
+            free = torch.cuda.mem_get_info(device)[0] if gpu else psutil.virtual_memory().available
+            resident = len(rows) * channels * size * size < free / 2
+        self._resident = None
+        if resident:
+            self._resident = torch.empty((len(rows), channels, size, size), dtype=torch.uint8, device=device)
+            for places in torch.arange(len(rows)).split(BATCH):
+                self._resident[places[0] : places[-1] + 1] = self._place(self._read(places))
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def hash(self) -> str:
+        """SHA-256 over the pixels as they are stored."""
+        digest = hashlib.sha256(repr((self._pixels.shape[1:], len(self))).encode())
+        for places in torch.arange(len(self)).split(BATCH):
+            digest.update(self._pixels[self._rows[places.numpy()]])
+        return digest.hexdigest()
+
+    def take(self, places: torch.Tensor) -> torch.Tensor:
+        """The scans at `places`, int64 [B] on the CPU: uint8 [B, 1 or 3, size, size]."""
+        if self._resident is not None:
+            return self._resident[sent(places, self.device)]
+        return self._place(self._read(places))
+
+    def all(self) -> Iterator[torch.Tensor]:
+        """Every scan once, in batches."""
+        return self.batches(torch.arange(len(self)).split(BATCH))
+
+    def batches(self, plan: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
+        """What `take` gives for each item of `plan`, read ahead where the scans are streamed."""
+        if self._resident is not None:
+            yield from map(self.take, plan)
+            return
+        with ThreadPoolExecutor(1) as reader:
+            waiting = deque()
+            for places in plan:
+                waiting.append(reader.submit(self._read, places))
+                if len(waiting) > AHEAD:
+                    yield self._place(waiting.popleft().result())
+            while waiting:
+                yield self._place(waiting.popleft().result())
+
+    def _read(self, places: torch.Tensor) -> torch.Tensor:
+        batch = torch.from_numpy(self._pixels[self._rows[places.numpy()]])
+        # From memory that is not pinned, a copy to the GPU would wait until the GPU has done its work.
+        return batch.pin_memory() if self.device.type == "cuda" else batch
+
+    def _place(self, batch: torch.Tensor) -> torch.Tensor:
+        batch = sent(batch, self.device)
+        batch = batch.permute(0, 3, 1, 2).contiguous() if batch.ndim == 4 else batch[:, None]
+        if batch.shape[-1] == self._size:
+            return batch
+        resized = functional.interpolate(batch.float(), (self._size, self._size), mode="bicubic", antialias=True)
+        return resized.round().clamp(0, 255).to(torch.uint8)

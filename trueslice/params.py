@@ -1,0 +1,251 @@
+"""params.yaml as typed, checked values: the only declaration of a parameter."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from trueslice.choices import LOSSES, TUNING
+from trueslice.errors import ParamsError
+
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Device = Annotated[str, StringConstraints(pattern=r"^(auto|cpu|cuda(:(0|[1-9][0-9]{0,2}))?|mps)$")]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class Phantom(Section):
+    seed: Seed
+    train_per_class: Annotated[int, Field(ge=2, le=100_000)]
+    test_per_class: Annotated[int, Field(ge=1, le=100_000)]
+
+
+class Kaggle(Section):
+    dataset: Annotated[str, StringConstraints(pattern=r"^[\w.-]+/[\w.-]+$")]
+    version: Annotated[int, Field(ge=1)] | None
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None
+
+
+class Data(Section):
+    source: Text
+    phantom: Phantom
+    kaggle: Kaggle
+
+
+class Checkpoint(Section):
+    name: Text
+    revision: Text | None
+
+
+class Verify(Section):
+    image_size: Annotated[int, Field(ge=16, le=2048)]
+    colour: bool
+    max_unreadable: Annotated[int, Field(ge=0)]
+    max_pixels: Annotated[int, Field(ge=1)]
+    copy_threshold: Annotated[float, Field(gt=0, le=1)]
+    local_threshold: Annotated[float, Field(gt=0, le=1)]
+    min_overlap: Annotated[float, Field(gt=0, le=1)]
+    patients: Text | None
+    device: Device
+
+
+class Split(Section):
+    protocol: Literal["official", "grouped", "blocked", "patients"]
+    leaks: Literal["drop_train", "drop_test", "keep", "drop_random"]
+    conflicts: Literal["drop", "keep"]
+    copies: Literal["all", "one"]
+    blocks: Annotated[int, Field(ge=2)]
+    folds: Annotated[int, Field(ge=2)] | None
+    fold: Annotated[int, Field(ge=1)]
+    validation_share: Share
+    test_share: Share
+    seed: Seed
+
+    @model_validator(mode="after")
+    def _fold_exists(self) -> "Split":
+        if self.fold > (self.folds or 1):
+            folds = self.folds or "null"
+            advice = "give a fold from 1 to folds, or 1 where that is null"
+            raise ValueError(f"fold is {self.fold}, but folds is {folds}; {advice}")
+        return self
+
+
+class Lora(Section):
+    rank: Annotated[int, Field(ge=1)]
+    alpha: Annotated[float, Field(gt=0)]
+    targets: Annotated[list[Text], Field(min_length=1)]
+
+
+class Train(Section):
+    objective: Literal[tuple(LOSSES)]
+    captions: Literal["random", "mean"]
+    tune: Literal[tuple(TUNING)]
+    lora: Lora
+    views: Annotated[int, Field(ge=1, le=100)]
+    epochs: Annotated[int, Field(ge=1)]
+    patience: Annotated[int, Field(ge=1)] | None
+    batch_size: Annotated[int, Field(ge=2)]
+    accumulation: Annotated[int, Field(ge=1)]
+    learning_rate: Annotated[float, Field(gt=0, le=1)]
+    layer_decay: Annotated[float, Field(gt=0, le=1)]
+    weight_decay: Annotated[float, Field(ge=0, lt=1)]
+    warmup_ratio: Annotated[float, Field(ge=0, lt=1)]
+    max_gradient_norm: Annotated[float, Field(gt=0)] | None
+    max_logit_scale: Annotated[float, Field(ge=1)] | None
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    balance: Literal["none", "sampler", "weights"]
+    ema: Share | None
+    wise_ft: bool
+    horizontal_flip: Annotated[float, Field(ge=0, le=1)]
+    rotation: Annotated[float, Field(ge=0, le=180)]
+    translation: Annotated[float, Field(ge=0, lt=1)]
+    scale: Annotated[float, Field(ge=0, lt=1)]
+    precision: Literal["auto", "fp32", "bf16"]
+    compile: bool
+    device: Device
+
+    @model_validator(mode="after")
+    def _go_together(self) -> "Train":
+        if self.layer_decay < 1 and not TUNING[self.tune].layer_decay:
+            raise ValueError(f"layer_decay has no meaning for tune {self.tune}; set it to 1, or take full or vision")
+        if self.label_smoothing and not LOSSES[self.objective].label_smoothing:
+            advice = "set it to 0, or take another objective"
+            raise ValueError(f"label_smoothing has no meaning for {self.objective}; {advice}")
+        if self.accumulation > self.batch_size:
+            problem = f"a batch has only {self.batch_size} scans to divide"
+            raise ValueError(f"accumulation is {self.accumulation}, but {problem}; lower it")
+        return self
+
+
+class Evaluate(Section):
+    negative_class: Text | None
+    by: list[Text]
+    sensitivities: list[Share]
+    prevalences: list[Share]
+
+
+class Explain(Section):
+    masks: Text | None
+
+
+class External(Section):
+    name: Annotated[str, StringConstraints(pattern=r"^[\w-]+$")]
+    source: Text
+    classes: dict[Text, Text] | None
+
+
+class Machine(Section):
+    workers: Annotated[int, Field(ge=0, le=1024)]
+    launcher: str
+    save_interval: Annotated[float, Field(ge=0)]
+
+
+class Params(Section):
+    seed: Seed
+    data: Data
+    checkpoint: Checkpoint
+    verify: Verify
+    split: Split
+    train: Train
+    evaluate: Evaluate
+    explain: Explain
+    external: list[External]
+    classes: Annotated[dict[Text, Annotated[list[Text], Field(min_length=1)]], Field(min_length=2)]
+    machine: Machine
+
+    @field_validator("classes")
+    @classmethod
+    def _folder_names(cls, classes: dict[str, list[str]]) -> dict[str, list[str]]:
+        for name in classes:
+            if not re.fullmatch(r"[^\W.][\w. -]*", name):
+                advice = "use letters, digits, _ - . and spaces"
+                raise ValueError(f"{name!r} cannot be the name of a class folder; {advice}")
+        return dict(sorted(classes.items()))
+
+    @model_validator(mode="after")
+    def _negative_class_exists(self) -> "Params":
+        negative = self.evaluate.negative_class
+        if negative is not None and negative not in self.classes:
+            advice = f"give one of {', '.join(self.classes)}, or null"
+            raise ValueError(f"evaluate.negative_class is {negative!r}, which is not a class; {advice}")
+        return self
+
+    @model_validator(mode="after")
+    def _external_sets_fit(self) -> "Params":
+        names = [each.name for each in self.external]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"external: two data sets are called {twice[0]}; give each a name of its own")
+        for each in self.external:
+            if unknown := [name for name in (each.classes or {}).values() if name not in self.classes]:
+                advice = f"give one of {', '.join(self.classes)}"
+                raise ValueError(f"external: {each.name}: {unknown[0]!r} is not a class; {advice}")
+        return self
+
+    @property
+    def class_names(self) -> list[str]:
+        """Class names, sorted; the position of a name is its class index."""
+        return list(self.classes)
+
+
+def load(path: Path) -> Params:
+    """Read and check the whole of `path`.
+
+    Raises:
+        ParamsError: the file is missing, is not YAML, or holds an unknown key, a wrong type or a value out of range.
+    """
+    try:
+        # YAML 1.2, as DVC reads it: `1e-05` is a number, while PyYAML, at YAML 1.1, would give a string.
+        content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ParamsError(f"{path} is missing; run from the repository's root, or: git restore {path}") from None
+    except UnicodeDecodeError:
+        raise ParamsError(f"{path} is not UTF-8 text; git restore {path} brings the last one back") from None
+    except YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "cannot be read"
+        raise ParamsError(f"{path} is not valid YAML{where}: {' '.join(str(problem).split())}") from None
+    if not isinstance(content, dict):
+        raise ParamsError(f"{path} holds no parameters; git restore {path} brings the last ones back")
+    try:
+        return Params.model_validate(content)
+    except ValidationError as error:
+        raise ParamsError(f"{path}: {_explain(error)}") from None
+
+
+def _explain(error: ValidationError) -> str:
+    # An unknown key comes first: misspelling one key also makes the right one missing.
+    problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
+    problem, more = problems[0], len(problems) - 1
+    key, given = ".".join(map(str, problem["loc"])), problem["input"]
+    if problem["type"] == "extra_forbidden":
+        section: type[BaseModel] = Params
+        for part in problem["loc"][:-1]:
+            # A number is a place in a list of sections.
+            section = get_args(section)[0] if isinstance(part, int) else section.model_fields[part].annotation
+        line = f"unknown key {key}; the keys there are {', '.join(section.model_fields)}"
+    elif problem["type"] == "missing":
+        line = f"{key} is missing; it has no default, so give it a value"
+    elif problem["type"] == "value_error":
+        line = f"{key + ': ' if key else ''}{problem['ctx']['error']}"
+    elif problem["type"] == "string_pattern_mismatch":
+        line = f"{key} is {given!r}; {_PATTERNS[problem['loc'][-1]]}"
+    else:
+        line = f"{key} is {given!r}; {problem['msg'].replace('Input', 'it').replace('should', 'must')}"
+    return line + (f" (and {more} more)" if more else "")
+
+
+# What the patterns above say, by the last part of the key.
+_PATTERNS = {
+    "device": "it must be auto, cpu, cuda, cuda:N or mps",
+    "name": "it must be made of letters, digits, _ and -",
+    "dataset": "it must be owner/name, as in the data set's address on Kaggle",
+    "sha256": "it must be 64 hexadecimal digits in lower case, or null",
+}

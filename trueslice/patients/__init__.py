@@ -1,0 +1,1 @@
+"""Whose scans they are."""

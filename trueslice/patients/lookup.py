@@ -1,0 +1,113 @@
+"""Whose scans they are: by a table of the user's own, or by the one that is shipped for the Kaggle data."""
+
+import base64
+import csv
+from collections.abc import Collection, Sequence
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from scipy.linalg import hadamard
+
+from trueslice.copies.thumbnails import shrunk
+from trueslice.errors import UserError
+
+SHIPPED = Path(__file__).with_name("kaggle_patients.csv")  # written by `trueslice trace`
+COLUMNS = ("patient", "source", "source_class", "plane")  # those of `trueslice.tables.Scans` that a table fills
+SIDE, BITS = 32, 512
+# Bits in which two fingerprints of one picture may differ. benchmarks/fingerprints.py measures what that is worth.
+TOLERANCE = 24
+
+
+def fingerprints(means: np.ndarray) -> np.ndarray:
+    """Describe pictures by bits that hardly change when they are resized or recompressed: bool [N, BITS].
+
+    A bit is the sign of one coefficient of the Hadamard transform of 32 x 32 block means, those of lowest frequency
+    first and without the mean. All sums are exact, so that every CPU finds the same. From thumbnails, float32
+    [N, 64, 64]; a picture that is mirrored or turned has another fingerprint.
+    """
+    waves = hadamard(SIDE)
+    waves = waves[np.argsort(np.count_nonzero(np.diff(waves), axis=1))].astype(np.float64)
+    frequency = np.add.outer(np.arange(SIDE), np.arange(SIDE)).ravel()
+    lowest = np.argsort(frequency, kind="stable")[1 : BITS + 1]
+    coefficients = waves @ shrunk(means, SIDE) @ waves.T
+    return coefficients.reshape(len(means), SIDE * SIDE)[:, lowest] > 0
+
+
+def to_text(bits: np.ndarray) -> str:
+    """Write a fingerprint, bool [BITS], as 86 letters of base64."""
+    return base64.urlsafe_b64encode(np.packbits(bits).tobytes()).decode().rstrip("=")
+
+
+def from_text(text: str) -> np.ndarray:
+    """Read what `to_text` wrote: bool [BITS]."""
+    return np.unpackbits(np.frombuffer(base64.urlsafe_b64decode(text + "=="), np.uint8)).astype(bool)
+
+
+def nothing(count: int) -> dict[str, np.ndarray]:
+    """What is known of `count` scans without a table: COLUMNS, each empty, str [N]."""
+    return _columns([{}] * count)
+
+
+def shipped(paths: Sequence[str], means: np.ndarray, class_names: Collection[str]) -> dict[str, np.ndarray]:
+    """What the shipped table says of scans with thumbnails `means`: COLUMNS, each str [N], empty where it says nothing.
+
+    A row of it holds for a file of the same name, in any folder and format, with the same picture.
+    """
+    rows = {PurePosixPath(row["path"]).stem: row for row in _rows(SHIPPED)}
+    known = [number for number, path in enumerate(paths) if PurePosixPath(path).stem in rows]
+    found: list[dict[str, str]] = [{} for _ in paths]
+    for number, bits in zip(known, fingerprints(means[known]), strict=True):
+        row = rows[PurePosixPath(paths[number]).stem]
+        if np.count_nonzero(bits != from_text(row["fingerprint"])) <= TOLERANCE:
+            # Where classes have other names, nothing can be said of them.
+            found[number] = row if row["source_class"] in class_names else row | {"source_class": ""}
+    return _columns(found)
+
+
+def own(
+    table: Path, paths: Sequence[str], unreadable: Collection[str], class_names: Collection[str]
+) -> dict[str, np.ndarray]:
+    """What a table of the user's own says of `paths`: COLUMNS, each str [N], empty where it says nothing.
+
+    It is a CSV file with the columns `path` (relative to data/raw, with forward slashes) and `patient`, and, where it
+    has them, `source`, `source_class` and `plane`. It may also name `unreadable` files.
+
+    Raises:
+        UserError: it is missing or damaged, lacks a column, fits no file, names a path that there is not, one path
+            twice, or an unknown class.
+    """
+    rows: dict[str, dict[str, str]] = {}
+    for line, row in enumerate(_rows(table), start=2):
+        if (path := row["path"]) in rows:
+            patients = f"{rows[path]['patient'] or 'nobody'} and {row['patient'] or 'nobody'}"
+            raise UserError(f"{table} gives {path} twice (patients {patients}; line {line}); keep one of them")
+        if (name := row.get("source_class", "")) and name not in class_names:
+            raise UserError(f"{table}, line {line}: source_class {name!r} is not under `classes:` in params.yaml")
+        rows[path] = row
+    places = "paths are relative to data/raw, with forward slashes, such as Training/glioma/1.jpg"
+    unknown = sorted(rows.keys() - set(paths) - set(unreadable))
+    if len(unknown) == len(rows):
+        raise UserError(f"{table} fits no file of these scans; {places}")
+    if unknown:
+        first = ", ".join(unknown[:3]) + (", …" if len(unknown) > 3 else "")
+        raise UserError(f"{table} names {len(unknown)} files that are not there: {first}; remove them: {places}")
+    return _columns([rows.get(path, {}) for path in paths])
+
+
+def _rows(table: Path) -> list[dict[str, str]]:
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            if missing := [name for name in ("path", "patient") if name not in (reader.fieldnames or [])]:
+                raise UserError(f"{table} has no column {missing[0]}; its first line must name path and patient")
+            rows = list(reader)
+            if any(None in row or None in row.values() for row in rows):
+                raise csv.Error("a line has another number of columns than the first")
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"the table of patients {table} cannot be read: {reason}; check verify.patients") from None
+    return [{name: cell.strip() for name, cell in row.items()} for row in rows]
+
+
+def _columns(rows: Sequence[dict[str, str]]) -> dict[str, np.ndarray]:
+    return {name: np.array([row.get(name, "") for row in rows], dtype=str) for name in COLUMNS}

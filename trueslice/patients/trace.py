@@ -1,0 +1,264 @@
+"""Which slices of a published source scans are, and so whose: by the correlation that also finds copies.
+
+The source is Jun Cheng's figshare article 1512427 (CC BY 4.0): one MATLAB v7.3 file, which is HDF5, for each slice.
+"""
+
+import io
+import re
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial, reduce
+from pathlib import Path, PurePosixPath
+from types import ModuleType
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from trueslice.copies import search as copies
+from trueslice.copies.thumbnails import FINE, KINDS, ORIENTATIONS, shrunk, thumbnails, turned, whole_units
+from trueslice.errors import UserError
+from trueslice.files import is_litter
+from trueslice.params import Verify
+from trueslice.patients import lookup as patients
+from trueslice.reading import decode
+from trueslice.sources import folder
+from trueslice.sources.masks import write_mask
+from trueslice.tables.base import SIX_DECIMALS, TEXT, WHOLE, Table, column
+
+SOURCE = "figshare"
+LABELS = {1: "meningioma", 2: "glioma", 3: "pituitary"}
+SIZE = 256  # pixels per side at which pictures are compared
+MAX_PIXELS = 5 * 10**7  # a file with more counts as unreadable
+AT_ONCE = 1000  # scans that are compared at once, so that memory doesn't grow with their number
+CANDIDATES = 4  # slices most like a scan coarsely, of which the fine thumbnails choose
+
+
+@dataclass(frozen=True)
+class Traced(Table):
+    """Scans that are slices of the source, by path; can be given as `verify.patients`."""
+
+    path: np.ndarray = column(TEXT)  # as in `trueslice.tables.Scans`
+    fingerprint: np.ndarray = column(TEXT)  # as `trueslice.patients.lookup.to_text` writes it
+    slice: np.ndarray = column(WHOLE)  # number in the source
+    orientation: np.ndarray = column(TEXT)  # how the slice is turned to lie like the scan: one of KINDS
+    correlation: np.ndarray = column(SIX_DECIMALS)
+    source_id: np.ndarray = column(TEXT)  # of the patient, in the source
+    patient: np.ndarray = column(TEXT)  # the same without a letter behind the digits
+    source: np.ndarray = column(TEXT)
+    source_class: np.ndarray = column(TEXT)  # by the names of the scans' folders
+    plane: np.ndarray = column(TEXT)
+
+
+class Result(NamedTuple):
+    """What is found among N scans.
+
+    Attributes:
+        class_names: str, the folder of every row of `traced`.
+        sizes: width and height of every scan, by path.
+        best_rejected: highest correlation of a scan that is no slice; None where all are slices.
+    """
+
+    traced: Traced
+    class_names: np.ndarray
+    sizes: dict[str, tuple[int, int]]
+    scans: int
+    unreadable: int
+    slices: int
+    best_rejected: float | None
+
+
+class Slice(NamedTuple):
+    number: int
+    class_name: str
+    source_id: str
+
+
+def trace(scans: Path, source: Path, planes: dict[str, str]) -> Result:
+    """Find the slice of `source` that each of `scans` is.
+
+    Args:
+        scans: a folder or .zip of scans in class folders, as `data.source` takes it.
+        source: a folder of the article's .mat files, or of its zips.
+        planes: such as axial, by path of the scan.
+
+    Raises:
+        UserError: no h5py, or one of both cannot be read or holds nothing.
+    """
+    if not scans.exists():
+        raise UserError(f"{scans} does not exist; give the folder or .zip of the scans")
+    slices, slice_means = read_source(source)
+    found, unreadable, (nearest, kinds, correlations, bits) = _read_and_match(scans, slice_means)
+    accepted = correlations >= copies.SURE  # neighbouring slices of one head stay below it
+    class_names = np.array([scan.class_name for scan in found])
+    folders = np.unique(class_names).tolist()
+    paths = np.array([scan.path for scan in found])[accepted]
+    own = [slices[row] for row in nearest[accepted]]
+    traced = Traced(
+        path=paths,
+        fingerprint=_texts(map(patients.to_text, bits[accepted])),
+        slice=np.array([each.number for each in own], np.int64),
+        orientation=kinds[accepted],
+        correlation=correlations[accepted],
+        source_id=_texts(each.source_id for each in own),
+        patient=_texts(re.sub(r"(?<=\d)[A-Z]$", "", each.source_id) for each in own),
+        source=np.full(len(own), SOURCE),
+        source_class=_texts(_folder_of(each.class_name, folders) for each in own),
+        plane=_texts(planes.get(path, "") for path in paths),
+    )
+    best_rejected = float(correlations[~accepted].max()) if not accepted.all() else None
+    sizes = {scan.path: (scan.width, scan.height) for scan in found}
+    return Result(traced, class_names[accepted], sizes, len(found), unreadable, len(slices), best_rejected)
+
+
+def _read_and_match(scans: Path, slice_means: np.ndarray) -> tuple[list[decode.Scan], int, tuple]:
+    """The scans that can be read, how many can't, and what `match` finds."""
+    with tempfile.TemporaryDirectory() as place:
+        raw, decoded = Path(place, "raw"), Path(place, "decoded")
+        raw.mkdir()
+        decoded.mkdir()
+        folder.take(scans, raw)
+        files = decode.find(raw)
+        limits = {"max_pixels": MAX_PIXELS, "max_unreadable": len(files)}
+        settings = Verify.model_construct(image_size=SIZE, colour=False, **limits)
+        found, unreadable = decode.read(raw, files, decoded, settings, workers=0)
+        if not found:
+            raise UserError(f"{scans} holds no scan that can be read")
+        return found, len(unreadable), match(np.load(decoded / "pixels.npy", mmap_mode="r"), slice_means)
+
+
+def write_masks(traced: Traced, sizes: dict[str, tuple[int, int]], source: Path, into: Path) -> None:
+    """Write where the tumour lies in every traced scan, as `trueslice.reading.masks` reads it.
+
+    Args:
+        sizes: width and height of each scan, by path.
+        source: as `trace` takes it.
+    """
+    h5py = _h5py()
+    files = _mat_files(source)
+    for number in tqdm(np.unique(traced.slice).tolist(), desc="writing masks", unit="slice", disable=None):
+        name, open_file = files[number]
+        try:
+            with h5py.File(io.BytesIO(open_file())) as file:
+                mask = 255 * (file["cjdata"]["tumorMask"][()].T > 0).astype(np.uint8)
+        except (*folder.DAMAGE, OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(f"{name} has no tumour mask that can be read ({reason}); get it anew") from None
+        for row in np.flatnonzero(traced.slice == number):
+            path = str(traced.path[row])
+            write_mask(lay_over(mask, traced.orientation[row], *sizes[path]), into, path)
+
+
+def match(pixels: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Find which of `others` each scan is most like: what `most_alike` finds, and fingerprints, bool [N, bits].
+
+    From pixels, uint8 [N, S, S], which may be memory-mapped, and thumbnails, float32 [M, 64, 64].
+    """
+    parts = []
+    for start in tqdm(range(0, len(pixels), AT_ONCE), desc="comparing", unit_scale=AT_ONCE, unit="scan", disable=None):
+        means = thumbnails(pixels[start : start + AT_ONCE])
+        parts.append((*most_alike(means, others), patients.fingerprints(means)))
+    return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
+
+
+def most_alike(means: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Find which of `others` correlates most with each picture, as it lies best.
+
+    From thumbnails, float32 [N, 64, 64] and [M, 64, 64], to rows of `others`, int [N], how these lie, str [N], and
+    float64 [N]. The few that are most alike coarsely are compared finely.
+    """
+    count = min(CANDIDATES, len(others))
+    own, there = (whole_units(shrunk(each, copies.COARSE)) for each in (means, others))
+    products = reduce(np.maximum, (own @ there[:, turned(copies.COARSE, kind)].T for kind in KINDS))
+    nearest = np.argsort(-products, axis=1, kind="stable")[:, :count].ravel()
+    rows = np.repeat(np.arange(len(means)), count)
+    kinds, correlations = copies.best_orientations(np.concatenate([means, others]), rows, len(means) + nearest)
+    best = np.arange(len(means)) * count + correlations.reshape(-1, count).argmax(axis=1)
+    return nearest[best], kinds[best], correlations[best]
+
+
+def read_source(source: Path) -> tuple[list[Slice], np.ndarray]:
+    """Read all slices of the article, in the order of their numbers: M of them, and float32 [M, 64, 64] thumbnails."""
+    h5py = _h5py()
+    files = _mat_files(source)
+    slices, means = [], np.empty((len(files), FINE, FINE), np.float32)
+    for row, number in enumerate(tqdm(sorted(files), desc="reading the source", unit="slice", disable=None)):
+        name, open_file = files[number]
+        try:
+            with h5py.File(io.BytesIO(open_file())) as file:
+                content = file["cjdata"]
+                # HDF5 stores MATLAB's arrays transposed.
+                image = content["image"][()].T
+                label = LABELS[int(content["label"][()].item())]
+                source_id = "".join(map(chr, content["PID"][()].ravel()))
+            means[row] = thumbnails(decode.square(image, SIZE)[None])[0]
+        except (*folder.DAMAGE, OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(f"{name} is no slice of the figshare article ({reason}); get it anew") from None
+        slices.append(Slice(number, label, source_id))
+    return slices, means
+
+
+def _mat_files(source: Path) -> dict[int, tuple[str, Callable[[], bytes]]]:
+    """The article's .mat files, in folders and zips, by number: what to call each, and how to read it."""
+    files: dict[int, tuple[str, Callable[[], bytes]]] = {}
+    for path in sorted(source.rglob("*")) if source.is_dir() else [source]:
+        if any(map(is_litter, path.relative_to(source).parts)):
+            continue
+        if number := _number(path.name):
+            files.setdefault(number, (str(path), path.read_bytes))
+        elif path.suffix.lower() == ".zip":
+            try:
+                # Left open until the end: its members are read one by one.
+                archive = zipfile.ZipFile(path)
+            except (*folder.DAMAGE, OSError) as error:
+                raise UserError(f"{path} is not a .zip archive, or is damaged ({error}); get it anew") from None
+            for member in archive.namelist():
+                if not any(map(is_litter, PurePosixPath(member).parts)) and (number := _number(member)):
+                    files.setdefault(number, (f"{member} in {path}", partial(archive.read, member)))
+    if not files:
+        raise UserError(f"{source} holds no 1.mat, 2.mat, … and no .zip of them; give the figshare article's files")
+    return files
+
+
+def _number(name: str) -> int | None:
+    found = re.fullmatch(r"0*([1-9]\d*)\.mat", PurePosixPath(name).name)
+    return int(found[1]) if found else None
+
+
+def _h5py() -> ModuleType:
+    try:
+        import h5py
+    except ImportError:
+        raise UserError("h5py, which reads .mat files, is not installed; run: pip install h5py") from None
+    return h5py
+
+
+def _texts(values: Iterable[str]) -> np.ndarray:
+    return np.array(list(values), dtype=str)
+
+
+def _folder_of(label: str, folders: list[str]) -> str:
+    """The one class folder that is named after a label, such as Glioma_tumor; else the label itself."""
+    alike = [name for name in folders if label in name.lower()]
+    return alike[0] if len(alike) == 1 else label
+
+
+def lay_over(mask: np.ndarray, orientation: str, width: int, height: int) -> np.ndarray:
+    """Lay the mask of a slice over a scan that shows this slice.
+
+    Args:
+        mask: of the slice: share of each pixel that is tumour from 0 to 255, uint8 [h, w] of any size.
+        orientation: how the slice is turned to lie like the scan: one of `thumbnails.KINDS`.
+        width, height: of the scan, in pixels; it shows the slice whole, with or without black to the sides.
+
+    Returns:
+        bool [height, width]
+    """
+    side = max(width, height)
+    square = ORIENTATIONS[orientation](decode.fit(Image.fromarray(mask), side))
+    top, left = (side - height) // 2, (side - width) // 2
+    return square[top : top + height, left : left + width] >= 128

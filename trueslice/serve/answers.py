@@ -1,0 +1,102 @@
+"""What the page asks of a released model, as values that JSON can hold; pictures are URLs that hold them."""
+
+import threading
+from dataclasses import replace
+from http import HTTPStatus
+
+import numpy as np
+
+from trueslice.files import Upload
+from trueslice.inference.classifier import Classifier, Prediction
+from trueslice.inference.reading import Unreadable
+from trueslice.serve.pictures import Pictures, coloured, colours, data_url
+from trueslice.serve.refused import Refused
+
+OFFERED = 16  # test scans at once
+
+
+class Answers:
+    """Answers of a model, one at a time, since requests come from several threads.
+
+    Args:
+        classifier: the model.
+        pictures: of the scans that it knows.
+    """
+
+    def __init__(self, classifier: Classifier, pictures: Pictures):
+        self._classifier = classifier
+        # Maps are shown only where they were found to point at tumours.
+        self._explains = classifier.settings.get("explain", {}).get("shown", False)
+        self._pictures = pictures
+        self._random = np.random.default_rng(0)
+        self._lock = threading.Lock()
+
+    def about(self) -> dict:
+        """What the page says of the model before it is asked anything."""
+        return {
+            "folder": str(self._classifier.folder),
+            "classes": self._classifier.class_names,
+            "caution": self._classifier.caution,
+            "tests": bool(self._pictures.tests()),
+            "colours": colours() if self._explains else [],
+        }
+
+    def predict(self, content: bytes, name: str, frame: str | None) -> dict:
+        """Classify a file by its content.
+
+        Raises:
+            Refused: it cannot be read, or holds several frames of which none is chosen.
+        """
+        with self._lock:
+            return self._answer(self._predict(Upload(name, content), _number(frame)))
+
+    def test_scans(self, class_name: str | None) -> list[dict]:
+        """Test scans, drawn at random: of one class, or of all without a word on which is which."""
+        with self._lock:
+            names = [class_name] if class_name else self._classifier.class_names
+            each = -(-OFFERED // len(names))
+            drawn = [path for name in names for path in self._drawn(self._pictures.tests(name), each)]
+            paths = self._drawn(drawn, OFFERED)
+            return [{"path": path, "picture": data_url(self._pictures.of(path))} for path in paths]
+
+    def predict_test_scan(self, path: str) -> dict:
+        """Classify a test scan, and say what it really shows.
+
+        Raises:
+            Refused: there is no such test scan.
+        """
+        with self._lock:
+            pixels = self._pictures.whole(path) if path in self._pictures.tests() else None
+            if pixels is None:
+                raise Refused(f"data/scans has no test scan {path} of this model", HTTPStatus.NOT_FOUND)
+            found = replace(self._predict(pixels, None), name=path)
+            if found.copy and found.copy.path == path:
+                own = [each for each in found.warnings if each.kind != "copy"]
+                found = replace(found, copy=None, warnings=own)
+            return self._answer(found) | {"truth": self._pictures.class_of(path)}
+
+    def _drawn(self, paths: list[str], count: int) -> list[str]:
+        return self._random.permutation(np.array(paths, dtype=object))[:count].tolist()
+
+    def _predict(self, item: Upload | np.ndarray, frame: int | None) -> Prediction:
+        (found,) = self._classifier.stream([item], frame)
+        if isinstance(found, Unreadable):
+            raise Refused(f"{found.name}: {found.reason}", HTTPStatus.UNPROCESSABLE_ENTITY, found.frames)
+        return found
+
+    def _answer(self, prediction: Prediction) -> dict:
+        answer = prediction.to_dict() | {"picture": data_url(prediction.pixels), "heat": None}
+        if self._explains and prediction.error_rate:
+            answer["heat"] = data_url(coloured(self._classifier.explain(prediction)))
+        for known in (answer["copy"], *answer["nearest"]):
+            if known:
+                known["picture"] = data_url(self._pictures.of(known["path"]))
+        return answer
+
+
+def _number(frame: str | None) -> int | None:
+    if frame is None:
+        return None
+    if not (frame.isascii() and frame.isdigit() and int(frame)):
+        raise Refused(f"{frame!r} is not the number of a frame", HTTPStatus.BAD_REQUEST)
+    return int(frame)

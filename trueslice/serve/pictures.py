@@ -1,0 +1,87 @@
+"""Pictures of the scans that a released model knows: those of the workspace where it has the same, else thumbnails."""
+
+import base64
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from trueslice.errors import UserError
+from trueslice.inference.reference import Reference, small
+from trueslice.report.overlay import COLOURS, STRENGTH
+from trueslice.tables.scans import Scans
+
+ROUNDING = 1  # grey values by which thumbnails of one picture may differ
+
+
+class Pictures:
+    """Finds the picture of a known scan by its path.
+
+    Args:
+        reference: the known scans of the model.
+        folder: where the stage `verify` puts scans, data/scans. It may be missing, or be of another run.
+    """
+
+    def __init__(self, reference: Reference, folder: Path):
+        self._reference = reference
+        self._known = {path: row for row, path in enumerate(reference.scans.path.tolist())}
+        self._rows: dict[str, int] = {}
+        try:
+            self._rows = {path: row for row, path in enumerate(Scans.read(folder / "scans.csv").path.tolist())}
+            self._pixels = np.load(folder / "pixels.npy", mmap_mode="r")
+        except (OSError, ValueError, UserError):
+            self._rows = {}
+
+    def whole(self, path: str) -> np.ndarray | None:
+        """A known scan as the model sees it, uint8 [S, S] or [S, S, 3]; None where the workspace has another or none.
+
+        Raises:
+            KeyError: the model knows no such scan.
+        """
+        thumbnail = self._reference.thumbnails[self._known[path]].astype(int)
+        row = self._rows.get(path)
+        if row is None or row >= len(self._pixels):
+            return None
+        is_same = np.abs(small(self._pixels, np.array([row]))[0] - thumbnail).max() <= ROUNDING
+        return np.array(self._pixels[row]) if is_same else None
+
+    def of(self, path: str) -> np.ndarray:
+        """A known scan, as `whole` gives it or, where it gives none, as a thumbnail, uint8 [64, 64]."""
+        whole = self.whole(path)
+        return self._reference.thumbnails[self._known[path]] if whole is None else whole
+
+    def tests(self, class_name: str | None = None) -> list[str]:
+        """Paths of the test scans of a class, or of all, whose picture the workspace may have."""
+        scans = self._reference.scans
+        chosen = (scans.split == "test") & ((scans.class_name == class_name) | (class_name is None))
+        return [path for path in scans.path[chosen].tolist() if path in self._rows]
+
+    def class_of(self, path: str) -> str:
+        """The class that a known scan has by its source."""
+        return str(self._reference.scans.class_name[self._known[path]])
+
+
+def coloured(heat: np.ndarray) -> np.ndarray:
+    """A map, float [S, S] from 0 to 1, to be laid over its scan as the report does it: uint8 [S, S, 4]."""
+    from matplotlib import colormaps
+
+    shown = np.clip(heat, 0, 1)
+    layers = colormaps[COLOURS](shown)
+    layers[..., 3] = STRENGTH * shown
+    return np.rint(255 * layers).astype(np.uint8)
+
+
+def colours() -> list[str]:
+    """Those of a map, from its lowest to its highest value."""
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    return [to_hex(colormaps[COLOURS](value)) for value in np.linspace(0, 1, 9)]
+
+
+def data_url(pixels: np.ndarray) -> str:
+    """A picture, uint8 [H, W], [H, W, 3] or [H, W, 4], as PNG in a URL that holds it."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -1,0 +1,96 @@
+"""The four zips of Jun Cheng's brain tumour data: figshare, article 1512427, doi 10.6084/m9.figshare.1512427."""
+
+import hashlib
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import requests
+
+from trueslice.errors import UserError
+from trueslice.sources import kaggle
+
+# https://figshare.com/ndownloader/files/ answers 202 with nothing.
+ADDRESS = "https://ndownloader.figshare.com/files/"
+PAGE = "https://doi.org/10.6084/m9.figshare.1512427"
+
+
+class File(NamedTuple):
+    """One file of the article; `size` in bytes, `md5` in lower-case hexadecimal digits."""
+
+    number: int
+    name: str
+    size: int
+    md5: str
+
+
+FILES = (
+    File(3381290, "brainTumorDataPublic_1-766.zip", 214_401_279, "74b949ad33f042e6e103523091cd1428"),
+    File(3381296, "brainTumorDataPublic_767-1532.zip", 217_848_429, "7e8a875500d2c8a346f270538e29890e"),
+    File(3381293, "brainTumorDataPublic_1533-2298.zip", 215_563_856, "8227bf6080cb71f15a88be8d25c79ae7"),
+    File(3381302, "brainTumorDataPublic_2299-3064.zip", 231_679_762, "b378a80d6174e5317d59eb28430c6652"),
+)
+
+
+def download(into: Path) -> None:
+    """Bring the four zips into a folder; what is there and intact is kept, and what was cut is resumed.
+
+    Raises:
+        UserError: no network, no room, an answer without a file, or other bytes than the published ones.
+    """
+    for file in FILES:
+        path = into / file.name
+        if path.exists():
+            if problem := _difference(path, file):
+                raise UserError(f"{path} is not the published file: {problem}; delete it to download it again")
+            print(f"figshare: using {path}, which is there", file=sys.stderr)
+            continue
+        # A hidden folder is passed over when the slices are read.
+        incoming = into / f".{file.name}.incoming" / file.name
+        _fetch_whole(file, incoming)
+        if problem := _difference(incoming, file):
+            shutil.rmtree(incoming.parent)
+            raise UserError(f"what figshare sent for {file.name} was deleted: {problem}; start again later")
+        incoming.replace(path)
+        shutil.rmtree(incoming.parent)
+
+
+def _fetch_whole(file: File, incoming: Path) -> None:
+    """Fetch a file in as many attempts as it takes; each goes on where the one before was cut."""
+    attempt = 1
+    while True:
+        had = _size(incoming)
+        try:
+            return kaggle.fetch_rest(f"{ADDRESS}{file.number}", incoming)
+        except requests.RequestException as error:
+            if _size(incoming) > had:
+                attempt = 0
+            problem = _explain(error, file)
+            wait = kaggle.wait_before(error, attempt)
+            if wait is None or attempt == kaggle.ATTEMPTS:
+                raise UserError(f"{problem}, or download the article's four zips from {PAGE}") from error
+            attempt += 1
+        print(f"figshare: {problem.split(';')[0]}; trying again in {wait:.0f} s", file=sys.stderr)
+        time.sleep(wait)
+
+
+def _explain(error: requests.RequestException, file: File) -> str:
+    if error.response is None:
+        reason = type(error).__name__
+        return f"figshare cannot be reached, or the connection broke ({reason}); check the network and start again"
+    return f"figshare did not send {file.name}: status {error.response.status_code}; start again later"
+
+
+def _difference(path: Path, file: File) -> str:
+    """In what a file differs from the published one; empty if in nothing."""
+    if (size := path.stat().st_size) != file.size:
+        return f"it has {size:,} bytes instead of {file.size:,}"
+    with path.open("rb") as content:
+        md5 = hashlib.file_digest(content, "md5").hexdigest()
+    return "" if md5 == file.md5 else f"its MD5 is {md5} instead of {file.md5}"
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

@@ -1,0 +1,249 @@
+"""A data set from Kaggle: the official client gives the address of the archive, and the rest is ours.
+
+The client (kaggle 2.2) has no time limits, does not retry what may pass, checks nothing but the size, and may store
+an error page in place of the archive. While it is imported it authenticates, prints to stdout and closes stdin.
+"""
+
+import contextlib
+import hashlib
+import importlib
+import io
+import re
+import shutil
+import sys
+import threading
+import time
+import zipfile
+from concurrent.futures import Future
+from pathlib import Path
+
+import filelock
+import requests
+from tqdm import tqdm
+
+from trueslice.errors import UserError
+from trueslice.files import whole_file
+
+ATTEMPTS = 5  # in a row without a new byte
+FIRST_WAIT = 1.0  # seconds; doubles with every attempt that brings nothing
+LONGEST_WAIT = 120.0  # seconds; a Retry-After beyond it ends the download
+CONNECT_TIMEOUT = 15.0  # seconds
+SILENCE_TIMEOUT = 60.0  # seconds without a byte
+CHUNK = 2**16  # bytes; what has come of a chunk when the connection is cut is lost
+PAGE = "https://www.kaggle.com/datasets/"
+CREDENTIALS = (
+    "KAGGLE_API_TOKEN (or ~/.kaggle/access_token), or KAGGLE_USERNAME and KAGGLE_KEY (or ~/.kaggle/kaggle.json)"
+)
+
+
+def download(dataset: str, version: int | None, sha256: str | None, cache: Path) -> Path:
+    """Bring the archive of a data set into the folder `cache`, once, and return its path.
+
+    An archive that is there already and intact is used as it is, without the network. Its SHA-256 is recorded beside
+    it in a file of the same name plus `.sha256`. A download that was cut is resumed, in this run or the next. Public
+    data sets need no credentials; those of the environment are used.
+
+    `dataset` is owner/name; a `version` of None takes the newest at the time of the first download. `sha256` is the
+    expected hash in lower-case hexadecimal digits; None accepts what comes.
+
+    Raises:
+        UserError: no access, no such data set or version, no network, no room, or a damaged archive, which is deleted.
+    """
+    archive = cache / dataset / str(version or "newest") / f"{dataset.split('/')[1]}.zip"
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    # Of experiments that run side by side one downloads; the others wait, and find the archive.
+    with filelock.FileLock(archive.parent.with_suffix(".lock")):
+        return _download(dataset, version, sha256, archive)
+
+
+def _download(dataset: str, version: int | None, sha256: str | None, archive: Path) -> Path:
+    note = archive.with_name(archive.name + ".sha256")
+    recorded = note.read_text(encoding="ascii", errors="replace")[:64] if note.exists() else None
+    if archive.exists() and _hash(archive) == recorded:
+        if sha256 and recorded != sha256:
+            problem = f"{archive} has SHA-256 {recorded}, but data.kaggle.sha256 is {sha256}"
+            raise UserError(f"{problem}; correct that parameter, or delete the archive to download it again")
+        print(f"kaggle: using {archive}, downloaded before; delete it to download again", file=sys.stderr)
+        return archive
+
+    incoming = archive.parent / "incoming" / archive.name
+    digest = _fetch_whole(dataset, version, incoming)
+    if sha256 and digest != sha256:
+        shutil.rmtree(incoming.parent)
+        problem = f"the archive of {PAGE}{dataset} has SHA-256 {digest}, but data.kaggle.sha256 is {sha256}"
+        raise UserError(f"{problem}; it was deleted; correct that parameter if the new hash is right")
+    print(f"kaggle: {archive.name} has SHA-256 {digest}; set data.kaggle.sha256 to it to insist on these bytes")
+    with whole_file(note) as beside:
+        beside.write_text(f"{digest}  {archive.name}\n", encoding="ascii")
+    incoming.replace(archive)
+    shutil.rmtree(incoming.parent)
+    return archive
+
+
+def _fetch_whole(dataset: str, version: int | None, incoming: Path) -> str:
+    """Fetch the archive in as many attempts as it takes, check it, and return its SHA-256."""
+    attempt = 1
+    was_damaged = False
+    while True:
+        had = _size(incoming)
+        try:
+            _fetch(dataset, version, incoming)
+            return _check(incoming)
+        except zipfile.BadZipFile as error:
+            shutil.rmtree(incoming.parent)
+            problem = f"what {PAGE}{dataset} sent is damaged and was deleted ({error})"
+            if was_damaged:
+                raise UserError(f"{problem}, for the second time; run `dvc repro` again later") from error
+            was_damaged = True
+            wait = 0.0
+        except requests.RequestException as error:
+            if _size(incoming) > had:
+                attempt = 0
+            problem = _explain(error, dataset, version)
+            wait = wait_before(error, attempt)
+            if wait is None or attempt == ATTEMPTS:
+                raise UserError(problem) from error
+            attempt += 1
+        print(f"kaggle: {problem.split(';')[0]}; trying again in {wait:.0f} s", file=sys.stderr)
+        time.sleep(wait)
+
+
+def _fetch(dataset: str, version: int | None, incoming: Path) -> None:
+    """Ask for a fresh address, and fetch the archive from where an earlier attempt was cut."""
+    fetch_rest(_address(dataset, version), incoming)
+
+
+def fetch_rest(address: str, incoming: Path) -> None:
+    """Fetch what `incoming` lacks of what stands at `address`; `incoming` has its folder for itself.
+
+    Raises:
+        requests.RequestException: not all has come.
+        UserError: there is no room for it.
+    """
+    incoming.parent.mkdir(parents=True, exist_ok=True)
+    # The server's name for the bytes that it sent: it sends the rest only where it still has the same ones.
+    tag = incoming.parent / "etag"
+    headers = {"Accept-Encoding": "identity"}
+    if tag.exists() and (known := tag.read_text("utf-8")):
+        headers |= {"Range": f"bytes={_size(incoming)}-", "If-Range": known}
+    with requests.get(address, headers=headers, stream=True, timeout=(CONNECT_TIMEOUT, SILENCE_TIMEOUT)) as response:
+        if response.status_code == 416:  # nothing is missing
+            return
+        if response.status_code in (400, 401, 403, 404, 410):
+            raise requests.ConnectionError(f"the address has expired ({response.status_code})")
+        response.raise_for_status()
+        if response.status_code not in (200, 206):  # figshare's 202 comes with nothing
+            raise requests.HTTPError(f"nothing came ({response.status_code})", response=response)
+        missing = int(response.headers.get("Content-Length") or 0)
+        free = shutil.disk_usage(incoming.parent).free
+        if missing > free:
+            problem = f"the archive needs {missing:,} more bytes in {incoming.parent}, where {free:,} are free"
+            raise UserError(f"{problem}; free some space and start again")
+        is_rest = response.status_code == 206
+        progress = tqdm(total=missing or None, desc="downloading", unit="B", unit_scale=True, disable=None)
+        with progress, incoming.open("ab" if is_rest else "wb") as file:
+            if not is_rest:
+                tag.write_text(response.headers.get("ETag") or response.headers.get("Last-Modified") or "", "utf-8")
+            for chunk in response.iter_content(CHUNK):
+                file.write(chunk)
+                progress.update(len(chunk))
+
+
+def _address(dataset: str, version: int | None) -> str:
+    """Ask the client for the address of the archive, in a thread that is left alone when it takes too long."""
+    answer = Future()
+
+    def ask() -> None:
+        try:
+            answer.set_result(_ask(dataset, version))
+        except BaseException as error:
+            answer.set_exception(error)
+
+    stdin = sys.stdin
+    sys.stdin = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            threading.Thread(target=ask, daemon=True).start()
+            return answer.result(SILENCE_TIMEOUT)
+    except TimeoutError:
+        raise requests.Timeout(f"no answer for {SILENCE_TIMEOUT:.0f} s") from None
+    finally:
+        sys.stdin = stdin
+
+
+def _ask(dataset: str, version: int | None) -> str:
+    try:
+        kaggle = importlib.import_module("kaggle")
+    except OSError as error:
+        raise UserError(f"the Kaggle client cannot use {error.filename}; set KAGGLE_CONFIG_DIR to a folder") from error
+    from kagglesdk.datasets.types.dataset_api_service import ApiDownloadDatasetRequest
+
+    request = ApiDownloadDatasetRequest()
+    request.owner_slug, request.dataset_slug = dataset.split("/")
+    request.dataset_version_number = version
+    with (
+        kaggle.api.build_kaggle_client() as client,
+        # The client follows the address at once. That answer is left unread: nothing limits the time to read it.
+        client.datasets.dataset_api_client.download_dataset(request) as response,
+    ):
+        return response.url
+
+
+def _check(archive: Path) -> str:
+    """Read every member against its checksum, and return the SHA-256 of the whole."""
+    try:
+        with zipfile.ZipFile(archive) as content:
+            if broken := content.testzip():
+                raise zipfile.BadZipFile(f"{broken} does not match its checksum")
+    except Exception as error:  # zlib, lzma, struct and others, depending on where the damage lies
+        raise zipfile.BadZipFile(str(error)) from error
+    return _hash(archive)
+
+
+def wait_before(error: requests.RequestException, attempt: int) -> float | None:
+    """Seconds until another attempt is worth while; None if none is."""
+    wait = FIRST_WAIT * 2 ** (attempt - 1)
+    if error.response is None:
+        return wait
+    status = error.response.status_code
+    if status not in (408, 429) and status < 500:
+        return None
+    if re.fullmatch(r"\d+", wished := error.response.headers.get("Retry-After", "")):
+        wait = max(wait, float(wished))
+    return wait if wait <= LONGEST_WAIT else None
+
+
+def _explain(error: requests.RequestException, dataset: str, version: int | None) -> str:
+    """What happened and what to do, in one line."""
+    page = PAGE + dataset
+    if error.response is None:
+        return (
+            f"Kaggle cannot be reached, or the connection broke ({type(error).__name__}); check the network and "
+            f"run `dvc repro` again, or download the archive from {page} and set data.source to its path"
+        )
+    status = error.response.status_code
+    if status >= 500:
+        return f"Kaggle answered with an error of its own ({status}); run `dvc repro` again later"
+    which = f"version {version} of {dataset}" if version else dataset
+    wished = error.response.headers.get("Retry-After")
+    later = f"in {wished} s" if wished else "later"
+    reason = " ".join(str(error).split())[:200]
+    problems = {
+        401: f"Kaggle refused the credentials (401) for {dataset}; correct {CREDENTIALS}, "
+        f"or unset them: public data sets need none; see {page}",
+        403: f"Kaggle forbids access to {dataset} (403); open {page} while logged in and accept its terms, "
+        f"then give credentials in {CREDENTIALS}",
+        404: f"Kaggle has no {which} (404); check data.kaggle.dataset and data.kaggle.version against {page}",
+        429: f"Kaggle limits the number of requests (429); run `dvc repro` again {later}, or give {CREDENTIALS}",
+    }
+    other = f"Kaggle refused the request for {dataset} ({status}: {reason}); check data.kaggle.dataset against {page}"
+    return problems.get(status, other)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,295 @@
+"""Which scan trains, which one validates, which one tests; copies never stand on both sides.
+
+What is placed as a whole is a unit: a group of copies, under `blocked` a run of consecutive file names, and under
+`patients` all scans of a patient with their copies, or such a run where no patient is known.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from trueslice import params as parameters
+from trueslice.copies import groups
+from trueslice.errors import UserError
+from trueslice.tables.base import natural
+from trueslice.tables.scans import Scans
+from trueslice.tables.splits import Splits
+
+# A generator for each purpose and class: more scans of one class change nothing for the others.
+PURPOSES = ("val", "test", "random", "folds")
+# Why a scan is dropped, as splits.csv says it, by what it is called in split.json.
+REASONS = {"as_conflicting": "conflicting", "as_leaked": "leaked", "at_random": "at random", "as_repeated": "repeated"}
+
+
+class Result(NamedTuple):
+    """Where each scan stands."""
+
+    protocol: str  # that was followed; `grouped` where `official` was asked for and no test set is published
+    splits: Splits  # one row for each scan; `reason` is a value of REASONS or empty
+    conflicting: np.ndarray  # bool [N], the scans with a copy under another class, dropped or not
+
+
+class _Units(NamedTuple):
+    """What is placed as a whole, and how a message speaks of it."""
+
+    of: np.ndarray  # int [N], the unit of every scan
+    labels: np.ndarray  # int [N], its class in `class_names`
+    class_names: list[str]
+    name: str
+    remedy: str  # where a class has too few units
+
+
+def split(scans: Scans, params: parameters.Split, seed: int) -> Result:
+    """Place every scan.
+
+    Groups of copies never straddle train and val, nor either of them and test, except test under `keep` and
+    `drop_random`; under `patients` no patient does either. Class by class, shares and folds are kept as well as whole
+    units allow. `params.seed` draws the test set of a new split and folds, `seed` all else.
+
+    docs/parameters.md says what the parameters mean. `conflicts: drop` spares a published test set; `copies: one`
+    leaves val and test whole.
+
+    Raises:
+        UserError: a class has fewer units than there are folds, or is left without scans in train, val or test; or no
+            patient is known for `patients`.
+    """
+    published = scans.official_split == "test"
+    protocol = params.protocol if params.protocol != "official" or published.any() else "grouped"
+    official = protocol == "official"
+    conflicting = groups.conflicting(scans)
+    reasons = _reasons(scans, params, seed, conflicting, official)
+    parts = np.where(published & official, "test", "train").astype("<U7")
+    parts[reasons != ""] = "dropped"
+    blame = f"split.leaks: {params.leaks} and " if official else ""
+    blame += f"split.conflicts: {params.conflicts}"
+    _require(parts, scans.class_name, ("train", "test") if official else ("train",), blame)
+
+    units = _units(scans, params, protocol)
+    if params.folds is not None:
+        _hold_out_fold(parts, "val" if official else "test", units, params)
+    elif not official:
+        _hold_out(parts, "test", units, params, params.seed)
+    if params.folds is None or not official:
+        _hold_out(parts, "val", units, params, seed)
+    if params.copies == "one":
+        train = np.flatnonzero(parts == "train")
+        _, first = np.unique(scans.group[train], return_index=True)
+        repeated = np.delete(train, first)
+        parts[repeated] = "dropped"
+        reasons[repeated] = "repeated"
+    blame = f"split.conflicts: {params.conflicts} and split.copies: {params.copies}"
+    _require(parts, scans.class_name, ("train", "val", "test"), blame)
+    columns = {name: getattr(scans, name) for name in ("path", "class_name", "pixel_hash", "group", "patient")}
+    splits = Splits(**columns, unit=groups.units(scans), split=parts, reason=reasons, leaked=groups.leaked(scans))
+    return Result(protocol, splits, conflicting)
+
+
+def _reasons(scans: Scans, params: parameters.Split, seed: int, conflicting: np.ndarray, official: bool) -> np.ndarray:
+    """Why scans are dropped before anything is held out: str [N], empty where they are not."""
+    reasons = np.full(len(scans), "", dtype="<U11")
+    published = scans.official_split == "test"
+    train = ~(published & official)
+    if params.conflicts == "drop":
+        reasons[conflicting & train] = "conflicting"
+        train &= ~conflicting
+    if official:
+        copies_of_test = train & np.isin(scans.group, scans.group[published])
+        if params.leaks == "drop_train":
+            reasons[copies_of_test] = "leaked"
+        elif params.leaks == "drop_test":
+            reasons[groups.leaked(scans) == "copy"] = "leaked"
+        elif params.leaks == "drop_random":
+            reasons[_as_many(copies_of_test, train, scans.class_name, seed)] = "at random"
+    return reasons
+
+
+def _units(scans: Scans, params: parameters.Split, protocol: str) -> _Units:
+    names, labels = np.unique(scans.class_name, return_inverse=True)
+    classes = labels, names.tolist()
+    if protocol == "blocked":
+        of = name_blocks(scans, params.blocks)
+        return _Units(of, *classes, "blocks of file names", "raise split.blocks or bring more scans")
+    if protocol == "patients":
+        joined = groups.units(scans)
+        known = np.isin(joined, joined[scans.patient != ""])
+        if not known.any():
+            advice = "name a table in verify.patients, or take split.protocol: blocked"
+            raise UserError(f"split.protocol is patients, but no scan has a known patient; {advice}")
+        # A group of copies is `known` or in one block as a whole, so none stands in two units.
+        of = np.where(known, joined, len(scans) + name_blocks(scans, params.blocks))
+        return _Units(of, *classes, "patients or blocks of file names", "bring scans of more patients")
+    return _Units(scans.group, *classes, "groups of copies", "bring two different scans")
+
+
+def count(result: Result) -> dict:
+    """Count what was placed where and what was dropped why, in total and per class; list scans with conflicts.
+
+    `leaked_test_scans` are the test scans with a copy in the published Training folder; only `official` has any.
+    `leaked_by_patient` have no copy in train or val, but another scan of the same patient. `units` are what counts as
+    independent, as in `Splits`, whatever was placed as a whole.
+    """
+    splits = result.splits
+    chosen = {part: splits.split == part for part in ("train", "val", "test", "dropped")}
+    chosen |= {f"dropped_{key}": splits.reason == reason for key, reason in REASONS.items()}
+    chosen["leaked_test_scans"] = (splits.leaked == "copy") & chosen["test"] & (result.protocol == "official")
+    names = np.unique(splits.class_name).tolist()
+    chosen["leaked_by_patient"] = np.zeros(len(splits), bool)
+    chosen["leaked_by_patient"][chosen["test"]] = splits.columns_of("test", names)["exposure"] == "patient"
+    unknown = ~np.isin(splits.unit, splits.unit[splits.patient != ""])
+    chosen["placed_by_names"] = unknown & ~chosen["dropped"] & (result.protocol == "patients")
+    every = np.ones(len(splits), bool)
+    classes = [{"class": name, **_count(splits, splits.class_name == name, chosen)} for name in names]
+    conflicts = splits.take(result.conflicting)
+    columns = conflicts.path.tolist(), conflicts.class_name.tolist(), conflicts.group.tolist()
+    conflicting = [{"path": path, "class": name, "group": group} for path, name, group in zip(*columns, strict=True)]
+    totals = _count(splits, every, chosen)
+    return {"protocol": result.protocol, **totals, "classes": classes, "conflicting": conflicting}
+
+
+def _count(splits: Splits, rows: np.ndarray, chosen: dict[str, np.ndarray]) -> dict[str, int]:
+    """Count scans, patients and units of some rows, bool [N]."""
+    patients = {part: set(splits.patient[rows & (splits.split == part)]) - {""} for part in ("train", "val", "test")}
+    fitted = set(splits.patient[np.isin(splits.split, ["train", "val"])])
+    return {
+        **{key: int((rows & flag).sum()) for key, flag in chosen.items()},
+        "units": len(np.unique(splits.unit[rows])),
+        **{f"patients_{part}": len(found) for part, found in patients.items()},
+        "patients_in_train_and_test": len(fitted & patients["test"]),
+    }
+
+
+def name_blocks(scans: Scans, blocks: int) -> np.ndarray:
+    """Cut every class into `blocks` runs of consecutive file names, each of about as many scans: int [N].
+
+    Public collections lost their patient identifiers but kept the order of their source, in Training and Testing
+    apart. A file's place is its rank among the names of its class and folder, divided by their number, which lays the
+    two folders side by side. A group of copies, of the class of most of them, stands where the first of its files
+    does: joining every block that a group touches would join nearly all blocks of a class, since copies were appended
+    far behind their originals.
+    """
+    classes = _majorities(scans)
+    places = np.zeros(len(scans))
+    natural_order = [natural(path) for path in scans.path.tolist()]
+    for folder in np.unique(scans.official_split):
+        for name in np.unique(classes):
+            members = np.flatnonzero((scans.official_split == folder) & (classes == name))
+            rows = sorted(members, key=natural_order.__getitem__)
+            places[rows] = np.arange(len(rows)) / max(len(rows), 1)
+    result = np.zeros(len(scans), dtype=np.int64)
+    for index, name in enumerate(np.unique(classes)):
+        rows = np.flatnonzero(classes == name)
+        _, members, sizes = np.unique(scans.group[rows], return_inverse=True, return_counts=True)
+        first = np.full(len(sizes), np.inf)
+        np.minimum.at(first, members, places[rows])
+        order = np.argsort(first, kind="stable")
+        before = np.empty(len(sizes), dtype=np.int64)
+        before[order] = np.cumsum(sizes[order]) - sizes[order]
+        result[rows] = index * blocks + (before * blocks // len(rows))[members]
+    return result
+
+
+def _majorities(scans: Scans) -> np.ndarray:
+    """The class of most scans of each one's group, the first by name where there are several: str [N]."""
+    names, labels = np.unique(scans.class_name, return_inverse=True)
+    _, members = np.unique(scans.group, return_inverse=True)
+    votes = np.zeros((members.max() + 1, len(names)), dtype=np.int64)
+    np.add.at(votes, (members, labels), 1)
+    return names[votes.argmax(axis=1)][members]
+
+
+def _as_many(wanted: np.ndarray, pool: np.ndarray, classes: np.ndarray, seed: int) -> np.ndarray:
+    """Draw as many scans of each class from `pool` as are `wanted`: bool [N]."""
+    result = np.zeros(len(classes), dtype=bool)
+    for index, name in enumerate(np.unique(classes)):
+        rows = np.flatnonzero(pool & (classes == name))
+        number = int((wanted & (classes == name)).sum())
+        generator = np.random.default_rng([seed, index, PURPOSES.index("random")])
+        result[generator.choice(rows, number, replace=False)] = True
+    return result
+
+
+def _require(parts: np.ndarray, classes: np.ndarray, wanted: Sequence[str], blame: str) -> None:
+    """Check that every class has scans in each of the `wanted` parts."""
+    for name in np.unique(classes):
+        for part in wanted:
+            if not np.any((classes == name) & (parts == part)):
+                problem = f"dropping copies ({blame}) leaves no {part} scan of {name}"
+                raise UserError(f"{problem}; choose another policy or bring more scans of {name}")
+
+
+def _hold_out_fold(parts: np.ndarray, into: str, units: _Units, params: parameters.Split) -> None:
+    """Divide the train scans into folds with about the same share of every class, and move one to the part `into`.
+
+    The largest unit goes first, equal ones in random order, each to the fold that has the smallest shares so far of
+    the classes that the unit holds. So the squares of (a fold's share of a class - 1 / folds), over folds and classes,
+    add up to no more than they do on average if units are placed at random: (1 - 1 / folds) times the sum over units
+    and classes of (the unit's share of the class) squared.
+    """
+    members, counts = _to_divide(parts, units, params.seed, "folds")
+    for name, number in zip(units.class_names, (counts > 0).sum(axis=0), strict=True):
+        if number < params.folds:
+            remedy = " or raise split.blocks" if "blocks" in units.name else ""
+            problem = f"class {name} has {number} {units.name} to divide, fewer than split.folds: {params.folds}"
+            raise UserError(f"{problem}; lower split.folds{remedy}")
+    fold_of = np.empty(len(members), dtype=np.int64)
+    filled = np.zeros((params.folds, len(units.class_names)), dtype=np.int64)
+    for place in np.argsort(-counts.sum(axis=1), kind="stable"):
+        fold_of[place] = (filled * counts[place] / counts.sum(axis=0) ** 2).sum(axis=1).argmin()
+        filled[fold_of[place]] += counts[place]
+    parts[(parts == "train") & np.isin(units.of, members[fold_of == params.fold - 1])] = into
+
+
+def _hold_out(parts: np.ndarray, into: str, units: _Units, params: parameters.Split, seed: int) -> None:
+    """Move about the asked share of each class's train scans to the part `into`, `val` or `test`, in whole units.
+
+    Units are visited in random order, and one is taken if that brings the shares of its classes closer to the one
+    asked for, by the sum of squared differences. Of a class of which none is, the smallest unit is taken.
+    """
+    key = {"val": "validation_share", "test": "test_share"}[into]
+    share = getattr(params, key)
+    members, counts = _to_divide(parts, units, seed, into)
+    totals = counts.sum(axis=0)
+    missing = np.array([round(share * total) for total in totals.tolist()])
+    holders = [np.flatnonzero(sizes) for sizes in counts.T]
+    for name, total, wanted, own in zip(units.class_names, totals, missing, holders, strict=True):
+        if len(own) < 2:
+            problem = f"class {name} has {_scans(total)} to divide between train and {into}"
+            raise UserError(f"{problem}, and not two {units.name} among them; {units.remedy}")
+        if wanted == 0:
+            problem = f"split.{key} {share} leaves no {into} scan of {name}, which has {_scans(total)} to divide"
+            raise UserError(f"{problem}; raise it to {1 / total:.2g} or more")
+    taken = np.zeros(len(members), bool)
+    for place, unit in enumerate(counts):
+        taken[place] = (unit * (unit - 2 * missing) / totals**2).sum() < 0
+        missing -= taken[place] * unit
+    for own, sizes in zip(holders, counts.T, strict=True):
+        if not taken[own].any():
+            taken[own[sizes[own].argmin()]] = True
+    for name, total, own in zip(units.class_names, totals, holders, strict=True):
+        if taken[own].all():
+            problem = f"split.{key} {share} leaves no training scan of {name}, which has {_scans(total)} to divide"
+            raise UserError(f"{problem}; lower it")
+    parts[(parts == "train") & np.isin(units.of, members[taken])] = into
+
+
+def _scans(number: int) -> str:
+    return f"{number} scan{'' if number == 1 else 's'}"
+
+
+def _to_divide(parts: np.ndarray, units: _Units, seed: int, purpose: str) -> tuple[np.ndarray, np.ndarray]:
+    """The units of the train scans and how many of these scans each has of every class: int [M] and [M, K].
+
+    Their order is random among the units that have most scans of one class; of each class as large a part is in front.
+    """
+    pool = np.flatnonzero(parts == "train")
+    members, rows = np.unique(units.of[pool], return_inverse=True)
+    counts = np.zeros((len(members), len(units.class_names)), dtype=np.int64)
+    np.add.at(counts, (rows, units.labels[pool]), 1)
+    places = np.empty(len(members))
+    for index in range(counts.shape[1]):
+        own = np.flatnonzero(counts.argmax(axis=1) == index)
+        generator = np.random.default_rng([seed, index, PURPOSES.index(purpose)])
+        places[generator.permutation(own)] = np.arange(len(own)) / max(len(own), 1)
+    order = np.argsort(places, kind="stable")
+    return members[order], counts[order]

@@ -1,0 +1,1 @@
+"""The tables that pass between stages, one file each: the only place that knows their columns."""

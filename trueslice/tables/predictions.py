@@ -1,0 +1,43 @@
+"""Predictions of test and validation scans: plots/predictions.csv, data/validation.csv, data/baselines.csv."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from trueslice.tables.base import CLASS, EXPOSURE, LEAK, NUMBER, SHARE, SIX_DECIMALS, TEXT, WHOLE, Table, column
+
+
+@dataclass(frozen=True)
+class Predictions(Table):
+    """What is said of N test scans among K classes; the first columns are as in `Splits`."""
+
+    class_names: tuple[str, ...]  # K of them, in the order of the class indices
+    path: np.ndarray = column(TEXT)
+    pixel_hash: np.ndarray = column(TEXT)
+    group: np.ndarray = column(WHOLE)
+    patient: np.ndarray = column(TEXT)
+    unit: np.ndarray = column(WHOLE)
+    leaked: np.ndarray = column(LEAK)
+    # What the model was trained or validated on (of a validation scan: trained on): a `copy` of the scan, another scan
+    # of its `patient`, `neither`, or `unknown` without a copy and without a known patient.
+    exposure: np.ndarray = column(EXPOSURE)
+    y_true: np.ndarray = column(CLASS)  # class index
+    y_pred: np.ndarray = column(CLASS)  # the class of the highest probability, among equals the first
+    # [N, K], rows sum to 1; of the fine-tuned model after temperature.
+    probabilities: np.ndarray = column(SHARE, "probability_", per_class=True)
+
+
+@dataclass(frozen=True)
+class BaselinePredictions(Predictions):
+    """Those of every baseline, one after another: data/baselines.csv."""
+
+    baseline: np.ndarray = column(TEXT)
+
+
+@dataclass(frozen=True)
+class ModelPredictions(Predictions):
+    """Those of the fine-tuned model: plots/predictions.csv, from which every number of a run follows."""
+
+    logits: np.ndarray = column(NUMBER, "logit_", per_class=True)  # [N, K], before temperature
+    upside_down: np.ndarray = column(CLASS)  # class index predicted for the scan turned upside down
+    similarity: np.ndarray = column(SIX_DECIMALS)  # correlation with the training scan most like it, as both lie best

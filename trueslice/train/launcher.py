@@ -1,0 +1,65 @@
+"""A stage that several processes carry out."""
+
+import contextlib
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from trueslice.errors import REASON, ParamsError, UserError
+from trueslice.lifetime import die_with_parent
+
+GRACE = 20  # seconds that the processes have to end when they are told to
+
+
+def needed(launcher: str) -> bool:
+    """Whether this process still has to start those that do the work."""
+    return bool(launcher.strip()) and REASON not in os.environ and "RANK" not in os.environ
+
+
+def run(launcher: str, module: str, output: Path) -> None:
+    """Run `launcher -m module` to its end, of which one process writes `output` anew; fill in environment variables.
+
+    Raises:
+        ParamsError: there is no such program, or it did not run `module`.
+        UserError: a process failed.
+    """
+    before = _version(output)
+    with tempfile.NamedTemporaryFile("r", encoding="utf-8") as reason:
+        # One thread per process is also what torchrun sets, with a warning.
+        env = {"OMP_NUM_THREADS": "1"} | os.environ | {REASON: reason.name}
+        try:
+            command = [*shlex.split(os.path.expandvars(launcher)), "-m", module]
+            child = subprocess.Popen(command, env=env, preexec_fn=die_with_parent)
+        except ValueError as error:
+            raise ParamsError(f"machine.launcher is {launcher!r}, which is not a command: {error}") from None
+        except (FileNotFoundError, PermissionError):
+            raise ParamsError(
+                f"machine.launcher starts {command[0]!r}, which is not a program on the path; correct it, or empty it"
+            ) from None
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        try:
+            status = child.wait()
+        finally:  # neither signal is sent to a process that has ended
+            child.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(GRACE)
+            child.kill()
+        if status:
+            raise UserError(reason.read() or f"what machine.launcher started ended with status {status}; see above")
+    if _version(output) == before:
+        raise ParamsError(
+            f"machine.launcher is {launcher!r}, which ended well but did not run {module}: no process wrote {output}; "
+            "correct it, or empty it"
+        )
+
+
+def _version(path: Path) -> tuple[int, int] | None:
+    """What changes whenever a file is replaced; None where there is none."""
+    # Opened, so that a network file system asks its server.
+    with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+        status = os.fstat(file.fileno())
+        return status.st_ino, status.st_mtime_ns

@@ -1,0 +1,356 @@
+"""The training loop: read it from top to bottom."""
+
+import contextlib
+import math
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn import functional
+from tqdm import tqdm
+
+from trueslice.choices import LOSSES
+from trueslice.device import sent
+from trueslice.errors import UserError
+from trueslice.model.encoder import Encoder
+from trueslice.params import Train
+from trueslice.train import losses, temperature
+from trueslice.train.captions import Drawn
+from trueslice.train.distributed import Processes
+from trueslice.train.history import History
+from trueslice.train.inputs import TrainingData, make_inputs
+from trueslice.train.precision import uses_bf16
+from trueslice.train.resume import States, fingerprint, generator, seed_of
+from trueslice.train.trainable import DualEncoder, make_trainable, parameter_groups, training_mode
+from trueslice.train.weights import average, copied, interpolate, learning_weights, put, replaced
+
+CHECK_EVERY = 10  # steps between looks at the loss on a GPU, which has to be waited for
+# What PyTorch says in a plain RuntimeError: on the CPU, of pinned memory, and where cuBLAS or cuDNN finds no room.
+NO_MEMORY = ("allocate memory", "out of memory", "ALLOC_FAILED")
+ALPHAS = [tenth / 10 for tenth in range(10, -1, -1)]
+
+
+class Trainer:
+    """Fine-tunes an encoder.
+
+    Every epoch and every step draws from generators of its own, seeded by its number, so that a training that goes on
+    from a saved state does what the uninterrupted one would have done.
+
+    Args:
+        config: section `train` of params.yaml.
+        seed: of all that is drawn.
+        processes: those that share the work; None for this one alone.
+        cache: folder in which features of frozen towers are kept; only where `config.tune` needs them.
+
+    Raises:
+        UserError: the configuration does not fit the checkpoint, the data or the processes, or memory is too small.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        data: TrainingData,
+        config: Train,
+        seed: int,
+        processes: Processes | None = None,
+        cache: Path | None = None,
+    ):
+        self.encoder = encoder
+        self.model = encoder.model
+        self.device = encoder.device
+        self.data = data
+        self.config = config
+        self.seed = seed
+        self.processes = processes or Processes(encoder.device)
+        _check_sizes(config, len(data.train), self.processes)
+        # A name for all that the training depends on.
+        self.fingerprint = fingerprint(encoder.hash(data.captions.texts), data.hash(), config, seed, self.device.type)
+        torch.manual_seed(seed)
+        self.untuned = copied(self.model.state_dict()) if config.wise_ft else None
+        is_bf16 = uses_bf16(config.precision, self.model, self.device)
+        self.autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=is_bf16)
+        # A checkpoint that starts above the limit, as SigLIP does, may stay where it is.
+        limit = math.log(config.max_logit_scale or math.inf)
+        self.highest_logit_scale = max(limit, self.model.logit_scale.max().item())
+        with _explained(config):
+            self.lora = make_trainable(encoder, config)
+            self.inputs = make_inputs(encoder, data.pixels, config, cache)
+            self.optimizer = torch.optim.AdamW(parameter_groups(self.model, config), fused=True)
+            self.dual = self.processes.prepare(DualEncoder(encoder, config.tune, data.captions.texts))
+            # Else the smaller batch at the end of the first epoch would have all later ones run with sizes left open.
+            self.forward = torch.compile(self.dual, dynamic=False) if config.compile else self.dual
+            self.weights = learning_weights(self.model)  # only now: `prepare` may move them
+            self.best = copied(self.weights)
+            self.mean = copied(self.weights) if config.ema else None
+        self.steps_per_epoch = math.ceil(len(data.train) / config.batch_size)
+        self.total_steps = config.epochs * self.steps_per_epoch
+        self.step_number = 0  # steps taken
+        self.correct = torch.zeros((), dtype=torch.int64, device=self.device)  # training scans of this epoch
+        self.losses: list[torch.Tensor] = []  # of the last steps, still on the device
+        self.history = History()
+        self.images_trained = 0  # by this process, which may have taken up a state
+
+    def fit(self, states: States | None = None) -> History:
+        """Train to the end, and leave the encoder with the weights of the best epoch.
+
+        The best epoch, WiSE-FT's alpha and the temperature are chosen on validation. A saved state is taken up.
+
+        Raises:
+            UserError: the loss is not a finite number any more, memory is too small, or the model cannot be compiled.
+        """
+        scans = self.config.epochs * len(self.data.train)
+        hidden = None if self.processes.rank == 0 else True  # None shows the bar on a terminal only
+        with _explained(self.config):
+            if state := self.processes.from_first(states.load() if states else None):
+                self.load_state_dict(state)
+                if self.processes.rank == 0:
+                    print(f"train: goes on after step {self.step_number} of {self.total_steps}")
+            done = min(self.step_number * self.config.batch_size, scans)
+            with tqdm(total=scans, initial=done, unit=" images", desc="train", disable=hidden) as progress:
+                for epoch in range(len(self.history.epochs) + 1, self.config.epochs + 1):
+                    if self.history.stalled(self.config.patience):
+                        break
+                    self.run_epoch(epoch, states, progress)
+                    self.end_epoch(epoch, progress)
+            self.finish()
+        return self.history
+
+    def run_epoch(self, epoch: int, states: States | None, progress: tqdm) -> None:
+        """Train on all scans once, or on those that an interruption has left."""
+        training_mode(self.model)
+        done = self.step_number - (epoch - 1) * self.steps_per_epoch
+        batches = self._batches(epoch)[done:]
+        inputs = self.inputs.stream(self._plan(batches))
+        for rows in batches:
+            self.losses.append(self.step(rows, inputs))
+            # Kept on the device: reading a value at every step would stall a GPU.
+            if self.device.type == "cpu" or self.step_number % CHECK_EVERY == 0:
+                self._read_losses()
+            self.images_trained += len(rows)
+            progress.update(len(rows))
+            if states and states.due():
+                states.save(self.state_dict())
+        self._read_losses()
+
+    def end_epoch(self, epoch: int, progress: tqdm) -> None:
+        """Validate, and keep the weights if they are the best so far."""
+        self.model.eval()
+        steps = self.history.steps[(epoch - 1) * self.steps_per_epoch :]
+        sizes = map(len, self._batches(epoch))
+        scans = len(self.data.train)
+        train_loss = sum(step["loss"] * size for step, size in zip(steps, sizes, strict=True)) / scans
+        with replaced(self.weights, by=self.mean):
+            val_loss, val_accuracy, _ = self.validate()
+            record = {
+                "epoch": epoch,
+                "train_loss": train_loss,
+                "train_accuracy": self.correct.item() / scans,
+                "val_loss": val_loss,
+                "val_accuracy": val_accuracy,
+                "learning_rate": steps[-1]["learning_rate"],
+            }
+            if self.history.add_epoch(record):
+                put(self.weights, into=self.best)
+        self.correct.zero_()
+        progress.set_postfix(epoch=epoch, loss=f"{train_loss:.3f}", val_accuracy=f"{val_accuracy:.3f}")
+
+    def step(self, rows: torch.Tensor, inputs: Iterator[torch.Tensor]) -> torch.Tensor:
+        """Change the weights once for the scans in `rows`, int64 [B], whose parts `inputs` gives; return the loss."""
+        factor = learning_rate_factor(self.step_number, self.total_steps, self.config.warmup_ratio)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak"] * factor
+        # Dropout, where a checkpoint has it, must not depend on what was drawn before an interruption.
+        torch.manual_seed(seed_of(self.seed, "step", self.step_number) + self.processes.rank)
+        drawing = generator(self.seed, "captions", self.step_number)
+        total = torch.zeros((), device=self.device)
+        parts = self._parts(rows)
+        for number, part in enumerate(parts, start=1):
+            with self.processes.gradients(self.dual, complete=number == len(parts)):
+                share = len(part) / len(rows)
+                loss = share * self.loss(part, next(inputs), self._draw_captions(part, drawing))
+                loss.backward()
+            total += loss.detach()
+        if self.config.max_gradient_norm:
+            learning = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+            nn.utils.clip_grad_norm_(learning, self.config.max_gradient_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        with torch.no_grad():
+            self.model.logit_scale.clamp_(max=self.highest_logit_scale)
+        if self.mean:
+            average(self.mean, self.weights, self.config.ema, self.step_number)
+        self.step_number += 1
+        return total
+
+    def loss(self, rows: torch.Tensor, inputs: torch.Tensor, drawn: Drawn) -> torch.Tensor:
+        """Loss of the scans in `rows`, of which `inputs` holds this process's share: a scalar."""
+        captions = sent(drawn.captions, self.device)
+        if self.config.compile:
+            torch._dynamo.maybe_mark_dynamic(captions, 0)  # their number changes from step to step
+        with self.autocast:
+            images, texts, logit_scale, logit_bias = self.forward(inputs, captions)
+        images = self.processes.gather(images, len(rows))
+        classes = functional.normalize(sent(drawn.of_class, self.device) @ texts, dim=-1)
+        labels = sent(self.data.labels[rows], self.device)
+        weights = self.data.weights[rows] if self.config.balance == "weights" else torch.ones(len(rows))
+        self.correct += ((images.detach() @ classes.detach().T).argmax(dim=1) == labels).sum()
+        batch = losses.Batch(
+            images=images,
+            captions=classes[labels] if drawn.of_scan is None else texts[sent(drawn.of_scan, self.device)],
+            classes=classes,
+            labels=labels,
+            weights=sent(weights, self.device),
+            logit_scale=logit_scale,
+            logit_bias=logit_bias,
+            label_smoothing=self.config.label_smoothing,
+        )
+        return getattr(losses, self.config.objective)(batch)
+
+    @torch.no_grad()
+    def validate(self) -> tuple[float, float, torch.Tensor]:
+        """Classify the n validation scans as they are: mean cross-entropy, accuracy, and logits, float32 [n, K]."""
+        rows = self.data.val
+        images = self.processes.gather(self.inputs.embed(self.processes.share(rows)), len(rows))
+        classes = self.encoder.encode_classes(self.data.captions.per_class)
+        logits = (self.encoder.logit_scale * images @ classes.T).cpu()
+        labels = self.data.labels[rows]
+        accuracy = (logits.argmax(dim=1) == labels).float().mean().item()
+        return functional.cross_entropy(logits, labels).item(), accuracy, logits
+
+    def finish(self) -> None:
+        """Put the best weights into the model, choose WiSE-FT's alpha, and fit the temperature."""
+        put(self.best, into=self.weights)
+        if self.lora:
+            self.lora.merge_and_unload()
+        self.model.requires_grad_(False)
+        self.model.eval()
+        if self.untuned:
+            self.history.wise_ft_alpha = self._mix_with_untuned()
+        _, _, logits = self.validate()
+        self.history.temperature = temperature.fit(logits.numpy(), self.data.labels[self.data.val].numpy())
+
+    def state_dict(self) -> dict:
+        """All that a training needs to go on after this step."""
+        self._read_losses()
+        return {
+            "step": self.step_number,
+            "correct": self.correct.item(),
+            "history": asdict(self.history),
+            "weights": self.weights,
+            "best": self.best,
+            "mean": self.mean,
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        """Go on where `state_dict` was called."""
+        self.step_number = state["step"]
+        self.correct.fill_(state["correct"])
+        self.history = History(**state["history"])
+        put(state["weights"], into=self.weights)
+        put(state["best"], into=self.best)
+        if self.mean:
+            put(state["mean"], into=self.mean)
+        self.optimizer.load_state_dict(state["optimizer"])
+
+    def _batches(self, epoch: int) -> tuple[torch.Tensor, ...]:
+        """The scans of an epoch: each once, or drawn so that classes come equally often."""
+        train = self.data.train
+        drawing = generator(self.seed, "epoch", epoch)
+        if self.config.balance == "sampler":
+            order = torch.multinomial(self.data.weights[train], len(train), replacement=True, generator=drawing)
+        else:
+            order = torch.randperm(len(train), generator=drawing)
+        return train[order].split(self.config.batch_size)
+
+    def _parts(self, rows: torch.Tensor) -> list[torch.Tensor]:
+        """The parts of a batch, which come one after another; the processes share each of them."""
+        return [part for part in rows.tensor_split(self.config.accumulation) if len(part)]
+
+    def _plan(self, batches: tuple[torch.Tensor, ...]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """This process's share of each part, and what is drawn for it, from the current step on."""
+        plan = []
+        for step, rows in enumerate(batches, start=self.step_number):
+            drawing = generator(self.seed, "step", step)
+            for part in self._parts(rows):
+                drawn = self.inputs.draw(len(part), drawing)
+                plan.append((self.processes.share(part), self.processes.share(drawn)))
+        return plan
+
+    def _draw_captions(self, rows: torch.Tensor, drawing: torch.Generator) -> Drawn:
+        if self.config.captions == "mean":
+            return self.data.captions.all()
+        per_scan = LOSSES[self.config.objective].caption_per_scan
+        return self.data.captions.draw(drawing, self.data.labels[rows] if per_scan else None)
+
+    def _read_losses(self) -> None:
+        """Bring the losses of the last steps from the device into the history."""
+        values = torch.stack(self.losses).tolist() if self.losses else []
+        self.losses.clear()
+        for number, loss in enumerate(values, start=len(self.history.steps) + 1):
+            if not math.isfinite(loss):
+                advice = f"lower train.learning_rate (now {self.config.learning_rate:g}) or raise train.warmup_ratio"
+                raise UserError(f"the training loss is {loss} at step {number}; {advice}")
+            factor = learning_rate_factor(number - 1, self.total_steps, self.config.warmup_ratio)
+            rate = self.config.learning_rate * factor
+            self.history.steps.append({"step": number, "loss": loss, "learning_rate": rate})
+
+    def _mix_with_untuned(self) -> float:
+        """Leave the model with the mixture of tuned and untuned weights that validates best, and return its alpha."""
+        weights = self.model.state_dict()
+        tuned = copied(weights)
+
+        def score(alpha: float) -> tuple[float, float]:
+            interpolate(self.untuned, tuned, alpha, into=weights)
+            loss, accuracy, _ = self.validate()
+            return accuracy, -loss
+
+        best = max(ALPHAS, key=score)
+        interpolate(self.untuned, tuned, best, into=weights)
+        return best
+
+
+def learning_rate_factor(step: int, total_steps: int, warmup_ratio: float) -> float:
+    """The factor, 0 to 1, on the peak learning rate once `step` steps are taken, from 0 to `total_steps`.
+
+    A linear rise over the first steps, then half a cosine to 0 (Loshchilov & Hutter 2017, eq. 5).
+    """
+    warmup_steps = round(warmup_ratio * total_steps)
+    if step < warmup_steps:
+        return (step + 1) / (warmup_steps + 1)
+    return (1 + math.cos(math.pi * (step - warmup_steps) / max(1, total_steps - warmup_steps))) / 2
+
+
+def _check_sizes(config: Train, scans: int, processes: Processes) -> None:
+    if config.batch_size > scans:
+        raise UserError(f"train.batch_size is {config.batch_size}, but there are only {scans} training scans; lower it")
+    part = config.batch_size // config.accumulation
+    if processes.count > part:
+        raise UserError(
+            f"machine.launcher starts {processes.count} processes, but train.batch_size and train.accumulation leave "
+            f"them {part} scans at a time; start fewer, or raise train.batch_size"
+        )
+
+
+@contextlib.contextmanager
+def _explained(config: Train) -> Iterator[None]:
+    """Say what to do where memory is too small or the model cannot be compiled."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        known = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+        if known or any(said in str(error) for said in NO_MEMORY):
+            raise UserError(
+                f"out of memory on the device; lower train.batch_size (now {config.batch_size}), raise "
+                f"train.accumulation (now {config.accumulation}), or set train.tune (now {config.tune}) "
+                "to vision, lora or projection"
+            ) from error
+        if config.compile and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            reason = str(error).strip().splitlines()[0]
+            raise UserError(
+                f"train.compile is true, but PyTorch cannot compile the model here ({reason}); install a C++ compiler "
+                "such as g++, or set train.compile to false"
+            ) from error
+        raise

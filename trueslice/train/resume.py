@@ -1,0 +1,142 @@
+"""Saved states of a training, from which it goes on after an interruption."""
+
+import contextlib
+import hashlib
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import filelock
+import torch
+
+from trueslice.files import flush
+
+KEPT_RUNS = 8  # unfinished trainings whose states stay
+
+
+def fingerprint(*parts: object) -> str:
+    """A name for what a result depends on: SHA-256 over the `repr` of `parts` and the code that models and trains."""
+    package = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for path in [package / "choices.py", *sorted(package.glob("model/*.py")), *sorted(package.glob("train/*.py"))]:
+        digest.update(path.read_bytes())
+    for part in parts:
+        digest.update(hashlib.sha256(repr(part).encode()).digest())
+    return digest.hexdigest()[:32]
+
+
+def seed_of(seed: int, purpose: str, number: int) -> int:
+    """A seed, 0 to 2**56 - 1, that no other purpose and number share."""
+    digest = hashlib.sha256(f"{seed} {purpose} {number}".encode()).digest()
+    return int.from_bytes(digest[:7], "big")
+
+
+def generator(seed: int, purpose: str, number: int) -> torch.Generator:
+    """A generator on the CPU with that seed."""
+    return torch.Generator().manual_seed(seed_of(seed, purpose, number))
+
+
+@contextlib.contextmanager
+def ctrl_c_waits() -> Iterator[None]:
+    """Let Ctrl-C take effect after the block; for the main thread only.
+
+    Within `torch.save` it may leave an archive open after its file is closed, and PyTorch then aborts the process.
+    """
+    pressed = False
+
+    def press(*_: object) -> None:
+        nonlocal pressed
+        pressed = True
+
+    before = signal.signal(signal.SIGINT, press)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if pressed:
+            signal.raise_signal(signal.SIGINT)
+
+
+class States:
+    """The latest state of one training, in a folder of its own; process 0 saves one every `interval` seconds.
+
+    A state is a file whose name holds the step after which it was written and the hash of its bytes. The one before is
+    deleted only once the new one is whole on the disk, so a crash at any moment leaves one of them.
+    """
+
+    def __init__(self, folder: Path, interval: float):
+        self.folder = folder
+        self.interval = interval
+        self._lock = filelock.FileLock(folder.with_suffix(".lock"))
+        self._saved_at = time.monotonic()
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.acquire(blocking=False)
+            (folder / "writing.pt").unlink(missing_ok=True)
+        except filelock.Timeout:
+            print("train: another run trains the same right now; this one keeps no state to resume from")
+        delete_oldest(folder.parent, KEPT_RUNS)
+
+    def load(self) -> dict | None:
+        """The latest whole state, on the CPU; None if there is none. A damaged one is renamed and reported."""
+        if not self._lock.is_locked:
+            return None
+        for path in sorted(self.folder.glob("step-*.pt"), reverse=True):
+            if _hash(path)[:16] == path.stem.split("-")[-1]:
+                return torch.load(path, map_location="cpu", weights_only=True)
+            aside = path.with_suffix(".damaged")
+            path.replace(aside)
+            print(f"train: the saved state {aside} is damaged, and was set aside", file=sys.stderr)
+        return None
+
+    def due(self) -> bool:
+        """Whether `interval` has passed since the last state."""
+        return self._lock.is_locked and time.monotonic() - self._saved_at >= self.interval
+
+    def save(self, state: dict) -> None:
+        """Write `state`, which has `step` among its keys."""
+        before = list(self.folder.glob("step-*.pt"))
+        writing = self.folder / "writing.pt"
+        try:
+            with ctrl_c_waits():
+                with writing.open("wb") as file:
+                    torch.save(state, file)
+                flush(writing)
+                written = writing.replace(self.folder / f"step-{state['step']:09d}-{_hash(writing)[:16]}.pt")
+        except RuntimeError as error:
+            # PyTorch reports a file that was cut short, and hides the reason: a full disk.
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
+        finally:
+            writing.unlink(missing_ok=True)
+        # Until then a power cut may undo the renaming, but not the deletions that follow.
+        flush(self.folder)
+        for path in set(before) - {written}:  # the same state again has the same name
+            path.unlink()
+        os.utime(self.folder)
+        self._saved_at = time.monotonic()
+
+    def finish(self) -> None:
+        """Delete the states of a training that is complete."""
+        if self._lock.is_locked:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            Path(self._lock.lock_file).unlink(missing_ok=True)
+            self._lock.release()
+
+
+def delete_oldest(folder: Path, keep: int) -> None:
+    """Delete all folders in `folder` but the `keep` newest and those that are locked."""
+    found = sorted((path for path in folder.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
+    for path in found[:-keep]:
+        with contextlib.suppress(filelock.Timeout), filelock.FileLock(path.with_suffix(".lock"), timeout=0):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

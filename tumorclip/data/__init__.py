@@ -1,1 +1,0 @@
-"""What comes in: scans, their copies, and how they are divided."""
