@@ -11,7 +11,7 @@ import torch
 import stages
 from trueslice.audit import external
 from trueslice.device import pick_device
-from trueslice.files import read_json, workplace, write_json
+from trueslice.files import read_json, scratch_folder, write_json
 from trueslice.model.cpu import same_bytes_on_cpus
 from trueslice.model.encoder import Encoder
 from trueslice.model.pixels import Pixels
@@ -45,7 +45,7 @@ def main(params: Params) -> None:
 def _test(chosen: External, params: Params, encoder: Encoder) -> tuple[dict, ExternalPredictions]:
     """Count the files of one data set and classify its scans."""
     workers = params.machine.workers
-    with workplace(stages.EXTERNAL) as folder:
+    with scratch_folder(stages.EXTERNAL) as folder:
         raw = folder / "raw"
         raw.mkdir()
         external.bring(chosen, raw, stages.repository_root(), params.data.phantom, workers)

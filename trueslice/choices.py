@@ -1,16 +1,16 @@
-"""What params.yaml chooses by name, and what each choice needs. Without PyTorch, so that params.py can import it."""
+"""Losses and tuning modes that params.yaml names, and what each needs. Imports no PyTorch: params.py imports it."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Loss:
-    """What a loss needs of a batch; its formula is the function of the same name in train/losses.py.
+    """Requirements of a loss; its formula is the function of the same name in train/losses.py.
 
     Attributes:
-        caption_per_scan: whether each scan gets a caption of its own; without, each class gets one.
-        logit_bias: whether it learns a bias of the logits, which not every checkpoint has.
-        label_smoothing: whether its targets can be smoothed.
+        caption_per_scan: if True, each scan gets its own caption, else each class gets one.
+        logit_bias: if True, it learns a bias of the logits, which not every checkpoint has.
+        label_smoothing: True if its targets can be smoothed.
     """
 
     caption_per_scan: bool = False
@@ -28,14 +28,14 @@ LOSSES = {
 
 @dataclass(frozen=True)
 class Tuning:
-    """Which parameters learn, and what is computed only once because it depends on none of them.
+    """Parameters that learn, and the parts that are computed once because they depend on none of them.
 
     Attributes:
         learns: regular expression for the start of the names of the parameters that learn.
-        images: what a step starts from: augmented `pixels`, or cached `features` of the image tower.
-        texts: what it starts from for captions: `tokens`, `features` of the text tower, or `embeddings`.
-        lora: whether linear layers get low-rank additions (Hu et al. 2021, LoRA).
-        layer_decay: whether there are layers to which train.layer_decay applies.
+        images: input of a step for scans: augmented `pixels`, or cached `features` of the image tower.
+        texts: input of a step for captions: `tokens`, `features` of the text tower, or `embeddings`.
+        lora: if True, linear layers get low-rank additions (Hu et al. 2021, LoRA).
+        layer_decay: True if train.layer_decay applies.
     """
 
     learns: str

@@ -1,4 +1,4 @@
-"""Where to compute."""
+"""The device on which PyTorch computes."""
 
 import os
 
@@ -6,7 +6,7 @@ from trueslice.errors import ParamsError
 
 
 def pick_device(name: str, key: str) -> str:
-    """The device that parameter `key` calls `name`, as PyTorch writes it; `auto` is the first GPU, else the CPU.
+    """Return the device that parameter `key` names, as PyTorch spells it; `auto` is the first GPU, else the CPU.
 
     Raises:
         ParamsError: this machine has no such device.
@@ -27,7 +27,7 @@ def pick_device(name: str, key: str) -> str:
 
 
 def repeat_exactly() -> None:
-    """Have PyTorch take algorithms that give the same bytes each time, where it has them; before a GPU is used."""
+    """Make PyTorch use deterministic algorithms where it has them; call it before a GPU is used."""
     import torch
 
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs for it
@@ -42,7 +42,7 @@ def sent(values, device):
 
 
 def device_name(device) -> str:
-    """What a torch.device is called: the name of the GPU, or the CPU with the threads that PyTorch takes."""
+    """Return the name of the GPU, or `CPU` with the number of threads that PyTorch uses."""
     import torch
 
     if device.type == "cuda":

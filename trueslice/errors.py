@@ -1,12 +1,12 @@
-"""What the library raises where its user can mend something: a parameter, a file, the network, the disk."""
+"""Errors that the user can fix: a parameter, a file, the network, the disk."""
 
 
 class UserError(Exception):
-    """The message is one line: what happened, to which file or key, and what to do next."""
+    """An error with a message of one line: what happened, to which file or key, and what to do next."""
 
 
 class ParamsError(UserError):
-    """params.yaml, or an override of it, holds something that is not allowed."""
+    """An unknown key or a value that is not allowed, in params.yaml or in an override of it."""
 
 
 # The environment variable that names a file in which the first of several processes writes why it failed.

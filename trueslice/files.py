@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and JSON."""
+"""Files and folders that are written completely or not at all, and JSON."""
 
 import io
 import json
@@ -17,36 +17,37 @@ LITTER = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin",
 
 
 class Upload(NamedTuple):
-    """A file by its content, which no disk holds."""
+    """A file that is in memory only, by its name and content."""
 
     name: str
     content: bytes
 
 
-def opened(file: Path | Upload) -> BinaryIO:
-    """A file, from its first byte on."""
+def open_binary(file: Path | Upload) -> BinaryIO:
+    """Open a file for reading, at its first byte."""
     return io.BytesIO(file.content) if isinstance(file, Upload) else file.open("rb")
 
 
 def is_empty(file: Path | Upload) -> bool:
-    with opened(file) as stream:
+    """Return True if the file has no content."""
+    with open_binary(file) as stream:
         return not stream.read(1)
 
 
 def is_litter(name: str) -> bool:
-    """Whether a file or folder of this name is hidden, or left there by an operating system."""
+    """Return True if a file or folder of this name is hidden, or was left there by an operating system."""
     return name.startswith(".") or name.lower() in LITTER
 
 
 def printable(path: Path | str) -> str:
-    """A path as text that can be written anywhere: names need not be UTF-8."""
+    """Return a path as text that can be printed; bytes that are not UTF-8 are escaped."""
     return str(path).encode("utf-8", "backslashreplace").decode()
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Yield an empty file to write to; it replaces what is at `path` only if the block succeeds."""
-    with workplace(path) as folder:
+    with scratch_folder(path) as folder:
         new = folder / "new"
         new.touch()
         yield new
@@ -59,7 +60,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
     """Yield an empty folder to fill; it replaces what is at `path`, as a whole, only if the block succeeds."""
-    with workplace(path) as folder:
+    with scratch_folder(path) as folder:
         new = folder / "new"
         new.mkdir()
         yield new
@@ -69,14 +70,14 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def workplace(path: Path) -> Iterator[Path]:
-    """Make a folder beside `path`, and delete it in the end; also delete those that killed processes left there.
+def scratch_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder next to `path`, and delete it at the end, as well as those of killed processes.
 
-    That of a living process is locked. The system releases the lock when that process ends, however it ends.
+    A running process holds a lock on its folder. The system releases the lock when that process ends for any reason.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as until_end:
-        # While the parent is locked, no other process takes what is made here, and not yet locked, for abandoned.
+        # While the parent is locked, no other process takes a new folder, not locked yet, for an abandoned one.
         with _locked(path.parent, blocking=True):
             for left in path.parent.glob(".*.partial-*"):
                 with _locked(left, blocking=False) as is_abandoned:
@@ -90,7 +91,7 @@ def workplace(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _locked(path: Path, blocking: bool) -> Iterator[bool]:
-    """Lock a folder, and yield whether it is locked: some disks have no locks."""
+    """Lock a folder, and yield True if that worked: some disks have no locks."""
     with ExitStack() as until_end:
         is_locked = False
         with suppress(OSError):
@@ -101,7 +102,7 @@ def _locked(path: Path, blocking: bool) -> Iterator[bool]:
 
 
 def flush(path: Path) -> None:
-    """Have the content of a file, or the names in a folder, on the disk, where a power cut leaves them."""
+    """Write the content of a file, or the names in a folder, to the disk, where it survives a power cut."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -112,9 +113,14 @@ def flush(path: Path) -> None:
 def write_json(path: Path, content: Mapping) -> None:
     """Write `content` as indented JSON; a NaN or an infinity is an error, since JSON has neither."""
     text = json.dumps(content, indent=2, allow_nan=False)
-    with whole_file(path) as beside:
-        beside.write_text(text + "\n", encoding="utf-8")
+    with whole_file(path) as new:
+        new.write_text(text + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> dict:
+    """Read a JSON file.
+
+    Raises:
+        OSError, ValueError: it cannot be read, or is not JSON.
+    """
     return json.loads(path.read_text(encoding="utf-8"))

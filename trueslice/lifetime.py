@@ -1,4 +1,4 @@
-"""Processes that end with the one that started them, however that one ends."""
+"""Processes that end when the process that started them ends for any reason."""
 
 import contextlib
 import ctypes
@@ -15,7 +15,7 @@ import psutil
 
 @functools.cache
 def stop_with_parent() -> None:
-    """Have this process end when the one that started it is killed: DVC leaves its stages running."""
+    """End this process when the one that started it is killed; DVC would leave its stages running."""
     with contextlib.suppress(psutil.Error):
         for parent in psutil.Process().parents():
             _terminate_after(parent.wait)
@@ -25,7 +25,7 @@ def stop_with_parent() -> None:
 
 
 def start_worker() -> None:
-    """Initialise a process of a pool: it leaves Ctrl-C to its parent, and ends when the parent is killed."""
+    """Initialise a process of a pool: it ignores Ctrl-C, which its parent handles, and ends with its parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if parent := multiprocessing.parent_process():
         _terminate_after(parent.join)
@@ -40,7 +40,7 @@ def _terminate_after(wait: Callable[[], object]) -> None:
 
 
 def die_with_parent() -> None:
-    """Have Linux end this process with its parent, also where it is about to become another program."""
+    """Make Linux end this process with its parent, even after it becomes another program (exec)."""
     if sys.platform == "linux":
         PR_SET_PDEATHSIG = 1
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,20 +1,49 @@
 """params.yaml as typed, checked values: the only declaration of a parameter."""
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from trueslice.choices import LOSSES, TUNING
 from trueslice.errors import ParamsError
 
+
+def _like(pattern: str, allowed: str) -> AfterValidator:
+    """Return a check that a text matches all of `pattern`; `allowed` says in words what that is."""
+
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise PydanticCustomError("pattern", "it must be {allowed}", {"allowed": allowed})
+        return text
+
+    return AfterValidator(check)
+
+
+def _one_of(names: Collection[str]) -> AfterValidator:
+    """Return a check that a text is one of `names`."""
+    *others, last = map(repr, names)
+    return _like("|".join(map(re.escape, names)), f"{', '.join(others)} or {last}")
+
+
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
-Device = Annotated[str, StringConstraints(pattern=r"^(auto|cpu|cuda(:(0|[1-9][0-9]{0,2}))?|mps)$")]
+Device = Annotated[str, _like(r"auto|cpu|cuda(:(0|[1-9][0-9]{0,2}))?|mps", "auto, cpu, cuda, cuda:N or mps")]
 
 
 class Section(BaseModel):
@@ -28,9 +57,9 @@ class Phantom(Section):
 
 
 class Kaggle(Section):
-    dataset: Annotated[str, StringConstraints(pattern=r"^[\w.-]+/[\w.-]+$")]
+    dataset: Annotated[str, _like(r"[\w.-]+/[\w.-]+", "owner/name, as in the data set's address on Kaggle")]
     version: Annotated[int, Field(ge=1)] | None
-    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None
+    sha256: Annotated[str, _like(r"[0-9a-f]{64}", "64 hexadecimal digits in lower case, or null")] | None
 
 
 class Data(Section):
@@ -84,9 +113,9 @@ class Lora(Section):
 
 
 class Train(Section):
-    objective: Literal[tuple(LOSSES)]
+    objective: Annotated[str, _one_of(LOSSES)]
     captions: Literal["random", "mean"]
-    tune: Literal[tuple(TUNING)]
+    tune: Annotated[str, _one_of(TUNING)]
     lora: Lora
     views: Annotated[int, Field(ge=1, le=100)]
     epochs: Annotated[int, Field(ge=1)]
@@ -136,7 +165,7 @@ class Explain(Section):
 
 
 class External(Section):
-    name: Annotated[str, StringConstraints(pattern=r"^[\w-]+$")]
+    name: Annotated[str, _like(r"[\w-]+", "made of letters, digits, _ and -")]
     source: Text
     classes: dict[Text, Text] | None
 
@@ -235,17 +264,6 @@ def _explain(error: ValidationError) -> str:
         line = f"{key} is missing; it has no default, so give it a value"
     elif problem["type"] == "value_error":
         line = f"{key + ': ' if key else ''}{problem['ctx']['error']}"
-    elif problem["type"] == "string_pattern_mismatch":
-        line = f"{key} is {given!r}; {_PATTERNS[problem['loc'][-1]]}"
     else:
         line = f"{key} is {given!r}; {problem['msg'].replace('Input', 'it').replace('should', 'must')}"
     return line + (f" (and {more} more)" if more else "")
-
-
-# What the patterns above say, by the last part of the key.
-_PATTERNS = {
-    "device": "it must be auto, cpu, cuda, cuda:N or mps",
-    "name": "it must be made of letters, digits, _ and -",
-    "dataset": "it must be owner/name, as in the data set's address on Kaggle",
-    "sha256": "it must be 64 hexadecimal digits in lower case, or null",
-}

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from tqdm import tqdm
 
 from trueslice.errors import UserError
-from trueslice.files import Upload, is_empty, is_litter, opened, printable
+from trueslice.files import Upload, is_empty, is_litter, open_binary, printable
 from trueslice.lifetime import start_worker
 from trueslice.params import Verify
 from trueslice.sources.masks import MASKS
@@ -228,7 +228,7 @@ def open_image(file: Path | Upload, max_pixels: int) -> Image.Image:
     if is_empty(file):
         raise ValueError("the file is empty")
     # Pillow closes what it opened itself.
-    image = Image.open(opened(file) if isinstance(file, Upload) else file, formats=FORMATS)
+    image = Image.open(open_binary(file) if isinstance(file, Upload) else file, formats=FORMATS)
     width, height = image.size
     if width * height > max_pixels:
         image.close()

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from trueslice.files import Upload, is_empty, opened
+from trueslice.files import Upload, is_empty, open_binary
 from trueslice.reading import decode
 
 ENDINGS = (".dcm", ".dicom")
@@ -34,7 +34,7 @@ def is_dicom(file: Path | Upload) -> bool:
     if Path(file.name).suffix.lower() in ENDINGS:
         return True
     try:
-        with opened(file) as stream:
+        with open_binary(file) as stream:
             return stream.read(MAGIC_AT + len(MAGIC))[MAGIC_AT:] == MAGIC
     except OSError:
         return False
@@ -56,7 +56,7 @@ class Frames:
             raise ValueError("the file is empty")
         self._file = file
         try:
-            with opened(file) as stream:
+            with open_binary(file) as stream:
                 self._header = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=list(TAGS), force=True)
             width, height = int(self._header.Columns), int(self._header.Rows)
         except OSError:
@@ -76,7 +76,7 @@ class Frames:
         from pydicom.pixels import pixel_array
 
         try:
-            with opened(self._file) as stream:
+            with open_binary(self._file) as stream:
                 values = pixel_array(stream, index=number - 1)
         except OSError:
             raise
