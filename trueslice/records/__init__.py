@@ -1,0 +1,1 @@
+"""The JSON files of metrics/, one typed record each: the only place that knows their keys."""
