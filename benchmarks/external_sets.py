@@ -13,6 +13,7 @@ import numpy as np
 
 from trueslice import params
 from trueslice.audit import external
+from trueslice.copies.search import ScanImages
 from trueslice.copies.thumbnails import FINE, thumbnails
 from trueslice.files import whole_folder, write_json
 from trueslice.tables.external import ExternalPredictions
@@ -75,7 +76,12 @@ def _audit(run: Path, source: Path, into: Path) -> None:
     known = Scans.read(run / "data/scans/scans.csv")
     known_pixels, pixels = (np.load(folder / "pixels.npy", mmap_mode="r") for folder in (run / "data/scans", into))
     search = settings.verify, "cpu"
-    group, dropped = external.audit(known, known_pixels, found, pixels, search)
+    images = (
+        ScanImages(each, thumbnails(each), hashes)
+        for each, hashes in [(known_pixels, known.pixel_hash), (pixels, found.pixel_hash)]
+    )
+    development, new = images
+    group, dropped = external.audit(development, known.group, new, search)
     np.save(into / "likeness.npy", likeness(pixels, known_pixels))
     count = len(group)
     ExternalPredictions(

@@ -10,6 +10,8 @@ import torch
 
 import stages
 from trueslice.audit import external
+from trueslice.copies.search import ScanImages
+from trueslice.copies.thumbnails import thumbnails
 from trueslice.device import pick_device
 from trueslice.files import read_json, scratch_folder, write_json
 from trueslice.model.cpu import same_bytes_on_cpus
@@ -51,10 +53,11 @@ def _test(chosen: External, params: Params, encoder: Encoder) -> tuple[dict, Ext
         external.bring(chosen, raw, stages.repository_root(), params.data.phantom, workers)
         found = external.read(raw, folder, chosen, params.class_names, params.verify, workers)
         pixels = np.load(folder / "pixels.npy", mmap_mode="r")
-        known = Scans.read(stages.SCANS / "scans.csv")
-        known_pixels = np.load(stages.SCANS / "pixels.npy", mmap_mode="r")
+        scans = Scans.read(stages.SCANS / "scans.csv")
+        arrays = (np.load(stages.SCANS / name, mmap_mode="r") for name in ("pixels.npy", "thumbnails.npy"))
+        known, new = ScanImages(*arrays, scans.pixel_hash), ScanImages(pixels, thumbnails(pixels), found.pixel_hash)
         search = params.verify, pick_device(params.verify.device, "verify.device")
-        group, dropped = external.audit(known, known_pixels, found, pixels, search)
+        group, dropped = external.audit(known, scans.group, new, search)
         probabilities = _classify(pixels, params, encoder)
     files = len(found.path) + len(found.unreadable)
     others = [{"folder": folder, "files": count} for folder, count in found.without_class.items()]

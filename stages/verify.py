@@ -45,13 +45,14 @@ def main(params: Params) -> None:
 def _find_copies(
     folder: Path, decoded: list[decode.Scan], unreadable: list[decode.Unreadable], params: Params, device: str
 ) -> dict:
-    """Write the tables beside pixels.npy, and return the counts."""
+    """Write the thumbnails and the tables next to pixels.npy, and return the counts."""
     pixels = np.load(folder / "pixels.npy", mmap_mode="r")
     means = thumbnails(pixels)
+    np.save(folder / "thumbnails.npy", means)
     names = [name for name in decode.Scan._fields if name != "has_colour"]
     columns = {name: np.array([getattr(scan, name) for scan in decoded]) for name in names}
     known = _patients(columns["path"].tolist(), means, unreadable, params)
-    found = copies.find(pixels, columns["pixel_hash"], params.verify, device)
+    found = copies.find(copies.ScanImages(pixels, means, columns["pixel_hash"]), params.verify, device)
     scans = Scans(**columns, **known, group=groups.group(len(decoded), found.pairs), best_match=found.best_matches)
     scans.write(folder / "scans.csv")
     found.pairs.write(folder / "pairs.csv")

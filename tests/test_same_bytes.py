@@ -25,6 +25,7 @@ EXPECTED = {
         "data/scans/pairs.csv": "52a3bb3c7000f0aa033603500cd3446082c1c40f2e6d8c5f81b39c75da1df8d5",
         "data/scans/pixels.npy": "518b627d1346c79b85a118a3726e7593b615b4d5852ed005a6e5add456b0ed59",
         "data/scans/scans.csv": "90a7d5b6f08b004aa01d3329a4b7abec48ba0d3bd102d5f996013d2efd6c6330",
+        "data/scans/thumbnails.npy": "fb8c851cb2a7459924c8e6a909c45268672574a4e34d1f334fd25ebeb2a38cf8",
         "data/splits.csv": "835319522dab904600bf36838431099a4b6f73cda7cf688223d19dbc22ed9ea5",
         "metrics/data.json": "3630ddbd9dcbc7c5bd127db8e4cd4ee3331f06b28fad153182333b8c7d38799f",
         "metrics/split.json": "2b455666c6f34c33311ab41b0529044b708182b63ec4b2fe327fe59400886893",

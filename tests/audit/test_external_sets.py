@@ -5,12 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from scan_tables import rows, scan_table
+from scan_tables import rows
 
 from trueslice import params
 from trueslice.audit import external
 from trueslice.copies import groups
 from trueslice.copies import search as copies
+from trueslice.copies.thumbnails import thumbnails
 from trueslice.errors import UserError
 
 PARAMS = params.load(Path(__file__).parents[2] / "params.yaml")
@@ -33,9 +34,8 @@ def hashes(pixels: np.ndarray) -> np.ndarray:
     return np.array([each.tobytes().hex() for each in pixels])
 
 
-def found(pixels: np.ndarray) -> external.Decoded:
-    names = np.array([f"glioma/{number}.png" for number in range(len(pixels))])
-    return external.Decoded(names, np.full(len(pixels), "glioma"), hashes(pixels), [], {})
+def images(pixels: np.ndarray) -> copies.ScanImages:
+    return copies.ScanImages(pixels, thumbnails(pixels), hashes(pixels))
 
 
 def chosen(source: Path, classes: dict[str, str] | None = None) -> params.External:
@@ -53,7 +53,7 @@ def fill(folder: Path, counts: dict[str, int]) -> Path:
 
 def test_joined_arrays_give_the_rows_of_one():
     pixels = np.random.default_rng(0).integers(0, 256, (9, 4, 4, 3), dtype=np.uint8)
-    joined = external.Joined(pixels[:5], pixels[5:])
+    joined = copies.Joined(pixels[:5], pixels[5:])
     assert (joined.shape, joined.ndim, len(joined)) == (pixels.shape, 4, 9)
     for chosen_rows in (slice(3, 7), slice(0, 9), np.array([8, 0, 5, 5])):
         assert np.array_equal(joined[chosen_rows], pixels[chosen_rows])
@@ -63,8 +63,8 @@ def test_a_search_among_new_scans_finds_all_pairs_that_a_search_among_all_finds_
     known = [picture(0), picture(1), brighter(picture(0)), picture(2), picture(1)]
     new = [brighter(picture(2)), np.fliplr(picture(1)), picture(3), picture(0), brighter(picture(3)), picture(4)]
     pixels = np.stack([*known, *new])
-    everything = copies.find(pixels, hashes(pixels), VERIFY, "cpu").pairs
-    among_new = copies.find(pixels, hashes(pixels), VERIFY, "cpu", known=len(known)).pairs
+    everything = copies.find(images(pixels), VERIFY, "cpu").pairs
+    among_new = copies.find(images(pixels), VERIFY, "cpu", known=len(known)).pairs
     assert rows(among_new) == [row for row in rows(everything) if row[1] >= len(known)]
     assert len(among_new) == 4 and len(everything) == 6
 
@@ -80,19 +80,17 @@ def test_copies_of_development_scans_and_later_copies_within_the_set_are_told():
         picture(6),
         picture(6),
     ])  # fmt: skip
-    table = scan_table(["train", "test", "train"], ["glioma"] * 3, [0, 1, 1], pixel_hash=hashes(known))
-    group, dropped = external.audit(table, known, found(pixels), pixels, (VERIFY, "cpu"))
+    group, dropped = external.audit(images(known), np.array([0, 1, 1]), images(pixels), (VERIFY, "cpu"))
     assert dropped.tolist() == ["", "development", "development", "within", "development", "", "within"]
     assert group.tolist() == [0, 1, 2, 0, 1, 5, 5]
 
 
 def test_a_copy_of_a_copy_of_a_development_scan_is_one_too(monkeypatch):
     pixels = np.stack([picture(number) for number in range(5)])
-    table = scan_table(["train", "train"], ["glioma"] * 2, [0, 1], pixel_hash=hashes(pixels[:2]))
     chain = [(1, 3, "near", 0.99), (2, 3, "near", 0.99)]
     pairs = external.Pairs(*map(np.array, zip(*chain, strict=True)))
     monkeypatch.setattr(copies, "find", lambda *_, known: copies.Copies(pairs, np.zeros(5), np.zeros((2, 2, 3))))
-    _, dropped = external.audit(table, pixels[:2], found(pixels[2:]), pixels[2:], (VERIFY, "cpu"))
+    _, dropped = external.audit(images(pixels[:2]), np.array([0, 1]), images(pixels[2:]), (VERIFY, "cpu"))
     assert dropped.tolist() == ["development", "development", ""]
 
 
@@ -143,8 +141,10 @@ def test_phantoms_of_another_scanner_hold_copies_of_the_development_scans(tmp_pa
     assert sorted(set(other.class_name)) == CLASSES
     pixels = [np.load(folder / "pixels.npy") for folder in (home, elsewhere)]
     search = PARAMS.verify, "cpu"
-    pairs = copies.find(pixels[0], development.pixel_hash, *search).pairs
-    group = groups.group(len(pixels[0]), pairs)
-    table = scan_table(["train"] * len(group), development.class_name, group, pixel_hash=development.pixel_hash)
-    _, dropped = external.audit(table, pixels[0], other, pixels[1], search)
+    known, new = (
+        copies.ScanImages(each, thumbnails(each), scans.pixel_hash)
+        for each, scans in zip(pixels, (development, other), strict=True)
+    )
+    group = groups.group(len(pixels[0]), copies.find(known, *search).pairs)
+    _, dropped = external.audit(known, group, new, search)
     assert 0 < np.mean(dropped != "") < 0.5

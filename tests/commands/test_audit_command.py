@@ -17,7 +17,7 @@ from trueslice import params
 from trueslice.audit import folders as audit
 from trueslice.commands import cli
 from trueslice.copies import search as copies
-from trueslice.copies.thumbnails import KINDS, ORIENTATIONS
+from trueslice.copies.thumbnails import KINDS, ORIENTATIONS, thumbnails
 from trueslice.reading import decode
 from trueslice.sources import phantom
 from trueslice.tables.scans import Pairs, Scans
@@ -150,7 +150,9 @@ def test_the_map_of_a_pair_lays_the_second_picture_over_the_first(kind):
             turned for turned in (turn(np.asarray(HEADS[2])) for turn in ORIENTATIONS.values())
             if np.array_equal(ORIENTATIONS[kind](turned), np.asarray(HEADS[2]))
         )  # fmt: skip
-    found = copies.find(np.stack([np.asarray(HEADS[2]), other]), np.array(["a", "b"]), VERIFY, "cpu")
+    pixels = np.stack([np.asarray(HEADS[2]), other])
+    images = copies.ScanImages(pixels, thumbnails(pixels), np.array(["a", "b"]))
+    found = copies.find(images, VERIFY, "cpu")
     assert found.pairs.kind.tolist() == [kind]
     assert likeness(np.asarray(HEADS[2]), other, found.maps[0]) > 0.97
 

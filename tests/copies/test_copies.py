@@ -36,7 +36,7 @@ def search(images: list[Image.Image], local_threshold: float = 0.9, device: str 
     pixels = np.stack([decode.fit(image, 224) for image in images])
     hashes = np.array([image.tobytes().hex() for image in images])
     verify = VERIFY.model_copy(update={"local_threshold": local_threshold})
-    return copies.find(pixels, hashes, verify, device)
+    return copies.find(copies.ScanImages(pixels, thumbnails.thumbnails(pixels), hashes), verify, device)
 
 
 def found_among(images: list[Image.Image]) -> list[tuple[int, int, str, float]]:

@@ -13,11 +13,12 @@ import numpy as np
 
 from trueslice.copies import groups
 from trueslice.copies import search as copies
+from trueslice.copies.search import ScanImages
 from trueslice.errors import UserError
 from trueslice.params import External, Phantom, Verify
 from trueslice.reading import decode
 from trueslice.reading.decode import ScanFile, Unreadable
-from trueslice.tables.scans import Pairs, Scans
+from trueslice.tables.scans import Pairs
 
 
 class Decoded(NamedTuple):
@@ -28,27 +29,6 @@ class Decoded(NamedTuple):
     pixel_hash: np.ndarray  # str [N]
     unreadable: list[Unreadable]
     without_class: dict[str, int]  # folders that stand for none of the classes, and how many files each holds
-
-
-class Joined:
-    """The scans of several arrays of equal shape as one array; only the rows that are asked for are in memory."""
-
-    def __init__(self, *parts: np.ndarray):
-        self._parts = parts
-        self._ends = np.cumsum([len(part) for part in parts])
-        self.shape = (int(self._ends[-1]), *parts[0].shape[1:])
-        self.ndim = len(self.shape)
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
-        rows = np.arange(len(self))[rows]
-        taken = np.empty((len(rows), *self.shape[1:]), self._parts[0].dtype)
-        for part, end in zip(self._parts, self._ends, strict=True):
-            inside = (rows >= end - len(part)) & (rows < end)
-            taken[inside] = part[rows[inside] - (end - len(part))]
-        return taken
 
 
 def bring(chosen: External, into: Path, root: Path, phantoms: Phantom, workers: int) -> None:
@@ -89,29 +69,31 @@ def read(raw: Path, into: Path, chosen: External, class_names: Sequence[str], pa
 
 
 def audit(
-    known: Scans, known_pixels: np.ndarray, found: Decoded, pixels: np.ndarray, search: tuple[Verify, str]
+    known: ScanImages, known_group: np.ndarray, new: ScanImages, search: tuple[Verify, str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Tell which scans of a data set are copies.
+    """Find the copies among the scans of a data set.
 
     Args:
-        known: the development scans, with their pixels [D, S, S] or [D, S, S, 3].
-        found: the N scans of the data set, with theirs.
+        known: the development scans, whose groups of copies are `known_group`, int [D].
+        new: the N scans of the data set.
         search: parameters and device, as for `copies.find`.
 
     Returns:
         The columns `group`, int [N], and `dropped`, str [N], of `trueslice.tables.ExternalPredictions`.
     """
-    hashes = np.concatenate([known.pixel_hash, found.pixel_hash])
-    pairs = copies.find(Joined(known_pixels, pixels), hashes, *search, known=len(known)).pairs
+    images = ScanImages(
+        copies.Joined(known.pixels, new.pixels), *map(np.concatenate, zip(known[1:], new[1:], strict=True))
+    )
+    pairs = copies.find(images, *search, known=len(known_group)).pairs
     # A development scan stands for all its copies, which the verify stage found.
-    first = np.concatenate([known.group, np.arange(len(known), len(hashes))])
+    first = np.concatenate([known_group, np.arange(len(known_group), len(images.pixels))])
     pairs = Pairs(first[pairs.a], first[pairs.b], pairs.kind, pairs.correlation)
     # The number of a group is its first row: that of a development scan if there is one.
-    joined = groups.group(len(hashes), pairs)[len(known) :]
+    joined = groups.group(len(first), pairs)[len(known_group) :]
     _, firsts, members = np.unique(joined, return_index=True, return_inverse=True)
     group = firsts[members]
     is_later = group != np.arange(len(group))
-    return group, np.select([joined < len(known), is_later], ["development", "within"], "")
+    return group, np.select([joined < len(known_group), is_later], ["development", "within"], "")
 
 
 def _classify(

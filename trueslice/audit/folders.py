@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from trueslice.audit.external import Joined
 from trueslice.copies import groups
 from trueslice.copies import search as copies
+from trueslice.copies.search import Joined, ScanImages
+from trueslice.copies.thumbnails import thumbnails
 from trueslice.errors import UserError
 from trueslice.params import Verify
 from trueslice.reading import decode
@@ -110,7 +111,8 @@ def search(images: Images, params: Verify, device: str) -> Found:
     finds. A file with the very pixels of another one is paired with the first of them; across two folders with the
     first on the other side, and with the first of each kind of copies there.
     """
-    found = copies.find(images.pixels, images.pixel_hash, params, device)
+    means = thumbnails(images.pixels)
+    found = copies.find(ScanImages(images.pixels, means, images.pixel_hash), params, device)
     group = groups.group(len(images.path), found.pairs)
     pairs, maps = (found.pairs, found.maps) if images.parts == 1 else _across(images, found)
     order = np.lexsort((pairs.b, pairs.a, pairs.correlation))

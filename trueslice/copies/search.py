@@ -44,8 +44,37 @@ FRAMED_MARGIN = 0.03
 ALIGNMENT_BYTES = 2**19  # of working memory for each pair that is aligned, or scan that is framed, more or less
 
 
+class ScanImages(NamedTuple):
+    """N decoded scans to compare; the arrays have one order."""
+
+    pixels: "np.ndarray | Joined"  # uint8 [N, S, S] or [N, S, S, 3]; may be memory-mapped
+    thumbnails: np.ndarray  # float32 [N, 64, 64], as `thumbnails` computes them
+    pixel_hash: np.ndarray  # str [N]
+
+
+class Joined:
+    """Arrays of equal shape but for their length as one array; only the rows that are asked for are in memory."""
+
+    def __init__(self, *parts: np.ndarray):
+        self._parts = parts
+        self._ends = np.cumsum([len(part) for part in parts])
+        self.shape = (int(self._ends[-1]), *parts[0].shape[1:])
+        self.ndim = len(self.shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
+        rows = np.arange(len(self))[rows]
+        taken = np.empty((len(rows), *self.shape[1:]), self._parts[0].dtype)
+        for part, end in zip(self._parts, self._ends, strict=True):
+            inside = (rows >= end - len(part)) & (rows < end)
+            taken[inside] = part[rows[inside] - (end - len(part))]
+        return taken
+
+
 class Copies(NamedTuple):
-    """What is found among N scans."""
+    """Copies among N scans."""
 
     pairs: Pairs  # all scans that are copies of each other, sorted by rows
     # float64 [N], how much each scan correlates with the one most like it, without alignment; 1 for an exact copy.
@@ -54,20 +83,19 @@ class Copies(NamedTuple):
     maps: np.ndarray
 
 
-def find(pixels: np.ndarray, pixel_hashes: np.ndarray, params: Verify, device: str, known: int = 0) -> Copies:
+def find(images: ScanImages, params: Verify, device: str, known: int = 0) -> Copies:
     """Pair all scans that are copies of each other.
 
     An exact copy is paired with the first scan of the same pixels, and only that one is compared with the others.
 
     Args:
-        pixels: uint8 [N, S, S] or [N, S, S, 3]; may be memory-mapped.
-        pixel_hashes: str [N].
+        images: the N scans.
         device: where candidates are sought, as `trueslice.device.pick_device` gives it; the CPU decides what they are.
         known: how many scans, the first ones, are not compared with each other but with the later ones alone.
     """
-    exact = exact_copies(pixel_hashes.tolist())
-    distinct = np.setdiff1d(np.arange(len(pixel_hashes)), exact.b)
-    means = thumbnails(pixels)[distinct]
+    exact = exact_copies(images.pixel_hash.tolist())
+    distinct = np.setdiff1d(np.arange(len(images.pixel_hash)), exact.b)
+    means = images.thumbnails[distinct]
     a, b = candidates(means, params.copy_threshold - COARSE_MARGIN, device, int(np.searchsorted(distinct, known)))
     kinds, correlations = best_orientations(means, a, b)
 
@@ -77,7 +105,7 @@ def find(pixels: np.ndarray, pixel_hashes: np.ndarray, params: Verify, device: s
     # What is alike but not sure, and what is not alike, must prove itself once aligned.
     aligned, maps = np.full(len(a), -1.0), _lying(kinds)
     aligned[unsure], moved = _aligned(
-        (a[unsure], b[unsure]), means, lambda rows: thumbnails(pixels[distinct[rows]], FINEST), params
+        (a[unsure], b[unsure]), means, lambda rows: thumbnails(images.pixels[distinct[rows]], FINEST), params
     )
     maps[unsure & ~alike] = moved[~alike[unsure]]
     kinds = np.where(alike, kinds, "aligned")
@@ -88,7 +116,7 @@ def find(pixels: np.ndarray, pixel_hashes: np.ndarray, params: Verify, device: s
         np.concatenate([exact.kind, kinds[found]]),
         np.concatenate([exact.correlation, np.where(alike, correlations, aligned)[found]]),
     )
-    best_matches = np.full(len(pixel_hashes), -1.0)
+    best_matches = np.full(len(images.pixel_hash), -1.0)
     for rows in (distinct[a], distinct[b]):
         np.maximum.at(best_matches, rows, correlations)
     best_matches[np.concatenate([exact.a, exact.b])] = 1
