@@ -153,6 +153,6 @@ def encoder(tiny_folder):
 @pytest.fixture(scope="session")
 def released(tmp_path_factory) -> Path:
     """A folder with a released model in models/released, and all that it was made of. Not to be written to."""
-    import finished
+    from tests import finished
 
     return finished.make(tmp_path_factory.mktemp("released"))

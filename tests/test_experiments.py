@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from report.example_run import without_drawing
+
+from tests.report.example_run import without_drawing
 
 pytestmark = pytest.mark.slow
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from servers.hub import Hub
-from servers.loopback import Answer
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
+from tests.servers.hub import Hub
+from tests.servers.loopback import Answer
 from trueslice.checkpoints import drawn as builtin
 from trueslice.model.encoder import Encoder
 

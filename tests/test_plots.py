@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import vl_convert
-from browsers import chromium
 from PIL import Image
-from report.example_run import embedding
 
+from tests.browsers import chromium
+from tests.report.example_run import embedding
 from trueslice.evaluate.score import evaluate
 from trueslice.files import read_json, write_json
 from trueslice.params import Evaluate

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
-from servers import ssh
+
+from tests.servers import ssh
 
 pytestmark = pytest.mark.slow
 

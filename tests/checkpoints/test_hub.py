@@ -9,8 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
-from servers.hub import Hub
-from servers.loopback import Answer
+
+from tests.servers.hub import Hub
+from tests.servers.loopback import Answer
 
 NAME = "somebody/small-clip"
 ROOT = Path(__file__).parents[2]

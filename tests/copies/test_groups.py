@@ -1,8 +1,8 @@
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scan_tables import pair_table, rows, scan_table
 
+from tests.scan_tables import pair_table, rows, scan_table
 from trueslice.copies import groups
 
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from made import model_table
 from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 
+from tests.made import model_table
 from trueslice.evaluate.calibration import compared, eces_if_calibrated, recalibration
 from trueslice.evaluate.intervals import GroupBootstrap
 from trueslice.evaluate.metrics import ece

@@ -7,10 +7,10 @@ from math import comb
 
 import numpy as np
 import pytest
-from made import one_hot, table
 from scipy import stats
 from sklearn.metrics import accuracy_score, f1_score
 
+from tests.made import one_hot, table
 from trueslice.errors import UserError
 from trueslice.evaluate import compare as comparison
 from trueslice.evaluate.metrics import accuracy, macro_f1

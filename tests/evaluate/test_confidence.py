@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from made import table
 
+from tests.made import table
 from trueslice.evaluate.confidence import error_rates, ranges_of
 
 

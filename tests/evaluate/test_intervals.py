@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 import pytest
-from made import one_hot, table
 from scipy import stats
 
+from tests.made import one_hot, table
 from trueslice.evaluate import intervals, metrics
 
 NO_COUNTS = np.empty((0, 0))  # where no resample is looked at

@@ -4,9 +4,9 @@ import warnings
 
 import numpy as np
 import pytest
-from made import labels, one_hot, table
 from sklearn import metrics as sklearn_metrics
 
+from tests.made import labels, one_hot, table
 from trueslice.evaluate import intervals, metrics
 
 OVERALL = {

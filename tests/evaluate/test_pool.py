@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from made import table
 from scipy import stats
 from sklearn.metrics import balanced_accuracy_score, cohen_kappa_score, f1_score, matthews_corrcoef, recall_score
 
+from tests.made import table
 from trueslice.errors import UserError
 from trueslice.evaluate.compare import difference
 from trueslice.evaluate.pool import Run, pool

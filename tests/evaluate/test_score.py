@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made import CLASSES, labels, model_table, one_hot, table
 from sklearn import metrics
 
+from tests.made import CLASSES, labels, model_table, one_hot, table
 from trueslice.errors import UserError
 from trueslice.evaluate import score
 from trueslice.evaluate.score import distinct_weights, score_baselines, summarise, units

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from made import one_hot, table
 
+from tests.made import one_hot, table
 from trueslice.errors import ParamsError, UserError
 from trueslice.evaluate import subsets
 from trueslice.evaluate.intervals import GroupBootstrap

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from made import table
 from sklearn import metrics
 
+from tests.made import table
 from trueslice.evaluate import tumour
 from trueslice.evaluate.intervals import GroupBootstrap
 from trueslice.params import Evaluate

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from finished import files, predictions
 from PIL import Image
 
 import trueslice
+from tests.finished import files, predictions
 from trueslice import Classifier
 from trueslice.errors import UserError
 from trueslice.files import read_json, write_json

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from families import FAMILIES as BUILD
 from matplotlib import cbook
 from PIL import Image
 from transformers import AutoModel, AutoProcessor, CLIPModel, VisionTextDualEncoderModel, pipeline
 
+from tests.families import FAMILIES as BUILD
 from trueslice.checkpoints import drawn as builtin
 from trueslice.device import pick_device
 from trueslice.errors import ParamsError, UserError

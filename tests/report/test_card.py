@@ -5,9 +5,9 @@ import re
 
 import pytest
 from huggingface_hub import ModelCard, constants
-from report.example_run import degenerate, example
-from servers.hub import Account, problems
 
+from tests.report.example_run import degenerate, example
+from tests.servers.hub import Account, problems
 from trueslice.report.card import card
 from trueslice.report.run import Run
 

@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 import pytest
-from report.example_run import degenerate, example
 
+from tests.report.example_run import degenerate, example
 from trueslice.report.claim import NOBODY, UNAVAILABLE, UNSAID, claim
 
 

@@ -8,8 +8,8 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
 from PIL import Image
-from report.example_run import NAMES, degenerate, example, examples, explained, maps, pixels, tables
 
+from tests.report.example_run import NAMES, degenerate, example, examples, explained, maps, pixels, tables
 from trueslice.evaluate import subsets
 from trueslice.report import explanations, figures
 from trueslice.report.page import CAPTIONS

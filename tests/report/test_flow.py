@@ -4,8 +4,8 @@ import re
 from html import unescape
 
 import pytest
-from report.example_run import degenerate, example
 
+from tests.report.example_run import degenerate, example
 from trueslice.report.flow import LETTER, WIDTH, flow
 
 RUNS = degenerate() | {

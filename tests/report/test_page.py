@@ -6,8 +6,8 @@ from html import unescape
 from html.parser import HTMLParser
 
 import pytest
-from report.example_run import NAMES, TIMING, degenerate, drawing, example, explained, png, without_drawing
 
+from tests.report.example_run import NAMES, TIMING, degenerate, drawing, example, explained, png, without_drawing
 from trueslice.report.alt import alternatives
 from trueslice.report.page import CAPTIONS, FIGURES, SECTIONS, page
 from trueslice.report.run import Run

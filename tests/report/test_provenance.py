@@ -5,8 +5,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from report.example_run import TIMING
 
+from tests.report.example_run import TIMING
 from trueslice.report.provenance import Drawing
 
 

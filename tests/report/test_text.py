@@ -4,8 +4,8 @@ import re
 from dataclasses import replace
 
 import pytest
-from report.example_run import degenerate, example
 
+from tests.report.example_run import degenerate, example
 from trueslice.report.run import Run
 from trueslice.report.text import CALIBRATION, EXTERNAL, NO_COPY, PATIENTS, SEEN, TUMOURS, UNTUNED, statement
 

@@ -3,8 +3,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from serving import serving
 
+from tests.serving import serving
 from trueslice.files import read_json, write_json
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 
-from servers.loopback import Answer, Loopback, Request, ranged
+from tests.servers.loopback import Answer, Loopback, Request, ranged
 
 
 class Figshare(Loopback):

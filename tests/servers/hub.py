@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 import yaml
 
-from servers.loopback import Answer, Loopback, Request, ranged
+from tests.servers.loopback import Answer, Loopback, Request, ranged
 
 LFS_FROM = 100_000  # bytes; smaller files stand in Git itself
 

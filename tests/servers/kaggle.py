@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from servers.loopback import Answer, Loopback, Request, ranged
+from tests.servers.loopback import Answer, Loopback, Request, ranged
 
 
 class Kaggle(Loopback):

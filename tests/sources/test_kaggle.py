@@ -12,11 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from servers.kaggle import Kaggle
-from servers.loopback import Answer
+
+from tests.servers.kaggle import Kaggle
+from tests.servers.loopback import Answer
 
 DATASET = "somebody/brain-scans"
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 RUN = """
 import json, sys
 from pathlib import Path

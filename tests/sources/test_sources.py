@@ -6,7 +6,7 @@ from PIL import Image
 from trueslice import params, sources
 from trueslice.errors import UserError
 
-DATA = params.load(Path(__file__).parents[3] / "params.yaml").data
+DATA = params.load(Path(__file__).parents[2] / "params.yaml").data
 
 
 @pytest.fixture
@@ -41,6 +41,6 @@ def test_any_other_name_is_a_path_from_the_root(tmp_path: Path, context):
 
 def test_the_names_in_the_table_are_those_that_params_yaml_offers():
     line = next(
-        line for line in (Path(__file__).parents[3] / "params.yaml").read_text().splitlines() if "  source: " in line
+        line for line in (Path(__file__).parents[2] / "params.yaml").read_text().splitlines() if "  source: " in line
     )
     assert all(name in line for name in sources.SOURCES)

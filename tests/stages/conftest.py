@@ -1,7 +1,8 @@
 from pathlib import Path
 
 import pytest
-from trainings import copied, digests, finished, prepare
+
+from tests.stages.trainings import copied, digests, finished, prepare
 
 
 @pytest.fixture(scope="session")

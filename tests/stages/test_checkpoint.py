@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from servers.hub import Hub
-from servers.loopback import Answer
 from transformers import CLIPModel
 
+from tests.servers.hub import Hub
+from tests.servers.loopback import Answer
 from trueslice.checkpoints import drawn as builtin
 
 NAME = "somebody/small-clip"

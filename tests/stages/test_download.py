@@ -5,8 +5,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from servers.kaggle import Kaggle
-from servers.loopback import Answer
+
+from tests.servers.kaggle import Kaggle
+from tests.servers.loopback import Answer
 
 DATASET = "somebody/brain-scans"
 PAGE = f"https://www.kaggle.com/datasets/{DATASET}"

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
-from trainings import environment
+
+from tests.stages.trainings import environment
 
 ROOT = Path(__file__).parents[2]
 STAGES = sorted(path.stem for path in (ROOT / "stages").glob("*.py") if path.stem != "__init__")

@@ -10,9 +10,19 @@ import sys
 
 import psutil
 import pytest
-from trainings import digests, environment, finished, interrupted, set_params, started, states, steps_gone, wait_for
 
 from stages import METRICS
+from tests.stages.trainings import (
+    digests,
+    environment,
+    finished,
+    interrupted,
+    set_params,
+    started,
+    states,
+    steps_gone,
+    wait_for,
+)
 
 TWO = "torchrun --standalone --nproc-per-node 2"
 

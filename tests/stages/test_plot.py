@@ -9,8 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from report.example_run import TIMING, degenerate, example, examples, explained, maps, pixels, tables, without_drawing
 
+from tests.report.example_run import (
+    TIMING,
+    degenerate,
+    example,
+    examples,
+    explained,
+    maps,
+    pixels,
+    tables,
+    without_drawing,
+)
 from trueslice.files import write_json
 from trueslice.report.run import MEASURED, Run
 

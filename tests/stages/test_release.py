@@ -1,8 +1,8 @@
 """The stage `release`: what a model that one hands over holds."""
 
 import numpy as np
-from finished import predictions
 
+from tests.finished import predictions
 from trueslice.copies.thumbnails import thumbnails
 from trueslice.files import read_json
 from trueslice.inference.reference import Reference

@@ -8,7 +8,9 @@ import sys
 
 import psutil
 import pytest
-from trainings import (
+
+from stages import FINETUNED, SPLITS
+from tests.stages.trainings import (
     ROOT,
     STATES,
     copied,
@@ -21,8 +23,6 @@ from trainings import (
     steps_gone,
     wait_for,
 )
-
-from stages import FINETUNED, SPLITS
 
 
 @pytest.mark.slow

@@ -1,8 +1,8 @@
 from pathlib import Path
 
 import pytest
-from families import FAMILIES
 
+from tests.families import FAMILIES
 from trueslice.model.encoder import Encoder
 
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from families import FAMILIES
-from together import train
 
+from tests.families import FAMILIES
+from tests.train.together import train
 from trueslice.train.distributed import Processes
 
+ROOT = Path(__file__).parents[2]
 CASES = {
     "caption": ("tiny", {}),
     "multi_positive": ("tiny", {"objective": "multi_positive"}),
@@ -48,10 +49,8 @@ def together(todo, tmp_path_factory) -> dict[str, dict]:
     folder = tmp_path_factory.mktemp("together")
     (folder / "todo.json").write_text(json.dumps(todo))
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    script = Path(__file__).with_name("together.py")
-    done = subprocess.run(
-        [*launcher, script, folder / "todo.json", folder / "results.json"], capture_output=True, text=True, timeout=600
-    )
+    command = [*launcher, "-m", "tests.train.together", folder / "todo.json", folder / "results.json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     return dict(zip(CASES, json.loads((folder / "results.json").read_text()), strict=True))
 

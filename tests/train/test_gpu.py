@@ -8,9 +8,9 @@ import warnings
 
 import pytest
 import torch
-from families import FAMILIES
-from test_loop import CAPTIONS, CONFIG, TRAIN, assert_same, scans, trainer, tuned
 
+from tests.families import FAMILIES
+from tests.train.training import CAPTIONS, CONFIG, TRAIN, assert_same, scans, trainer, tuned
 from trueslice.model.encoder import Encoder
 from trueslice.model.pixels import Pixels
 from trueslice.params import Train

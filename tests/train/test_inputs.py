@@ -4,8 +4,8 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-from test_loop import CONFIG, scans, trainer, tuned
 
+from tests.train.training import CONFIG, scans, trainer, tuned
 from trueslice.model.encoder import Encoder
 from trueslice.model.pixels import Pixels
 from trueslice.params import Train

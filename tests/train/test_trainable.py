@@ -2,8 +2,8 @@ import inspect
 
 import pytest
 import torch
-from test_loop import CONFIG
 
+from tests.train.training import CONFIG
 from trueslice.choices import LOSSES, TUNING
 from trueslice.params import Train
 from trueslice.train import losses

@@ -1,7 +1,7 @@
-"""One of several processes that train together, started by torchrun: python -m torch.distributed.run ... together.py
+"""One of several processes that train together: torchrun -m tests.train.together TODO RESULTS
 
-Reads a list of checkpoints and changes of the configuration from the file given first, trains each, and has process 0
-write the histories to the file given second.
+Reads a list of checkpoints and changes of the configuration from the first file, trains each, and process 0 writes
+the histories to the second file.
 """
 
 import dataclasses
@@ -11,12 +11,9 @@ from pathlib import Path
 
 import torch
 
-sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1]), str(Path(__file__).parent)]
-
-from test_loop import tuned  # noqa: E402
-
-from trueslice.model.encoder import Encoder  # noqa: E402
-from trueslice.train.distributed import Processes  # noqa: E402
+from tests.train.training import tuned
+from trueslice.model.encoder import Encoder
+from trueslice.train.distributed import Processes
 
 
 def train(checkpoint: str, changes: dict, processes: Processes, cache: Path) -> dict:

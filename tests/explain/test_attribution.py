@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from families import FAMILIES as BUILD
 
+from tests.families import FAMILIES as BUILD
 from trueslice.checkpoints import drawn as builtin
 from trueslice.explain.attribution import explain, occlusion, patch_gradients
 from trueslice.model.encoder import Encoder

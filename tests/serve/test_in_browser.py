@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browsers import LOWEST_CONTRAST, chromium
 from PIL import Image
-from serving import predicted, serving
+
+from tests.browsers import LOWEST_CONTRAST, chromium
+from tests.serving import predicted, serving
 
 pytestmark = pytest.mark.slow
 # What a person does with the mouse: the browser makes such an event of a file dropped, or pasted.

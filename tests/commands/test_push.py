@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from servers.hub import Account, Repository
-from servers.loopback import Answer
+
+from tests.servers.hub import Account, Repository
+from tests.servers.loopback import Answer
 
 ROOT = Path(__file__).parents[2]
 REPO = "somebody/tumours"

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
-from scan_tables import rows
 
+from tests.scan_tables import rows
 from trueslice import params
 from trueslice.copies import neighbours, thumbnails
 from trueslice.copies import search as copies

@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from finished import files, predictions
 from PIL import Image
 
 import stages
+from tests.finished import files, predictions
 from trueslice.commands import cli
 
 ROOT = Path(__file__).parents[2]

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
-from families import FAMILIES
 from PIL import Image
-from released import SIDE, release, scans
 
+from tests.families import FAMILIES
+from tests.released import SIDE, release, scans
 from trueslice.commands import cli
 from trueslice.inference import onnx
 from trueslice.inference.classifier import Classifier

@@ -2,9 +2,9 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from servers.figshare import Figshare
-from servers.loopback import Answer
 
+from tests.servers.figshare import Figshare
+from tests.servers.loopback import Answer
 from trueslice.errors import UserError
 from trueslice.sources import figshare, kaggle
 

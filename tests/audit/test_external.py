@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from scan_tables import rows
 
+from tests.scan_tables import rows
 from trueslice import params
 from trueslice.audit import external
 from trueslice.copies import groups

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from made import CLASSES
 
+from tests.made import CLASSES
 from trueslice.evaluate import external
 from trueslice.evaluate.intervals import GroupBootstrap
 from trueslice.tables.external import ExternalPredictions

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from families import FAMILIES
 
 from benchmarks import gpu
 from benchmarks.peers import Enough
+from tests.families import FAMILIES
 
 ROOT = Path(__file__).parents[2]
 

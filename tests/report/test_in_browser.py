@@ -4,10 +4,10 @@ import io
 from pathlib import Path
 
 import pytest
-from browsers import LOWEST_CONTRAST, chromium
 from PIL import Image
-from report.example_run import drawing, example, pixels, tables
 
+from tests.browsers import LOWEST_CONTRAST, chromium
+from tests.report.example_run import drawing, example, pixels, tables
 from trueslice.report import figures
 from trueslice.report.page import CAPTIONS, page
 

@@ -5,7 +5,8 @@ import socket
 import time
 
 import pytest
-from serving import address, started
+
+from tests.serving import address, started
 
 
 def ended(released, *arguments) -> tuple[int, str, str]:

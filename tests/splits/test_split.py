@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scan_tables import pair_table, scan_table
 
+from tests.scan_tables import pair_table, scan_table
 from trueslice import params
 from trueslice.copies import groups as grouping
 from trueslice.errors import UserError
