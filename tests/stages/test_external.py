@@ -9,11 +9,12 @@ import torch
 from PIL import Image
 
 import stages
-from stages import external
+from stages import evaluate, external, plot
 from trueslice import params
 from trueslice.errors import UserError
 from trueslice.files import read_json, write_json
 from trueslice.model.encoder import Encoder
+from trueslice.records.external import ExternalScores
 from trueslice.tables.external import ExternalPredictions
 from trueslice.tables.scans import Scans
 
@@ -156,3 +157,16 @@ def test_a_set_that_cannot_be_used_ends_in_one_line_and_leaves_nothing(run, tmp_
     assert "\n" not in str(error.value)
     assert not stages.EXTERNAL.exists() and not (stages.PLOTS / "external.csv").exists()
     assert not list(Path("data").glob(".*"))
+
+
+def test_a_set_without_a_new_scan_is_scored_and_reported(released, tmp_path, monkeypatch):
+    shutil.copytree(released, tmp_path / "run")
+    monkeypatch.chdir(tmp_path / "run")
+    chosen = {"name": "training", "source": "data/raw/Training", "classes": None}
+    settings = params.load(Path("params.yaml"))
+    settings = settings.model_copy(update={"external": [params.External(**chosen)]})
+    for stage in (external, evaluate, plot):
+        stage.main(settings)
+    (scored,) = ExternalScores.read(stages.METRICS / "external.json").sets
+    assert (scored.kept, scored.accuracy, scored.tumour) == (0, None, None)
+    assert "training" in (stages.PLOTS / "report.html").read_text()

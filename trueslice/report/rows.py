@@ -234,7 +234,7 @@ def _external_rows(run: Run) -> Iterable[tuple[str, ...]]:
         for place, point in enumerate(run.test["tumour"]["operating_points"]):
             for name in ("sensitivity", "specificity"):
                 title = f"Tumours, threshold set for {percent(point['target'])}: {name}"
-                yield title, *(_cell(each["tumour"][place], name) for each in sets)
+                yield title, *(_cell(each["tumour"][place], name) if each["tumour"] else "–" for each in sets)
 
 
 def _sensitivity(row: Mapping) -> list[str]:
