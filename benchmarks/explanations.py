@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from trueslice.evaluate import pointing
+from trueslice.evaluate import explanations
 from trueslice.explain import attribution as explain
+from trueslice.explain import pointing
 from trueslice.explain.maps import SIDE, cells, in_random_order, maps
 from trueslice.files import read_json, write_json
 from trueslice.model.encoder import Encoder
@@ -152,7 +153,7 @@ def measure(name: str, run: Path, folder: Path) -> dict:
             )
             predicted = np.array(table.class_names)[table.y_pred[places]]
             scores = pointing.measure(splits.take(rows), predicted, measured, splits.take(known), known_masks)
-            scored = pointing.score(scores)
+            scored = explanations.score(scores)
             values = {(row["score"], row["of"]): row for row in scored["rows"] if row["by"] == "all"}
             row = {
                 "method": method,

@@ -7,7 +7,7 @@ data/external.json, data/explanations.csv
 """
 
 import stages
-from trueslice.evaluate import external, pointing, score, subsets
+from trueslice.evaluate import explanations, external, score, subsets
 from trueslice.files import read_json, write_json
 from trueslice.params import Params
 from trueslice.tables.explanations import Explanations
@@ -33,7 +33,7 @@ def main(params: Params) -> None:
     others = ExternalPredictions.read(stages.PLOTS / "external.csv")
     of_others = external.score(others, read_json(stages.EXTERNAL)["sets"], negative_class, points)
     write_json(stages.METRICS / "external.json", of_others)
-    write_json(stages.METRICS / "explain.json", pointing.score(Explanations.read(stages.EXPLANATIONS)))
+    write_json(stages.METRICS / "explain.json", explanations.score(Explanations.read(stages.EXPLANATIONS)))
     low, high = intervals[0]["low"], intervals[0]["high"]
     interval = f", 95 % interval {low:.4f} to {high:.4f}" if low is not None else ""
     print(f"evaluate: {len(predictions)} test scans, accuracy {test['accuracy']:.4f}{interval}")

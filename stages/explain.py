@@ -11,8 +11,7 @@ import torch
 
 import stages
 from trueslice.device import pick_device
-from trueslice.evaluate import pointing
-from trueslice.explain import examples
+from trueslice.explain import examples, pointing
 from trueslice.explain.maps import SIDE, cells, in_random_order, maps
 from trueslice.files import whole_file
 from trueslice.model.cpu import same_bytes_on_cpus

@@ -10,8 +10,8 @@ import numpy as np
 
 import stages
 from trueslice.device import pick_device
-from trueslice.evaluate.projection import plane
 from trueslice.files import read_json, whole_folder, write_json
+from trueslice.inference.projection import plane
 from trueslice.inference.release import release
 from trueslice.model.cpu import same_bytes_on_cpus
 from trueslice.model.encoder import Encoder

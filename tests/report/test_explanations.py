@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trueslice.evaluate.pointing import COLUMNS
+from trueslice.evaluate.explanations import COLUMNS
 from trueslice.report import explanations
 from trueslice.report.overlay import overlay
 from trueslice.report.page import CAPTIONS

@@ -12,7 +12,7 @@ import stages
 from stages import explain
 from trueslice import params
 from trueslice.errors import UserError
-from trueslice.evaluate import pointing
+from trueslice.explain import pointing
 from trueslice.explain.maps import SIDE
 from trueslice.reading import decode
 from trueslice.sources import phantom

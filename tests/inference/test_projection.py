@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
-from trueslice.evaluate.projection import plane, principal_components
+from trueslice.inference.projection import plane, principal_components
 from trueslice.tables.embedding import EmbeddingMap
 from trueslice.tables.known import KnownScans
 from trueslice.tables.predictions import Predictions

@@ -1,9 +1,9 @@
-"""What explanations are worth, on maps and masks that are made up."""
+"""Measures of explanations, on maps and masks that are made up."""
 
 import numpy as np
 import pytest
 
-from trueslice.evaluate import pointing
+from trueslice.explain import pointing
 from trueslice.tables.explanations import Explanations
 from trueslice.tables.splits import Splits
 
@@ -32,25 +32,15 @@ def measured(maps: np.ndarray, masks: np.ndarray, **others) -> Explanations:
     return pointing.measure(splits(CLASSES), CLASSES, pointing.Measured(**given), splits(CLASSES), discs(5))
 
 
-def difference(scored: dict, score: str, against: str) -> dict:
-    return next(row for row in scored["differences"] if (row["score"], row["against"]) == (score, against))
-
-
-def test_maps_that_are_the_masks_point_at_all_tumours_and_are_shown():
+def test_maps_that_are_the_masks_point_at_all_tumours():
     masks = discs(1)
     table = measured(masks.astype(float), masks)
     assert table.pointing.mean() == table.energy.mean() == table.ceiling_pointing.mean() == 1
     assert table.uniform == pytest.approx(masks[:, 2:14, 2:14].mean(axis=(1, 2)))
-    scored = pointing.score(table)
-    assert scored["shown"] and difference(scored, "pointing", "fixed_point")["low"] > 0
-    assert difference(scored, "pointing", "other_patient")["low"] > 0
 
 
-def test_maps_of_chance_are_not_shown():
-    table = measured(discs(2).astype(float), discs(1))
-    scored = pointing.score(table)
-    assert not scored["shown"] and "does not point" in scored["reason"]
-    assert table.pointing.mean() < 0.3
+def test_maps_of_chance_seldom_point_at_tumours():
+    assert measured(discs(2).astype(float), discs(1)).pointing.mean() < 0.3
 
 
 def test_one_map_for_all_points_at_other_patients_as_well():
@@ -92,17 +82,3 @@ def test_the_head_is_what_is_bright_and_what_it_encloses():
     scan = np.zeros((1, SIDE, SIDE), np.uint8)
     scan[0, 3:13, 3:13], scan[0, 5:11, 5:11] = 200, 0
     assert pointing.heads(scan).sum() == 100
-
-
-def test_rows_are_by_class_by_thirds_of_size_and_by_answer():
-    masks = discs(1)
-    rows = pointing.score(measured(masks.astype(float), masks))["rows"]
-    found = {(row["by"], row["value_of"]) for row in rows}
-    assert {("all", None), ("class", "glioma"), ("size", "small"), ("answer", "right")} <= found
-    assert {row["of"] for row in rows} == set(pointing.COLUMNS)
-
-
-def test_without_masks_nothing_is_shown():
-    empty = measured(discs(1).astype(float), discs(1)).take(np.zeros(COUNT, bool))
-    scored = pointing.score(empty)
-    assert (scored["scans"], scored["shown"], scored["rows"]) == (0, False, [])
