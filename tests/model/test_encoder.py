@@ -13,10 +13,12 @@ from transformers import AutoModel, AutoProcessor, CLIPModel, VisionTextDualEnco
 
 from tests.families import FAMILIES as BUILD
 from trueslice.checkpoints import drawn as builtin
+from trueslice.checkpoints.normal import normalise
 from trueslice.device import pick_device
 from trueslice.errors import ParamsError, UserError
 from trueslice.model.encoder import Encoder
 from trueslice.model.families import FAMILIES
+from trueslice.model.preprocessing import Preprocessing
 
 ROOT = Path(__file__).parents[2]
 MILITARY_UNIFORM = 652  # class of ImageNet
@@ -253,13 +255,40 @@ def test_a_pickle_with_more_than_weights_is_not_opened(tiny_folder, tmp_path):
     )
 
 
+@pytest.mark.parametrize("name", BUILD)
+def test_captions_and_pixels_are_prepared_as_transformers_does(tmp_path, name):
+    BUILD[name](tmp_path / name)
+    normalise(tmp_path / name, tmp_path / "normal")
+    encoder, theirs = Encoder.load(tmp_path / "normal", "cpu"), AutoProcessor.from_pretrained(tmp_path / name)
+    longest = encoder.model.config.text_config.max_position_embeddings
+    padding = "max_length" if encoder.family.pad_to_length else "longest"
+    captions = [*CAPTIONS, "", " ", "glioma " * 600]
+    for some in (captions[:3], captions[3:5], captions):
+        expected = theirs.tokenizer(some, padding=padding, truncation=True, max_length=longest)
+        for key, tokens in encoder.tokenize(some).items():
+            assert tokens.tolist() == expected[key], key
+    assert encoder.preprocessing.image_mean == list(theirs.image_processor.image_mean)
+    assert encoder.preprocessing.image_std == list(theirs.image_processor.image_std)
+
+
+def test_a_slow_tokenizer_gives_what_transformers_gives(tiny_folder, tmp_path):
+    """SigLIP's has no tokenizer.json."""
+    folder = shutil.copytree(tiny_folder, tmp_path / "slow")
+    fast = Preprocessing.read(folder).tokenize(CAPTIONS, 24, pad_to_length=True)
+    (folder / "vocab.json").write_text(json.dumps(builtin._byte_vocabulary()))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    (folder / "tokenizer.json").unlink()
+    slow = Preprocessing.read(folder).tokenize(CAPTIONS, 24, pad_to_length=True)
+    assert all(np.array_equal(slow[name], fast[name]) for name in fast)
+
+
 def test_the_hash_tells_weights_configuration_and_image_processor_apart(tiny_folder):
     hashes = []
     for change in (
         lambda _: None,
         lambda encoder: encoder.model.logit_scale.data.add_(1e-3),
         lambda encoder: setattr(encoder.model.config.vision_config, "hidden_act", "relu"),
-        lambda encoder: setattr(encoder.processor.image_processor, "image_mean", [0.1, 0.2, 0.3]),
+        lambda encoder: encoder.preprocessing.images.update(image_mean=[0.1, 0.2, 0.3]),
     ):
         encoder = Encoder.load(tiny_folder, "cpu")
         change(encoder)
@@ -280,7 +309,7 @@ def test_a_family_has_what_its_row_says(tmp_path, name):
     assert hasattr(encoder.model, "logit_bias") == encoder.family.logit_bias
     # SigLIP reads the padding of captions of full length; the others are told to ignore it.
     short, long = (encoder.tokenize([caption]) for caption in ("a", "abcdef"))
-    whole = name == "siglip"
+    whole = encoder.family.pad_to_length
     assert (short["input_ids"].shape == long["input_ids"].shape) == whole
     assert ("attention_mask" in short) == (not whole)
 

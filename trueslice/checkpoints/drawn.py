@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from trueslice.errors import UserError
+from trueslice.files import write_json
 
 IMAGE_SIZE = 64
 PATCH_SIZE = 8
@@ -31,6 +32,11 @@ TEXT_ATTENTION = 3.0
 TOKENS = 3.0
 POSITIONS = 0.25
 LOGIT_SCALE = 30.0
+DUAL_PROCESSOR = "VisionTextDualEncoderProcessor"
+CLIP_NORMALISATION = {
+    "image_mean": [0.48145466, 0.4578275, 0.40821073],
+    "image_std": [0.26862954, 0.26130258, 0.27577711],
+}
 LITE_NORMALISATION = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}  # its weights know pixels from -1 to 1
 LITE_WEIGHTS = "efficientnet-lite0-57934424.pth"
 LITE_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
@@ -45,7 +51,7 @@ def build(into: Path, seed: int) -> None:
     learn something.
     """
     import torch
-    from transformers import CLIPConfig, CLIPModel, CLIPProcessor
+    from transformers import CLIPConfig, CLIPModel
 
     vision = VISION | {"image_size": IMAGE_SIZE, "patch_size": PATCH_SIZE}
     model = CLIPModel(CLIPConfig(projection_dim=64, vision_config=vision, text_config=_text_config()))
@@ -53,7 +59,7 @@ def build(into: Path, seed: int) -> None:
     positions = POSITIONS * _sines_and_cosines(IMAGE_SIZE // PATCH_SIZE, VISION["hidden_size"])
     # The first place is the class token's.
     model.vision_model.embeddings.position_embedding.weight.data[1:] = torch.from_numpy(positions.astype(np.float32))
-    _write(model, CLIPProcessor, IMAGE_SIZE, into)
+    _write(model, "CLIPProcessor", IMAGE_SIZE, into)
 
 
 def build_convolutional(into: Path, seed: int) -> None:
@@ -73,7 +79,7 @@ def build_convolutional(into: Path, seed: int) -> None:
     config = transformers.VisionTextDualEncoderConfig.from_vision_text_configs(vision, text, projection_dim=64)
     model = transformers.VisionTextDualEncoderModel(config)
     _draw(model, seed, lambda _, shape: math.prod(shape[1:]) ** -0.5)
-    _write(model, transformers.VisionTextDualEncoderProcessor, CONVOLUTIONAL_IMAGE_SIZE, into)
+    _write(model, DUAL_PROCESSOR, CONVOLUTIONAL_IMAGE_SIZE, into)
 
 
 def build_lite(into: Path, seed: int) -> None:
@@ -99,7 +105,7 @@ def build_lite(into: Path, seed: int) -> None:
     tower = model.vision_model.timm_model
     # The names differ, but the order is the same; the classifier stands last and is left out.
     tower.load_state_dict(dict(zip(tower.state_dict(), weights.values(), strict=False)))
-    _write(model, transformers.VisionTextDualEncoderProcessor, LITE_IMAGE_SIZE, into, **LITE_NORMALISATION)
+    _write(model, DUAL_PROCESSOR, LITE_IMAGE_SIZE, into, LITE_NORMALISATION)
 
 
 def imagenet_weights() -> dict:
@@ -165,21 +171,35 @@ def _clip_deviation(name: str, tower: dict[str, int], attention: float) -> float
     }[name.removesuffix(".weight").rsplit(".", 1)[-1]]
 
 
-def _write(model, processor_class: type, side: int, into: Path, **normalisation) -> None:
+def _write(model, processor: str, side: int, into: Path, normalisation: dict = CLIP_NORMALISATION) -> None:
     """Write a model and its processor, which reads bytes and scans of `side` x `side` pixels.
 
-    `normalisation` may give the `image_mean` and `image_std` of pixels from 0 to 1, if they are not CLIP's.
+    `processor` is the name of its class. It is written as the class would write itself, since importing that takes
+    seconds.
     """
-    from transformers import CLIPImageProcessor, CLIPTokenizer
+    from transformers import CLIPTokenizer
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     model.save_pretrained(into)
-    images = CLIPImageProcessor(
-        size={"shortest_edge": side}, crop_size={"height": side, "width": side}, **normalisation
-    )
-    tokenizer = CLIPTokenizer(vocab=_byte_vocabulary(), merges=[], model_max_length=MAX_TOKENS)
-    processor_class(image_processor=images, tokenizer=tokenizer).save_pretrained(into)
+    images = {
+        "crop_size": {"height": side, "width": side},
+        "do_center_crop": True,
+        "do_convert_rgb": True,
+        "do_normalize": True,
+        "do_rescale": True,
+        "do_resize": True,
+        "image_mean": normalisation["image_mean"],
+        "image_processor_type": "CLIPImageProcessor",
+        "image_std": normalisation["image_std"],
+        "resample": 3,  # bicubic
+        "rescale_factor": 1 / 255,
+        "size": {"shortest_edge": side},
+    }
+    write_json(into / "processor_config.json", {"image_processor": images, "processor_class": processor})
+    CLIPTokenizer(
+        vocab=_byte_vocabulary(), merges=[], model_max_length=MAX_TOKENS, processor_class=processor
+    ).save_pretrained(into)
 
 
 def _text_config() -> dict:

@@ -17,71 +17,46 @@ from torch.nn import functional
 
 from trueslice.errors import UserError
 from trueslice.model.families import FAMILIES
-
-TOKENIZERS = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "tokenizer.model")
+from trueslice.model.preprocessing import TOKENIZERS, Preprocessing
 
 
 class Encoder:
-    """A Hugging Face model and its processor. All embeddings have unit length, float32, and the same dimension D.
+    """A Hugging Face model and its preprocessing. Embeddings have unit length, float32, and the same dimension D.
 
-    A tower pools what it sees into features, which a projection then takes into the common space. Where a family has
-    no projections, the features are the embeddings. Training changes the parameters of `model`.
+    A tower pools its input into features, which a projection then takes into the common space. Where a family has no
+    projections, the features are the embeddings. Training changes the parameters of `model`.
     """
 
-    def __init__(self, model: nn.Module, processor, device: torch.device):
+    def __init__(self, model: nn.Module, preprocessing: Preprocessing, device: torch.device):
         self.model = model.to(device).eval()
-        self.processor = processor
+        self.preprocessing = preprocessing
         self.device = device
         self.family = FAMILIES[model.config.model_type]
         self.image_size = model.config.vision_config.image_size  # side in pixels
         # Scans are bytes from 0 to 255; the checkpoint's mean and deviation are for 0 to 1.
-        self._mean = 255 * torch.tensor(processor.image_processor.image_mean, device=device).view(1, 3, 1, 1)
-        self._deviation = 255 * torch.tensor(processor.image_processor.image_std, device=device).view(1, 3, 1, 1)
+        self._mean = 255 * torch.tensor(preprocessing.image_mean, device=device).view(1, 3, 1, 1)
+        self._deviation = 255 * torch.tensor(preprocessing.image_std, device=device).view(1, 3, 1, 1)
 
     @classmethod
     def load(cls, folder: Path, device: torch.device | str) -> Self:
-        """Load a Hugging Face directory. Nothing is looked up on the network, and no code of the directory is run.
+        """Load a directory that the stage `checkpoint` or `save` wrote; nothing is looked up on the network.
 
         Raises:
             FileNotFoundError: there is no such directory.
             UserError: the directory is incomplete or damaged, needs code of its own, or holds an unsupported family.
         """
-        from transformers import AutoModel, AutoProcessor
-        from transformers.utils import logging
-
-        logging.disable_progress_bar()
-        _check(folder)
-        safely = {"local_files_only": True, "trust_remote_code": False}
-        try:
-            model, report = AutoModel.from_pretrained(folder, dtype=torch.float32, output_loading_info=True, **safely)
-            processor = AutoProcessor.from_pretrained(folder, **safely)
-        except pickle.UnpicklingError as error:
-            raise UserError(
-                f"the weights in {folder} are a pickle that is damaged or holds more than weights, so it is not "
-                "opened; take a checkpoint with model.safetensors"
-            ) from error
-        except Exception as error:  # transformers, safetensors and torch raise many kinds for a damaged file
-            reason = " ".join(str(error).split())[:300]
-            raise UserError(f"the checkpoint in {folder} cannot be loaded: {reason}") from error
-        if missing := sorted(report["missing_keys"]):
-            # transformers would leave these at random values, in silence.
-            raise UserError(f"the checkpoint in {folder} lacks {len(missing)} of its weights, such as {missing[0]}")
-        return cls(model, processor, torch.device(device))
+        model = load_model(folder)
+        return cls(model, Preprocessing.read(folder), torch.device(device))
 
     def save(self, folder: Path) -> None:
         """Write a directory that `AutoModel` and `AutoProcessor` load as it is."""
-        try:
-            self.model.save_pretrained(folder)
-        except SafetensorError as error:
-            if os.strerror(errno.ENOSPC) not in str(error):
-                raise
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from error
-        self.processor.save_pretrained(folder)
+        save_model(self.model, folder)
+        self.preprocessing.write(folder)
 
     def hash(self, captions: Iterable[str] = ()) -> str:
-        """SHA-256 over configuration, image processor, names and values of all weights, and the tokens of captions."""
+        """Return the SHA-256 of configuration, image processor, names and weights, and tokens of captions."""
         digest = hashlib.sha256(self.model.config.to_json_string().encode())
-        digest.update(self.processor.image_processor.to_json_string().encode())
+        digest.update(json.dumps(self.preprocessing.images, sort_keys=True).encode())
         tokens = self.tokenize(list(captions)) if captions else {}
         for name, value in [*sorted(self.model.state_dict().items()), *tokens.items()]:
             digest.update(name.encode())
@@ -89,7 +64,7 @@ class Encoder:
         return digest.hexdigest()
 
     def image_features(self, pixels: torch.Tensor) -> torch.Tensor:
-        """What the image tower pools of scans before the projection: [B, F].
+        """Pool scans in the image tower, before the projection: [B, F].
 
         Scans are 0 to 255, of any dtype, grey, [B, 1, S, S], or colour, [B, 3, S, S], where S is `image_size`.
         """
@@ -97,11 +72,11 @@ class Encoder:
 
     @property
     def has_patches(self) -> bool:
-        """Whether the image tower is a transformer over patches, and not convolutional."""
+        """True if the image tower is a transformer over patches, False if it is convolutional."""
         return hasattr(self.model.config.vision_config, "num_attention_heads")
 
     def image_features_and_states(self, pixels: torch.Tensor) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
-        """The same, and what each block of the image tower takes in, and the last gives.
+        """Return the features and the hidden states of the image tower: inputs of all blocks, and the last output.
 
         In a transformer the states are tokens, [B, L, C], of which the last are the patches, row by row; in a
         convolutional tower they are maps, [B, C, H, W].
@@ -116,7 +91,7 @@ class Encoder:
         return normalised.contiguous(memory_format=torch.channels_last)  # convolutions are faster so
 
     def project_images(self, features: torch.Tensor) -> torch.Tensor:
-        """Embed what `image_features` gave: float32 [B, D]."""
+        """Project features of `image_features` to unit embeddings: float32 [B, D]."""
         embeddings = self.model.visual_projection(features) if self.family.projections else features
         return functional.normalize(embeddings.float(), dim=-1)
 
@@ -125,25 +100,23 @@ class Encoder:
         return self.project_images(self.image_features(pixels))
 
     def tokenize(self, captions: list[str]) -> dict[str, torch.Tensor]:
-        """What the text tower takes, int64 [C, L] each; what exceeds the model's length is cut off."""
+        """Turn captions into the inputs of the text tower, int64 [C, L] each; longer captions are cut off."""
         length = self.model.config.text_config.max_position_embeddings
-        tokens = self.processor.tokenizer(
-            captions, padding=self.family.padding, truncation=True, max_length=length, return_tensors="pt"
-        )
+        tokens = self.preprocessing.tokenize(captions, length, self.family.pad_to_length)
         names = ("input_ids", "attention_mask") if self.family.attention_mask else ("input_ids",)
-        return {name: tokens[name].to(self.device) for name in names}
+        return {name: torch.from_numpy(tokens[name]).to(self.device) for name in names}
 
     def text_features(self, tokens: dict[str, torch.Tensor]) -> torch.Tensor:
-        """What the text tower pools of the C captions that `tokenize` gave: [C, F], before the projection."""
+        """Pool C tokenized captions in the text tower, before the projection: [C, F]."""
         return self.model.text_model(**tokens).pooler_output
 
     def project_texts(self, features: torch.Tensor) -> torch.Tensor:
-        """Embed what `text_features` gave: float32 [C, D]."""
+        """Project features of `text_features` to unit embeddings: float32 [C, D]."""
         embeddings = self.model.text_projection(features) if self.family.projections else features
         return functional.normalize(embeddings.float(), dim=-1)
 
     def encode_tokens(self, tokens: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Embed the C captions that `tokenize` gave: float32 [C, D]."""
+        """Embed C tokenized captions: float32 [C, D]."""
         return self.project_texts(self.text_features(tokens))
 
     def encode_classes(self, captions: list[list[str]]) -> torch.Tensor:
@@ -159,7 +132,7 @@ class Encoder:
 
     @property
     def logit_bias(self) -> torch.Tensor:
-        """What the sigmoid loss adds to logits: float32 scalar; 0 where the family has none."""
+        """The learned bias that the sigmoid loss adds to logits: float32 scalar; 0 where the family has none."""
         return self.model.logit_bias.squeeze() if self.family.logit_bias else torch.zeros((), device=self.device)
 
     def score(self, embeddings: torch.Tensor, class_embeddings: torch.Tensor) -> torch.Tensor:
@@ -177,8 +150,47 @@ class Encoder:
         return torch.cat(parts).cpu()
 
 
+def load_model(folder: Path) -> nn.Module:
+    """Load the model of a Hugging Face directory in float32; no code of the directory is run.
+
+    Raises:
+        FileNotFoundError: there is no such directory.
+        UserError: the directory is incomplete or damaged, needs code of its own, or holds an unsupported family.
+    """
+    from transformers import AutoModel
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    _check(folder)
+    safely = {"local_files_only": True, "trust_remote_code": False}
+    try:
+        model, report = AutoModel.from_pretrained(folder, dtype=torch.float32, output_loading_info=True, **safely)
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"the weights in {folder} are a pickle that is damaged or holds more than weights, so it is not "
+            "opened; take a checkpoint with model.safetensors"
+        ) from error
+    except Exception as error:  # transformers, safetensors and torch raise many kinds for a damaged file
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"the checkpoint in {folder} cannot be loaded: {reason}") from error
+    if missing := sorted(report["missing_keys"]):
+        # transformers would leave these at random values, in silence.
+        raise UserError(f"the checkpoint in {folder} lacks {len(missing)} of its weights, such as {missing[0]}")
+    return model
+
+
+def save_model(model: nn.Module, folder: Path) -> None:
+    """Write configuration and weights to `folder`; a full disk is an OSError."""
+    try:
+        model.save_pretrained(folder)
+    except SafetensorError as error:
+        if os.strerror(errno.ENOSPC) not in str(error):
+            raise
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from error
+
+
 def _check(folder: Path) -> None:
-    """Refuse what transformers would ask about on the terminal, or replace by something made up."""
+    """Refuse a directory about which transformers would ask on the terminal, or which it would complete by itself."""
     try:
         kind = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
     except FileNotFoundError:

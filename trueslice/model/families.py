@@ -5,20 +5,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Family:
-    """What sets the checkpoints of a family apart.
+    """Differences of a family of checkpoints from others.
 
-    All have `vision_model` and `text_model`, which pool what they see into `pooler_output`, and a `logit_scale`.
+    All have `vision_model` and `text_model`, which pool their input into `pooler_output`, and a `logit_scale`.
 
     Attributes:
         projections: whether `visual_projection` and `text_projection` follow the towers.
         logit_bias: whether there is a `logit_bias`.
-        padding: how captions are padded: to the `longest` of them, or to the model's `max_length`.
-        attention_mask: whether the text tower is told which tokens are padding.
+        pad_to_length: whether captions are padded to the longest input of the model, and not to the longest caption.
+        attention_mask: whether the text tower gets a mask of the padding.
     """
 
     projections: bool = True
     logit_bias: bool = False
-    padding: str = "longest"
+    pad_to_length: bool = False
     attention_mask: bool = True
 
 
@@ -26,6 +26,6 @@ class Family:
 FAMILIES = {
     "clip": Family(),
     # SigLIP was trained on captions of full length and reads their padding (Zhai et al. 2023).
-    "siglip": Family(projections=False, logit_bias=True, padding="max_length", attention_mask=False),
+    "siglip": Family(projections=False, logit_bias=True, pad_to_length=True, attention_mask=False),
     "vision-text-dual-encoder": Family(),
 }

@@ -1,0 +1,110 @@
+"""Preparation of scans and captions for a checkpoint, read from its files.
+
+The processors of transformers do the same, but importing them takes longer than loading a small model.
+"""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from trueslice.errors import UserError
+from trueslice.files import read_json
+
+# Files of a tokenizer of any kind: the first is a fast one, of the package tokenizers.
+TOKENIZERS = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "tokenizer.model")
+SETTINGS = ("tokenizer_config.json", "merges.txt", "special_tokens_map.json", "added_tokens.json")
+IMAGES = ("processor_config.json", "preprocessor_config.json")
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Settings and tokenizer of a checkpoint.
+
+    Attributes:
+        folder: directory that they were read from.
+        images: settings of the image processor, as its JSON file has them.
+        tokenizer: a `tokenizers.Tokenizer`, or a slow tokenizer of transformers where there is no tokenizer.json.
+    """
+
+    folder: Path
+    images: dict[str, Any]
+    tokenizer: Any
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read them from a directory that the stage `checkpoint` or `Encoder.save` wrote.
+
+        Raises:
+            UserError: a file is missing or damaged.
+        """
+        try:
+            images = _image_settings(folder)
+            tokenizer = _fast_tokenizer(folder) if (folder / TOKENIZERS[0]).exists() else _slow_tokenizer(folder)
+        except Exception as error:  # tokenizers raises plain exceptions for a damaged file
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            raise UserError(f"the checkpoint in {folder} cannot be loaded: {reason}") from error
+        return cls(folder, images, tokenizer)
+
+    @property
+    def image_mean(self) -> list[float]:
+        """Mean of each of three channels, for pixels from 0 to 1."""
+        return self.images["image_mean"]
+
+    @property
+    def image_std(self) -> list[float]:
+        """Standard deviation of each of three channels, for pixels from 0 to 1."""
+        return self.images["image_std"]
+
+    def tokenize(self, captions: list[str], length: int, pad_to_length: bool) -> dict[str, np.ndarray]:
+        """Return `input_ids` and `attention_mask`, int64 [C, L] each; tokens after the first `length` are cut off.
+
+        Captions are padded to the longest of them, or all to `length`.
+        """
+        if (self.folder / TOKENIZERS[0]).exists():
+            self.tokenizer.enable_truncation(length, direction=self.tokenizer.truncation["direction"])
+            self.tokenizer.enable_padding(**self.tokenizer.padding | {"length": length if pad_to_length else None})
+            found = self.tokenizer.encode_batch(captions)
+            rows = {"input_ids": [row.ids for row in found], "attention_mask": [row.attention_mask for row in found]}
+        else:
+            padding = "max_length" if pad_to_length else "longest"
+            rows = self.tokenizer(captions, padding=padding, truncation=True, max_length=length)
+        return {name: np.array(rows[name], np.int64) for name in ("input_ids", "attention_mask")}
+
+    def write(self, folder: Path) -> None:
+        """Copy the files of image processor and tokenizer to `folder`."""
+        for name in (*TOKENIZERS, *SETTINGS, *IMAGES):
+            if (self.folder / name).exists():
+                shutil.copyfile(self.folder / name, folder / name)
+
+
+def _image_settings(folder: Path) -> dict[str, Any]:
+    file = next(folder / name for name in IMAGES if (folder / name).exists() or name == IMAGES[-1])
+    settings = read_json(file)
+    settings = settings.get("image_processor", settings)
+    for name in ("image_mean", "image_std"):
+        if len(settings[name]) != 3:
+            raise ValueError(f"{name} in {file.name} has not three values")
+    return settings
+
+
+def _fast_tokenizer(folder: Path) -> Any:
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(folder / TOKENIZERS[0]))
+    settings = read_json(folder / SETTINGS[0])
+    padding = settings["pad_token"]
+    padding = padding["content"] if isinstance(padding, dict) else padding
+    # `tokenize` gives the length, which depends on the model.
+    tokenizer.enable_truncation(1, direction=settings.get("truncation_side", "right"))
+    direction = settings.get("padding_side", "right")
+    tokenizer.enable_padding(direction=direction, pad_id=tokenizer.token_to_id(padding), pad_token=padding)
+    return tokenizer
+
+
+def _slow_tokenizer(folder: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
