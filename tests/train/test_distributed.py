@@ -69,8 +69,8 @@ def test_two_processes_do_what_one_does(todo, together, tmp_path, case):
 
 def test_alone_nothing_is_shared():
     processes, values = Processes(torch.device("cpu")), torch.randn(3, 2)
-    assert processes.share(values) is not None and torch.equal(processes.share(values), values)
-    assert processes.gather(values, 3) is values and processes.from_first("this") == "this"
+    assert processes.shard(values) is not None and torch.equal(processes.shard(values), values)
+    assert processes.gather(values, 3) is values and processes.broadcast("this") == "this"
 
 
 @pytest.mark.parametrize(("total", "count"), [(7, 3), (3, 3), (1, 4), (8, 2)])
@@ -79,6 +79,6 @@ def test_shares_are_equally_long_and_hold_everything_in_order(total, count):
     processes.count = count
     shares = []
     for processes.rank in range(count):
-        shares.append(processes.share(values))
+        shares.append(processes.shard(values))
     assert len({len(share) for share in shares}) == 1
     assert torch.equal(torch.cat(shares)[:total], values)

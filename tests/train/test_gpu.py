@@ -17,7 +17,7 @@ from trueslice.params import Train
 from trueslice.train.augmentation import Augmentation
 from trueslice.train.loop import Trainer
 from trueslice.train.resume import States, generator
-from trueslice.train.weights import put
+from trueslice.train.weights import copy_into
 
 CPU = torch.device("cpu")
 MANY_CAPTIONS = [["bright", "a bright scan", "so bright"], ["dark", "a dark scan", "so dark", "very dark"]]
@@ -90,7 +90,7 @@ def test_a_step_starts_from_the_gradients_of_float64(pair, name, changes, precis
     encoder, exact = pair(name)
     reference = trainer(exact, precision="fp32", **changes)
     training = trainer(encoder, precision=precision, **changes)
-    put(reference.weights, into=training.weights)  # what LoRA adds is drawn anew
+    copy_into(training.weights, reference.weights)  # what LoRA adds is drawn anew
     pixels = Pixels(scans()[0], range(16), encoder.image_size, CPU).take(TRAIN[:16])
     (loss, found), (expected_loss, expected) = (gradients(each, pixels) for each in (training, reference))
     assert loss == pytest.approx(expected_loss, rel=rounding)

@@ -208,9 +208,9 @@ def test_wise_ft_leaves_a_point_between_before_and_after(tiny_folder, tune):
     # No other share validates better.
     losses = {}
     for share in loop.ALPHAS:
-        interpolate(before, after, share, mixed.model.state_dict())
+        interpolate(mixed.model.state_dict(), before, after, share)
         losses[share] = validation_loss(mixed)
-    interpolate(before, after, alpha, mixed.model.state_dict())
+    interpolate(mixed.model.state_dict(), before, after, alpha)
     assert validation_loss(mixed) <= min(losses.values()) + 1e-6 or alpha == 1
 
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from trueslice.train.weights import average, copied, interpolate, put, replaced
+from trueslice.train.weights import average, clone, copy_into, interpolate, swapped
 
 
 def test_the_moving_average_is_that_of_the_formula():
@@ -16,31 +16,31 @@ def test_the_moving_average_is_that_of_the_formula():
 
 def test_a_copy_does_not_follow_and_can_be_put_back():
     weights = {"a": torch.zeros(2)}
-    before = copied(weights)
+    before = clone(weights)
     weights["a"] += 1
     assert before["a"].tolist() == [0, 0]
-    put(before, into=weights)
+    copy_into(weights, before)
     assert weights["a"].tolist() == [0, 0]
 
 
-def test_weights_are_replaced_within_the_block_only():
+def test_weights_are_swapped_within_the_block_only():
     weights = {"a": torch.zeros(2)}
-    with replaced(weights, by={"a": torch.ones(2)}):
+    with swapped(weights, {"a": torch.ones(2)}):
         assert weights["a"].tolist() == [1, 1]
     assert weights["a"].tolist() == [0, 0]
-    with replaced(weights, by=None):
+    with swapped(weights, None):
         assert weights["a"].tolist() == [0, 0]
 
 
 def test_interpolation_goes_from_one_end_to_the_other():
     before, after, into = ({"a": torch.tensor([value])} for value in (1.0, 5.0, 0.0))
     for alpha, expected in [(0, 1), (0.25, 2), (1, 5)]:
-        interpolate(before, after, alpha, into)
+        interpolate(into, before, after, alpha)
         assert into["a"].item() == expected
 
 
 def test_what_is_counted_is_not_interpolated():
     """As the number of batches that batch normalisation has seen."""
     before, after, into = ({"a": torch.ones(1), "seen": torch.tensor(5)} for _ in range(3))
-    interpolate(before, after, 0.5, into)
+    interpolate(into, before, after, 0.5)
     assert into["seen"].item() == 5 and into["a"].item() == 1

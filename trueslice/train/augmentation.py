@@ -1,4 +1,4 @@
-"""Random flips, turns, shifts and zooms, for a whole batch at once, on the device."""
+"""Random flips, rotations, shifts and zooms of a whole batch at once, on the device."""
 
 import math
 from dataclasses import dataclass, fields
@@ -13,13 +13,13 @@ from trueslice.params import Train
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How scans are changed at random. All that decides it is a field here: cached features are found by it.
+    """Ranges of the random changes. Every setting is a field: cached features are found by their values.
 
     Attributes:
         horizontal_flip: probability of a left-right flip, 0 to 1.
-        rotation: largest turn either way, degrees.
-        translation: largest shift either way along each axis, as a share of the side.
-        scale: zoom factors lie between 1 - scale and 1 + scale.
+        rotation: largest angle in both directions, degrees.
+        translation: largest shift in both directions along each axis, as a share of the side.
+        scale: zoom factors are drawn from 1 - scale to 1 + scale.
     """
 
     horizontal_flip: float
@@ -29,13 +29,13 @@ class Augmentation:
 
     @classmethod
     def of(cls, config: Train) -> Self:
-        """The augmentation that the parameters of the same names describe."""
+        """Take the parameters of the same names."""
         return cls(**{field.name: getattr(config, field.name) for field in fields(cls)})
 
     def draw(self, count: int, generator: torch.Generator) -> torch.Tensor:
-        """Draw B = `count` affine maps from a pixel of the result back to its source, in units of half the side.
+        """Draw B = `count` affine maps from a pixel of the result to its source, in units of half the side.
 
-        They are float32 [B, 2, 3], on the CPU: there a seed draws the same for every device.
+        Return float32 [B, 2, 3] on the CPU, where a seed draws the same values for every device.
         """
         chance, turn, zoom, right, down = torch.rand((5, count), generator=generator)
         flip = torch.where(chance < self.horizontal_flip, -1.0, 1.0)
@@ -48,19 +48,19 @@ class Augmentation:
         return torch.stack([flip * cosine, flip * sine, shift_x, -sine, cosine, shift_y], dim=1).view(count, 2, 3)
 
     def apply(self, pixels: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
-        """Move scans, any dtype [B, C, S, S], by drawn maps: float32 [B, C, S, S], bilinear, black where none was."""
+        """Transform scans, any dtype [B, C, S, S], bilinearly by maps from `draw`: float32 [B, C, S, S]."""
         grid = source_grid(sent(maps, pixels.device), pixels.shape[-1])
         return functional.grid_sample(pixels.float(), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
 def source_grid(maps: torch.Tensor, side: int) -> torch.Tensor:
-    """Where each pixel of the result comes from, float32 [B, S, S, 2], by maps [B, 2, 3].
+    """Return the source of each pixel of the result, float32 [B, S, S, 2], for maps [B, 2, 3].
 
-    What `functional.affine_grid` gives, but by sums instead of a matrix product. That is faster, the same on every
-    machine, and stays in float32 under autocast, where a product in bf16 would move pixels by up to one.
+    The result is that of `functional.affine_grid`, by sums instead of a matrix product. This is faster, the same on
+    every machine, and stays in float32 under autocast, where a product in bf16 would shift pixels by up to one.
     """
     centres = (2 * torch.arange(side, device=maps.device) + 1 - side) / side
     across, down, shift = maps[..., None].unbind(2)
-    # x and y lie in planes of their own, which are written several pixels at a time.
+    # With x and y in planes of their own, several pixels are written at a time.
     planes = (across * centres)[:, :, None, :] + (down * centres + shift)[:, :, :, None]
     return planes.permute(0, 2, 3, 1)

@@ -1,8 +1,8 @@
-"""Several processes that train one model.
+"""Training of one model by several processes.
 
-Every process runs the same loop on its share of each batch. Image embeddings are gathered, so that each process
-computes the loss of the whole batch. DistributedDataParallel then averages the gradients. Batches, captions and
-augmentation are drawn from generators with the same seed everywhere, so nothing else is exchanged.
+Every process runs the same loop on its shard of each batch. Image embeddings are gathered, so that each process
+computes the loss of the whole batch. DistributedDataParallel then averages the gradients. All processes draw batches,
+captions and augmentation with the same seeds, so they exchange nothing else.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from datetime import timedelta
 import torch
 from torch import distributed, nn
 
-PATIENCE = timedelta(minutes=10)  # the others give up if a process sends nothing for so long
+PATIENCE = timedelta(minutes=10)  # after which the others give up if a process sends nothing
 
 
 class Processes:
@@ -34,34 +34,34 @@ class Processes:
             self.device = self._accelerator.device
 
     def prepare(self, model: nn.Module) -> nn.Module:
-        """Have the gradients of `model` averaged over the processes."""
+        """Wrap `model` so that its gradients are averaged over the processes."""
         return self._accelerator.prepare_model(model) if self._accelerator else model
 
-    def gradients(self, model: nn.Module, complete: bool) -> contextlib.AbstractContextManager:
-        """A context for one backward pass of several: gradients are averaged only once they are `complete`."""
-        return contextlib.nullcontext() if complete or self.count == 1 else model.no_sync()
+    def accumulate(self, model: nn.Module, last: bool) -> contextlib.AbstractContextManager:
+        """Return the context of one backward pass; gradients are averaged only in the `last` one of a step."""
+        return contextlib.nullcontext() if last or self.count == 1 else model.no_sync()
 
-    def share(self, values: torch.Tensor) -> torch.Tensor:
-        """This process's part of `values`, [N, ...]. All parts are equally long: the last value is repeated."""
+    def shard(self, values: torch.Tensor) -> torch.Tensor:
+        """Return this process's part of `values`, [N, ...]; the last value is repeated to make them equally long."""
         each = -(-len(values) // self.count)
         missing = each * self.count - len(values)
         padded = torch.cat([values, values[-1:].expand(missing, *values.shape[1:])]) if missing else values
         return padded[self.rank * each : (self.rank + 1) * each]
 
     def gather(self, part: torch.Tensor, total: int) -> torch.Tensor:
-        """All N = `total` rows, of which `share` gave every process a part; only its own rows carry gradients."""
+        """Return all N = `total` rows from the parts of all processes; only this process's rows carry gradients."""
         if self.count == 1:
             return part
         if part.requires_grad:
-            # The average over the processes divides by `count` what only one of them computes: these rows' gradients.
+            # Only this process computes these rows' gradients, but the average over the processes divides by `count`.
             part.register_hook(lambda gradient: gradient * self.count)
         parts = [torch.empty_like(part) for _ in range(self.count)]
         distributed.all_gather(parts, part.detach().contiguous())
         parts[self.rank] = part
         return torch.cat(parts)[:total]
 
-    def from_first(self, value):
-        """The `value` of process 0: any object that can be pickled."""
+    def broadcast(self, value):
+        """Return the `value` of process 0: any object that can be pickled."""
         if self.count == 1:
             return value
         box = [value if self.rank == 0 else None]
@@ -75,7 +75,7 @@ class Processes:
 
 
 def peak_memory_mb(device: torch.device) -> float:
-    """Largest memory in use so far, in MB: of the GPU where there is one, else of this process."""
+    """Return the peak memory in MB (10^6 bytes): of the GPU on `cuda`, else of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,4 +1,4 @@
-"""What happened in a training."""
+"""Record of a training: its steps and epochs."""
 
 from dataclasses import dataclass, field
 
@@ -9,14 +9,14 @@ from trueslice.tables.steps import Steps
 
 @dataclass
 class History:
-    """Steps, epochs, and what was chosen on validation.
+    """Steps, epochs, and the choices made on validation scans.
 
     Attributes:
-        steps: one record for each: step, from 1; loss; learning_rate.
-        epochs: one record for each: epoch, from 1; loss and accuracy on training and validation; learning_rate.
-        best_epoch: the epoch whose weights were kept; 0 before the first one has ended.
-        temperature: what logits are divided by.
-        wise_ft_alpha: the share of the tuned weights in those that were kept; None where it was not asked for.
+        steps: records with step, from 1; loss; learning_rate.
+        epochs: records with epoch, from 1; loss and accuracy on training and validation; learning_rate.
+        best_epoch: number of the epoch whose weights were kept; 0 before the end of the first one.
+        temperature: divisor of the logits.
+        wise_ft_alpha: share of the fine-tuned weights in those that were kept; None without train.wise_ft.
     """
 
     steps: list[dict] = field(default_factory=list)
@@ -26,7 +26,7 @@ class History:
     wise_ft_alpha: float | None = None
 
     def add_epoch(self, epoch: dict) -> bool:
-        """Add the record of an epoch; whether it is the best so far.
+        """Add the record of an epoch, and return True if it is the best so far.
 
         The best has the highest validation accuracy, among equals the lowest validation loss, then the first.
         """
@@ -36,11 +36,11 @@ class History:
         return best is epoch
 
     def stalled(self, patience: int | None) -> bool:
-        """Whether `patience` epochs have passed since the best; never where it is None."""
+        """Return True if `patience` epochs have passed since the best one; None is no limit."""
         return patience is not None and len(self.epochs) - self.best_epoch >= patience
 
     def summary(self) -> dict:
-        """What metrics/train.json holds: the figures of the best epoch, then those of every epoch."""
+        """Return the content of metrics/train.json: the numbers of the best epoch, then those of every epoch."""
         best = self.epochs[self.best_epoch - 1]
         return {
             "best_epoch": self.best_epoch,
@@ -52,9 +52,9 @@ class History:
         }
 
     def step_table(self) -> Steps:
-        """What plots/steps.csv holds."""
+        """Return the content of plots/steps.csv."""
         columns = {name: np.array([step[name] for step in self.steps]) for name in ("step", "loss", "learning_rate")}
         window = np.ones(len(self.steps) // 40 * 2 + 1)
-        # Near both ends fewer steps lie within the window.
+        # Near both ends the window holds fewer steps.
         counts = np.convolve(np.ones(len(self.steps)), window, "same")
         return Steps(**columns, mean_loss=np.convolve(columns["loss"], window, "same") / counts)

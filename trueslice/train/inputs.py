@@ -1,4 +1,4 @@
-"""What a step starts from: augmented scans, or cached features of the image tower where it is frozen."""
+"""Inputs of a training step: augmented scans, or cached features of a frozen image tower."""
 
 import functools
 import hashlib
@@ -25,15 +25,15 @@ from trueslice.train.captions import Captions
 from trueslice.train.precision import uses_bf16
 from trueslice.train.resume import delete_oldest, fingerprint, generator
 
-KEPT = 4  # sets of features that stay; one of 5,708 scans and 4 views at ViT-B/32 has 70 MB
+KEPT = 4  # sets of features in the cache; one of 5,708 scans and 4 views at ViT-B/32 has 70 MB
 
-# Of one batch after another: the rows of its scans, int64 [B], and what was drawn for each of them.
+# For each batch: the rows of its scans, int64 [B], and the augmentation or view drawn for each.
 Plan = Sequence[tuple[torch.Tensor, torch.Tensor]]
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """N scans to train on and to validate on. Test scans are not among them.
+    """N training and validation scans, without test scans.
 
     Attributes:
         labels: class indices, int64 [N], on the CPU.
@@ -62,19 +62,19 @@ class TrainingData:
 
     @functools.cached_property
     def weights(self) -> torch.Tensor:
-        """How much each scan counts so that classes count equally, 1 on average over training, float32 [N]."""
+        """Weights of the scans, float32 [N], that give all classes the same total; 1 on average over training."""
         classes = len(self.captions.per_class)
         counts = torch.bincount(self.labels[self.train], minlength=classes).clamp(min=1)
         return (len(self.train) / (classes * counts))[self.labels]
 
     def hash(self) -> str:
-        """SHA-256 over all of it."""
+        """Return the SHA-256 of scans, labels, split and captions."""
         lists = [values.tolist() for values in (self.labels, self.train, self.val)]
         return hashlib.sha256(repr([self.pixels.hash(), *lists, self.captions.per_class]).encode()).hexdigest()
 
 
 class AugmentedPixels:
-    """Scans, changed anew whenever they come."""
+    """Scans with a new random augmentation at each use."""
 
     def __init__(self, encoder: Encoder, pixels: Pixels, augmentation: Augmentation):
         self._encoder = encoder
@@ -82,24 +82,24 @@ class AugmentedPixels:
         self._augmentation = augmentation
 
     def draw(self, count: int, generator: torch.Generator) -> torch.Tensor:
-        """Draw a change for each of `count` scans."""
+        """Draw an augmentation for each of `count` scans."""
         return self._augmentation.draw(count, generator)
 
     def stream(self, plan: Plan) -> Iterator[torch.Tensor]:
-        """Changed scans of each item of `plan`: float32 [B, C, S, S]."""
+        """Yield the augmented scans of each batch of `plan`: float32 [B, C, S, S]."""
         batches = self._pixels.batches([rows for rows, _ in plan])
         for pixels, (_, maps) in zip(batches, plan, strict=True):
             yield self._augmentation.apply(pixels, maps)
 
     def embed(self, rows: torch.Tensor) -> torch.Tensor:
-        """Unit embeddings of scans as they are: float32 [n, D]."""
+        """Return unit embeddings of scans without augmentation: float32 [n, D]."""
         return torch.cat([self._encoder.encode_images(batch) for batch in self._pixels.batches(rows.split(BATCH))])
 
 
 class CachedFeatures:
-    """Features of V views of each scan, float32 [V, N, F], of which one is drawn whenever the scan comes.
+    """Features of V views of each scan, float32 [V, N, F]; each use of a scan draws one view.
 
-    The first view is the scan as it is.
+    The first view is the scan without augmentation.
     """
 
     def __init__(self, encoder: Encoder, features: torch.Tensor):
@@ -111,19 +111,19 @@ class CachedFeatures:
         return torch.randint(len(self._features), (count,), generator=generator)
 
     def stream(self, plan: Plan) -> Iterator[torch.Tensor]:
-        """Features for each item of `plan`: float32 [B, F]."""
+        """Yield the features of each batch of `plan`: float32 [B, F]."""
         for rows, views in plan:
             yield self._features[sent(views, self._encoder.device), sent(rows, self._encoder.device)]
 
     def embed(self, rows: torch.Tensor) -> torch.Tensor:
-        """Unit embeddings of scans as they are: float32 [n, D]."""
+        """Return unit embeddings of scans without augmentation: float32 [n, D]."""
         return self._encoder.project_images(self._features[0, sent(rows, self._encoder.device)])
 
 
 def make_inputs(
     encoder: Encoder, pixels: Pixels, config: Train, cache: Path | None
 ) -> AugmentedPixels | CachedFeatures:
-    """What `config.tune` starts from; features are looked for in the folder `cache`, and kept there."""
+    """Make the inputs that `config.tune` needs; features are read from the folder `cache`, or saved there."""
     augmentation = Augmentation.of(config)
     if TUNING[config.tune].images == "pixels":
         return AugmentedPixels(encoder, pixels, augmentation)
@@ -137,26 +137,26 @@ def make_inputs(
         os.utime(folder)
         delete_oldest(cache, KEPT)
         files = [folder / f"view-{view}.npy" for view in range(config.views)]
-        for path, of_view in zip(files, [None, *maps], strict=True):
+        for path, view_maps in zip(files, [None, *maps], strict=True):
             if not path.exists():
-                with whole_file(path) as beside, beside.open("wb") as file, autocast:
-                    np.save(file, _features(encoder, pixels, augmentation, of_view))
+                with whole_file(path) as new, new.open("wb") as file, autocast:
+                    np.save(file, _features(encoder, pixels, augmentation, view_maps))
         return CachedFeatures(encoder, torch.stack([torch.from_numpy(np.load(path)) for path in files]))
 
 
 def features_key(encoder: Encoder, pixels: Pixels, augmentation: Augmentation, is_bf16: bool) -> str:
-    """A name for all that features depend on."""
+    """Return a name that changes with everything that the features depend on."""
     return fingerprint(encoder.hash(), pixels.hash(), augmentation, is_bf16, encoder.device.type)
 
 
 @torch.inference_mode()
 def _features(encoder: Encoder, pixels: Pixels, augmentation: Augmentation, maps: torch.Tensor | None) -> np.ndarray:
-    """Features of every scan, float32 [N, F], changed by its map in `maps`, [N, ...]; None leaves scans as they are."""
+    """Compute features of every scan, float32 [N, F], augmented by its map in `maps`, [N, 2, 3], or as it is."""
     plan = torch.arange(len(pixels)).split(BATCH)
     parts = []
     with tqdm(total=len(pixels), unit=" images", desc="features of a view", disable=None) as bar:
         for rows, batch in zip(plan, pixels.batches(plan), strict=True):
-            changed = batch if maps is None else augmentation.apply(batch, maps[rows])
-            parts.append(encoder.image_features(changed).float().cpu())
+            inputs = batch if maps is None else augmentation.apply(batch, maps[rows])
+            parts.append(encoder.image_features(inputs).float().cpu())
             bar.update(len(rows))
     return torch.cat(parts).numpy()

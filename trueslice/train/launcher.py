@@ -1,4 +1,4 @@
-"""A stage that several processes carry out."""
+"""A stage that runs in several processes."""
 
 import contextlib
 import os
@@ -12,16 +12,16 @@ from pathlib import Path
 from trueslice.errors import REASON, ParamsError, UserError
 from trueslice.lifetime import die_with_parent
 
-GRACE = 20  # seconds that the processes have to end when they are told to
+GRACE = 20  # seconds for the processes to end after SIGTERM
 
 
 def needed(launcher: str) -> bool:
-    """Whether this process still has to start those that do the work."""
+    """Return True if this process has yet to start the processes that do the work."""
     return bool(launcher.strip()) and REASON not in os.environ and "RANK" not in os.environ
 
 
 def run(launcher: str, module: str, output: Path) -> None:
-    """Run `launcher -m module` to its end, of which one process writes `output` anew; fill in environment variables.
+    """Run `launcher -m module`, with environment variables filled in, to its end; one process must rewrite `output`.
 
     Raises:
         ParamsError: there is no such program, or it did not run `module`.
@@ -58,7 +58,7 @@ def run(launcher: str, module: str, output: Path) -> None:
 
 
 def _version(path: Path) -> tuple[int, int] | None:
-    """What changes whenever a file is replaced; None where there is none."""
+    """Return values that change whenever a file is replaced; None without a file."""
     # Opened, so that a network file system asks its server.
     with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
         status = os.fstat(file.fileno())

@@ -1,4 +1,4 @@
-"""The training loop: read it from top to bottom."""
+"""The training loop: fit, run_epoch, step, loss, validate."""
 
 import contextlib
 import math
@@ -17,32 +17,32 @@ from trueslice.errors import UserError
 from trueslice.model.encoder import Encoder
 from trueslice.params import Train
 from trueslice.train import losses, temperature
-from trueslice.train.captions import Drawn
+from trueslice.train.captions import CaptionBatch
 from trueslice.train.distributed import Processes
 from trueslice.train.history import History
 from trueslice.train.inputs import TrainingData, make_inputs
 from trueslice.train.precision import uses_bf16
 from trueslice.train.resume import States, fingerprint, generator, seed_of
 from trueslice.train.trainable import DualEncoder, make_trainable, parameter_groups, training_mode
-from trueslice.train.weights import average, copied, interpolate, learning_weights, put, replaced
+from trueslice.train.weights import average, clone, copy_into, interpolate, swapped, trainable_weights
 
-CHECK_EVERY = 10  # steps between looks at the loss on a GPU, which has to be waited for
-# What PyTorch says in a plain RuntimeError: on the CPU, of pinned memory, and where cuBLAS or cuDNN finds no room.
+CHECK_EVERY = 10  # steps between checks of the loss on a GPU, each of which waits for the GPU
+# Messages of a plain RuntimeError: on the CPU, for pinned memory, and in cuBLAS or cuDNN.
 NO_MEMORY = ("allocate memory", "out of memory", "ALLOC_FAILED")
 ALPHAS = [tenth / 10 for tenth in range(10, -1, -1)]
 
 
 class Trainer:
-    """Fine-tunes an encoder.
+    """Fine-tuning of an encoder.
 
-    Every epoch and every step draws from generators of its own, seeded by its number, so that a training that goes on
-    from a saved state does what the uninterrupted one would have done.
+    Every epoch and every step has its own random generators, seeded by its number, so a resumed training does the same
+    as an uninterrupted one.
 
     Args:
         config: section `train` of params.yaml.
-        seed: of all that is drawn.
-        processes: those that share the work; None for this one alone.
-        cache: folder in which features of frozen towers are kept; only where `config.tune` needs them.
+        seed: seed of all random choices.
+        processes: processes that share the work; None for this one alone.
+        cache: folder for features of a frozen image tower; needed only if `config.tune` uses them.
 
     Raises:
         UserError: the configuration does not fit the checkpoint, the data or the processes, or memory is too small.
@@ -65,45 +65,46 @@ class Trainer:
         self.seed = seed
         self.processes = processes or Processes(encoder.device)
         _check_sizes(config, len(data.train), self.processes)
-        # A name for all that the training depends on.
+        # A name that changes with everything that the training depends on.
         self.fingerprint = fingerprint(encoder.hash(data.captions.texts), data.hash(), config, seed, self.device.type)
         torch.manual_seed(seed)
-        self.untuned = copied(self.model.state_dict()) if config.wise_ft else None
+        self.pretrained = clone(self.model.state_dict()) if config.wise_ft else None
         is_bf16 = uses_bf16(config.precision, self.model, self.device)
         self.autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=is_bf16)
-        # A checkpoint that starts above the limit, as SigLIP does, may stay where it is.
+        # A checkpoint that starts above the limit, as SigLIP does, may keep its scale.
         limit = math.log(config.max_logit_scale or math.inf)
         self.highest_logit_scale = max(limit, self.model.logit_scale.max().item())
-        with _explained(config):
+        with _readable_errors(config):
             self.lora = make_trainable(encoder, config)
             self.inputs = make_inputs(encoder, data.pixels, config, cache)
             self.optimizer = torch.optim.AdamW(parameter_groups(self.model, config), fused=True)
             self.dual = self.processes.prepare(DualEncoder(encoder, config.tune, data.captions.texts))
-            # Else the smaller batch at the end of the first epoch would have all later ones run with sizes left open.
+            # Otherwise the smaller last batch of the first epoch would make all later batches run with dynamic sizes.
             self.forward = torch.compile(self.dual, dynamic=False) if config.compile else self.dual
-            self.weights = learning_weights(self.model)  # only now: `prepare` may move them
-            self.best = copied(self.weights)
-            self.mean = copied(self.weights) if config.ema else None
+            self.weights = trainable_weights(self.model)  # only now: `prepare` may move them
+            self.best = clone(self.weights)
+            self.mean = clone(self.weights) if config.ema else None
         self.steps_per_epoch = math.ceil(len(data.train) / config.batch_size)
         self.total_steps = config.epochs * self.steps_per_epoch
-        self.step_number = 0  # steps taken
-        self.correct = torch.zeros((), dtype=torch.int64, device=self.device)  # training scans of this epoch
-        self.losses: list[torch.Tensor] = []  # of the last steps, still on the device
+        self.step_number = 0  # completed steps
+        # Correctly classified training scans of this epoch.
+        self.correct = torch.zeros((), dtype=torch.int64, device=self.device)
+        self.losses: list[torch.Tensor] = []  # of the latest steps, still on the device
         self.history = History()
-        self.images_trained = 0  # by this process, which may have taken up a state
+        self.images_trained = 0  # since this process started or resumed
 
     def fit(self, states: States | None = None) -> History:
-        """Train to the end, and leave the encoder with the weights of the best epoch.
+        """Train to the end, from a saved state if there is one, and load the weights of the best epoch.
 
-        The best epoch, WiSE-FT's alpha and the temperature are chosen on validation. A saved state is taken up.
+        The best epoch, WiSE-FT's alpha and the temperature are chosen on validation scans.
 
         Raises:
-            UserError: the loss is not a finite number any more, memory is too small, or the model cannot be compiled.
+            UserError: the loss is no longer finite, memory is too small, or the model cannot be compiled.
         """
         scans = self.config.epochs * len(self.data.train)
         hidden = None if self.processes.rank == 0 else True  # None shows the bar on a terminal only
-        with _explained(self.config):
-            if state := self.processes.from_first(states.load() if states else None):
+        with _readable_errors(self.config):
+            if state := self.processes.broadcast(states.load() if states else None):
                 self.load_state_dict(state)
                 if self.processes.rank == 0:
                     print(f"train: goes on after step {self.step_number} of {self.total_steps}")
@@ -118,14 +119,14 @@ class Trainer:
         return self.history
 
     def run_epoch(self, epoch: int, states: States | None, progress: tqdm) -> None:
-        """Train on all scans once, or on those that an interruption has left."""
+        """Train on all scans once, or on the rest of an interrupted epoch."""
         training_mode(self.model)
         done = self.step_number - (epoch - 1) * self.steps_per_epoch
         batches = self._batches(epoch)[done:]
         inputs = self.inputs.stream(self._plan(batches))
         for rows in batches:
             self.losses.append(self.step(rows, inputs))
-            # Kept on the device: reading a value at every step would stall a GPU.
+            # Reading a value at every step would stall a GPU.
             if self.device.type == "cpu" or self.step_number % CHECK_EVERY == 0:
                 self._read_losses()
             self.images_trained += len(rows)
@@ -135,13 +136,13 @@ class Trainer:
         self._read_losses()
 
     def end_epoch(self, epoch: int, progress: tqdm) -> None:
-        """Validate, and keep the weights if they are the best so far."""
+        """Validate, and save the weights if they are the best so far."""
         self.model.eval()
         steps = self.history.steps[(epoch - 1) * self.steps_per_epoch :]
         sizes = map(len, self._batches(epoch))
         scans = len(self.data.train)
         train_loss = sum(step["loss"] * size for step, size in zip(steps, sizes, strict=True)) / scans
-        with replaced(self.weights, by=self.mean):
+        with swapped(self.weights, self.mean):
             val_loss, val_accuracy, _ = self.validate()
             record = {
                 "epoch": epoch,
@@ -152,29 +153,29 @@ class Trainer:
                 "learning_rate": steps[-1]["learning_rate"],
             }
             if self.history.add_epoch(record):
-                put(self.weights, into=self.best)
+                copy_into(self.best, self.weights)
         self.correct.zero_()
         progress.set_postfix(epoch=epoch, loss=f"{train_loss:.3f}", val_accuracy=f"{val_accuracy:.3f}")
 
     def step(self, rows: torch.Tensor, inputs: Iterator[torch.Tensor]) -> torch.Tensor:
-        """Change the weights once for the scans in `rows`, int64 [B], whose parts `inputs` gives; return the loss."""
+        """Update the weights once for the scans in `rows`, int64 [B]; `inputs` yields their parts. Return the loss."""
         factor = learning_rate_factor(self.step_number, self.total_steps, self.config.warmup_ratio)
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * factor
-        # Dropout, where a checkpoint has it, must not depend on what was drawn before an interruption.
+        # Dropout must draw the same after a resume.
         torch.manual_seed(seed_of(self.seed, "step", self.step_number) + self.processes.rank)
-        drawing = generator(self.seed, "captions", self.step_number)
+        random = generator(self.seed, "captions", self.step_number)
         total = torch.zeros((), device=self.device)
         parts = self._parts(rows)
         for number, part in enumerate(parts, start=1):
-            with self.processes.gradients(self.dual, complete=number == len(parts)):
+            with self.processes.accumulate(self.dual, last=number == len(parts)):
                 share = len(part) / len(rows)
-                loss = share * self.loss(part, next(inputs), self._draw_captions(part, drawing))
+                loss = share * self.loss(part, next(inputs), self._draw_captions(part, random))
                 loss.backward()
             total += loss.detach()
         if self.config.max_gradient_norm:
-            learning = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
-            nn.utils.clip_grad_norm_(learning, self.config.max_gradient_norm)
+            parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+            nn.utils.clip_grad_norm_(parameters, self.config.max_gradient_norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
         with torch.no_grad():
@@ -184,21 +185,21 @@ class Trainer:
         self.step_number += 1
         return total
 
-    def loss(self, rows: torch.Tensor, inputs: torch.Tensor, drawn: Drawn) -> torch.Tensor:
-        """Loss of the scans in `rows`, of which `inputs` holds this process's share: a scalar."""
+    def loss(self, rows: torch.Tensor, inputs: torch.Tensor, drawn: CaptionBatch) -> torch.Tensor:
+        """Compute the loss of the scans in `rows`, a scalar; `inputs` holds this process's shard of them."""
         captions = sent(drawn.captions, self.device)
         if self.config.compile:
             torch._dynamo.maybe_mark_dynamic(captions, 0)  # their number changes from step to step
         with self.autocast:
             images, texts, logit_scale, logit_bias = self.forward(inputs, captions)
         images = self.processes.gather(images, len(rows))
-        classes = functional.normalize(sent(drawn.of_class, self.device) @ texts, dim=-1)
+        classes = functional.normalize(sent(drawn.class_matrix, self.device) @ texts, dim=-1)
         labels = sent(self.data.labels[rows], self.device)
         weights = self.data.weights[rows] if self.config.balance == "weights" else torch.ones(len(rows))
         self.correct += ((images.detach() @ classes.detach().T).argmax(dim=1) == labels).sum()
         batch = losses.Batch(
             images=images,
-            captions=classes[labels] if drawn.of_scan is None else texts[sent(drawn.of_scan, self.device)],
+            captions=classes[labels] if drawn.scan_captions is None else texts[sent(drawn.scan_captions, self.device)],
             classes=classes,
             labels=labels,
             weights=sent(weights, self.device),
@@ -210,9 +211,9 @@ class Trainer:
 
     @torch.no_grad()
     def validate(self) -> tuple[float, float, torch.Tensor]:
-        """Classify the n validation scans as they are: mean cross-entropy, accuracy, and logits, float32 [n, K]."""
+        """Return mean cross-entropy, accuracy and logits, float32 [n, K], of the n validation scans."""
         rows = self.data.val
-        images = self.processes.gather(self.inputs.embed(self.processes.share(rows)), len(rows))
+        images = self.processes.gather(self.inputs.embed(self.processes.shard(rows)), len(rows))
         classes = self.encoder.encode_classes(self.data.captions.per_class)
         logits = (self.encoder.logit_scale * images @ classes.T).cpu()
         labels = self.data.labels[rows]
@@ -220,19 +221,19 @@ class Trainer:
         return functional.cross_entropy(logits, labels).item(), accuracy, logits
 
     def finish(self) -> None:
-        """Put the best weights into the model, choose WiSE-FT's alpha, and fit the temperature."""
-        put(self.best, into=self.weights)
+        """Load the best weights, choose WiSE-FT's alpha, and fit the temperature."""
+        copy_into(self.weights, self.best)
         if self.lora:
             self.lora.merge_and_unload()
         self.model.requires_grad_(False)
         self.model.eval()
-        if self.untuned:
-            self.history.wise_ft_alpha = self._mix_with_untuned()
+        if self.pretrained:
+            self.history.wise_ft_alpha = self._mix_with_pretrained()
         _, _, logits = self.validate()
         self.history.temperature = temperature.fit(logits.numpy(), self.data.labels[self.data.val].numpy())
 
     def state_dict(self) -> dict:
-        """All that a training needs to go on after this step."""
+        """Return everything that a training needs to resume after this step."""
         self._read_losses()
         return {
             "step": self.step_number,
@@ -245,48 +246,48 @@ class Trainer:
         }
 
     def load_state_dict(self, state: dict) -> None:
-        """Go on where `state_dict` was called."""
+        """Resume from a state that `state_dict` returned."""
         self.step_number = state["step"]
         self.correct.fill_(state["correct"])
         self.history = History(**state["history"])
-        put(state["weights"], into=self.weights)
-        put(state["best"], into=self.best)
+        copy_into(self.weights, state["weights"])
+        copy_into(self.best, state["best"])
         if self.mean:
-            put(state["mean"], into=self.mean)
+            copy_into(self.mean, state["mean"])
         self.optimizer.load_state_dict(state["optimizer"])
 
     def _batches(self, epoch: int) -> tuple[torch.Tensor, ...]:
-        """The scans of an epoch: each once, or drawn so that classes come equally often."""
+        """Return the batches of an epoch: each scan once, or drawn so that classes are equally frequent."""
         train = self.data.train
-        drawing = generator(self.seed, "epoch", epoch)
+        random = generator(self.seed, "epoch", epoch)
         if self.config.balance == "sampler":
-            order = torch.multinomial(self.data.weights[train], len(train), replacement=True, generator=drawing)
+            order = torch.multinomial(self.data.weights[train], len(train), replacement=True, generator=random)
         else:
-            order = torch.randperm(len(train), generator=drawing)
+            order = torch.randperm(len(train), generator=random)
         return train[order].split(self.config.batch_size)
 
     def _parts(self, rows: torch.Tensor) -> list[torch.Tensor]:
-        """The parts of a batch, which come one after another; the processes share each of them."""
+        """Return the parts of a batch for gradient accumulation; the processes share each part."""
         return [part for part in rows.tensor_split(self.config.accumulation) if len(part)]
 
     def _plan(self, batches: tuple[torch.Tensor, ...]) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """This process's share of each part, and what is drawn for it, from the current step on."""
+        """Return this process's shard of each part, with its augmentation or views, from the current step on."""
         plan = []
         for step, rows in enumerate(batches, start=self.step_number):
-            drawing = generator(self.seed, "step", step)
+            random = generator(self.seed, "step", step)
             for part in self._parts(rows):
-                drawn = self.inputs.draw(len(part), drawing)
-                plan.append((self.processes.share(part), self.processes.share(drawn)))
+                drawn = self.inputs.draw(len(part), random)
+                plan.append((self.processes.shard(part), self.processes.shard(drawn)))
         return plan
 
-    def _draw_captions(self, rows: torch.Tensor, drawing: torch.Generator) -> Drawn:
+    def _draw_captions(self, rows: torch.Tensor, random: torch.Generator) -> CaptionBatch:
         if self.config.captions == "mean":
             return self.data.captions.all()
         per_scan = LOSSES[self.config.objective].caption_per_scan
-        return self.data.captions.draw(drawing, self.data.labels[rows] if per_scan else None)
+        return self.data.captions.draw(random, self.data.labels[rows] if per_scan else None)
 
     def _read_losses(self) -> None:
-        """Bring the losses of the last steps from the device into the history."""
+        """Move the losses of the latest steps from the device into the history."""
         values = torch.stack(self.losses).tolist() if self.losses else []
         self.losses.clear()
         for number, loss in enumerate(values, start=len(self.history.steps) + 1):
@@ -297,25 +298,25 @@ class Trainer:
             rate = self.config.learning_rate * factor
             self.history.steps.append({"step": number, "loss": loss, "learning_rate": rate})
 
-    def _mix_with_untuned(self) -> float:
-        """Leave the model with the mixture of tuned and untuned weights that validates best, and return its alpha."""
+    def _mix_with_pretrained(self) -> float:
+        """Load the mixture of pretrained and tuned weights that validates best, and return its alpha."""
         weights = self.model.state_dict()
-        tuned = copied(weights)
+        tuned = clone(weights)
 
         def score(alpha: float) -> tuple[float, float]:
-            interpolate(self.untuned, tuned, alpha, into=weights)
+            interpolate(weights, self.pretrained, tuned, alpha)
             loss, accuracy, _ = self.validate()
             return accuracy, -loss
 
         best = max(ALPHAS, key=score)
-        interpolate(self.untuned, tuned, best, into=weights)
+        interpolate(weights, self.pretrained, tuned, best)
         return best
 
 
 def learning_rate_factor(step: int, total_steps: int, warmup_ratio: float) -> float:
-    """The factor, 0 to 1, on the peak learning rate once `step` steps are taken, from 0 to `total_steps`.
+    """Return the factor, 0 to 1, of the peak learning rate after `step` of `total_steps` steps.
 
-    A linear rise over the first steps, then half a cosine to 0 (Loshchilov & Hutter 2017, eq. 5).
+    A linear warm-up, then half a cosine down to 0 (Loshchilov & Hutter 2017, eq. 5).
     """
     warmup_steps = round(warmup_ratio * total_steps)
     if step < warmup_steps:
@@ -335,8 +336,8 @@ def _check_sizes(config: Train, scans: int, processes: Processes) -> None:
 
 
 @contextlib.contextmanager
-def _explained(config: Train) -> Iterator[None]:
-    """Say what to do where memory is too small or the model cannot be compiled."""
+def _readable_errors(config: Train) -> Iterator[None]:
+    """Turn errors of memory and compilation into a UserError that says what to do."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:

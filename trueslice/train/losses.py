@@ -1,4 +1,4 @@
-"""The losses, found by name. Each takes a batch of unit embeddings and gives a scalar, the mean over its scans."""
+"""Losses by name. Each takes a batch of unit embeddings and returns a scalar, the mean over its scans."""
 
 from dataclasses import dataclass
 
@@ -8,16 +8,16 @@ from torch.nn import functional
 
 @dataclass(frozen=True)
 class Batch:
-    """What a loss is computed from: B scans of K classes in a space of D dimensions.
+    """Input of a loss: B scans of K classes in a space of D dimensions.
 
     Attributes:
         images: v, float32 [B, D].
         captions: u, the caption drawn for each scan, float32 [B, D].
         classes: t, one embedding per class, float32 [K, D].
         labels: y, class indices, int64 [B].
-        weights: w, how much each scan counts, 1 on average over the training set, float32 [B].
+        weights: w, weight of each scan, 1 on average over the training set, float32 [B].
         logit_scale, logit_bias: s and b, scalars; only the sigmoid loss knows a bias.
-        label_smoothing: share of each target that is spread over all alternatives, 0 to 1.
+        label_smoothing: share of each target that is spread evenly over all classes or captions, 0 to 1.
     """
 
     images: torch.Tensor
@@ -31,7 +31,7 @@ class Batch:
 
 
 def caption(batch: Batch) -> torch.Tensor:
-    """Cross-entropy of each scan against the captions of all classes.
+    """Compute the cross-entropy of each scan against the captions of all classes.
 
         loss = - mean_i w_i log( exp(s v_i . t_{y_i}) / sum_k exp(s v_i . t_k) )
 
@@ -44,13 +44,13 @@ def caption(batch: Batch) -> torch.Tensor:
 
 
 def in_batch(batch: Batch) -> torch.Tensor:
-    """CLIP's own loss: each scan against the captions of its batch, and each caption against the scans.
+    """Compute CLIP's own loss: each scan against the captions of its batch, and each caption against the scans.
 
         loss = - mean_i w_i ( log softmax_j(s v_i . u_j)[i] + log softmax_j(s u_i . v_j)[i] ) / 2
 
     (Radford et al. 2021, figure 3). Scans of one class are taken as each other's negatives, although they carry
-    captions of the same meaning. Where it is the very same caption, the first term cannot fall below the mean log of
-    the number of such scans in the batch: the baseline, as the original project used it.
+    captions of the same meaning. If it is the very same caption, the first term cannot fall below the mean log of
+    the number of scans in the batch that carry it: the baseline, as the original project used it.
     """
     logits = batch.logit_scale * batch.images @ batch.captions.T
     own = torch.eye(len(logits), device=logits.device)
@@ -58,7 +58,7 @@ def in_batch(batch: Batch) -> torch.Tensor:
 
 
 def multi_positive(batch: Batch) -> torch.Tensor:
-    """As `in_batch`, with all scans and captions of a class as each other's positives.
+    """Compute `in_batch` with all scans and captions of a class as each other's positives.
 
         loss = - mean_i w_i mean_{j: y_j = y_i} ( log softmax_j(s v_i . u_j) + log softmax_j(s u_i . v_j) ) / 2
 
@@ -73,7 +73,7 @@ def multi_positive(batch: Batch) -> torch.Tensor:
 
 
 def sigmoid(batch: Batch) -> torch.Tensor:
-    """SigLIP's loss: is this caption one of this scan's class, asked of every pair.
+    """Compute SigLIP's loss: a yes or no for every pair of scan and caption, yes if they are of one class.
 
         loss = - mean_i w_i sum_j log sigmoid( z_ij (s v_i . u_j + b) ),   z_ij = 1 if y_i = y_j else -1
 

@@ -1,4 +1,4 @@
-"""In which precision a step computes. Weights stay float32."""
+"""The precision in which a step computes; weights stay float32."""
 
 import torch
 from torch import nn
@@ -7,22 +7,22 @@ from trueslice.model.cpu import LARGE
 
 
 def uses_bf16(precision: str, model: nn.Module, device: torch.device) -> bool:
-    """Whether `precision`, as in params.yaml, means bf16 for this model on this device."""
+    """Return True if `precision`, as in params.yaml, means bf16 for this model on this device."""
     if precision != "auto":
         return precision == "bf16"
     return has_bf16(device) and (device.type != "cpu" or _gains(model))
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Whether the device has instructions for bf16; without them it is slower than fp32."""
+    """Return True if the device has instructions for bf16; without them it is slower than fp32."""
     if device.type == "cpu":
-        # A CPU that has them may be held to AVX2 by the environment.
-        held = torch.backends.cpu.get_cpu_capability() in ("AVX2", "DEFAULT")
-        return torch.cpu.get_capabilities().get("avx512_bf16", False) and not held
+        # The environment may limit a CPU to AVX2.
+        limited = torch.backends.cpu.get_cpu_capability() in ("AVX2", "DEFAULT")
+        return torch.cpu.get_capabilities().get("avx512_bf16", False) and not limited
     return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def _gains(model: nn.Module) -> bool:
-    """Whether bf16 is faster on a CPU: not for a small model, nor for convolutions of each channel by itself."""
+    """Return True if bf16 is faster on a CPU: not for a small model, nor for depthwise convolutions."""
     depthwise = any(isinstance(module, nn.Conv2d) and module.groups > 1 for module in model.modules())
     return sum(parameter.numel() for parameter in model.parameters()) >= LARGE and not depthwise

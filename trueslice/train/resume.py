@@ -1,4 +1,4 @@
-"""Saved states of a training, from which it goes on after an interruption."""
+"""Saved states of a training, from which it resumes after an interruption."""
 
 import contextlib
 import hashlib
@@ -15,7 +15,7 @@ import torch
 
 from trueslice.files import flush
 
-KEPT_RUNS = 8  # unfinished trainings whose states stay
+KEPT_RUNS = 8  # unfinished trainings whose states are kept
 
 
 def fingerprint(*parts: object) -> str:
@@ -30,21 +30,21 @@ def fingerprint(*parts: object) -> str:
 
 
 def seed_of(seed: int, purpose: str, number: int) -> int:
-    """A seed, 0 to 2**56 - 1, that no other purpose and number share."""
+    """Derive a seed, 0 to 2**56 - 1, for one purpose and number alone."""
     digest = hashlib.sha256(f"{seed} {purpose} {number}".encode()).digest()
     return int.from_bytes(digest[:7], "big")
 
 
 def generator(seed: int, purpose: str, number: int) -> torch.Generator:
-    """A generator on the CPU with that seed."""
+    """Return a generator on the CPU with the seed that `seed_of` gives."""
     return torch.Generator().manual_seed(seed_of(seed, purpose, number))
 
 
 @contextlib.contextmanager
-def ctrl_c_waits() -> Iterator[None]:
-    """Let Ctrl-C take effect after the block; for the main thread only.
+def delayed_ctrl_c() -> Iterator[None]:
+    """Delay Ctrl-C until the end of the block; for the main thread only.
 
-    Within `torch.save` it may leave an archive open after its file is closed, and PyTorch then aborts the process.
+    Inside `torch.save` it may leave an archive open after its file is closed, and PyTorch then aborts the process.
     """
     pressed = False
 
@@ -62,10 +62,10 @@ def ctrl_c_waits() -> Iterator[None]:
 
 
 class States:
-    """The latest state of one training, in a folder of its own; process 0 saves one every `interval` seconds.
+    """Latest state of one training, in its own folder; process 0 saves one every `interval` seconds.
 
-    A state is a file whose name holds the step after which it was written and the hash of its bytes. The one before is
-    deleted only once the new one is whole on the disk, so a crash at any moment leaves one of them.
+    A state is a file with the number of its step and the hash of its bytes in its name. The one before is deleted only
+    after the new one is complete on the disk, so a crash at any moment leaves one of them.
     """
 
     def __init__(self, folder: Path, interval: float):
@@ -82,7 +82,7 @@ class States:
         delete_oldest(folder.parent, KEPT_RUNS)
 
     def load(self) -> dict | None:
-        """The latest whole state, on the CPU; None if there is none. A damaged one is renamed and reported."""
+        """Return the latest undamaged state, on the CPU, or None. A damaged one is renamed and reported."""
         if not self._lock.is_locked:
             return None
         for path in sorted(self.folder.glob("step-*.pt"), reverse=True):
@@ -94,21 +94,25 @@ class States:
         return None
 
     def due(self) -> bool:
-        """Whether `interval` has passed since the last state."""
+        """Return True if `interval` seconds have passed since the last state."""
         return self._lock.is_locked and time.monotonic() - self._saved_at >= self.interval
 
     def save(self, state: dict) -> None:
-        """Write `state`, which has `step` among its keys."""
+        """Write `state`, a dict with the key `step`.
+
+        Raises:
+            OSError: the disk is full, or fails.
+        """
         before = list(self.folder.glob("step-*.pt"))
         writing = self.folder / "writing.pt"
         try:
-            with ctrl_c_waits():
+            with delayed_ctrl_c():
                 with writing.open("wb") as file:
                     torch.save(state, file)
                 flush(writing)
                 written = writing.replace(self.folder / f"step-{state['step']:09d}-{_hash(writing)[:16]}.pt")
         except RuntimeError as error:
-            # PyTorch reports a file that was cut short, and hides the reason: a full disk.
+            # PyTorch says that the file is incomplete, and hides the reason: a full disk.
             if isinstance(error.__context__, OSError):
                 raise error.__context__ from None
             raise
@@ -122,7 +126,7 @@ class States:
         self._saved_at = time.monotonic()
 
     def finish(self) -> None:
-        """Delete the states of a training that is complete."""
+        """Delete the states of a completed training."""
         if self._lock.is_locked:
             shutil.rmtree(self.folder, ignore_errors=True)
             Path(self._lock.lock_file).unlink(missing_ok=True)
@@ -130,7 +134,7 @@ class States:
 
 
 def delete_oldest(folder: Path, keep: int) -> None:
-    """Delete all folders in `folder` but the `keep` newest and those that are locked."""
+    """Delete the folders in `folder`, except for the `keep` newest and locked ones."""
     found = sorted((path for path in folder.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
     for path in found[:-keep]:
         with contextlib.suppress(filelock.Timeout), filelock.FileLock(path.with_suffix(".lock"), timeout=0):

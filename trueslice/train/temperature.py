@@ -1,4 +1,4 @@
-"""Temperature scaling: logits are divided by one number before the softmax, to calibrate the probabilities."""
+"""Temperature scaling: one divisor of the logits, which calibrates the probabilities."""
 
 import numpy as np
 from scipy.optimize import brentq
@@ -8,12 +8,12 @@ LOWEST, HIGHEST = 0.05, 20.0
 
 
 def fit(logits: np.ndarray, y_true: np.ndarray) -> float:
-    """The temperature at which class indices y, int [N], are most likely for logits z, [N, K], with N > 0.
+    """Return the temperature at which class indices y, int [N], are most likely for logits z, [N, K], with N > 0.
 
     (Guo et al. 2017, "On calibration of modern neural networks".) The negative log-likelihood,
-    mean_i( logsumexp_k(b z_ik) - b z_iy ), is convex in b = 1 / temperature. So its slope has one zero, which is looked
-    for at temperatures from 0.05 to 20. Where every scan is classified correctly, the likelihood grows without end as
-    the temperature falls: the result is then 1.
+    mean_i( logsumexp_k(b z_ik) - b z_iy ), is convex in b = 1 / temperature. So its slope has one zero, which is
+    searched at temperatures from 0.05 to 20. If every scan is classified correctly, the likelihood has no maximum: it
+    grows as the temperature falls, and the result is 1.
     """
     logits = np.asarray(logits, np.float64)
     own = logits[np.arange(len(y_true)), y_true]

@@ -1,4 +1,4 @@
-"""What of the model learns."""
+"""Parameters that learn, and the part of the model that a training step runs."""
 
 import re
 
@@ -14,12 +14,13 @@ TOWERS = ("vision_model", "text_model")
 
 
 def make_trainable(encoder: Encoder, config: Train) -> nn.Module | None:
-    """Let those parameters learn that `config.tune` names; the logit bias only where the loss uses it.
+    """Enable gradients for the parameters that `config.tune` names; for the logit bias only if the loss uses it.
 
-    Returns what merges low-rank additions into the model at the end, or None where there are none.
+    Returns:
+        The LoRA model, which can merge its low-rank additions into the weights; None without LoRA.
 
     Raises:
-        UserError: this checkpoint has no such parts.
+        UserError: the checkpoint lacks the parts that the loss or the tuning mode needs.
     """
     loss = LOSSES[config.objective]
     tuning = TUNING[config.tune]
@@ -29,11 +30,11 @@ def make_trainable(encoder: Encoder, config: Train) -> nn.Module | None:
     if tuning.images == "features" and not encoder.family.projections:
         problem = "this checkpoint has no projections; take vision, lora or full"
         raise UserError(f"train.tune is {config.tune}, but {problem}")
-    additions = _add_lora(encoder.model, config.lora) if tuning.lora else None
+    lora = _add_lora(encoder.model, config.lora) if tuning.lora else None
     for name, parameter in encoder.model.named_parameters():
         learns = re.match(tuning.learns, name) and (loss.logit_bias or name != "logit_bias")
         parameter.requires_grad_(bool(learns))
-    return additions
+    return lora
 
 
 def _add_lora(model: nn.Module, lora: Lora) -> nn.Module:
@@ -57,7 +58,7 @@ def _add_lora(model: nn.Module, lora: Lora) -> nn.Module:
 
 
 def _linear_layers(tower: nn.Module) -> dict[str, int]:
-    """The names of the linear layers, each with the highest rank that its weights can have."""
+    """Return the names of the linear layers, each with the highest rank that its weights can have."""
     ranks: dict[str, int] = {}
     for name, module in tower.named_modules():
         if isinstance(module, nn.Linear):
@@ -67,10 +68,10 @@ def _linear_layers(tower: nn.Module) -> dict[str, int]:
 
 
 def training_mode(model: nn.Module) -> None:
-    """Have dropout work, and batch normalisation keep the statistics of the checkpoint.
+    """Switch dropout on, and leave batch normalisation with the statistics of the checkpoint.
 
-    They are no parameters: statistics of batches would differ between one device and several, and would be lost where
-    weights are kept, averaged or mixed.
+    These statistics are no parameters. If batches changed them, they would differ between one device and several, and
+    would be lost wherever weights are saved, averaged or mixed.
     """
     model.train()
     for module in model.modules():
@@ -79,9 +80,9 @@ def training_mode(model: nn.Module) -> None:
 
 
 class DualEncoder(nn.Module):
-    """The part of a step that learns, as one module: several devices and the compiler wrap it whole.
+    """Forward pass of a training step as one module, for DistributedDataParallel and `torch.compile` to wrap.
 
-    What `tune`, a name in TUNING, leaves frozen of the captions is computed here once: embeddings, or features.
+    If `tune`, a name in TUNING, freezes the text tower, embeddings or features of the captions are computed once.
     """
 
     def __init__(self, encoder: Encoder, tune: str, captions: list[str]):
@@ -99,9 +100,9 @@ class DualEncoder(nn.Module):
                 self._texts = tokens
 
     def forward(self, inputs: torch.Tensor, captions: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Embed scans, [B, 1 or 3, S, S], from 0 to 255, or their features, [B, F], and some captions, int64 [C].
+        """Embed scans, [B, 1 or 3, S, S], from 0 to 255, or their features, [B, F], and captions, int64 [C].
 
-        The unit embeddings, [B, D] and [C, D], come with the logit scale and bias, scalars.
+        Return unit embeddings, [B, D] and [C, D], and the logit scale and bias, scalars.
         """
         encoder = self._encoder
         from_features = self._tuning.images == "features"
@@ -116,7 +117,7 @@ class DualEncoder(nn.Module):
 
 
 def parameter_groups(model: nn.Module, config: Train) -> list[dict]:
-    """The parameters that learn, as AdamW takes them; `peak` is the highest learning rate of a group.
+    """Return the parameters that learn in groups for AdamW; `peak` is the highest learning rate of a group.
 
     A layer that is d layers below the top of its tower learns at layer_decay ** d of the learning rate (Clark et al.
     2020, ELECTRA; Dong et al. 2022 for CLIP). Projections, final norms and the logit scale are the top.
@@ -139,7 +140,7 @@ def parameter_groups(model: nn.Module, config: Train) -> list[dict]:
 
 
 def layer_of(name: str) -> int:
-    """How far up its tower a parameter stands: 0 for embeddings, 1 for the first layer; -1 above all layers."""
+    """Return the layer of a parameter in its tower: 0 for embeddings, 1 for the first layer, -1 above all layers."""
     if found := re.search(r"\.(?:layers?|stages|blocks)\.(\d+)\.", name):
         return 1 + int(found[1])
     return 0 if re.search(r"embeddings\.|\.conv_stem\.|\.timm_model\.bn1\.", name) else -1

@@ -1,4 +1,4 @@
-"""Weights by name: copies, the moving average, and the way between two of them."""
+"""Weights by name: clones, the moving average, and interpolation."""
 
 import contextlib
 from collections.abc import Iterator
@@ -9,47 +9,47 @@ from torch import nn
 Weights = dict[str, torch.Tensor]
 
 
-def learning_weights(model: nn.Module) -> Weights:
-    """The parameters that learn: the model's own tensors, not copies."""
+def trainable_weights(model: nn.Module) -> Weights:
+    """Return the parameters that learn: the model's own tensors, not copies."""
     return {name: parameter.data for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
-def copied(weights: Weights) -> Weights:
-    """Copies on the same device."""
+def clone(weights: Weights) -> Weights:
+    """Return copies on the same device."""
     return {name: value.clone() for name, value in weights.items()}
 
 
 @torch.no_grad()
-def put(weights: Weights, into: Weights) -> None:
-    """Overwrite the tensors of `into` with those of `weights`."""
-    for name, value in into.items():
-        value.copy_(weights[name])
+def copy_into(target: Weights, source: Weights) -> None:
+    """Overwrite the tensors of `target` with those of `source`."""
+    for name, value in target.items():
+        value.copy_(source[name])
 
 
 @contextlib.contextmanager
-def replaced(weights: Weights, by: Weights | None) -> Iterator[None]:
-    """Have the tensors of `weights` hold the values of `by` within the block; None leaves them."""
-    if by is None:
+def swapped(weights: Weights, values: Weights | None) -> Iterator[None]:
+    """Give the tensors of `weights` other `values` within the block; None keeps their own."""
+    if values is None:
         yield
         return
-    own = copied(weights)
-    put(by, into=weights)
+    own = clone(weights)
+    copy_into(weights, values)
     yield
-    put(own, into=weights)
+    copy_into(weights, own)
 
 
 # torch's AveragedModel would copy the frozen towers too, start from the first step instead of from the checkpoint,
 # and count its steps on the device, where a decay that warms up has to wait for the count.
 def average(mean: Weights, weights: Weights, decay: float, step: int) -> None:
-    """mean = d mean + (1 - d) weights, with d = min(decay, (1 + step) / (10 + step)): Polyak & Juditsky 1992.
+    """Update a moving average: mean = d mean + (1 - d) weights, with d = min(decay, (1 + step) / (10 + step)).
 
-    d starts low, so that the first steps are forgotten.
+    (Polyak & Juditsky 1992.) d starts low, so that the first steps are soon forgotten.
     """
     share = 1 - min(decay, (1 + step) / (10 + step))
     torch._foreach_lerp_(list(mean.values()), [weights[name] for name in mean], share)
 
 
-def interpolate(before: Weights, after: Weights, alpha: float, into: Weights) -> None:
-    """into = (1 - alpha) before + alpha after: WiSE-FT (Wortsman et al. 2022, equation 1)."""
-    learned = {name: value for name, value in into.items() if value.is_floating_point()}  # and not counts
-    put({name: torch.lerp(before[name], after[name], alpha) for name in learned}, learned)
+def interpolate(target: Weights, before: Weights, after: Weights, alpha: float) -> None:
+    """Set target = (1 - alpha) before + alpha after, as WiSE-FT does (Wortsman et al. 2022, equation 1)."""
+    floating = {name: value for name, value in target.items() if value.is_floating_point()}  # no counters
+    copy_into(floating, {name: torch.lerp(before[name], after[name], alpha) for name in floating})
