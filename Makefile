@@ -31,7 +31,7 @@ test-slow: .venv/.ready-test
 	@$(RUN) python -m pytest -q -m slow -n logical --maxprocesses 2 --dist loadfile
 
 lint: .venv/.ready-test
-	@$(RUN) ruff check . && $(RUN) ruff format --check .
+	@$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) mypy
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or newer found; install one, or: make repro PYTHON=/path/to/python" >&2; exit 1; }

@@ -42,7 +42,7 @@ LEVEL = 0.05
 # How many groups have how many of the 1,311 test files: copies correlate over 0.98, also mirrored or turned.
 OFFICIAL = {1: 854, 2: 76, 3: 16, 4: 17, 5: 7, 6: 4, 7: 4, 8: 1, 9: 3, 13: 1, 14: 2, 26: 1}
 HEALTHY = {1: 65, 2: 22, 3: 13, 4: 17, 5: 7, 6: 4, 7: 4, 8: 1, 9: 3, 13: 1, 14: 2, 26: 1}  # its class notumor alone
-HEAVY = {size: 1 for size in range(1, 51)}  # 50 groups of 1 to 50 files
+HEAVY = dict.fromkeys(range(1, 51), 1)  # 50 groups of 1 to 50 files
 SHARED = 0.8
 SHARPNESS = 1.5  # by which the logits of the scores are multiplied
 CLASSES = ("glioma", "meningioma", "notumor", "pituitary")

@@ -321,7 +321,7 @@ class Stopwatch:
         if self.steps == WARM_UP:
             self.start = self._now()
         counted = self.steps - WARM_UP
-        if self.steps == STEPS or counted >= MIN_STEPS and time.perf_counter() - self.start > self.limit:
+        if self.steps == STEPS or (counted >= MIN_STEPS and time.perf_counter() - self.start > self.limit):
             self.seconds = self._now() - self.start
             raise Enough
         return False

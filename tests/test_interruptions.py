@@ -130,6 +130,6 @@ def test_runs_side_by_side_do_not_step_on_each_other(prepared, expected, make_pr
     for name in names:
         project.run(f"git checkout -q . && dvc exp apply {name}", check=True)
         losses[name] = digests(project.root)
-    assert [value for value in losses.values()].count(expected) == 2
+    assert list(losses.values()).count(expected) == 2
     assert len({value["metrics/train.json"] for value in losses.values()}) == 3
     assert not states(project)

@@ -167,7 +167,7 @@ def test_parameters_are_checked_without_pytorch():
 
 
 def test_a_missing_and_an_empty_file_are_named(tmp_path):
-    with pytest.raises(ParamsError, match="params.yaml is missing"):
+    with pytest.raises(ParamsError, match=r"params.yaml is missing"):
         load(tmp_path / "params.yaml")
     (tmp_path / "params.yaml").write_text("")
     with pytest.raises(ParamsError, match="holds no parameters"):

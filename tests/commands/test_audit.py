@@ -201,7 +201,7 @@ def test_unreadable_files_are_named_and_the_others_compared(first, tmp_path, cap
     said = run(capsys, first, "-o", tmp_path / "out")
     assert f"{first}: 9 images, 8 files unreadable\n  bomb.png: 2000 x 30000 pixels are more than" in said
     assert "and 3 more, which pairs.html names" in said
-    found, unreadable = decode.find_all(first)
+    _found, unreadable = decode.find_all(first)
     assert {path: reason.split()[-1] for path, reason in unreadable} == {
         "loop": "nothing", "nowhere.png": "nothing", "pipe": "file",
     }  # fmt: skip

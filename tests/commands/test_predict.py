@@ -89,7 +89,7 @@ def test_json_is_one_object_a_line(run):
     rows = [json.loads(line) for line in out.splitlines()]
     assert len(rows) == 10
     assert sum(rows[0]["probabilities"].values()) == pytest.approx(1)
-    assert [warning["kind"] for warning in rows[0]["warnings"]][0] == "copy"
+    assert rows[0]["warnings"][0]["kind"] == "copy"
     assert len(rows[0]["nearest"]) == 5
 
 

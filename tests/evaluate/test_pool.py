@@ -150,15 +150,15 @@ def changed(runs: list[Run], place: int, section: str, **values) -> list[Run]:
 
 def test_runs_that_differ_in_more_than_fold_seed_and_device_are_refused(folds):
     assert pool(changed(folds, 3, "train", device="cuda"))
-    with pytest.raises(UserError, match="fold-1-seed-0 and fold-2-seed-1 differ in train.epochs: 3 and 4"):
+    with pytest.raises(UserError, match=r"fold-1-seed-0 and fold-2-seed-1 differ in train.epochs: 3 and 4"):
         pool(changed(folds, 3, "train", epochs=4))
-    with pytest.raises(UserError, match="differ in split.folds: 2 and 3"):
+    with pytest.raises(UserError, match=r"differ in split.folds: 2 and 3"):
         pool(changed(folds, 3, "split", folds=3))
-    with pytest.raises(UserError, match="differ in split.seed: 0 and 1"):
+    with pytest.raises(UserError, match=r"differ in split.seed: 0 and 1"):
         pool(changed(folds, 3, "split", seed=1))
-    with pytest.raises(UserError, match="differ in train.ema: None and 0.9"):
+    with pytest.raises(UserError, match=r"differ in train.ema: None and 0.9"):
         pool(changed(folds, 3, "train", ema=0.9))
-    with pytest.raises(UserError, match="differ in train.ema: 0.9 and None"):
+    with pytest.raises(UserError, match=r"differ in train.ema: 0.9 and None"):
         pool(changed(folds, 0, "train", ema=0.9))
 
 

@@ -99,7 +99,7 @@ def test_what_cannot_be_read_stands_in_its_place_and_the_others_are_answered(rel
     found = list(classifier.stream([paths[0], tmp_path / "broken.png", tmp_path / "none.png", paths[1]]))
     assert [type(each) for each in found] == [Prediction, Unreadable, Unreadable, Prediction]
     assert found[2].reason == "No such file or directory"
-    with pytest.raises(UserError, match="broken.png: it is not an image"):
+    with pytest.raises(UserError, match=r"broken.png: it is not an image"):
         classifier.predict([tmp_path / "broken.png"])
 
 
@@ -156,7 +156,7 @@ def test_what_training_left_is_not_a_released_model(released):
 def test_a_damaged_reference_is_refused(released, tmp_path):
     folder = shutil.copytree(released / "models/released", tmp_path / "model")
     (folder / "reference.npz").write_bytes((folder / "reference.npz").read_bytes()[:1000])
-    with pytest.raises(UserError, match="reference.csv and reference.npz in .* cannot be used"):
+    with pytest.raises(UserError, match=r"reference.csv and reference.npz in .* cannot be used"):
         Classifier.load(folder, "cpu")
 
 

@@ -88,7 +88,7 @@ def test_lite_refuses_weights_that_are_missing_or_others(tmp_path, monkeypatch, 
         (package / "models" / builtin.LITE_WEIGHTS).write_bytes(content)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, package.name, raising=False)
-    with pytest.raises(UserError, match="is missing, or its SHA-256 is not 5793.*reinstall") as error:
+    with pytest.raises(UserError, match=r"is missing, or its SHA-256 is not 5793.*reinstall") as error:
         builtin.build_lite(tmp_path / "model", seed=0)
     sys.modules.pop(package.name)
     assert "\n" not in str(error.value) and not (tmp_path / "model").exists()

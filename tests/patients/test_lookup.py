@@ -1,5 +1,6 @@
 import base64
 import io
+import itertools
 import re
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def test_a_fingerprint_survives_another_size_and_quality_but_not_a_mirror_or_ano
 def test_a_fingerprint_is_that_of_exact_whole_numbers():
     means = thumbnails(pictures(3))
     whole = np.rint(means.astype(np.float64) * 64).astype(int).reshape(3, 32, 2, 32, 2).sum(axis=(2, 4))
-    waves = sorted(hadamard(32).tolist(), key=lambda wave: sum(a != b for a, b in zip(wave, wave[1:], strict=False)))
+    waves = sorted(hadamard(32).tolist(), key=lambda wave: sum(a != b for a, b in itertools.pairwise(wave)))
     coefficients = np.array(waves) @ whole @ np.array(waves).T
     by_frequency = sorted(((row, column) for row in range(32) for column in range(32)), key=lambda place: sum(place))
     expected = [[values[place] > 0 for place in by_frequency[1:513]] for values in coefficients]

@@ -4,6 +4,7 @@ The numbers fit together as those of a real run do. Intervals are the value and 
 """
 
 import io
+import itertools
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -246,7 +247,7 @@ def _data(
         rows[-1] |= {"train_of_other_patients": 56 * of_known}
     files, copies = sum(row["scans"] for row in rows), sum(row["scans"] - row["distinct"] for row in rows)
     edges = [-1, *(round(0.8 + 0.005 * place, 3) for place in range(41))]
-    bins = [{"from": low, "to": high, "copies": 0, "others": 0} for low, high in zip(edges, edges[1:], strict=False)]
+    bins = [{"from": low, "to": high, "copies": 0, "others": 0} for low, high in itertools.pairwise(edges)]
     bins[0]["others"] = files - 2 * copies
     bins[-1]["copies"] = 2 * copies
     kinds = ["exact", "mirrored", "upside_down", "quarter_turn_right", "aligned", "near", "half_turn", "exact"]

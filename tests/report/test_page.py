@@ -1,5 +1,6 @@
 """What the page shows, and that it stands alone."""
 
+import itertools
 import re
 from dataclasses import replace
 from html import unescape
@@ -205,7 +206,7 @@ def test_headings_come_in_order_and_every_entry_of_the_contents_leads_to_one():
     text = shown(example())
     levels = [int(level) for level in re.findall(r"<h([1-6])", text)]
     assert levels[0] == 1 and levels.count(1) == 1
-    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
     links = re.findall(r'href="#([^"]*)"', text)
     assert set(links) <= set(re.findall(r' id="([^"]*)"', text))
     assert len(links) == len(set(links)) == 1 + 4 + len(SECTIONS) - 1

@@ -85,6 +85,6 @@ def test_other_bytes_than_the_published_ones_are_deleted(server: Figshare, tmp_p
 
 def test_a_file_of_that_name_that_is_another_is_left_alone(server: Figshare, tmp_path: Path):
     (tmp_path / "1-2.zip").write_bytes(b"mine")
-    with pytest.raises(UserError, match="1-2.zip is not the published file: it has 4 bytes .* delete it to download"):
+    with pytest.raises(UserError, match=r"1-2.zip is not the published file: it has 4 bytes .* delete it to download"):
         figshare.download(tmp_path)
     assert contents(tmp_path) == {"1-2.zip": b"mine"} and not server.requests

@@ -94,7 +94,7 @@ def test_what_is_no_set_of_scans_ends_in_one_line(tmp_path, into, make, names, w
 
 
 def test_a_missing_source_and_one_that_is_no_file(tmp_path, into):
-    with pytest.raises(UserError, match="does not exist; set data.source"):
+    with pytest.raises(UserError, match=r"does not exist; set data.source"):
         archive.take(tmp_path / "nowhere", into)
     with pytest.raises(UserError, match="is neither a file nor a folder"):
         archive.take(Path(os.devnull), into)
@@ -180,7 +180,7 @@ def test_a_member_that_is_longer_than_announced_does_not_fill_the_disk(tmp_path,
         file.writestr("glioma/1.jpg", bytes(10**6))
     content = (tmp_path / "liar.zip").read_bytes().replace(struct.pack("<I", 10**6), struct.pack("<I", 10))
     (tmp_path / "liar.zip").write_bytes(content)
-    with pytest.raises(UserError, match="damaged at glioma/1.jpg"):
+    with pytest.raises(UserError, match=r"damaged at glioma/1.jpg"):
         archive.take(tmp_path / "liar.zip", into)
     assert sum(map(len, tree(into).values())) <= 10
 
@@ -189,7 +189,7 @@ def test_too_little_room_is_said_before_anything_is_written(tmp_path, into):
     source = as_folder(tmp_path, ALONE)
     with (source / "glioma/huge.jpg").open("wb") as file:
         file.truncate(shutil.disk_usage(tmp_path).free + 2**30)
-    with pytest.raises(UserError, match="bytes on the disk of .* where .* are free"):
+    with pytest.raises(UserError, match=r"bytes on the disk of .* where .* are free"):
         archive.take(source, into)
     assert not list(into.iterdir())
 
@@ -203,16 +203,16 @@ def test_a_damaged_archive_is_named(tmp_path, into, place):
     content = source.read_bytes()
     at = int(place * len(content))
     source.write_bytes(content[:at] + bytes(byte ^ 0xFF for byte in content[at : at + 40]) + content[at + 40 :])
-    with pytest.raises(UserError, match="source.zip .*damaged.*; get it anew"):
+    with pytest.raises(UserError, match=r"source.zip .*damaged.*; get it anew"):
         archive.take(source, into)
     source.write_bytes(content[:at])
-    with pytest.raises(UserError, match="not a .zip archive, or is damaged"):
+    with pytest.raises(UserError, match=r"not a .zip archive, or is damaged"):
         archive.take(source, into)
 
 
 def test_what_is_no_zip_is_named(tmp_path, into):
     (tmp_path / "scans.tar.gz").write_bytes(b"\x1f\x8b" + os.urandom(100))
-    with pytest.raises(UserError, match="scans.tar.gz is not a .zip archive"):
+    with pytest.raises(UserError, match=r"scans.tar.gz is not a .zip archive"):
         archive.take(tmp_path / "scans.tar.gz", into)
 
 
@@ -221,7 +221,7 @@ def test_links_and_devices_in_a_folder_are_refused(tmp_path, into):
     link = source / "glioma/link.jpg"
     for target in (tmp_path, source / "glioma/1.jpg", tmp_path / "nowhere"):
         link.symlink_to(target)
-        with pytest.raises(UserError, match="link.jpg is a link, .*cp -rL"):
+        with pytest.raises(UserError, match=r"link.jpg is a link, .*cp -rL"):
             archive.take(source, into)
         link.unlink()
     os.mkfifo(link)

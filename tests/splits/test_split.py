@@ -100,7 +100,7 @@ def count(result: splitting.Result) -> dict[str, dict[str, int]]:
 @settings(deadline=None, max_examples=300)
 @given(tables(), choices())
 def test_every_scan_is_placed_and_no_group_straddles(table, options: dict):
-    official, classes, groups = table
+    official, classes, _groups = table
     try:
         result = split(table, **options)
     except UserError as error:
@@ -194,7 +194,7 @@ def test_class_shares_are_kept_as_well_as_units_allow(table, protocol, validatio
         result = split(table, protocol=protocol, validation_share=validation_share, test_share=test_share)
     except UserError:
         return
-    official, classes, groups = table
+    _official, classes, groups = table
     for name in set(classes):
         mine = (classes == name) & (result.splits.split != "dropped")
         largest = np.unique(groups[mine], return_counts=True)[1].max()
@@ -475,7 +475,7 @@ def test_a_class_left_without_scans_is_named_in_one_line(table, options: dict, w
 def test_a_class_of_copies_of_one_scan_cannot_be_divided():
     official, classes, groups = singles(a=10, b=4)
     groups[classes == "b"] = 10
-    with pytest.raises(UserError, match="class b has 4 scans .* not two groups of copies"):
+    with pytest.raises(UserError, match=r"class b has 4 scans .* not two groups of copies"):
         split((official, classes, groups))
 
 

@@ -95,11 +95,11 @@ def test_masks_of_a_folder_are_the_same_and_none_measure_nothing(finished: Path,
 
 
 def test_a_folder_that_is_none_and_a_damaged_mask_end_in_one_line(finished: Path, tmp_path: Path, monkeypatch):
-    with pytest.raises(UserError, match="missing is not a folder of masks; set explain.masks"):
+    with pytest.raises(UserError, match=r"missing is not a folder of masks; set explain.masks"):
         run(finished, monkeypatch, str(tmp_path / "missing"))
     shutil.copytree(finished / stages.RAW / "masks", tmp_path / "masks")
     next((tmp_path / "masks").rglob("*.png")).write_bytes(b"no picture")
-    with pytest.raises(UserError, match="cannot be read .* write it again, or remove it"):
+    with pytest.raises(UserError, match=r"cannot be read .* write it again, or remove it"):
         run(finished, monkeypatch, str(tmp_path / "masks"))
 
 

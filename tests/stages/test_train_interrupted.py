@@ -111,7 +111,7 @@ def test_on_a_full_disk_it_ends_in_one_line_and_goes_on_once_there_is_room(train
     before = states(training)
     assert before
     filling = small_disk / "filling"
-    with filling.open("wb", buffering=0) as file, pytest.raises(OSError):
+    with filling.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space left"):
         while True:
             file.write(bytes(4096))
     done = finished(training)

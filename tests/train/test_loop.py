@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -244,7 +246,7 @@ def test_a_loss_that_is_no_number_stops_training_soon_and_names_the_step(tiny_fo
     with torch.no_grad():
         encoder.model.visual_projection.weight.fill_(float("nan"))
     training = trainer(encoder, tune=tune, cache=tmp_path, batch_size=4)
-    with pytest.raises(UserError, match="loss is nan at step 1; lower train.learning_rate"):
+    with pytest.raises(UserError, match=r"loss is nan at step 1; lower train.learning_rate"):
         training.fit()
     assert training.step_number == (1 if device.type == "cpu" else loop.CHECK_EVERY)
 
@@ -255,7 +257,7 @@ def test_a_model_that_cannot_be_compiled_is_not_reported_as_too_large(encoder, m
     # Where no C++ compiler is installed. Nothing is taken from the cache of what was compiled before.
     monkeypatch.setattr(inductor.cpp, "cxx", ("no-such-compiler",))
     monkeypatch.setattr(inductor, "force_disable_caches", True)
-    with pytest.raises(UserError, match="train.compile is true, but PyTorch cannot compile the model here") as error:
+    with pytest.raises(UserError, match=r"train.compile is true, but PyTorch cannot compile the model here") as error:
         tuned(encoder, compile=True)
     assert "install a C++ compiler such as g++, or set train.compile to false" in str(error.value)
     assert "\n" not in str(error.value)
@@ -292,5 +294,5 @@ def test_the_learning_rate_rises_and_falls():
     factors = [learning_rate_factor(step, 100, 0.1) for step in range(101)]
     assert factors[:10] == pytest.approx([step / 11 for step in range(1, 11)])
     assert factors[10] == 1 and factors[55] == pytest.approx(0.5) and factors[100] == pytest.approx(0)
-    assert all(a > b for a, b in zip(factors[10:], factors[11:], strict=False))
+    assert all(a > b for a, b in itertools.pairwise(factors))
     assert learning_rate_factor(1, 1, 0.9) >= 0

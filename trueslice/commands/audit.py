@@ -2,7 +2,8 @@
 
 Copies show the same picture with other contrast, sharpness, size or quality, also mirrored, turned, cropped, zoomed or
 shifted. Folders may be nested anyhow and need no classes. With two folders only pairs across them are sought. The
-settings are those under `verify:` in the project's params.yaml."""
+settings are those under `verify:` in the project's params.yaml.
+"""
 
 import argparse
 import tempfile

@@ -2,7 +2,8 @@
 
 `onnx` is one graph from `pixel_values` to `probabilities`: image tower, classes, scale and temperature. model.json
 beside it says how pixels are prepared, which classes the probabilities are of, and how close the graph comes to PyTorch
-on the test scans. If one answer differs, nothing is written."""
+on the test scans. If one answer differs, nothing is written.
+"""
 
 import argparse
 import hashlib

@@ -9,7 +9,8 @@
 below a scan that is a copy of a known one, unlike the scans of training (of which test scans say nothing), coloured, or
 long and narrow.
 
-A file that cannot be read is named, the others are answered, and the exit status is 1. Not for diagnosis."""
+A file that cannot be read is named, the others are answered, and the exit status is 1. Not for diagnosis.
+"""
 
 import argparse
 import csv

@@ -3,7 +3,8 @@
 The folder also holds thumbnails and file names of the scans that the model was made and tested with. Whoever can read
 the repository can see them.
 
-The token comes from where the hub's client looks for it: `hf auth login` or HF_TOKEN."""
+The token comes from where the hub's client looks for it: `hf auth login` or HF_TOKEN.
+"""
 
 import argparse
 import os

@@ -2,7 +2,8 @@
 
 The page is reached from this computer only, at the address that is printed. What is dropped stays in memory until it
 is answered; nothing is kept, and nothing is asked of the network. Where data/scans has the test scans of the model,
-they can be tried too. Ctrl-C ends it. For research, not for diagnosis."""
+they can be tried too. Ctrl-C ends it. For research, not for diagnosis.
+"""
 
 import argparse
 import os

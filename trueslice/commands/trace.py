@@ -2,7 +2,8 @@
 
 The source is Jun Cheng's brain tumour data (figshare, article 1512427, CC BY 4.0): 3,064 slices of 233 patients. Many
 data sets on Kaggle and elsewhere are made of them, without the patients. What is written can be given to the pipeline
-as verify.patients."""
+as verify.patients.
+"""
 
 import argparse
 import csv

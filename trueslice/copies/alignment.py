@@ -255,7 +255,7 @@ def _windows(planes: Tensor, reach: int, dim: int) -> Tensor:
 
 def _correlation(sums: Tensor) -> tuple[Tensor, Tensor]:
     """Correlation, and geometric mean of the standard deviations, from sums or means of 1, u, v, uu, vv and uv."""
-    weight, u, v, uu, vv, uv = sums / sums[:1].clamp(min=1e-6)
+    _weight, u, v, uu, vv, uv = sums / sums[:1].clamp(min=1e-6)
     spread = ((uu - u * u).clamp(min=0) * (vv - v * v).clamp(min=0)).sqrt()
     return (uv - u * v) / spread.clamp(min=1e-4), spread.sqrt()
 
@@ -290,7 +290,7 @@ def _standard(pictures: Tensor) -> Tensor:
 
 
 def _coordinates(side: int) -> tuple[Tensor, Tensor]:
-    """x to the right and y down, of the centres of the blocks, from -1 to 1 over the picture: float64 [side, side]."""
+    """Centres of the blocks, x to the right and y down, from -1 to 1 over the picture: float64 [side, side] each."""
     return torch.meshgrid(_centres(side), _centres(side), indexing="xy")
 
 

@@ -1,5 +1,7 @@
 """How often test scans were wrong at each confidence: what a user is told beside an answer."""
 
+import itertools
+
 import numpy as np
 
 from trueslice.evaluate.external import share_row
@@ -24,7 +26,7 @@ def error_rates(predictions: Predictions) -> list[dict]:
     places = ranges_of(edges, confidence)
     bootstrap = GroupBootstrap(predictions.unit)
     rows = []
-    for place, (low, high) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for place, (low, high) in enumerate(itertools.pairwise(edges)):
         own = places == place
         if own.any():
             row = {"from": float(low), "to": float(high), "scans": int(own.sum())}
