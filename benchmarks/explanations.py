@@ -23,8 +23,7 @@ from trueslice.explain.maps import SIDE, cells, in_random_order, maps
 from trueslice.files import read_json, write_json
 from trueslice.model.encoder import Encoder
 from trueslice.model.pixels import Pixels
-from trueslice.reading.masks import read_masks
-from trueslice.sources.masks import path_in
+from trueslice.reading.masks import mask_path, read_masks
 from trueslice.tables.predictions import ModelPredictions, Predictions
 from trueslice.tables.splits import Splits
 
@@ -116,7 +115,7 @@ def main() -> None:
 def measure(name: str, run: Path, folder: Path) -> dict:
     """Measure all methods on one run."""
     splits = Splits.read(run / "data/splits.csv")
-    has_mask = np.array([path_in(folder, path).exists() for path in splits.path])
+    has_mask = np.array([mask_path(folder, path).exists() for path in splits.path])
     tables = {
         "val": Predictions.read(run / "data/validation.csv"),
         "test": ModelPredictions.read(run / "plots/predictions.csv"),

@@ -81,7 +81,7 @@ def _audit(run: Path, source: Path, into: Path) -> None:
         for each, hashes in [(known_pixels, known.pixel_hash), (pixels, found.pixel_hash)]
     )
     development, new = images
-    group, dropped = external.audit(development, known.group, new, search)
+    group, dropped = external.audit(development, known.group, new, found.path, search)
     np.save(into / "likeness.npy", likeness(pixels, known_pixels))
     count = len(group)
     ExternalPredictions(

@@ -21,7 +21,7 @@ from trueslice import params
 from trueslice.copies.thumbnails import thumbnails
 from trueslice.patients import lookup as patients
 from trueslice.patients.trace import Traced
-from trueslice.reading import decode
+from trueslice.reading import scans as reading
 from trueslice.sources import folder
 
 ROOT = Path(__file__).parents[1]
@@ -66,7 +66,7 @@ def _read(raw: Path) -> tuple[list[str], np.ndarray]:
     """Paths of the scans, and their fingerprints, as the stage `verify` reads them."""
     verify = params.load(ROOT / "params.yaml").verify
     with tempfile.TemporaryDirectory() as place:
-        scans, _ = decode.read(raw, decode.find(raw), Path(place), verify, os.cpu_count())
+        scans, _ = reading.read(raw, reading.find(raw), Path(place), verify, os.cpu_count())
         means = thumbnails(np.load(Path(place, "pixels.npy"), mmap_mode="r"))
     return [scan.path for scan in scans], patients.fingerprints(means)
 

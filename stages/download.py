@@ -5,7 +5,7 @@ import time
 import stages
 from trueslice.files import whole_folder
 from trueslice.params import Params
-from trueslice.sources import Context, source_of
+from trueslice.sources.fetch import Context, fetch
 
 
 def main(params: Params) -> None:
@@ -14,9 +14,9 @@ def main(params: Params) -> None:
     # Downloads are kept outside the outputs, which DVC deletes before every run.
     context = Context(root, root / ".cache", params.machine.workers)
     with whole_folder(stages.RAW) as folder:
-        passed_over = source_of(source)(params.data, folder, context)
+        skipped = fetch(params.data, folder, context)
         sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
-    without = f", {passed_over} files outside class folders passed over" if passed_over else ""
+    without = f", {skipped} files outside class folders skipped" if skipped else ""
     seconds = time.perf_counter() - start
     print(f"download: {len(sizes)} files, {sum(sizes) / 1e6:.1f} MB from {source}{without}, {seconds:.1f} s")
 

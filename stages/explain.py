@@ -18,8 +18,7 @@ from trueslice.model.cpu import same_bytes_on_cpus
 from trueslice.model.encoder import Encoder
 from trueslice.model.pixels import Pixels
 from trueslice.params import Params
-from trueslice.reading.masks import read_masks
-from trueslice.sources.masks import MASKS
+from trueslice.reading.masks import MASKS, read_masks
 from trueslice.tables.explanations import Explanations
 from trueslice.tables.predictions import ModelPredictions
 from trueslice.tables.splits import Splits

@@ -57,11 +57,10 @@ def _test(chosen: External, params: Params, encoder: Encoder) -> tuple[dict, Ext
         arrays = (np.load(stages.SCANS / name, mmap_mode="r") for name in ("pixels.npy", "thumbnails.npy"))
         known, new = ScanImages(*arrays, scans.pixel_hash), ScanImages(pixels, thumbnails(pixels), found.pixel_hash)
         search = params.verify, pick_device(params.verify.device, "verify.device")
-        group, dropped = external.audit(known, scans.group, new, search)
+        group, dropped = external.audit(known, scans.group, new, found.path, search)
         probabilities = _classify(pixels, params, encoder)
-    files = len(found.path) + len(found.unreadable)
     others = [{"folder": folder, "files": count} for folder, count in found.without_class.items()]
-    row = {"set": chosen.name, "files": files, "unreadable": len(found.unreadable), "without_class": others}
+    row = {"set": chosen.name, "files": found.files, "unreadable": len(found.unreadable), "without_class": others}
     return row, ExternalPredictions(
         class_names=tuple(params.class_names),
         name=np.full(len(group), chosen.name),

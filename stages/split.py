@@ -3,7 +3,7 @@
 import stages
 from trueslice.files import write_json
 from trueslice.params import Params
-from trueslice.reading import decode
+from trueslice.reading.classes import check_classes
 from trueslice.splits import split as splitting
 from trueslice.tables.scans import Scans
 
@@ -11,7 +11,7 @@ from trueslice.tables.scans import Scans
 def main(params: Params) -> None:
     scans = Scans.read(stages.SCANS / "scans.csv")
     found = zip(scans.official_split.tolist(), scans.class_name.tolist(), strict=True)
-    decode.check_classes(found, params.class_names)
+    check_classes(found, params.class_names)
     result = splitting.split(scans, params.split, params.seed)
     result.splits.write(stages.SPLITS)
     counts = splitting.count(result)

@@ -14,18 +14,19 @@ from trueslice.errors import ParamsError
 from trueslice.files import whole_folder, write_json
 from trueslice.params import Params
 from trueslice.patients import lookup as patients
-from trueslice.reading import decode
+from trueslice.reading import scans as reading
+from trueslice.reading.classes import check_classes
 from trueslice.tables.scans import Scans
 
 
 def main(params: Params) -> None:
     start = time.perf_counter()
     device = pick_device(params.verify.device, "verify.device")
-    found = decode.find(stages.RAW)
-    decode.check_classes([(file.official_split, file.class_name) for file in found], params.class_names)
+    found = reading.find(stages.RAW)
+    check_classes([(file.official_split, file.class_name) for file in found], params.class_names)
     with whole_folder(stages.SCANS) as folder:
-        decoded, unreadable = decode.read(stages.RAW, found, folder, params.verify, params.machine.workers)
-        decode.check_classes([(scan.official_split, scan.class_name) for scan in decoded], params.class_names)
+        decoded, unreadable = reading.read(stages.RAW, found, folder, params.verify, params.machine.workers)
+        check_classes([(scan.official_split, scan.class_name) for scan in decoded], params.class_names)
         summary = _find_copies(folder, decoded, unreadable, params, device)
     counts = {
         "files": len(found),
@@ -43,13 +44,13 @@ def main(params: Params) -> None:
 
 
 def _find_copies(
-    folder: Path, decoded: list[decode.Scan], unreadable: list[decode.Unreadable], params: Params, device: str
+    folder: Path, decoded: list[reading.Scan], unreadable: list[reading.Unreadable], params: Params, device: str
 ) -> dict:
     """Write the thumbnails and the tables next to pixels.npy, and return the counts."""
     pixels = np.load(folder / "pixels.npy", mmap_mode="r")
     means = thumbnails(pixels)
     np.save(folder / "thumbnails.npy", means)
-    names = [name for name in decode.Scan._fields if name != "has_colour"]
+    names = [name for name in reading.Scan._fields if name != "has_colour"]
     columns = {name: np.array([getattr(scan, name) for scan in decoded]) for name in names}
     known = _patients(columns["path"].tolist(), means, unreadable, params)
     found = copies.find(copies.ScanImages(pixels, means, columns["pixel_hash"]), params.verify, device)
@@ -62,7 +63,7 @@ def _find_copies(
 
 
 def _patients(
-    paths: list[str], means: np.ndarray, unreadable: list[decode.Unreadable], params: Params
+    paths: list[str], means: np.ndarray, unreadable: list[reading.Unreadable], params: Params
 ) -> dict[str, np.ndarray]:
     """What `verify.patients` says of scans with thumbnails `means`: patient, source, source_class and plane."""
     wanted = params.verify.patients

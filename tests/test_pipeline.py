@@ -116,8 +116,8 @@ ORDER = (
     *(
         "tables",
         "records",
-        "sources",
         "reading",
+        "sources",
         "copies",
         "audit",
         "patients",

@@ -38,6 +38,10 @@ def images(pixels: np.ndarray) -> copies.ScanImages:
     return copies.ScanImages(pixels, thumbnails(pixels), hashes(pixels))
 
 
+def paths(pixels: np.ndarray) -> np.ndarray:
+    return np.array([f"glioma/{number}.png" for number in range(len(pixels))])
+
+
 def chosen(source: Path, classes: dict[str, str] | None = None) -> params.External:
     return params.External(name="other", source=str(source), classes=classes)
 
@@ -80,7 +84,7 @@ def test_copies_of_development_scans_and_later_copies_within_the_set_are_told():
         picture(6),
         picture(6),
     ])  # fmt: skip
-    group, dropped = external.audit(images(known), np.array([0, 1, 1]), images(pixels), (VERIFY, "cpu"))
+    group, dropped = external.audit(images(known), np.array([0, 1, 1]), images(pixels), paths(pixels), (VERIFY, "cpu"))
     assert dropped.tolist() == ["", "development", "development", "within", "development", "", "within"]
     assert group.tolist() == [0, 1, 2, 0, 1, 5, 5]
 
@@ -90,7 +94,9 @@ def test_a_copy_of_a_copy_of_a_development_scan_is_one_too(monkeypatch):
     chain = [(1, 3, "near", 0.99), (2, 3, "near", 0.99)]
     pairs = external.Pairs(*map(np.array, zip(*chain, strict=True)))
     monkeypatch.setattr(copies, "find", lambda *_, known: copies.Copies(pairs, np.zeros(5), np.zeros((2, 2, 3))))
-    _, dropped = external.audit(images(pixels[:2]), np.array([0, 1]), images(pixels[2:]), (VERIFY, "cpu"))
+    _, dropped = external.audit(
+        images(pixels[:2]), np.array([0, 1]), images(pixels[2:]), paths(pixels[2:]), (VERIFY, "cpu")
+    )
     assert dropped.tolist() == ["development", "development", ""]
 
 
@@ -146,5 +152,5 @@ def test_phantoms_of_another_scanner_hold_copies_of_the_development_scans(tmp_pa
         for each, scans in zip(pixels, (development, other), strict=True)
     )
     group = groups.group(len(pixels[0]), copies.find(known, *search).pairs)
-    _, dropped = external.audit(known, group, new, search)
+    _, dropped = external.audit(known, group, new, other.path, search)
     assert 0 < np.mean(dropped != "") < 0.5

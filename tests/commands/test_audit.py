@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dicom_files import write
 from PIL import Image, ImageOps
 
 from trueslice import params
@@ -18,7 +19,7 @@ from trueslice.audit import folders as audit
 from trueslice.commands import cli
 from trueslice.copies import search as copies
 from trueslice.copies.thumbnails import KINDS, ORIENTATIONS, thumbnails
-from trueslice.reading import decode
+from trueslice.reading import scans as reading
 from trueslice.sources import phantom
 from trueslice.tables.scans import Pairs, Scans
 
@@ -94,6 +95,12 @@ def test_copies_within_a_folder_are_written_and_counted(first, tmp_path, capsys)
     assert (tmp_path / "out/pairs.csv").read_text().startswith("path_a,path_b,kind,correlation,group\n")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["pairs.csv", "pairs.html", "thumbnails"]
     assert len(list((tmp_path / "out/thumbnails").iterdir())) == 5
+
+
+def test_dicom_files_are_read_frame_by_frame(first, tmp_path, capsys):
+    write(first / "series.dcm", 10 * np.stack([np.asarray(HEADS[5]), np.asarray(HEADS[2])]).astype(np.uint16))
+    assert f"{first}: 9 images, 0 files unreadable\n" in run(capsys, first, "-o", tmp_path / "out")
+    assert ("c.png", "series.dcm, frame 2", "near") in pairs_in(tmp_path / "out")
 
 
 def test_across_two_folders_every_file_with_a_copy_is_named_and_no_pair_within(first, second, tmp_path, capsys):
@@ -201,7 +208,7 @@ def test_unreadable_files_are_named_and_the_others_compared(first, tmp_path, cap
     said = run(capsys, first, "-o", tmp_path / "out")
     assert f"{first}: 9 images, 8 files unreadable\n  bomb.png: 2000 x 30000 pixels are more than" in said
     assert "and 3 more, which pairs.html names" in said
-    _found, unreadable = decode.find_all(first)
+    _found, unreadable = reading.find_all(first)
     assert {path: reason.split()[-1] for path, reason in unreadable} == {
         "loop": "nothing", "nowhere.png": "nothing", "pipe": "file",
     }  # fmt: skip

@@ -33,6 +33,16 @@ def test_groups_are_the_connected_components_named_by_their_first_row(drawn):
     assert found.tolist() == [int(np.argmax(row)) for row in reachable]
 
 
+def test_the_frames_of_a_file_are_one_unit_with_all_their_copies():
+    path = np.array(["a.dcm, frame 1", "b.dcm, frame 1", "a.dcm, frame 10", "c.png", "b.dcm, frame 2", "d.png"])
+    scans = scan_table(["train"] * 6, ["a"] * 6, [0, 1, 2, 2, 4, 5], path=path)
+    assert groups.units(scans).tolist() == [0, 1, 0, 0, 1, 5]
+    assert groups.files_and_copies(scans.group, path).tolist() == [0, 1, 0, 0, 1, 5]
+    patient = np.array(["p", "", "", "", "p", ""])
+    with_patients = scan_table(["train"] * 6, ["a"] * 6, scans.group, path=path, patient=patient)
+    assert groups.units(with_patients).tolist() == [0, 0, 0, 0, 0, 5]
+
+
 # Of a class's row, what has nothing to do with patients.
 CLASS_KEYS = ("class", "scans", "train", "test", "distinct", "leaked")
 SCANS = scan_table(

@@ -14,7 +14,7 @@ from tests.scan_tables import rows
 from trueslice import params
 from trueslice.copies import neighbours, thumbnails
 from trueslice.copies import search as copies
-from trueslice.reading import decode
+from trueslice.reading.square import fit
 from trueslice.sources import phantom
 
 VERIFY = params.load(Path(__file__).parents[2] / "params.yaml").verify
@@ -33,7 +33,7 @@ HEADS = [head(number, class_name) for class_name in phantom.CLASSES for number i
 
 def search(images: list[Image.Image], local_threshold: float = 0.9, device: str = "cpu") -> copies.Copies:
     """What is found among pictures of any size, read as the pipeline reads them."""
-    pixels = np.stack([decode.fit(image, 224) for image in images])
+    pixels = np.stack([fit(image, 224) for image in images])
     hashes = np.array([image.tobytes().hex() for image in images])
     verify = VERIFY.model_copy(update={"local_threshold": local_threshold})
     return copies.find(copies.ScanImages(pixels, thumbnails.thumbnails(pixels), hashes), verify, device)
@@ -182,7 +182,7 @@ def test_two_brains_in_one_bright_skull_are_not_copies_though_they_correlate_eno
 
 def test_best_matches_are_those_of_all_scans_in_all_orientations():
     images = [*HEADS, NEAR["gamma 0.8"](HEADS[0]), MIRROR(HEADS[1]), HEADS[2]]
-    means = thumbnails.thumbnails(np.stack([decode.fit(image, 224) for image in images]))
+    means = thumbnails.thumbnails(np.stack([fit(image, 224) for image in images]))
     others = ~np.eye(len(images), dtype=bool)
     expected = [copies.nearest_training(means[[row]], means[others[row]])[0] for row in range(len(images))]
     assert search(images).best_matches.tolist() == expected
@@ -281,7 +281,7 @@ def test_the_nearest_training_scan_is_the_best_of_all_in_all_orientations(monkey
 def test_the_two_scans_least_alike_of_every_group_are_paired_the_most_doubtful_group_first():
     one, two, three = HEADS[0], HEADS[1], HEADS[6]
     images = [one, toned(lambda grey: 0.9 * grey)(one), two, turned(Image.Transpose.ROTATE_180)(two), three, one, two]
-    means = thumbnails.thumbnails(np.stack([decode.fit(image, 224) for image in images]))
+    means = thumbnails.thumbnails(np.stack([fit(image, 224) for image in images]))
     # The third group was joined by mistake.
     weakest = copies.weakest_pairs(means, np.array([0, 0, 2, 2, 4, 4, 2]))
     found = list(zip(weakest.group, weakest.files, weakest.a, weakest.b, weakest.kind, strict=True))

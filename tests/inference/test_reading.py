@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trueslice.inference.reading import Square, Unreadable, is_image, read
+from trueslice.inference.reading import Square, Unreadable, read
+from trueslice.reading.pictures import is_image
 
 SETTINGS = {"image_size": 32, "colour": False, "max_pixels": 10_000}
 GREY = np.tile(np.arange(0, 256, 4, dtype=np.uint8), (64, 1))

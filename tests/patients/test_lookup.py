@@ -118,6 +118,13 @@ def test_a_table_of_the_user_fills_what_it_names(tmp_path: Path):
     assert found["source"].tolist() == found["source_class"].tolist() == ["", "", ""]
 
 
+def test_a_row_for_a_file_holds_for_its_frames_but_for_those_with_a_row_of_their_own(tmp_path: Path):
+    table = tmp_path / "own.csv"
+    table.write_text('path,patient\na.dcm,7\n"a.dcm, frame 2",8\n')
+    found = patients.own(table, [f"a.dcm, frame {number}" for number in (1, 2, 3)] + ["b.dcm"], [], CLASSES)
+    assert found["patient"].tolist() == ["7", "8", "7", ""]
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [

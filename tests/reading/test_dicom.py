@@ -1,47 +1,20 @@
-"""DICOM files, written here with tags that must not come out again."""
+"""DICOM files, as a viewer shows them."""
 
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, MRImageStorage, RLELossless, generate_uid
+from dicom_files import SECRETS, write
+from pydicom.dataset import Dataset
+from pydicom.uid import JPEG2000Lossless, RLELossless
 
 from trueslice.commands import cli
 from trueslice.inference.reading import read
 from trueslice.reading import dicom
 
 SETTINGS = {"image_size": 32, "colour": False, "max_pixels": 10_000}
-SECRETS = ("Doe^Jane", "ID-4711", "19700102", "20200304")
 VALUES = np.tile(np.arange(32) * 100, (32, 1))  # 0 to 3100
-
-
-def write(path: Path, values: np.ndarray, syntax: str = ExplicitVRLittleEndian, **tags) -> Path:
-    """Write uint16 [H, W] or [F, H, W], or uint8 [H, W, 3], as a DICOM file of a patient."""
-    scan = Dataset()
-    scan.file_meta = FileMetaDataset()
-    scan.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    scan.file_meta.MediaStorageSOPClassUID = scan.SOPClassUID = MRImageStorage
-    scan.file_meta.MediaStorageSOPInstanceUID = scan.SOPInstanceUID = generate_uid()
-    scan.PatientName, scan.PatientID, scan.PatientBirthDate, scan.StudyDate = SECRETS
-    is_colour = values.dtype == np.uint8
-    if values.ndim == 3 and not is_colour:
-        scan.NumberOfFrames = len(values)
-    scan.Rows, scan.Columns = values.shape[:2] if is_colour else values.shape[-2:]
-    scan.SamplesPerPixel, scan.PixelRepresentation = 3 if is_colour else 1, 0
-    scan.PhotometricInterpretation = "RGB" if is_colour else "MONOCHROME2"
-    if is_colour:
-        scan.PlanarConfiguration = 0
-    scan.BitsAllocated = scan.BitsStored = 8 * values.itemsize
-    scan.HighBit = scan.BitsStored - 1
-    for name, value in tags.items():
-        setattr(scan, name, value)
-    scan.PixelData = values.tobytes()
-    if syntax != ExplicitVRLittleEndian:
-        scan.compress(syntax)
-    scan.save_as(path, enforce_file_format=True)
-    return path
 
 
 def shown(path: Path, frame=None) -> list[float]:

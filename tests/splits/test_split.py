@@ -313,6 +313,17 @@ def test_scans_without_a_patient_go_by_blocks_of_names_unless_a_copy_has_one():
     assert np.array_equal(parts[1::12], parts[::12])
 
 
+@pytest.mark.parametrize("protocol", ["official", "grouped", "blocked"])
+def test_the_frames_of_a_file_are_never_divided(protocol: str):
+    official = np.repeat(["train", "test"], [120, 24])
+    file = np.arange(144) // 6
+    path = np.array([f"{official[row]}/{file[row]}.dcm, frame {row % 6 + 1}" for row in range(144)])
+    scans = scan_table(official, np.where(file % 2, "a", "b"), np.arange(144), path=path)
+    parts = split(scans, protocol=protocol, blocks=7).splits.split
+    assert all(len(set(parts[file == number])) == 1 for number in range(24))
+    assert set(parts) == {"train", "val", "test"}
+
+
 def numbered(train: int, test: int):
     """One class of files numbered from 1 in either folder, in a shuffled order, no copies."""
     official = np.array(["train"] * train + ["test"] * test)

@@ -14,7 +14,8 @@ from trueslice import params
 from trueslice.errors import UserError
 from trueslice.explain import pointing
 from trueslice.explain.maps import SIDE
-from trueslice.reading import decode
+from trueslice.reading.scans import find
+from trueslice.reading.square import fit
 from trueslice.sources import phantom
 from trueslice.tables.examples import Examples
 from trueslice.tables.explanations import Explanations
@@ -29,9 +30,9 @@ def finished(tmp_path_factory, tiny_folder) -> Path:
     """A folder with all that the stage reads: eight training and four test scans of each class, and a model."""
     folder = tmp_path_factory.mktemp("explain")
     phantom.draw(folder / stages.RAW, seed=1, train_per_class=8, test_per_class=4, workers=1)
-    files = decode.find(folder / stages.RAW)
+    files = find(folder / stages.RAW)
     (folder / stages.SCANS).mkdir(parents=True)
-    pixels = [decode.fit(Image.open(folder / stages.RAW / file.path), 64) for file in files]
+    pixels = [fit(Image.open(folder / stages.RAW / file.path), 64) for file in files]
     np.save(folder / stages.SCANS / "pixels.npy", np.stack(pixels))
     rows, text = np.arange(len(files)), np.full(len(files), "")
     splits = Splits(

@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from dicom_files import write
 from PIL import Image
 
 import stages
 from stages import evaluate, external, plot
 from trueslice import params
+from trueslice.copies.thumbnails import thumbnails
 from trueslice.errors import UserError
 from trueslice.files import read_json, write_json
 from trueslice.model.encoder import Encoder
@@ -43,7 +45,9 @@ def run(tmp_path, tiny_folder, monkeypatch) -> Path:
     shutil.copytree(tiny_folder, folder / stages.FINETUNED)
     write_json(folder / stages.FINETUNED / "trueslice.json", {"temperature": TEMPERATURE})
     (folder / stages.SCANS).mkdir(parents=True)
-    np.save(folder / stages.SCANS / "pixels.npy", np.stack([np.asarray(picture(number)) for number in range(8)]))
+    pixels = np.stack([np.asarray(picture(number)) for number in range(8)])
+    np.save(folder / stages.SCANS / "pixels.npy", pixels)
+    np.save(folder / stages.SCANS / "thumbnails.npy", thumbnails(pixels))
     rows, unknown = np.arange(8), np.full(8, "")
     Scans(
         path=np.array([f"{row}.png" for row in rows]),
@@ -118,6 +122,16 @@ def test_sets_from_a_folder_and_a_zip_are_classified_and_their_copies_told(run, 
     said = capsys.readouterr().out.splitlines()
     assert said[0].startswith("external: first: 5 files, besides other (1 files) of no class, 1 unreadable, 3 copies")
     assert not list(Path("data").glob(".*"))
+
+
+def test_each_frame_of_a_dicom_file_is_classified_and_the_file_counts_once(run, tmp_path):
+    frames = 10 * np.stack([np.asarray(picture(number)) for number in (20, 21)]).astype(np.uint16)
+    (tmp_path / "other/glioma").mkdir(parents=True)
+    write(tmp_path / "other/glioma/series.dcm", frames)
+    external.main(settings({"name": "other", "source": str(tmp_path / "other")}))
+    assert table().path.tolist() == ["glioma/series.dcm, frame 1", "glioma/series.dcm, frame 2"]
+    assert table().group.tolist() == [0, 0] and table().dropped.tolist() == ["", ""]
+    assert read_json(stages.EXTERNAL)["sets"][0]["files"] == 1
 
 
 def test_predictions_are_what_the_encoder_says_at_the_fixed_temperature(run, tmp_path):

@@ -16,8 +16,9 @@ from trueslice.copies import search as copies
 from trueslice.copies.search import ScanImages
 from trueslice.errors import UserError
 from trueslice.params import External, Phantom, Verify
-from trueslice.reading import decode
-from trueslice.reading.decode import ScanFile, Unreadable
+from trueslice.reading import scans as reading
+from trueslice.reading.frames import file_of
+from trueslice.reading.scans import ScanFile, Unreadable
 from trueslice.tables.scans import Pairs
 
 
@@ -27,8 +28,13 @@ class Decoded(NamedTuple):
     path: np.ndarray  # str [N], in the data set
     class_name: np.ndarray  # str [N], by the names of `classes`
     pixel_hash: np.ndarray  # str [N]
-    unreadable: list[Unreadable]
-    without_class: dict[str, int]  # folders that stand for none of the classes, and how many files each holds
+    unreadable: list[Unreadable]  # files and frames
+    without_class: dict[str, int]  # folders of none of the classes, and the number of files in each
+
+    @property
+    def files(self) -> int:
+        """Number of files, of which some may hold several scans."""
+        return len({file_of(path) for path in [*self.path.tolist(), *(each.path for each in self.unreadable)]})
 
 
 def bring(chosen: External, into: Path, root: Path, phantoms: Phantom, workers: int) -> None:
@@ -60,8 +66,8 @@ def read(raw: Path, into: Path, chosen: External, class_names: Sequence[str], pa
         UserError: no folder stands for one of the classes, or one of `chosen.classes` is missing, or more than
             `params.max_unreadable` files cannot be read.
     """
-    files, without_class = _classify(decode.find(raw), chosen, class_names)
-    scans, unreadable = decode.read(raw, files, into, params, workers)
+    files, without_class = _classify(reading.find(raw), chosen, class_names)
+    scans, unreadable = reading.read(raw, files, into, params, workers)
     if not scans:
         raise UserError(f"external: {chosen.name}: none of its {len(files)} scans can be read; look at the files")
     columns = (np.array([getattr(scan, name) for scan in scans]) for name in ("path", "class_name", "pixel_hash"))
@@ -69,13 +75,13 @@ def read(raw: Path, into: Path, chosen: External, class_names: Sequence[str], pa
 
 
 def audit(
-    known: ScanImages, known_group: np.ndarray, new: ScanImages, search: tuple[Verify, str]
+    known: ScanImages, known_group: np.ndarray, new: ScanImages, new_path: np.ndarray, search: tuple[Verify, str]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Find the copies among the scans of a data set.
 
     Args:
         known: the development scans, whose groups of copies are `known_group`, int [D].
-        new: the N scans of the data set.
+        new: the N scans of the data set, with their paths, str [N].
         search: parameters and device, as for `copies.find`.
 
     Returns:
@@ -93,7 +99,8 @@ def audit(
     _, firsts, members = np.unique(joined, return_index=True, return_inverse=True)
     group = firsts[members]
     is_later = group != np.arange(len(group))
-    return group, np.select([joined < len(known_group), is_later], ["development", "within"], "")
+    dropped = np.select([joined < len(known_group), is_later], ["development", "within"], "")
+    return groups.files_and_copies(group, new_path), dropped
 
 
 def _classify(

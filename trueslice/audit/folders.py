@@ -13,8 +13,8 @@ from trueslice.copies.search import Joined, ScanImages
 from trueslice.copies.thumbnails import thumbnails
 from trueslice.errors import UserError
 from trueslice.params import Verify
-from trueslice.reading import decode
-from trueslice.reading.decode import Unreadable
+from trueslice.reading import scans as reading
+from trueslice.reading.scans import Unreadable
 from trueslice.sources import folder
 from trueslice.tables.base import SIX_DECIMALS, TEXT, WHOLE, Table, column
 from trueslice.tables.scans import Pairs
@@ -86,15 +86,15 @@ def read(sources: Sequence[Path], into: Path, params: Verify, workers: int) -> I
     )
 
 
-def _decode(source: Path, into: Path, params: Verify, workers: int) -> tuple[list[decode.Scan], list[Unreadable]]:
+def _decode(source: Path, into: Path, params: Verify, workers: int) -> tuple[list[reading.Scan], list[Unreadable]]:
     raw = source
     if not source.is_dir():
         raw = into / "raw"
         raw.mkdir()
         folder.unpack(source, raw)
-    files, others = decode.find_all(raw)
+    files, others = reading.find_all(raw)
     settings = params.model_copy(update={"max_unreadable": len(files)})
-    found, unreadable = decode.read(raw, files, into, settings, workers)
+    found, unreadable = reading.read(raw, files, into, settings, workers)
     unreadable = sorted(unreadable + others)
     if not found:
         if not unreadable:

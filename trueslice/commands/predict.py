@@ -127,7 +127,7 @@ def find(paths: Sequence[str]) -> tuple[list[Path], list[Path]]:
 
 def _in_folder(folder: Path) -> tuple[list[Path], list[Path]]:
     """Images and other files in all levels of a folder, each sorted by path; litter is in neither."""
-    from trueslice.inference.reading import is_image
+    from trueslice.reading.pictures import is_image
 
     images, others = [], []
     names = [path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir()]

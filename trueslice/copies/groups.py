@@ -1,7 +1,7 @@
 """Groups of copies and scans of one patient, and what they mean for the published test set and for the labels.
 
-Copies are pairs, which copies.py finds; groups are the connected components of the pairs. Units join the groups that
-show one patient.
+Copies are pairs, which search.py finds; groups are the connected components of the pairs. Units join the groups that
+show one patient, also by frames of one file.
 """
 
 from collections import Counter
@@ -12,6 +12,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from trueslice.reading.frames import file_of
 from trueslice.tables.scans import Conflicts, Pairs, Scans
 
 SHOWN_PAIRS = 8
@@ -36,18 +37,37 @@ def group(count: int, pairs: Pairs) -> np.ndarray:
 
 
 def units(scans: Scans) -> np.ndarray:
-    """Join scans that are copies of each other or of one patient: int64 [N], the first row of each one's unit.
+    """Join scans that are copies of each other, of one patient or of one file: int64 [N], the first row of each unit.
 
-    A scan without a known patient is joined with its copies alone.
+    A scan without a known patient is joined with its copies and the frames of its file alone.
     """
-    known = np.flatnonzero(scans.patient != "")
-    _, patients = np.unique(scans.patient[known], return_inverse=True)
-    count = len(scans)
-    # Nodes are the scans' groups, numbered by row, and behind them the patients.
-    total = count + len(known)
-    graph = coo_array((np.ones(len(known), bool), (scans.group[known], count + patients)), shape=(total, total))
-    _, labels = connected_components(graph, directed=False)
-    _, first, members = np.unique(labels[scans.group], return_index=True, return_inverse=True)
+    return _joined(scans.group, scans.patient, _files(scans.path))
+
+
+def files_and_copies(group: np.ndarray, path: np.ndarray) -> np.ndarray:
+    """Join groups of copies, int [N], that hold frames of one file: int64 [N], the first row of each."""
+    return _joined(group, _files(path))
+
+
+def _files(path: np.ndarray) -> np.ndarray:
+    """Return the file of each frame: str [N], empty for a scan that is a file of its own."""
+    files = np.array([file_of(each) for each in path.tolist()], dtype=str)
+    return np.where(files == path, "", files)
+
+
+def _joined(group: np.ndarray, *labels: np.ndarray) -> np.ndarray:
+    """Join groups, int [N], whose scans share a label, str [N], other than the empty one: int64 [N], first rows."""
+    # Nodes are the groups, numbered by row, and after them the labels, numbered over all kinds.
+    total, ends = len(group), []
+    for label in labels:
+        rows = np.flatnonzero(label != "")
+        names, numbers = np.unique(label[rows], return_inverse=True)
+        ends.append((group[rows], total + numbers))
+        total += len(names)
+    a, b = (np.concatenate(each) for each in zip(*ends, strict=True))
+    graph = coo_array((np.ones(len(a), bool), (a, b)), shape=(total, total))
+    _, joined = connected_components(graph, directed=False)
+    _, first, members = np.unique(joined[group], return_index=True, return_inverse=True)
     return first[members]
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from trueslice.reading.decode import fit
+from trueslice.reading.square import fit
 
 COUNT = 200  # pictures of each kind
 SIDE = 192  # pixels per side of a drawing

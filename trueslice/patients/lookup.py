@@ -10,6 +10,7 @@ from scipy.linalg import hadamard
 
 from trueslice.copies.thumbnails import shrunk
 from trueslice.errors import UserError
+from trueslice.reading.frames import file_of
 
 SHIPPED = Path(__file__).with_name("kaggle_patients.csv")  # written by `trueslice trace`
 COLUMNS = ("patient", "source", "source_class", "plane")  # those of `trueslice.tables.Scans` that a table fills
@@ -70,7 +71,8 @@ def own(
     """What a table of the user's own says of `paths`: COLUMNS, each str [N], empty where it says nothing.
 
     It is a CSV file with the columns `path` (relative to data/raw, with forward slashes) and `patient`, and, where it
-    has them, `source`, `source_class` and `plane`. It may also name `unreadable` files.
+    has them, `source`, `source_class` and `plane`. A row for a file holds for all its frames, but for those that have a
+    row of their own. It may also name `unreadable` files.
 
     Raises:
         UserError: it is missing or damaged, lacks a column, fits no file, names a path that there is not, one path
@@ -85,13 +87,14 @@ def own(
             raise UserError(f"{table}, line {line}: source_class {name!r} is not under `classes:` in params.yaml")
         rows[path] = row
     places = "paths are relative to data/raw, with forward slashes, such as Training/glioma/1.jpg"
-    unknown = sorted(rows.keys() - set(paths) - set(unreadable))
+    files = [file_of(path) for path in paths]
+    unknown = sorted(rows.keys() - set(paths) - set(files) - set(unreadable))
     if len(unknown) == len(rows):
         raise UserError(f"{table} fits no file of these scans; {places}")
     if unknown:
         first = ", ".join(unknown[:3]) + (", …" if len(unknown) > 3 else "")
         raise UserError(f"{table} names {len(unknown)} files that are not there: {first}; remove them: {places}")
-    return _columns([rows.get(path, {}) for path in paths])
+    return _columns([rows.get(path) or rows.get(file, {}) for path, file in zip(paths, files, strict=True)])
 
 
 def _rows(table: Path) -> list[dict[str, str]]:

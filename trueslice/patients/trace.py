@@ -24,9 +24,11 @@ from trueslice.errors import UserError
 from trueslice.files import is_litter
 from trueslice.params import Verify
 from trueslice.patients import lookup as patients
-from trueslice.reading import decode
+from trueslice.reading import scans as reading
+from trueslice.reading.images import grey_of
+from trueslice.reading.masks import write_mask
+from trueslice.reading.square import fit
 from trueslice.sources import folder
-from trueslice.sources.masks import write_mask
 from trueslice.tables.base import SIX_DECIMALS, TEXT, WHOLE, Table, column
 
 SOURCE = "figshare"
@@ -114,17 +116,17 @@ def trace(scans: Path, source: Path, planes: dict[str, str]) -> Result:
     return Result(traced, class_names[accepted], sizes, len(found), unreadable, len(slices), best_rejected)
 
 
-def _read_and_match(scans: Path, slice_means: np.ndarray) -> tuple[list[decode.Scan], int, tuple]:
+def _read_and_match(scans: Path, slice_means: np.ndarray) -> tuple[list[reading.Scan], int, tuple]:
     """The scans that can be read, how many can't, and what `match` finds."""
     with tempfile.TemporaryDirectory() as place:
         raw, decoded = Path(place, "raw"), Path(place, "decoded")
         raw.mkdir()
         decoded.mkdir()
         folder.take(scans, raw)
-        files = decode.find(raw)
+        files = reading.find(raw)
         limits = {"max_pixels": MAX_PIXELS, "max_unreadable": len(files)}
         settings = Verify.model_construct(image_size=SIZE, colour=False, **limits)
-        found, unreadable = decode.read(raw, files, decoded, settings, workers=0)
+        found, unreadable = reading.read(raw, files, decoded, settings, workers=0)
         if not found:
             raise UserError(f"{scans} holds no scan that can be read")
         return found, len(unreadable), match(np.load(decoded / "pixels.npy", mmap_mode="r"), slice_means)
@@ -194,7 +196,7 @@ def read_source(source: Path) -> tuple[list[Slice], np.ndarray]:
                 image = content["image"][()].T
                 label = LABELS[int(content["label"][()].item())]
                 source_id = "".join(map(chr, content["PID"][()].ravel()))
-            means[row] = thumbnails(decode.square(image, SIZE)[None])[0]
+            means[row] = thumbnails(fit(grey_of(image), SIZE)[None])[0]
         except (*folder.DAMAGE, OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:200]
             raise UserError(f"{name} is no slice of the figshare article ({reason}); get it anew") from None
@@ -259,6 +261,6 @@ def lay_over(mask: np.ndarray, orientation: str, width: int, height: int) -> np.
         bool [height, width]
     """
     side = max(width, height)
-    square = ORIENTATIONS[orientation](decode.fit(Image.fromarray(mask), side))
+    square = ORIENTATIONS[orientation](fit(Image.fromarray(mask), side))
     top, left = (side - height) // 2, (side - width) // 2
     return square[top : top + height, left : left + width] >= 128

@@ -1,1 +1,1 @@
-"""Files in, pixels out: images, DICOM, masks."""
+"""Bytes in, pixels out: images and DICOM, frame by frame, and the masks of tumours."""

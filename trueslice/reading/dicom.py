@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from trueslice.files import Upload, is_empty, open_binary
-from trueslice.reading import decode
+from trueslice.reading.images import Picture, check_size, to_picture
 
 ENDINGS = (".dcm", ".dicom")
 MAGIC_AT, MAGIC = 128, b"DICM"
@@ -30,7 +30,7 @@ TAGS = (
 
 
 def is_dicom(file: Path | Upload) -> bool:
-    """Whether a file is one by its ending or its first bytes."""
+    """Tell whether a file is DICOM, by its ending or its first bytes."""
     if Path(file.name).suffix.lower() in ENDINGS:
         return True
     try:
@@ -40,11 +40,11 @@ def is_dicom(file: Path | Upload) -> bool:
         return False
 
 
-class Frames:
+class DicomFrames:
     """The pictures of a DICOM file.
 
     Attributes:
-        count: how many there are.
+        count: number of pictures.
 
     Raises:
         ValueError: it holds no picture, or one of more than `max_pixels` pixels; or pydicom is not installed.
@@ -63,12 +63,11 @@ class Frames:
             raise
         except Exception:  # pydicom raises many kinds, and a message may quote what the file says of a patient
             raise ValueError("it is not a DICOM file that holds a picture") from None
-        if width * height > max_pixels:
-            raise ValueError(f"{width} x {height} pixels are more than verify.max_pixels ({max_pixels})")
+        check_size(width, height, max_pixels)
         self.count = int(self._header.get("NumberOfFrames") or 1)
 
-    def picture(self, number: int) -> decode.Picture:
-        """The frame of this number, from 1: rescaled, in its window, MONOCHROME1 inverted.
+    def picture(self, number: int) -> Picture:
+        """Decode the frame of this number, from 1: rescaled, in its window, MONOCHROME1 inverted.
 
         Raises:
             ValueError: there are no pixels, or they cannot be decoded.
@@ -84,22 +83,25 @@ class Frames:
             raise ValueError(self._why_undecodable()) from None
         kind = self._header.PhotometricInterpretation
         if values.ndim == 3 or kind == "PALETTE COLOR":
-            return decode.to_picture(Image.fromarray(self._colours(values, kind)))._replace(mode="DICOM")
+            return to_picture(Image.fromarray(self._colours(values, kind)))._replace(mode="DICOM")
         shares = self._shown(values.astype(np.float64), number)
         shares = 1 - shares if kind == "MONOCHROME1" else shares
-        return decode.Picture(Image.fromarray(np.rint(shares * 255).astype(np.uint8)), "DICOM", False)
+        return Picture(Image.fromarray(np.rint(shares * 255).astype(np.uint8)), "DICOM", False)
+
+    def close(self) -> None:
+        """Do nothing: the file is open only while it is read."""
 
     def _shown(self, values: np.ndarray, number: int) -> np.ndarray:
-        """Grey values, float64 [H, W], to shares of white."""
+        """Convert stored values, float64 [H, W], to shares of white."""
         from pydicom.pixels import apply_modality_lut, apply_voi
 
         header = self._header
         is_padding = values == header.get("PixelPaddingValue", np.nan)
-        how = _of_frame(header, "PixelValueTransformationSequence", number)
+        rescale = _of_frame(header, "PixelValueTransformationSequence", number)
         if "ModalityLUTSequence" in header:
             values = apply_modality_lut(values.astype(np.int64), header).astype(np.float64)
         else:
-            values = values * float(how.get("RescaleSlope", 1)) + float(how.get("RescaleIntercept", 0))
+            values = values * float(rescale.get("RescaleSlope", 1)) + float(rescale.get("RescaleIntercept", 0))
         window = _of_frame(header, "FrameVOILUTSequence", number)
         if "VOILUTSequence" in header:
             values = apply_voi(values.astype(np.int64), header).astype(np.float64)
@@ -127,7 +129,7 @@ class Frames:
 
 
 def _windowed(values: np.ndarray, window) -> np.ndarray:
-    """Shares of white in a window: DICOM PS3.3, C.11.2.1.2 and C.11.2.1.3; of several windows, the first."""
+    """Return the shares of white in a window: DICOM PS3.3, C.11.2.1.2 and C.11.2.1.3; of several windows, the first."""
     centre, width = (float(np.atleast_1d(window[name].value)[0]) for name in ("WindowCenter", "WindowWidth"))
     function = window.get("VOILUTFunction", "LINEAR")
     if function == "SIGMOID":
@@ -138,7 +140,7 @@ def _windowed(values: np.ndarray, window) -> np.ndarray:
 
 
 def _of_frame(header, name: str, number: int):
-    """What holds of a frame: a multi-frame file says it of each frame, or of all; another file says it of itself."""
+    """Return the part of a header about one frame: a file with several describes each frame, or all; another itself."""
     frames, shared = header.get("PerFrameFunctionalGroupsSequence"), header.get("SharedFunctionalGroupsSequence")
     for group in [*(frames[number - 1 : number] if frames else []), *(shared or [])]:
         if group.get(name):

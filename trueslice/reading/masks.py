@@ -1,7 +1,7 @@
-"""Masks: where the tumour of a scan is, as the source says. They are shown and measured against, never trained on.
+"""Masks: where the tumour of a scan is, according to the source. They are shown and measured against, never trained on.
 
 The mask of Training/glioma/1.jpg is masks/Training/glioma/1.jpg.png: white inside, black outside, with the width and
-height of the scan's file. A scan without one has no known tumour.
+height of the scan. A scan without one has no known tumour.
 """
 
 from collections.abc import Sequence
@@ -11,12 +11,29 @@ import numpy as np
 from PIL import Image
 
 from trueslice.errors import UserError
-from trueslice.reading import decode
-from trueslice.sources.masks import path_in
+from trueslice.reading.square import fit
+
+MASKS = "masks"  # a folder next to the class folders, which holds no scans
+
+
+def mask_path(folder: Path, scan: str) -> Path:
+    """Return the path of a scan's mask; `scan` is its path as in `trueslice.tables.scans.Scans`."""
+    return folder / f"{scan}.png"
+
+
+def write_mask(inside: np.ndarray, folder: Path, scan: str) -> None:
+    """Write a mask, bool [H, W], as PNG of one bit per pixel."""
+    path = mask_path(folder, scan)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Not compressed: versions of zlib give different bytes.
+    Image.fromarray(inside).save(path, compress_level=0)
 
 
 def read_masks(folder: Path, scans: Sequence[str], side: int) -> np.ndarray:
-    """Read the masks of scans, squared as their pixels are: bool [N, side, side], all False where there is none.
+    """Read the masks of N scans, fitted into a square like their pixels.
+
+    Returns:
+        bool [N, side, side], all False where a scan has no mask.
 
     Raises:
         UserError: the folder is missing, or a mask cannot be read.
@@ -25,11 +42,11 @@ def read_masks(folder: Path, scans: Sequence[str], side: int) -> np.ndarray:
         raise UserError(f"{folder} is not a folder of masks; set explain.masks to auto, a folder, or null")
     masks = np.zeros((len(scans), side, side), bool)
     for row, scan in enumerate(scans):
-        path = path_in(folder, scan)
+        path = mask_path(folder, scan)
         if path.exists():
             try:
                 with Image.open(path, formats=["PNG"]) as image:
-                    masks[row] = decode.fit(image.convert("L"), side) >= 128
+                    masks[row] = fit(image.convert("L"), side) >= 128
             except (OSError, ValueError) as error:
                 raise UserError(f"the mask {path} cannot be read ({error}); write it again, or remove it") from None
     return masks

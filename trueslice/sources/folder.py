@@ -17,8 +17,7 @@ from tqdm import tqdm
 
 from trueslice.errors import UserError
 from trueslice.files import is_litter
-from trueslice.sources import SOURCES
-from trueslice.sources.masks import MASKS
+from trueslice.reading.masks import MASKS
 
 SPLITS = {"training": "Training", "train": "Training", "testing": "Testing", "test": "Testing"}
 LAYOUT = "Training/<class>/ and Testing/<class>/, or <class>/ alone"
@@ -46,8 +45,7 @@ def take(source: Path, into: Path) -> int:
     if source.is_dir():
         return _take_folder(source, into)
     if not source.is_file():
-        problem = "is neither a file nor a folder" if source.exists() else "does not exist"
-        raise UserError(f"{source} {problem}; set data.source to {', '.join(SOURCES)}, or the path of a folder or .zip")
+        raise UserError(f"{source} is neither a file nor a folder; give the path of a folder or .zip")
     with _members(source) as (sizes, open_file):
         return _copy_arranged(sizes, open_file, source, into)
 

@@ -32,7 +32,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from trueslice.lifetime import start_worker
-from trueslice.sources.masks import MASKS, write_mask
+from trueslice.reading.masks import MASKS, write_mask
 from trueslice.tables.base import TEXT, Table, column
 
 CLASSES = ("glioma", "meningioma", "notumor", "pituitary")

@@ -116,10 +116,12 @@ def _units(scans: Scans, params: parameters.Split, protocol: str) -> _Units:
         if not known.any():
             advice = "name a table in verify.patients, or take split.protocol: blocked"
             raise UserError(f"split.protocol is patients, but no scan has a known patient; {advice}")
-        # A group of copies is `known` or in one block as a whole, so none stands in two units.
+        # A group of copies is `known` or in one block as a whole, so none is in two units.
         of = np.where(known, joined, len(scans) + name_blocks(scans, params.blocks))
         return _Units(of, *classes, "patients or blocks of file names", "bring scans of more patients")
-    return _Units(scans.group, *classes, "groups of copies", "bring two different scans")
+    return _Units(
+        groups.files_and_copies(scans.group, scans.path), *classes, "groups of copies", "bring two different scans"
+    )
 
 
 def count(result: Result) -> dict:
@@ -168,7 +170,8 @@ def name_blocks(scans: Scans, blocks: int) -> np.ndarray:
     does: joining every block that a group touches would join nearly all blocks of a class, since copies were appended
     far behind their originals.
     """
-    classes = _majorities(scans)
+    together = groups.files_and_copies(scans.group, scans.path)
+    classes = _majorities(scans.class_name, together)
     places = np.zeros(len(scans))
     natural_order = [natural(path) for path in scans.path.tolist()]
     for folder in np.unique(scans.official_split):
@@ -179,7 +182,7 @@ def name_blocks(scans: Scans, blocks: int) -> np.ndarray:
     result = np.zeros(len(scans), dtype=np.int64)
     for index, name in enumerate(np.unique(classes)):
         rows = np.flatnonzero(classes == name)
-        _, members, sizes = np.unique(scans.group[rows], return_inverse=True, return_counts=True)
+        _, members, sizes = np.unique(together[rows], return_inverse=True, return_counts=True)
         first = np.full(len(sizes), np.inf)
         np.minimum.at(first, members, places[rows])
         order = np.argsort(first, kind="stable")
@@ -189,10 +192,10 @@ def name_blocks(scans: Scans, blocks: int) -> np.ndarray:
     return result
 
 
-def _majorities(scans: Scans) -> np.ndarray:
-    """The class of most scans of each one's group, the first by name where there are several: str [N]."""
-    names, labels = np.unique(scans.class_name, return_inverse=True)
-    _, members = np.unique(scans.group, return_inverse=True)
+def _majorities(classes: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """Return the class of most scans of each one's group, the first by name where there are several: str [N]."""
+    names, labels = np.unique(classes, return_inverse=True)
+    _, members = np.unique(group, return_inverse=True)
     votes = np.zeros((members.max() + 1, len(names)), dtype=np.int64)
     np.add.at(votes, (members, labels), 1)
     return names[votes.argmax(axis=1)][members]

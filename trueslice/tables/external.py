@@ -17,7 +17,7 @@ class ExternalPredictions(Table):
     name: np.ndarray = column(TEXT, "set")  # of the data set
     path: np.ndarray = column(TEXT)  # in the data set
     pixel_hash: np.ndarray = column(TEXT)
-    # The same for copies of each other within the data set, the number of the first of them there.
+    # The same for copies of each other within the data set and for frames of one file: the number of the first there.
     group: np.ndarray = column(WHOLE)
     # Why it is not scored: `development` as a copy of a scan of the data set that the model was developed on, `within`
     # as a copy of an earlier scan of its own data set; empty where it is scored.

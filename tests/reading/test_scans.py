@@ -4,11 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dicom_files import write
 from PIL import Image
 
 from trueslice import params
 from trueslice.errors import UserError
-from trueslice.reading import decode
+from trueslice.reading import scans as reading
+from trueslice.reading.classes import check_classes
+from trueslice.reading.frames import file_of
 
 SIZE = 32
 VERIFY = params.load(Path(__file__).parents[2] / "params.yaml").verify
@@ -35,10 +38,10 @@ def png(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def read(raw: Path, into: Path, **changes) -> tuple[list[decode.Scan], list[decode.Unreadable], np.ndarray]:
+def read(raw: Path, into: Path, **changes) -> tuple[list[reading.Scan], list[reading.Unreadable], np.ndarray]:
     workers = changes.pop("workers", 1)
     verify = VERIFY.model_copy(update={"image_size": SIZE, "max_pixels": 10**6} | changes)
-    scans, unreadable = decode.read(raw, decode.find(raw), into, verify, workers)
+    scans, unreadable = reading.read(raw, reading.find(raw), into, verify, workers)
     return scans, unreadable, np.load(into / "pixels.npy", mmap_mode="r")
 
 
@@ -60,7 +63,7 @@ def test_find_lists_both_official_folders_and_passes_litter_over(tmp_path: Path)
         "Training/a/desktop.ini", "Training/b/._1.jpg", "Training/read me.txt", "docs/manual.pdf",
     ):  # fmt: skip
         put(tmp_path / name, b"x")
-    assert decode.find(tmp_path) == [
+    assert reading.find(tmp_path) == [
         ("Testing/a/4.jpg", "a", "test"),
         ("Testing/b/5.jpg", "b", "test"),
         ("Training/a/sub/3.jpg", "a", "train"),
@@ -71,7 +74,7 @@ def test_find_lists_both_official_folders_and_passes_litter_over(tmp_path: Path)
 
 def test_find_takes_class_folders_alone(tmp_path: Path):
     put(tmp_path / "a" / "1.jpg", b"x")
-    assert decode.find(tmp_path) == [("a/1.jpg", "a", "")]
+    assert reading.find(tmp_path) == [("a/1.jpg", "a", "")]
 
 
 @pytest.mark.parametrize(
@@ -88,20 +91,20 @@ def test_find_refuses_a_folder_without_scans(tmp_path: Path, files: list[str], w
     for name in files:
         put(tmp_path / name, b"x")
     with pytest.raises(UserError) as error:
-        decode.find(tmp_path)
+        reading.find(tmp_path)
     assert all(word in str(error.value) for word in words) and "\n" not in str(error.value)
 
 
 def test_find_refuses_a_folder_that_does_not_exist(tmp_path: Path):
     with pytest.raises(UserError, match="holds no class folder"):
-        decode.find(tmp_path / "nowhere")
+        reading.find(tmp_path / "nowhere")
 
 
 # Which classes there are
 
 
 def test_classes_that_agree_pass():
-    decode.check_classes([("train", "a"), ("train", "b"), ("test", "b"), ("test", "a")], ["a", "b"])
+    check_classes([("train", "a"), ("train", "b"), ("test", "b"), ("test", "a")], ["a", "b"])
 
 
 @pytest.mark.parametrize(
@@ -116,7 +119,7 @@ def test_classes_that_agree_pass():
 )
 def test_classes_that_differ_are_named(found: list[tuple[str, str]], words: list[str]):
     with pytest.raises(UserError) as error:
-        decode.check_classes(found, ["a", "b"])
+        check_classes(found, ["a", "b"])
     assert all(word in str(error.value) for word in words) and "\n" not in str(error.value)
 
 
@@ -267,9 +270,7 @@ def broken(folder: Path) -> dict[str, str]:
     put(folder / "cut.png", whole[: len(whole) // 2])
     put(folder / "cut.jpg", jpeg.getvalue()[: len(jpeg.getvalue()) // 2])
     put(folder / "vast.png", np.zeros((1001, 1000), np.uint8))
-    frames = [Image.fromarray(picture() // part) for part in (1, 2)]
-    put(folder / "moving.gif", frames[0], save_all=True, append_images=frames[1:])
-    put(folder / "volume.tif", frames[0], save_all=True, append_images=frames[1:])
+    put(folder / "text.dcm", b"this is no image")
     put(folder / "script.eps", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n")
     return {
         "empty.jpg": "the file is empty",
@@ -277,8 +278,7 @@ def broken(folder: Path) -> dict[str, str]:
         "cut.png": "truncated",
         "cut.jpg": "truncated",
         "vast.png": "1000 x 1001 pixels are more than verify.max_pixels (1000000)",
-        "moving.gif": "2 frames",
-        "volume.tif": "2 frames",
+        "text.dcm": "it is not a DICOM file that holds a picture",
         "script.eps": "not an image",
     }
 
@@ -295,13 +295,34 @@ def test_unreadable_files_are_left_out_with_their_reason(tmp_path: Path):
         assert reasons[Path(path).name] in reason, path
 
 
+def test_each_frame_of_a_file_is_a_scan(tmp_path: Path):
+    frames = [Image.fromarray(np.full((SIZE, SIZE), grey, np.uint8)) for grey in (0, 200, 100)]
+    for name in ("moving.gif", "volume.tif"):
+        put(tmp_path / "raw/a" / name, frames[0], save_all=True, append_images=frames[1:])
+    write(tmp_path / "raw/a/series.dcm", 10 * np.stack([np.asarray(frame) for frame in frames]).astype(np.uint16))
+    scans, unreadable, pixels = read(tmp_path / "raw", tmp_path)
+    names = [f"a/{name}, frame {number}" for name in ("moving.gif", "series.dcm", "volume.tif") for number in (1, 2, 3)]
+    assert [scan.path for scan in scans] == names and unreadable == []
+    assert pixels[[0, 1, 2, 6, 7, 8], 16, 16].tolist() == [0, 200, 100] * 2
+    assert {file_of(scan.path) for scan in scans} == {"a/moving.gif", "a/series.dcm", "a/volume.tif"}
+
+
+def test_a_frame_that_cannot_be_read_is_named_and_the_others_are_read(tmp_path: Path):
+    frames = [Image.new("L", (side, side)) for side in (8, 2000, 8)]
+    put(tmp_path / "raw/a/volume.tif", frames[0], save_all=True, append_images=frames[1:])
+    scans, unreadable, pixels = read(tmp_path / "raw", tmp_path, max_unreadable=1)
+    assert [scan.path for scan in scans] == ["a/volume.tif, frame 1", "a/volume.tif, frame 3"] and len(pixels) == 2
+    reason = "2000 x 2000 pixels are more than verify.max_pixels (1000000)"
+    assert unreadable == [("a/volume.tif, frame 2", reason)]
+
+
 def test_more_unreadable_files_than_allowed_are_an_error_that_names_them(tmp_path: Path):
     reasons = broken(tmp_path / "raw/a")
     with pytest.raises(UserError) as error:
         read(tmp_path / "raw", tmp_path, max_unreadable=len(reasons) - 1)
     message = str(error.value)
-    assert "8 of 8 files cannot be read: a/cut.jpg (" in message and "verify.max_unreadable (now 7)" in message
-    assert "and 5 more" in message and "\n" not in message
+    assert "7 of 7 files cannot be read: a/cut.jpg (" in message and "verify.max_unreadable (now 6)" in message
+    assert "and 4 more" in message and "\n" not in message
 
 
 def test_a_picture_beyond_pillows_own_limit_is_read_if_max_pixels_allows(tmp_path: Path, monkeypatch):
@@ -319,4 +340,4 @@ def test_masks_and_tables_beside_the_class_folders_are_not_scans(home: str, tmp_
         folder.mkdir(parents=True)
         Image.new("L", (8, 8)).save(folder / "1.png")
     (tmp_path / "patients.csv").write_text("path,patient\n")
-    assert [file.path for file in decode.find(tmp_path)] == [(Path(home) / "glioma/1.png").as_posix()]
+    assert [file.path for file in reading.find(tmp_path)] == [(Path(home) / "glioma/1.png").as_posix()]

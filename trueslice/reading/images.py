@@ -1,0 +1,113 @@
+"""Image files in, pictures of 8 bits per channel out, by Pillow."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from trueslice.files import Upload, is_empty, open_binary
+
+# Named, so that Pillow never hands a file to an outside program (it would run Ghostscript on EPS).
+FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+# A picture has colour if more than this share of its pixels has channels further apart than this.
+# Of 3,926 files in colour modes of the Kaggle brain tumour data, 3,820 have none at all and 58 pass both limits;
+# the others differ faintly or in a few pixels, as JPEG's subsampled chroma leaves them.
+COLOUR_DIFFERENCE, COLOUR_SHARE = 8, 0.001
+
+
+class Picture(NamedTuple):
+    """A decoded picture."""
+
+    image: Image.Image  # L or RGB
+    mode: str  # of the file: Pillow's, or DICOM
+    has_colour: bool
+
+
+class ImageFrames:
+    """The pictures of an image file; no more than its header is read before `picture` is called.
+
+    Attributes:
+        count: number of pictures; a JPEG with a preview (MPO) has one.
+
+    Raises:
+        OSError: it cannot be read, or is not an image in one of `FORMATS`.
+        ValueError: it is empty, or has more than `max_pixels` pixels.
+    """
+
+    def __init__(self, file: Path | Upload, max_pixels: int):
+        if is_empty(file):
+            raise ValueError("the file is empty")
+        # Pillow closes what it opened itself.
+        opened = open_binary(file) if isinstance(file, Upload) else file
+        self._image, self._max_pixels = Image.open(opened, formats=FORMATS), max_pixels
+        try:
+            check_size(*self._image.size, max_pixels)
+        except ValueError:
+            self.close()
+            raise
+        self.count = 1 if self._image.format == "MPO" else getattr(self._image, "n_frames", 1)
+
+    def picture(self, number: int) -> Picture:
+        """Decode the picture of this number, from 1."""
+        self._image.seek(number - 1)
+        check_size(*self._image.size, self._max_pixels)
+        return to_picture(self._image)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._image.close()
+
+
+def check_size(width: int, height: int, max_pixels: int) -> None:
+    """Raise ValueError if a picture has more than `max_pixels` pixels."""
+    if width * height > max_pixels:
+        raise ValueError(f"{width} x {height} pixels are more than verify.max_pixels ({max_pixels})")
+
+
+def to_picture(image: Image.Image) -> Picture:
+    """Decode an image as it is seen, after EXIF orientation, to 8 bits per channel."""
+    mode = image.mode
+    seen = _to_eight_bit(ImageOps.exif_transpose(image))
+    return Picture(seen, mode, seen.mode == "RGB" and _has_colour(np.asarray(seen)))
+
+
+def grey_of(values: np.ndarray) -> Image.Image:
+    """Scale numbers [H, W] by their own range to an image of 8 bits; those that are not finite are black.
+
+    Raises:
+        ValueError: none of them is finite.
+    """
+    values = values.astype(np.float64)
+    finite = np.isfinite(values)
+    if not finite.any():
+        raise ValueError("it holds no finite value")
+    low, high = values[finite].min(), values[finite].max()
+    shares = (np.where(finite, values, low) - low) / max(high - low, np.finfo(np.float64).tiny)
+    return Image.fromarray(np.rint(shares * 255).astype(np.uint8))
+
+
+def why_unreadable(error: Exception) -> str:
+    """Say in a few words why a file could not be decoded."""
+    if isinstance(error, UnidentifiedImageError):
+        return f"it is not an image in a format that is read here ({', '.join(FORMATS)})"
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split()) or type(error).__name__
+
+
+def _to_eight_bit(image: Image.Image) -> Image.Image:
+    """Convert any of Pillow's modes to L or RGB: deep ones by their own range, transparent ones over black."""
+    if image.mode.startswith("I") or image.mode == "F":
+        return grey_of(np.asarray(image))
+    if image.has_transparency_data:
+        solid = Image.new("RGBA", image.size, "black")
+        solid.alpha_composite(image.convert("RGBA"))
+        return solid.convert("L" if image.mode in ("1", "L", "LA", "La") else "RGB")
+    return image.convert("L" if image.mode in ("1", "L") else "RGB")
+
+
+def _has_colour(pixels: np.ndarray) -> bool:
+    """Tell whether the channels of uint8 [H, W, 3] differ by more than a grey picture's do after JPEG."""
+    red, green, blue = np.moveaxis(pixels, -1, 0)
+    spread = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
+    return bool((spread > COLOUR_DIFFERENCE).mean() > COLOUR_SHARE)

@@ -1,0 +1,190 @@
+"""Folders of image files in, one uint8 array and one table row per scan out. Every file is decoded exactly once."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from trueslice.errors import UserError
+from trueslice.files import is_litter, printable
+from trueslice.lifetime import start_worker
+from trueslice.params import Verify
+from trueslice.reading.classes import OFFICIAL_SPLITS
+from trueslice.reading.images import Picture, why_unreadable
+from trueslice.reading.masks import MASKS
+from trueslice.reading.pictures import read_pictures
+from trueslice.reading.square import fit
+
+
+class ScanFile(NamedTuple):
+    """A file that should hold a scan; `path` is relative to the folder of the source, with forward slashes."""
+
+    path: str
+    class_name: str
+    official_split: str
+
+
+class Unreadable(NamedTuple):
+    """A file, or one of its frames, that cannot be read."""
+
+    path: str
+    reason: str
+
+
+class Scan(NamedTuple):
+    """A decoded scan: columns of `trueslice.tables.scans.Scans`; of a file with several frames, each is one."""
+
+    path: str
+    class_name: str
+    official_split: str
+    width: int
+    height: int
+    mode: str
+    pixel_hash: str
+    has_colour: bool
+
+
+def find(raw: Path) -> list[ScanFile]:
+    """List the files in the class folders of `raw`, sorted by path.
+
+    `raw` holds Training/<class>/ and Testing/<class>/, or Training/<class>/ alone, or <class>/ alone. Hidden files,
+    system litter and the folder `masks` are skipped.
+
+    Raises:
+        UserError: there is no class folder, or one without files.
+    """
+    layout = "expected Training/<class>/ and Testing/<class>/, or <class>/ alone"
+    tops = _folders(raw) if raw.is_dir() else []
+    names = [folder.name for folder in tops]
+    if "Testing" in names and "Training" not in names:
+        raise UserError(f"{raw} holds Testing but no Training folder; {layout}")
+    if "Training" in names:
+        places = [(split, folder) for split in tops if split.name in OFFICIAL_SPLITS for folder in _folders(split)]
+    else:
+        places = [(raw, folder) for folder in tops if folder.name != MASKS]
+    if not places:
+        raise UserError(f"{raw} holds no class folder; {layout}: check data.source")
+    files = []
+    for split, folder in places:
+        names = [path.relative_to(raw) for path in folder.rglob("*") if not path.is_dir()]
+        scans = [name.as_posix() for name in names if not any(map(is_litter, name.parts))]
+        if not scans:
+            raise UserError(f"the class folder {folder} holds no scans; add some, or remove the folder")
+        files += [ScanFile(name, folder.name, OFFICIAL_SPLITS.get(split.name, "")) for name in scans]
+    return sorted(files)
+
+
+def find_all(folder: Path) -> tuple[list[ScanFile], list[Unreadable]]:
+    """List all files under `folder`, however nested and without a class, sorted by path; litter is skipped.
+
+    Links to files are read. Links to folders, which may lead round in a circle, are unreadable, and so is all else that
+    is neither a file nor a folder.
+    """
+    files: list[ScanFile] = []
+    unreadable: list[Unreadable] = []
+
+    def refused(error: OSError) -> None:
+        unreadable.append(Unreadable(printable(os.path.relpath(error.filename, folder)), error.strerror))
+
+    for place, folders, names in os.walk(folder, onerror=refused):
+        folders[:] = [name for name in folders if not is_litter(name)]
+        for path in (Path(place, name) for name in [*folders, *names] if not is_litter(name)):
+            inside = path.relative_to(folder).as_posix()
+            if os.path.isfile(path):  # unlike Path's, it raises nothing
+                files.append(ScanFile(inside, "", ""))
+            elif path.is_symlink():
+                unreadable.append(Unreadable(printable(inside), "it is a link to a folder or to nothing"))
+            elif not os.path.isdir(path):
+                unreadable.append(Unreadable(printable(inside), "it is not a file"))
+    return sorted(files), sorted(unreadable)
+
+
+def _folders(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.is_dir() and not is_litter(path.name)]
+
+
+def read(
+    raw: Path, files: Sequence[ScanFile], into: Path, params: Verify, workers: int
+) -> tuple[list[Scan], list[Unreadable]]:
+    """Decode `files` and write their scans to `into`/pixels.npy, in their order; unreadable ones are left out.
+
+    pixels.npy is uint8 [N, S, S], or [N, S, S, 3] with `params.colour`, where S is `params.image_size`; `fit` brings
+    the scans to this size. `workers` is the number of processes; 0 takes one per CPU core.
+
+    Raises:
+        UserError: more than `params.max_unreadable` files cannot be read.
+    """
+    scans: list[Scan] = []
+    unreadable: list[Unreadable] = []
+    shape = (params.image_size, params.image_size, *([3] if params.colour else []))
+    decode = partial(_decode, raw=raw, params=params)
+    pool = ProcessPoolExecutor(workers or os.cpu_count(), initializer=_start_worker)
+    with (into / "pixels.npy").open("wb") as pixels, pool:
+        _write_header(pixels, (len(files), *shape))
+        decoded = pool.map(decode, files, chunksize=8)
+        try:
+            for frames in tqdm(decoded, total=len(files), desc="reading", unit="file", disable=None):
+                for scan, square in frames:
+                    if isinstance(scan, Unreadable):
+                        unreadable.append(scan)
+                    else:
+                        scans.append(scan)
+                        pixels.write(square)
+        except BrokenProcessPool:
+            problem = f"a process died after {len(scans) + len(unreadable)} scans of {len(files)} files were read"
+            advice = "probably out of memory; set machine.workers or verify.max_pixels lower"
+            raise UserError(f"{problem}, {advice}") from None
+        pixels.seek(0)
+        _write_header(pixels, (len(scans), *shape))
+    if len(unreadable) > params.max_unreadable:
+        first = "; ".join(f"{path} ({reason})" for path, reason in unreadable[:3])
+        more = f"; and {len(unreadable) - 3} more" if len(unreadable) > 3 else ""
+        advice = f"remove or replace them, or raise verify.max_unreadable (now {params.max_unreadable})"
+        raise UserError(f"{len(unreadable)} of {len(files)} files cannot be read: {first}{more}; {advice}")
+    return scans, unreadable
+
+
+def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
+    # NumPy leaves room for the first axis to grow, so the header is as long for any number of scans.
+    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+
+
+def _start_worker() -> None:
+    start_worker()
+    # `max_pixels` takes the place of Pillow's own limit.
+    Image.MAX_IMAGE_PIXELS = None
+
+
+def _decode(file: ScanFile, raw: Path, params: Verify) -> list[tuple[Scan | Unreadable, bytes]]:
+    """Decode all frames of a file, each to its row and its square of pixels."""
+    scans: list[tuple[Scan | Unreadable, bytes]] = []
+    try:
+        file.path.encode("utf-8")
+        for path, picture in read_pictures(raw / file.path, file.path, params.max_pixels, "all"):
+            if isinstance(picture, str):
+                scans.append((Unreadable(path, picture), b""))
+            else:
+                scans.append(_scan(file._replace(path=path), picture, params))
+    except UnicodeEncodeError:
+        return [(Unreadable(printable(file.path), "its name is not valid UTF-8"), b"")]
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow's decoders raise nearly every exception there is on a broken file
+        return [(Unreadable(file.path, why_unreadable(error)), b"")]
+    return scans
+
+
+def _scan(file: ScanFile, picture: Picture, params: Verify) -> tuple[Scan, bytes]:
+    image = picture.image.convert("RGB" if params.colour else "L")
+    pixels = np.asarray(image)
+    pixel_hash = hashlib.sha256(f"{pixels.shape}".encode() + pixels.tobytes()).hexdigest()[:32]
+    scan = Scan(*file, *image.size, picture.mode, pixel_hash, picture.has_colour)
+    return scan, fit(image, params.image_size).tobytes()

@@ -1,0 +1,63 @@
+"""Scans from any source. To add a source, add a function and its entry in SOURCES."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from trueslice.errors import UserError
+from trueslice.params import Data
+
+
+class Context(NamedTuple):
+    """Settings of the machine that a source may need.
+
+    Attributes:
+        root: the folder that a relative path starts from.
+        cache: a folder that is kept between runs, for downloads.
+        workers: number of processes; 0 takes one per CPU core.
+    """
+
+    root: Path
+    cache: Path
+    workers: int
+
+
+def fetch(data: Data, into: Path, context: Context) -> int:
+    """Bring the scans of `data.source` into an empty folder.
+
+    The folder then holds Training/<class>/ and Testing/<class>/, or <class>/ alone. A name that is not in SOURCES is
+    the path of a folder or .zip.
+
+    Returns:
+        The number of files that were skipped because they are in no class folder.
+
+    Raises:
+        UserError: there is no such source, or its scans cannot be brought.
+    """
+    return SOURCES.get(data.source, _take)(data, into, context)
+
+
+def _draw(data: Data, into: Path, context: Context) -> int:
+    from trueslice.sources import phantom
+
+    phantom.draw(into, **data.phantom.model_dump(), workers=context.workers)
+    return 0
+
+
+def _download(data: Data, into: Path, context: Context) -> int:
+    from trueslice.sources import folder, kaggle
+
+    return folder.take(kaggle.download(**data.kaggle.model_dump(), cache=context.cache / "kaggle"), into)
+
+
+def _take(data: Data, into: Path, context: Context) -> int:
+    from trueslice.sources import folder
+
+    source = context.root / Path(data.source).expanduser()
+    if not source.exists():
+        advice = f"set data.source to {', '.join(SOURCES)}, or the path of a folder or .zip"
+        raise UserError(f"{source} does not exist; {advice}")
+    return folder.take(source, into)
+
+
+SOURCES: dict[str, Callable[[Data, Path, Context], int]] = {"phantom": _draw, "kaggle": _download}
