@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dicom_files import write
 from PIL import Image, ImageOps
 
+from tests.dicom_files import write
 from trueslice import params
 from trueslice.audit import folders as audit
 from trueslice.commands import cli

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from dicom_files import SECRETS, write
 from pydicom.dataset import Dataset
 from pydicom.uid import JPEG2000Lossless, RLELossless
 
+from tests.dicom_files import SECRETS, write
 from trueslice.commands import cli
 from trueslice.inference.reading import read
 from trueslice.reading import dicom

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dicom_files import write
 from PIL import Image
 
+from tests.dicom_files import write
 from trueslice import params
 from trueslice.errors import UserError
 from trueslice.reading import scans as reading

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dicom_files import write
 from ruamel.yaml import YAML
 
 import stages
 from stages import checkpoint, download, split, train, verify
+from tests.dicom_files import write
 from trueslice import params
 from trueslice.files import read_json
 from trueslice.tables.scans import Scans

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from dicom_files import write
 from PIL import Image
 
 import stages
 from stages import evaluate, external, plot
+from tests.dicom_files import write
 from trueslice import params
 from trueslice.copies.thumbnails import thumbnails
 from trueslice.errors import UserError
