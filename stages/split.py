@@ -9,6 +9,7 @@ from trueslice.tables.scans import Scans
 
 
 def main(params: Params) -> None:
+    """Run the stage."""
     scans = Scans.read(stages.SCANS / "scans.csv")
     found = zip(scans.official_split.tolist(), scans.class_name.tolist(), strict=True)
     check_classes(found, params.class_names)
@@ -21,7 +22,7 @@ def main(params: Params) -> None:
 
 
 def _caution(counts: dict) -> str:
-    """What the split does not keep apart, if anything."""
+    """Name in brackets what the split does not keep apart, if anything."""
     if counts["leaked_by_patient"]:
         return f" ({counts['leaked_by_patient']} test scans without a copy in train or val show a patient who is there)"
     if counts["protocol"] == "blocked":

@@ -20,6 +20,7 @@ from trueslice.tables.scans import Scans
 
 
 def main(params: Params) -> None:
+    """Run the stage."""
     start = time.perf_counter()
     device = pick_device(params.verify.device, "verify.device")
     found = reading.find(stages.RAW)
@@ -65,7 +66,7 @@ def _find_copies(
 def _patients(
     paths: list[str], means: np.ndarray, unreadable: list[reading.Unreadable], params: Params
 ) -> dict[str, np.ndarray]:
-    """What `verify.patients` says of scans with thumbnails `means`: patient, source, source_class and plane."""
+    """Look the patients of scans with thumbnails `means` up as `verify.patients` says."""
     wanted = params.verify.patients
     if wanted is None:
         return patients.nothing(len(paths))

@@ -37,7 +37,7 @@ def test_any_other_name_is_a_path_from_the_root(tmp_path: Path, context):
     (tmp_path / "raw").mkdir()
     assert fetch.fetch(DATA.model_copy(update={"source": "mine"}), tmp_path / "raw", context) == 1
     assert files(tmp_path / "raw") == ["a/1.png"]
-    with pytest.raises(UserError, match="nowhere does not exist; set data.source to phantom, kaggle, or the path"):
+    with pytest.raises(UserError, match=r"nowhere does not exist; set data.source to phantom, kaggle, or the path"):
         fetch.fetch(DATA.model_copy(update={"source": "nowhere"}), tmp_path / "raw", context)
 
 

@@ -106,7 +106,7 @@ def audit(
 def _classify(
     files: Sequence[ScanFile], chosen: External, class_names: Sequence[str]
 ) -> tuple[list[ScanFile], dict[str, int]]:
-    """The files of known classes, under the names of these, and how many each other folder holds."""
+    """Return the files of known classes, under the names of these, and the number of files in each other folder."""
     folders = {file.class_name for file in files}
     renamed = {folder: folder for folder in folders} | (chosen.classes or {})
     listed = ", ".join(sorted(folders))

@@ -42,6 +42,7 @@ class Images(NamedTuple):
 
     @property
     def parts(self) -> int:
+        """Number of folders."""
         return len(self.unreadable)
 
 
@@ -54,12 +55,12 @@ class Found(NamedTuple):
 
     @property
     def copied(self) -> np.ndarray:
-        """Which images stand in a pair: bool [N]."""
+        """Images that are in a pair: bool [N]."""
         return np.isin(np.arange(len(self.group)), [self.pairs.a, self.pairs.b])
 
     @property
     def groups(self) -> int:
-        """How many groups of copies there are."""
+        """Number of groups of copies."""
         return len(np.unique(self.group[self.pairs.a]))
 
 
@@ -120,7 +121,7 @@ def search(images: Images, params: Verify, device: str) -> Found:
 
 
 def _across(images: Images, found: copies.Copies) -> tuple[Pairs, np.ndarray]:
-    """The pairs across two folders, with their maps, that follow from all pairs: equal pixels have equal copies."""
+    """Derive the pairs across two folders, with their maps, from all pairs: equal pixels have equal copies."""
     _, pixels = np.unique(images.pixel_hash, return_inverse=True)
     # The first file with such pixels in each folder, -1 where there is none.
     first = np.full((2, pixels.max() + 1), -1)
@@ -141,7 +142,7 @@ def _across(images: Images, found: copies.Copies) -> tuple[Pairs, np.ndarray]:
 
 
 def _swapped(pairs: Pairs, maps: np.ndarray) -> tuple[Pairs, np.ndarray]:
-    """The same pairs with a and b exchanged."""
+    """Exchange a and b of all pairs."""
     other = {"quarter_turn_right": "quarter_turn_left", "quarter_turn_left": "quarter_turn_right"}
     kinds = np.array([other.get(kind, kind) for kind in pairs.kind.tolist()], dtype=pairs.kind.dtype)
     inverse = np.linalg.inv(maps[:, :, :2])
@@ -166,7 +167,7 @@ def _with_repeated(pairs: Pairs, maps: np.ndarray, images: Images) -> tuple[Pair
 
 
 def table(images: Images, found: Found) -> FilePairs:
-    """The pairs by the names of the files."""
+    """Name the files of the pairs."""
     pairs = found.pairs
     _, number = np.unique(found.group[pairs.a], return_inverse=True)
     return FilePairs(images.path[pairs.a], images.path[pairs.b], pairs.kind, pairs.correlation, number + 1)
