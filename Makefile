@@ -5,7 +5,7 @@ PYTHON := $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 # Stages call `python`: with the environment first on the path, that is its own.
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
-PIP := .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PIP := .venv/bin/python -m pip install --quiet --disable-pip-version-check
 CPU_WHEELS := https://download.pytorch.org/whl/cpu
 
 .PHONY: help setup setup-cpu repro test test-slow lint
@@ -17,7 +17,7 @@ setup: .venv/.ready
 
 # PyTorch without CUDA's libraries; what it needs besides comes with the rest
 setup-cpu: .venv/bin/python
-	@$(PIP) --no-deps --index-url $(CPU_WHEELS) $$(grep -oE '^torch(vision)?==[0-9.]+' requirements.txt)
+	@$(PIP) --no-deps --index-url $(CPU_WHEELS) $$(grep -oE '^torch(vision)?==[0-9.]+' constraints.txt)
 	@$(MAKE) setup
 
 repro: .venv/.ready
@@ -41,7 +41,6 @@ lint: .venv/.ready-test
 .venv/.ready: requirements.txt constraints.txt pyproject.toml | .venv/bin/python
 	@echo "Installing into .venv (once; PyTorch with its CUDA libraries takes 5.5 GB, and less after make setup-cpu)"
 	@$(PIP) --requirement requirements.txt
-	@$(PIP) --no-deps --no-build-isolation --editable .
 	@test -e .git || .venv/bin/dvc config --local core.no_scm true
 	@.venv/bin/python .dvc/plots/offline.py
 	@touch $@
