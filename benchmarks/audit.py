@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from research.markdown import table
 from trueslice.copies import search as copies
 from trueslice.device import pick_device
 from trueslice.files import write_json
@@ -76,23 +77,15 @@ def measure(count: int, device: str) -> dict:
 
 
 def tables(result: Mapping) -> str:
-    heads = (
-        "scans",
-        "candidates, s",
-        "orientations, s",
-        "together, s",
-        "copies found",
-        "peak MB",
-        "of which thumbnails",
-    )
-    lines = [f"| {' | '.join(heads)} |", "| --- | --- | --- | --- | --- | --- | --- |"]
+    """Return the table of README.md."""
+    rows = []
     for row in result["rows"]:
         seconds = [row["candidates_seconds"], row["orientations_seconds"]]
-        cells = [f"{row['scans']:,}", *(f"{each:.2f}" for each in (*seconds, sum(seconds)))]
-        cells += [f"{row['copies_found']:,} of {row['copies_planted']:,}"]
-        cells += [f"{row[key] / 1e6:,.0f}" for key in ("peak", "input")]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        found = f"{row['copies_found']:,} of {row['copies_planted']:,}"
+        memory = [f"{row[key] / 1e6:,.0f}" for key in ("peak", "input")]
+        rows.append([f"{row['scans']:,}", *(f"{each:.2f}" for each in (*seconds, sum(seconds))), found, *memory])
+    times = ("candidates, s", "orientations, s", "together, s")
+    return table(["scans", *times, "copies found", "peak MB", "of which thumbnails"], rows)
 
 
 def powers(rows: list[dict]) -> dict[str, float]:

@@ -17,7 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.pipeline import ROOT
+from research.markdown import table
+from research.runs import ROOT
 from trueslice.files import write_json
 
 RESULT = ROOT / "benchmarks/results/default_run.json"
@@ -76,12 +77,13 @@ def shortest(command: list[str], project: Path) -> float:
 
 
 def tables(result: Mapping) -> str:
+    """Return the tables of README.md: seconds of each stage, and of commands with nothing to do."""
     rows = [(f"`{row['stage']}`", row["alone"], row["beside"]) for row in result["stages"]]
-    sums = [sum(row[column] for row in rows) for column in (1, 2)]
-    lines = ["| stage | alone, s | beside a busy process, s |", "| --- | --- | --- |"]
-    lines += [f"| {name} | {alone:.1f} | {beside:.1f} |" for name, alone, beside in [*rows, ("all", *sums)]]
-    idle = [f"| `{row['command']}` | {row['seconds']:.2f} |" for row in result["nothing_to_do"]]
-    return "\n".join([*lines, "", "| nothing to do | s |", "| --- | --- |", *idle])
+    rows.append(("all", *(sum(row[column] for row in rows) for column in (1, 2))))
+    stages = [(name, f"{alone:.1f}", f"{beside:.1f}") for name, alone, beside in rows]
+    idle = [(f"`{row['command']}`", f"{row['seconds']:.2f}") for row in result["nothing_to_do"]]
+    of_stages = table(["stage", "alone, s", "beside a busy process, s"], stages)
+    return of_stages + "\n\n" + table(["nothing to do", "s"], idle)
 
 
 if __name__ == "__main__":

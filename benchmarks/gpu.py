@@ -339,7 +339,7 @@ class Stopwatch:
 
 
 def tables(result: dict) -> str:
-    """What docs/results.md shows, in Markdown."""
+    """Return the results as Markdown."""
     tests, ceiling = result["tests"], result["ceiling"]
     ended = "" if tests["complete"] else ", and not all were run for lack of time"
     rates = ", ".join(f"{value / 1e12:,.1f} TFLOP/s in {kind}" for kind, value in ceiling.items())

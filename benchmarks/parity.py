@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from research.markdown import table
 from trueslice import params
 from trueslice.files import read_json, write_json
 from trueslice.tables.predictions import ModelPredictions
@@ -65,14 +66,14 @@ def example() -> str:
 
 
 def tables(result: Mapping) -> str:
-    heads = ("scans of", "checkpoint", "test scans", "graph: largest difference", "example: largest difference")
-    lines = [f"| {' | '.join((*heads, 'answers changed'))} |", "| --- | --- | --- | --- | --- | --- |"]
+    """Return the table of README.md."""
+    rows = []
     for row in result["rows"]:
         largest = [f"{row[name]['largest_difference']:.1e}" for name in ("graph", "example")]
         changed = max(row[name]["answers_changed"] for name in ("graph", "example"))
-        cells = (row["scans_of"], f"`{row['checkpoint']}`", f"{row['scans']:,}", *largest, str(changed))
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        rows.append([row["scans_of"], f"`{row['checkpoint']}`", f"{row['scans']:,}", *largest, changed])
+    differences = ("graph: largest difference", "example: largest difference")
+    return table(["scans of", "checkpoint", "test scans", *differences, "answers changed"], rows)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ import torch
 from torch.nn import functional
 
 import stages
+from research.markdown import table
 from trueslice import params
 from trueslice.files import write_json
 from trueslice.inference import unlike
@@ -161,33 +162,31 @@ def _embed(classifier: Classifier, pixels: np.ndarray, rows: np.ndarray) -> tupl
 
 
 def tables(result: Mapping) -> str:
-    """The tables of docs/predicting.md."""
-    runs = result["runs"]
-    lines = ["| scans of | checkpoint | scans | stage, scans/s | command, scans/s | ratio | first answer, s |"]
-    lines.append("| --- | --- | --- | --- | --- | --- | --- |")
-    for run in runs:
-        speed = run["speed"]
+    """Return the tables of README.md: speed, copies, and pictures called unlike the training scans."""
+    speeds, copies = [], []
+    for run in result["runs"]:
+        speed, source = run["speed"], run["source"]
         rates = [speed["scans"] / speed[f"{name}_seconds"] for name in ("stage", "command")]
-        numbers = f"{rates[0]:.0f} | {rates[1]:.0f} | {rates[1] / rates[0]:.2f} | {speed['first_answer_seconds']:.1f}"
-        lines.append(f"| {run['source']} | `{run['checkpoint']}` | {speed['scans']:,} | {numbers} |")
-    lines += ["", "| scans of | copy | scans | found |", "| --- | --- | --- | --- |"]
-    for run in runs:
-        copies = run["copies"]
-        for what in ("planted", "audit"):
-            for row in copies[what]:
-                kind = f"{row['kind'].replace('_', ' ')}, {'planted' if what == 'planted' else 'found by the audit'}"
-                lines.append(f"| {run['source']} | {kind} | {row['scans']:,} | {row['found'] / row['scans']:.1%} |")
-        wrong = copies["called_copies"] / copies["scans_without_copy"]
-        lines.append(f"| {run['source']} | none: false alarms | {copies['scans_without_copy']:,} | {wrong:.1%} |")
-    lines += ["", "| pictures | " + " | ".join(_columns(runs)) + " |", "| --- |" + " --- |" * len(_columns(runs))]
-    of_columns = [each["rates"] for run in runs for each in run["unlike"]]
-    for rates in zip(*of_columns, strict=True):
-        lines.append(f"| {rates[0]['pictures']} | " + " | ".join(f"{row['warned']:.1%}" for row in rates) + " |")
-    return "\n".join(lines)
-
-
-def _columns(runs: Sequence[Mapping]) -> list[str]:
-    return [f"{run['source']}, {each['space']}" for run in runs for each in run["unlike"]]
+        cells = [
+            *(f"{rate:.0f}" for rate in rates),
+            f"{rates[1] / rates[0]:.2f}",
+            f"{speed['first_answer_seconds']:.1f}",
+        ]
+        speeds.append([source, f"`{run['checkpoint']}`", f"{speed['scans']:,}", *cells])
+        for key, words in (("planted", "planted"), ("audit", "found by the audit")):
+            for row in run["copies"][key]:
+                found = f"{row['found'] / row['scans']:.1%}"
+                copies.append([source, f"{row['kind'].replace('_', ' ')}, {words}", f"{row['scans']:,}", found])
+        alone, wrong = (run["copies"][key] for key in ("scans_without_copy", "called_copies"))
+        copies.append([source, "none: false alarms", f"{alone:,}", f"{wrong / alone:.1%}"])
+    heads = ("scans of", "checkpoint", "scans", "stage, scans/s", "command, scans/s", "ratio", "first answer, s")
+    columns = {f"{run['source']}, {each['space']}": each["rates"] for run in result["runs"] for each in run["unlike"]}
+    warned = [
+        [rates[0]["pictures"], *(f"{row['warned']:.1%}" for row in rates)]
+        for rates in zip(*columns.values(), strict=True)
+    ]
+    of_copies = table(["scans of", "copy", "scans", "found"], copies)
+    return "\n\n".join([table(heads, speeds), of_copies, table(["pictures", *columns], warned)])
 
 
 if __name__ == "__main__":

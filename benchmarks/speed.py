@@ -6,7 +6,7 @@ CLIP ViT-B/32 with random weights on drawn scans, which are JPEGs of 512 x 512 p
 line is measured in a process of its own, so that the peak memory is its own, with the ceiling, a large matrix product,
 just before it. It takes MINUTES at most: each line has its share of the time that is left, and one that takes more is
 ended and left out, as is one that this machine has no instructions or no package for. Writes
-benchmarks/results/speed.json and prints the tables of docs/results.md.
+benchmarks/results/speed.json and prints the tables of README.md.
 """
 
 import contextlib
@@ -323,7 +323,7 @@ def repeated(once: Callable[[], int], device: torch.device) -> float:
 
 
 def tables(result: Mapping) -> str:
-    """The tables of docs/results.md, and what was left out."""
+    """Return the tables of README.md, and the lines that were left out."""
     short = {"float32": "fp32", "bfloat16": "bf16"}
     rates = (f"{value / 1e9:,.0f} GFLOP/s in {short[name]}" for name, value in result["ceilings"].items())
     columns = "method | precision | batch | images/s | × original | of the ceiling | s per epoch | peak MB | × original"

@@ -175,7 +175,7 @@ def test_a_light_stage_starts_without_torch(stage):
 
 
 def test_benchmarks_score_by_all_stages_that_the_scores_need():
-    from benchmarks.pipeline import SCORING
+    from research.runs import SCORING
 
     def made(stage: str) -> set[str]:
         outs = [each for kind in ("outs", "metrics", "plots") for each in STAGES[stage].get(kind, [])]

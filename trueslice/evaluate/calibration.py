@@ -22,7 +22,7 @@ from trueslice.evaluate.intervals import (
 from trueslice.tables.predictions import ModelPredictions
 
 DRAWS = 1000
-SLOPE_COVERS = 0.87  # with 45 patients and 140 groups of healthy scans, at worst: benchmarks/results/coverage.json
+SLOPE_COVERS = 0.87  # with 45 patients and 140 groups of healthy scans, at worst: research/simulations/README.md
 
 
 class Recalibration(NamedTuple):

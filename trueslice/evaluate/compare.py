@@ -21,7 +21,7 @@ from trueslice.evaluate.metrics import accuracy, macro_f1
 from trueslice.tables.predictions import Predictions
 
 SIGNIFICANT = 0.05  # a p-value below it says that there is a difference
-FEW = 12  # in fewer units that differ, the interval covers too little (simulated with benchmarks/methods.py)
+FEW = 12  # in fewer units that differ, the interval covers too little (simulated with research/simulations/methods.py)
 METHODS = 3  # from this many runs on both sides on, a comparison speaks of methods
 ROUNDING = 1e-12  # what is no more than that is 0
 SCORES = {"accuracy": accuracy, "macro F1": macro_f1}

@@ -2,7 +2,7 @@
 
 Such scans are right or wrong together, so whole units, as in `Predictions.unit`, are drawn (the cluster bootstrap;
 Davison & Hinkley 1997, section 3.8) or left out (the jackknife; Efron & Tibshirani 1993, chapter 11).
-benchmarks/coverage.py simulates how often the intervals hold; the rules below follow from it.
+research/simulations/coverage.py simulates how often the intervals hold; the rules below follow from it.
 """
 
 from collections.abc import Callable, Sequence

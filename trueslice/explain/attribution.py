@@ -1,6 +1,6 @@
 """Where in a scan a prediction comes from: the method that pointed at tumours best, for each kind of image tower.
 
-benchmarks/explanations.py measures it against others; docs/explanations.md says what it is worth.
+research/explanations.py measures it against others; docs/explanations.md says what it is worth.
 """
 
 import torch

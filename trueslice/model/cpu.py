@@ -16,7 +16,7 @@ def same_bytes_on_cpus(checkpoint: Path) -> None:
 
     PyTorch, oneDNN and MKL choose instructions by the CPU and divide sums among its cores, and both change the last
     bits. A small model gains little from either, so it does without; a large one is left alone. MKL tells AMD from
-    Intel even so: docs/results.md says what else was tried. To be called before anything is computed.
+    Intel even so: benchmarks/README.md has other trials. To be called before anything is computed.
     """
     if sum(path.stat().st_size for path in checkpoint.glob("*.safetensors")) >= 4 * LARGE:
         return

@@ -15,7 +15,7 @@ from trueslice.reading.frames import file_of
 SHIPPED = Path(__file__).with_name("kaggle_patients.csv")  # written by `trueslice trace`
 COLUMNS = ("patient", "source", "source_class", "plane")  # those of `trueslice.tables.Scans` that a table fills
 SIDE, BITS = 32, 512
-# Bits in which two fingerprints of one picture may differ. benchmarks/fingerprints.py measures what that is worth.
+# Bits in which two fingerprints of one picture may differ. research/fingerprints.py measures what that is worth.
 TOLERANCE = 24
 
 
