@@ -1,9 +1,9 @@
 """params.yaml as typed, checked values: the only declaration of a parameter."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal, TypeVar, get_args
 
 from pydantic import (
     AfterValidator,
@@ -48,6 +48,9 @@ Device = Annotated[str, _like(r"auto|cpu|cuda(:(0|[1-9][0-9]{0,2}))?|mps", "auto
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+Checked = TypeVar("Checked", bound=Section)
 
 
 class Phantom(Section):
@@ -243,10 +246,19 @@ def load(path: Path) -> Params:
         raise ParamsError(f"{path} is not valid YAML{where}: {' '.join(str(problem).split())}") from None
     if not isinstance(content, dict):
         raise ParamsError(f"{path} holds no parameters; git restore {path} brings the last ones back")
+    return check(Params, content, str(path))
+
+
+def check(section: type[Checked], content: Mapping, where: str) -> Checked:
+    """Return `content` as checked values.
+
+    Raises:
+        ParamsError: a key of `where` is missing or unknown, or a value has a wrong type or is out of range.
+    """
     try:
-        return Params.model_validate(content)
+        return section.model_validate(content)
     except ValidationError as error:
-        raise ParamsError(f"{path}: {_explain(error)}") from None
+        raise ParamsError(f"{where}: {_explain(error)}") from None
 
 
 def _explain(error: ValidationError) -> str:

@@ -1,5 +1,6 @@
 """The command `trueslice audit`, on drawn heads of which copies were planted, and its page in a real browser."""
 
+import argparse
 import csv
 import io
 import os
@@ -16,6 +17,7 @@ from PIL import Image, ImageOps
 from tests.dicom_files import write
 from trueslice import params
 from trueslice.audit import folders as audit
+from trueslice.commands import audit as audit_command
 from trueslice.commands import cli
 from trueslice.copies import search as copies
 from trueslice.copies.thumbnails import KINDS, ORIENTATIONS, thumbnails
@@ -100,7 +102,7 @@ def test_copies_within_a_folder_are_written_and_counted(first, tmp_path, capsys)
 def test_dicom_files_are_read_frame_by_frame(first, tmp_path, capsys):
     write(first / "series.dcm", 10 * np.stack([np.asarray(HEADS[5]), np.asarray(HEADS[2])]).astype(np.uint16))
     assert f"{first}: 9 images, 0 files unreadable\n" in run(capsys, first, "-o", tmp_path / "out")
-    assert ("c.png", "series.dcm, frame 2", "near") in pairs_in(tmp_path / "out")
+    assert ("c.png", "series.dcm, frame 2", "exact") in pairs_in(tmp_path / "out")
 
 
 def test_across_two_folders_every_file_with_a_copy_is_named_and_no_pair_within(first, second, tmp_path, capsys):
@@ -123,6 +125,37 @@ def test_blank_pictures_of_equal_pixels_are_copies_across_two_folders(tmp_path, 
         save(tmp_path / name, {"blank.png": Image.new("L", (64, 64)), "head.png": HEADS[name == "two"]})
     run(capsys, tmp_path / "one", tmp_path / "two", "-o", tmp_path / "out")
     assert pairs_in(tmp_path / "out") == {("blank.png", "blank.png", "exact")}
+
+
+def test_without_options_the_settings_are_those_of_params_yaml():
+    parser = argparse.ArgumentParser()
+    audit_command.add_arguments(parser)
+    assert audit_command.read_settings(parser.parse_args(["x"])) == VERIFY.model_copy(update={"patients": None})
+
+
+def test_it_works_where_there_is_no_checkout(first, tmp_path):
+    shutil.copytree(ROOT / "trueslice", tmp_path / "site/trueslice")
+    command = [sys.executable, "-m", "trueslice", "audit", first, "-o", tmp_path / "out", "--copy-threshold", "0.99"]
+    env = os.environ | {"PYTHONPATH": str(tmp_path / "site")}
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(pairs_in(tmp_path / "out")) == 4
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        (["--copy-threshold", "2"], "audit: copy_threshold is 2.0; it must be less than or equal to 1"),
+        (["--image-size", "1"], "audit: image_size is 1; it must be greater than or equal to 16"),
+        (["--device", "gpu"], "audit: device is 'gpu'; it must be auto, cpu, cuda, cuda:N or mps"),
+        (["--workers", "-1"], "--workers is -1; give a number from 0 to 1024"),
+    ],
+)
+def test_a_setting_out_of_range_ends_in_one_line(first, tmp_path, capsys, option, said):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["audit", str(first), "-o", str(tmp_path / "out"), *option])
+    assert ended.value.code == 2 and capsys.readouterr().err == f"error: {said}\n"
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_pairs_are_those_that_the_verify_stage_finds(tmp_path, capsys):
@@ -239,8 +272,8 @@ def test_what_cannot_be_audited_ends_in_one_line_and_leaves_nothing(first, secon
         ([first, tmp_path / "texts"], "texts holds no image: none of its files can be read (1), a.txt: it is"),
         ([tmp_path / "bad.zip"], "bad.zip is not a .zip archive, or is damaged"),
         ([first, first / ".."/ "first"], "first are the same; give one alone"),
-        ([first, inside], f"{inside} lies inside {first}; give folders"),
-        ([inside, first], f"{inside} lies inside {first}; give folders"),
+        ([first, inside], f"{inside} lies inside {first}; give two apart"),
+        ([inside, first], f"{inside} lies inside {first}; give two apart"),
         ([first, second, "-o", inside / "out"], "would count as images there; give -o another folder"),
         ([first, "-o", tmp_path / "full"], "is not an earlier audit, as it holds thesis.docx; give -o a new folder"),
         ([first, "-o", first / "a.png" / "out"], "lies inside"),

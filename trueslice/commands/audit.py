@@ -1,52 +1,87 @@
-"""Find copies among the images of any folder, or across two, and lay them out on a page to look at.
+"""Find copies among the images of any folder, or across two, and show them on a page.
 
 Copies show the same picture with other contrast, sharpness, size or quality, also mirrored, turned, cropped, zoomed or
-shifted. Folders may be nested anyhow and need no classes. With two folders only pairs across them are sought. The
-settings are those under `verify:` in the project's params.yaml.
+shifted. Folders may be nested anyhow and need no classes. With two folders only pairs across them are sought.
 """
 
 import argparse
 import tempfile
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from trueslice.errors import UserError
+from trueslice.errors import ParamsError, UserError
 from trueslice.files import printable, whole_folder
+
+if TYPE_CHECKING:
+    from trueslice.audit.folders import Found, Images
+    from trueslice.params import Verify
 
 WRITTEN = {"pairs.csv", "pairs.html", "thumbnails"}
 NAMED = 5  # unreadable files that are named on the terminal
+# The settings, with the values that the project's params.yaml gives them under `verify:`, so that both find the same.
+SETTINGS: dict[str, tuple[int | float | str, str]] = {
+    "image_size": (224, "pixels per side of the square into which every image is resized"),
+    "max_pixels": (50_000_000, "an image with more pixels is not read"),
+    "copy_threshold": (0.98, "images that correlate at least this much are copies"),
+    "local_threshold": (0.9, "doubtful pairs must also agree this much in small windows"),
+    "min_overlap": (0.5, "doubtful pairs must share this part of the picture"),
+    "device": ("cpu", "where copies are sought: auto, cpu, cuda, cuda:1 or mps"),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
     parser.add_argument("first", metavar="FOLDER", type=Path, help="folder or .zip of images")
     parser.add_argument("second", metavar="FOLDER", type=Path, nargs="?", help="another one, to compare with the first")
     parser.add_argument(
         "-o", "--output", metavar="DIR", type=Path, default=Path("audit"), help="pairs.csv, pairs.html (default: audit)"
     )
+    parser.add_argument("--colour", action="store_true", help="keep three channels, instead of making all images grey")
+    for name, (value, explained) in SETTINGS.items():
+        option = f"--{name.replace('_', '-')}"
+        metavar = "DEVICE" if name == "device" else "N"
+        parser.add_argument(
+            option, metavar=metavar, type=type(value), default=value, help=f"{explained} (default: {value})"
+        )
+    parser.add_argument("--workers", metavar="N", type=int, default=0, help="processes that read (default: all cores)")
 
 
 def run(options: argparse.Namespace) -> None:
+    """Run the command."""
     sources = [options.first] if options.second is None else [options.first, options.second]
     _check(sources, options.output)
-    from trueslice import params
     from trueslice.audit import folders as audit
     from trueslice.device import pick_device
     from trueslice.report import audit as report
 
-    settings = params.load(Path(__file__).parents[2] / "params.yaml")
-    device = pick_device(settings.verify.device, "verify.device")
-    workers = settings.machine.workers
+    settings = read_settings(options)
+    device = pick_device(settings.device, "--device")
     try:
         # Made first, so that minutes of work don't end at a folder that can't be written to.
         with whole_folder(options.output) as folder, tempfile.TemporaryDirectory(dir=folder) as place:
-            images = audit.read(sources, Path(place), settings.verify, workers)
-            found = audit.search(images, settings.verify, device)
+            images = audit.read(sources, Path(place), settings, options.workers)
+            found = audit.search(images, settings, device)
             audit.table(images, found).write(folder / "pairs.csv")
             report.write(folder, [printable(source) for source in sources], images, found)
     except OSError as error:
         raise UserError(f"{error.filename or options.output}: {error.strerror}") from None
     _print(sources, images, found)
     print(f"Written to {printable(options.output / 'pairs.csv')}; look at {printable(options.output / 'pairs.html')}")
+
+
+def read_settings(options: argparse.Namespace) -> "Verify":
+    """Return the settings that the options give.
+
+    Raises:
+        ParamsError: a value is out of range.
+    """
+    from trueslice.params import Verify, check
+
+    if not 0 <= options.workers <= 1024:
+        raise ParamsError(f"--workers is {options.workers}; give a number from 0 to 1024")
+    values = {name: getattr(options, name) for name in SETTINGS}
+    return check(Verify, values | {"colour": options.colour, "max_unreadable": 0, "patients": None}, "audit")
 
 
 def _check(sources: list[Path], output: Path) -> None:
@@ -59,7 +94,9 @@ def _check(sources: list[Path], output: Path) -> None:
         raise UserError(f"{sources[0]} and {sources[1]} are the same; give one alone to find the copies within it")
     for inner, outer in [(0, 1), (1, 0)] if len(places) == 2 else []:
         if places[inner].is_relative_to(places[outer]):
-            raise UserError(f"{sources[inner]} lies inside {sources[outer]}; give folders that lie side by side")
+            raise UserError(
+                f"{sources[inner]} lies inside {sources[outer]}; give two folders, neither inside the other"
+            )
     for source, place in zip(sources, places, strict=True):
         if output.resolve().is_relative_to(place):
             raise UserError(f"{output} lies inside {source}, and would count as images there; give -o another folder")
@@ -69,7 +106,7 @@ def _check(sources: list[Path], output: Path) -> None:
         raise UserError(f"{output} is not an earlier audit, as it holds {others[0]}; give -o a new folder")
 
 
-def _print(sources: list[Path], images, found) -> None:
+def _print(sources: list[Path], images: "Images", found: "Found") -> None:
     from trueslice.report.run import count
 
     for part, (source, unreadable) in enumerate(zip(sources, images.unreadable, strict=True)):
