@@ -129,6 +129,8 @@ def test_the_last_fold_is_allowed_and_the_one_behind_it_is_not(tmp_path):
         ("  glioma:", "  ../glioma:", "'../glioma' cannot be the name of a class folder"),
         ("checkpoint:", "checkpoints:", "unknown key checkpoints; the keys there are seed, data, checkpoint, "),
         ("machine: ", "machine: ] ", "not valid YAML at line"),
+        ("views: ", f"views: {'1' * 4301} # ", "params.yaml is not valid YAML: a value in it cannot be read"),
+        ("views: ", "views: 2026-13-01 # ", "params.yaml is not valid YAML: a value in it cannot be read"),
     ],
 )
 def test_a_wrong_value_ends_in_one_line_that_names_key_value_and_what_is_allowed(tmp_path, old, new, said):

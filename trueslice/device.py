@@ -37,7 +37,7 @@ def repeat_exactly() -> None:
 
 
 def sent(values, device):
-    """A small tensor of the CPU on a torch.device; the work that a GPU has still to do is not waited for."""
+    """Copy a small tensor from the CPU to a torch.device, without waiting for the work of a GPU."""
     return values.to(device, non_blocking=device.type == "cuda")
 
 

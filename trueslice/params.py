@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import (
     AfterValidator,
@@ -47,6 +47,8 @@ Device = Annotated[str, _like(r"auto|cpu|cuda(:(0|[1-9][0-9]{0,2}))?|mps", "auto
 
 
 class Section(BaseModel):
+    """Group of keys; unknown keys, other types and NaN are errors."""
+
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
@@ -54,29 +56,39 @@ Checked = TypeVar("Checked", bound=Section)
 
 
 class Phantom(Section):
+    """Number and seed of drawn scans."""
+
     seed: Seed
     train_per_class: Annotated[int, Field(ge=2, le=100_000)]
     test_per_class: Annotated[int, Field(ge=1, le=100_000)]
 
 
 class Kaggle(Section):
+    """A data set on Kaggle, by version and hash of its archive."""
+
     dataset: Annotated[str, _like(r"[\w.-]+/[\w.-]+", "owner/name, as in the data set's address on Kaggle")]
     version: Annotated[int, Field(ge=1)] | None
     sha256: Annotated[str, _like(r"[0-9a-f]{64}", "64 hexadecimal digits in lower case, or null")] | None
 
 
 class Data(Section):
+    """Source of the scans."""
+
     source: Text
     phantom: Phantom
     kaggle: Kaggle
 
 
 class Checkpoint(Section):
+    """Dual encoder to start from."""
+
     name: Text
     revision: Text | None
 
 
 class Verify(Section):
+    """Decoding, checks and the search for copies."""
+
     image_size: Annotated[int, Field(ge=16, le=2048)]
     colour: bool
     max_unreadable: Annotated[int, Field(ge=0)]
@@ -89,6 +101,8 @@ class Verify(Section):
 
 
 class Split(Section):
+    """Division into training, validation and test scans."""
+
     protocol: Literal["official", "grouped", "blocked", "patients"]
     leaks: Literal["drop_train", "drop_test", "keep", "drop_random"]
     conflicts: Literal["drop", "keep"]
@@ -110,12 +124,16 @@ class Split(Section):
 
 
 class Lora(Section):
+    """Low-rank additions, for `tune: lora`."""
+
     rank: Annotated[int, Field(ge=1)]
     alpha: Annotated[float, Field(gt=0)]
     targets: Annotated[list[Text], Field(min_length=1)]
 
 
 class Train(Section):
+    """Fine-tuning."""
+
     objective: Annotated[str, _one_of(LOSSES)]
     captions: Literal["random", "mean"]
     tune: Annotated[str, _one_of(TUNING)]
@@ -157,6 +175,8 @@ class Train(Section):
 
 
 class Evaluate(Section):
+    """Scores, beyond those that are always computed."""
+
     negative_class: Text | None
     by: list[Text]
     sensitivities: list[Share]
@@ -164,22 +184,30 @@ class Evaluate(Section):
 
 
 class Explain(Section):
+    """Masks against which explanations are measured."""
+
     masks: Text | None
 
 
 class External(Section):
+    """Another data set to test on."""
+
     name: Annotated[str, _like(r"[\w-]+", "made of letters, digits, _ and -")]
     source: Text
     classes: dict[Text, Text] | None
 
 
 class Machine(Section):
+    """Use of this machine; it changes no result."""
+
     workers: Annotated[int, Field(ge=0, le=1024)]
     launcher: str
     save_interval: Annotated[float, Field(ge=0)]
 
 
 class Params(Section):
+    """All of params.yaml."""
+
     seed: Seed
     data: Data
     checkpoint: Checkpoint
@@ -239,10 +267,10 @@ def load(path: Path) -> Params:
         raise ParamsError(f"{path} is missing; run from the repository's root, or: git restore {path}") from None
     except UnicodeDecodeError:
         raise ParamsError(f"{path} is not UTF-8 text; git restore {path} brings the last one back") from None
-    except YAMLError as error:
+    except (YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "cannot be read"
+        problem = getattr(error, "problem", None) or "a value in it cannot be read"
         raise ParamsError(f"{path} is not valid YAML{where}: {' '.join(str(problem).split())}") from None
     if not isinstance(content, dict):
         raise ParamsError(f"{path} holds no parameters; git restore {path} brings the last ones back")
@@ -267,7 +295,7 @@ def _explain(error: ValidationError) -> str:
     problem, more = problems[0], len(problems) - 1
     key, given = ".".join(map(str, problem["loc"])), problem["input"]
     if problem["type"] == "extra_forbidden":
-        section: type[BaseModel] = Params
+        section: Any = Params
         for part in problem["loc"][:-1]:
             # A number is a place in a list of sections.
             section = get_args(section)[0] if isinstance(part, int) else section.model_fields[part].annotation

@@ -125,6 +125,7 @@ def test_an_unreadable_file_is_named_and_the_others_are_answered(run, released, 
         (["x.png", "--model", "models/finetuned"], 1, "lacks decode, so it is not a released model"),
         (["x.png", "--model", "nonsense"], 1, "is not in a DVC repository"),
         (["x.png", "--frame", "0"], 2, "'0' is neither a number from 1 nor all"),
+        (["x.png", "--frame", "1" * 4301], 2, "is neither a number from 1 nor all"),
         (["x.png", "--format", "xml"], 2, "invalid choice: 'xml'"),
     ],
 )

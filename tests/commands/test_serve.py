@@ -25,7 +25,7 @@ def test_a_port_in_use_is_told_at_once_with_the_option_to_change_it(tmp_path):
     assert time.perf_counter() - start < 3
 
 
-@pytest.mark.parametrize("port", ["-1", "65536", "http", "²"])
+@pytest.mark.parametrize("port", ["-1", "65536", "http", "²", "1" * 4301])
 def test_a_port_that_is_none_is_status_2(tmp_path, port):
     status, _, err = ended(tmp_path, f"--port={port}")
     assert status == 2 and "is not a port" in err and "Traceback" not in err

@@ -159,7 +159,7 @@ def test_a_file_of_several_frames_is_answered_for_the_frame_that_is_chosen(clien
     assert answer["path"] == "volume.tif, frame 2"
     assert same(without_pictures(answer), expected(classifier.predict([frames[1]])[0]))
     assert client.ask("POST", "/predict", tiff(*frames), name="volume.tif", frame="4")["status"] == 422
-    for frame in ("0", "-1", "all", "²"):
+    for frame in ("0", "-1", "all", "²", "1" * 4301):
         assert client.ask("POST", "/predict", tiff(*frames), name="volume.tif", frame=frame)["status"] == 400
 
 
@@ -226,10 +226,11 @@ def test_no_file_but_those_of_the_page_is_given_out(client, path):
 
 
 @pytest.mark.parametrize("asks_first", [False, True])
-def test_a_file_that_is_too_large_is_refused_before_it_is_read(client, asks_first):
+@pytest.mark.parametrize("length", [str(2 * 2**30), "1" * 4301])
+def test_a_file_that_is_too_large_is_refused_before_it_is_read(client, asks_first, length):
     with socket.create_connection(client.host.split(":"), timeout=5) as connection:
         lines = ["POST /predict?name=x HTTP/1.1", f"Host: {client.host}", f"Origin: http://{client.host}"]
-        lines += [f"Content-Length: {2 * 2**30}", *["Expect: 100-continue"] * asks_first]
+        lines += [f"Content-Length: {length}", *["Expect: 100-continue"] * asks_first]
         connection.sendall("\r\n".join([*lines, "", ""]).encode())
         answer = b""
         while part := connection.recv(2**16):

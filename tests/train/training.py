@@ -1,5 +1,7 @@
 """A short training on scans of noise, bright for one class and dark for the other."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -41,6 +43,7 @@ CONFIG = {
 }
 CAPTIONS = [["a bright scan", "bright"], ["a dark scan"]]
 TRAIN, VALIDATION = torch.arange(60), torch.arange(60, 80)
+NO_CACHE = Path("not-needed")
 
 
 def scans(count: int = 80):
@@ -50,7 +53,9 @@ def scans(count: int = 80):
     return (noise + 150 * (1 - labels).view(-1, 1, 1)).to(torch.uint8).numpy(), labels
 
 
-def trainer(encoder, pixels=None, labels=None, resident=True, processes=None, cache=None, seed=0, **changes) -> Trainer:
+def trainer(
+    encoder, pixels=None, labels=None, resident=True, processes=None, cache=NO_CACHE, seed=0, **changes
+) -> Trainer:
     drawn = scans()
     data = TrainingData(
         Pixels(

@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _frame(text: str) -> int | str:
-    if text != "all" and not (text.isascii() and text.isdigit() and int(text)):
+    if not re.fullmatch("all|[1-9][0-9]{0,8}", text):
         raise argparse.ArgumentTypeError(f"{text!r} is neither a number from 1 nor all")
     return text if text == "all" else int(text)
 

@@ -7,6 +7,7 @@ they can be tried too. Ctrl-C ends it. For research, not for diagnosis.
 
 import argparse
 import os
+import re
 from pathlib import Path
 
 
@@ -36,6 +37,6 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _port(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) <= 65535):
+    if not re.fullmatch("[0-9]{1,5}", text) or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port: a whole number from 0 to 65535")
     return int(text)

@@ -227,7 +227,7 @@ def _mat_files(source: Path) -> dict[int, tuple[str, Callable[[], bytes]]]:
 
 
 def _number(name: str) -> int | None:
-    found = re.fullmatch(r"0*([1-9]\d*)\.mat", PurePosixPath(name).name)
+    found = re.fullmatch(r"0*([1-9][0-9]{0,8})\.mat", PurePosixPath(name).name)
     return int(found[1]) if found else None
 
 

@@ -1,5 +1,6 @@
 """What the page asks of a released model, as values that JSON can hold; pictures are URLs that hold them."""
 
+import re
 import threading
 from dataclasses import replace
 from http import HTTPStatus
@@ -97,6 +98,6 @@ class Answers:
 def _number(frame: str | None) -> int | None:
     if frame is None:
         return None
-    if not (frame.isascii() and frame.isdigit() and int(frame)):
-        raise Refused(f"{frame!r} is not the number of a frame", HTTPStatus.BAD_REQUEST)
+    if not re.fullmatch("[1-9][0-9]{0,8}", frame):
+        raise Refused(f"{frame[:20]!r} is not the number of a frame", HTTPStatus.BAD_REQUEST)
     return int(frame)

@@ -7,6 +7,7 @@ disk, and no request is logged.
 
 import errno
 import json
+import re
 import socket
 import sys
 from collections.abc import Mapping
@@ -163,9 +164,9 @@ class Handler(BaseHTTPRequestHandler):
     def _length(self) -> int:
         """Bytes of the body."""
         length = self.headers.get("Content-Length", "")
-        if not (length.isascii() and length.isdigit()):
+        if not re.fullmatch("[0-9]+", length):
             raise Refused("the request does not say how long it is", HTTPStatus.LENGTH_REQUIRED)
-        if int(length) > LIMIT:
+        if len(length) > len(str(LIMIT)) or int(length) > LIMIT:
             problem = f"it is larger than {LIMIT // 2**20} MB, which is the most that is taken here"
             raise Refused(problem, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         return int(length)

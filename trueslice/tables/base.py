@@ -166,4 +166,4 @@ def _cells(cells: dict[str, tuple[str, ...]], name: str, kind: Kind) -> np.ndarr
 def natural(path: str) -> list[tuple[bool, int, str]]:
     """Sorts file names with numbers by value, so that 2 stands before 10; a number stands before text."""
     pieces = re.split(r"([0-9]+)", path.rsplit("/", 1)[-1])
-    return [(False, int(piece), piece) if piece.isdigit() else (True, 0, piece) for piece in pieces if piece]
+    return [(False, int(piece), piece) if piece.isdecimal() else (True, 0, piece) for piece in pieces if piece]

@@ -70,7 +70,7 @@ class Processes:
 
     def end(self) -> None:
         """Leave the group of processes."""
-        if self.count > 1:
+        if self._accelerator:
             self._accelerator.end_training()
 
 

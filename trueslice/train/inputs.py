@@ -120,9 +120,7 @@ class CachedFeatures:
         return self._encoder.project_images(self._features[0, sent(rows, self._encoder.device)])
 
 
-def make_inputs(
-    encoder: Encoder, pixels: Pixels, config: Train, cache: Path | None
-) -> AugmentedPixels | CachedFeatures:
+def make_inputs(encoder: Encoder, pixels: Pixels, config: Train, cache: Path) -> AugmentedPixels | CachedFeatures:
     """Make the inputs that `config.tune` needs; features are read from the folder `cache`, or saved there."""
     augmentation = Augmentation.of(config)
     if TUNING[config.tune].images == "pixels":

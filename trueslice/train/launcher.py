@@ -59,7 +59,10 @@ def run(launcher: str, module: str, output: Path) -> None:
 
 def _version(path: Path) -> tuple[int, int] | None:
     """Return values that change whenever a file is replaced; None without a file."""
-    # Opened, so that a network file system asks its server.
-    with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
-        status = os.fstat(file.fileno())
-        return status.st_ino, status.st_mtime_ns
+    try:
+        # Open the file, so that a network file system asks its server.
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_mtime_ns

@@ -24,7 +24,7 @@ from trueslice.train.inputs import TrainingData, make_inputs
 from trueslice.train.precision import uses_bf16
 from trueslice.train.resume import States, fingerprint, generator, seed_of
 from trueslice.train.trainable import DualEncoder, make_trainable, parameter_groups, training_mode
-from trueslice.train.weights import average, clone, copy_into, interpolate, swapped, trainable_weights
+from trueslice.train.weights import Weights, average, clone, copy_into, interpolate, swapped, trainable_weights
 
 CHECK_EVERY = 10  # steps between checks of the loss on a GPU, each of which waits for the GPU
 # Messages of a plain RuntimeError: on the CPU, for pinned memory, and in cuBLAS or cuDNN.
@@ -42,7 +42,7 @@ class Trainer:
         config: section `train` of params.yaml.
         seed: seed of all random choices.
         processes: processes that share the work; None for this one alone.
-        cache: folder for features of a frozen image tower; needed only if `config.tune` uses them.
+        cache: folder for features of a frozen image tower, made only if `config.tune` uses them.
 
     Raises:
         UserError: the configuration does not fit the checkpoint, the data or the processes, or memory is too small.
@@ -55,7 +55,7 @@ class Trainer:
         config: Train,
         seed: int,
         processes: Processes | None = None,
-        cache: Path | None = None,
+        cache: Path = Path(".cache/features"),
     ):
         self.encoder = encoder
         self.model = encoder.model
@@ -180,7 +180,7 @@ class Trainer:
         self.optimizer.zero_grad()
         with torch.no_grad():
             self.model.logit_scale.clamp_(max=self.highest_logit_scale)
-        if self.mean:
+        if self.mean and self.config.ema:
             average(self.mean, self.weights, self.config.ema, self.step_number)
         self.step_number += 1
         return total
@@ -228,7 +228,7 @@ class Trainer:
         self.model.requires_grad_(False)
         self.model.eval()
         if self.pretrained:
-            self.history.wise_ft_alpha = self._mix_with_pretrained()
+            self.history.wise_ft_alpha = self._mix(self.pretrained)
         _, _, logits = self.validate()
         self.history.temperature = temperature.fit(logits.numpy(), self.data.labels[self.data.val].numpy())
 
@@ -298,18 +298,18 @@ class Trainer:
             rate = self.config.learning_rate * factor
             self.history.steps.append({"step": number, "loss": loss, "learning_rate": rate})
 
-    def _mix_with_pretrained(self) -> float:
+    def _mix(self, pretrained: Weights) -> float:
         """Load the mixture of pretrained and tuned weights that validates best, and return its alpha."""
         weights = self.model.state_dict()
         tuned = clone(weights)
 
         def score(alpha: float) -> tuple[float, float]:
-            interpolate(weights, self.pretrained, tuned, alpha)
+            interpolate(weights, pretrained, tuned, alpha)
             loss, accuracy, _ = self.validate()
             return accuracy, -loss
 
         best = max(ALPHAS, key=score)
-        interpolate(weights, self.pretrained, tuned, best)
+        interpolate(weights, pretrained, tuned, best)
         return best
 
 

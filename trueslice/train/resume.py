@@ -19,7 +19,7 @@ KEPT_RUNS = 8  # unfinished trainings whose states are kept
 
 
 def fingerprint(*parts: object) -> str:
-    """A name for what a result depends on: SHA-256 over the `repr` of `parts` and the code that models and trains."""
+    """Return a name for a result: SHA-256 over the `repr` of `parts` and the code that models and trains."""
     package = Path(__file__).parents[1]
     digest = hashlib.sha256()
     for path in [package / "choices.py", *sorted(package.glob("model/*.py")), *sorted(package.glob("train/*.py"))]:
