@@ -32,8 +32,9 @@ from trueslice.files import write_json
 from trueslice.inference import unlike
 from trueslice.inference.classifier import Classifier
 from trueslice.inference.reference import small
-from trueslice.inference.strange import strange
 from trueslice.model.pixels import Pixels
+from trueslice.ood.distance import knn_distances
+from trueslice.ood.pictures import pictures
 from trueslice.tables.scans import Pairs
 from trueslice.tables.splits import Splits
 
@@ -132,12 +133,12 @@ def _false_alarms(classifier: Classifier, splits: Splits, pixels: np.ndarray) ->
 def _unlike(classifier: Classifier, splits: Splits, pixels: np.ndarray) -> list[dict]:
     rows = {part: np.flatnonzero(splits.split == part) for part in ("train", "val", "test")}
     sets = {part: (pixels, own) for part, own in rows.items()}
-    sets |= {kind: (made, np.arange(len(made))) for kind, made in strange(pixels[rows["test"]]).items()}
+    sets |= {kind: (made, np.arange(len(made))) for kind, made in pictures(pixels, rows["test"]).items()}
     embedded = {name: _embed(classifier, *own) for name, own in sets.items()}
     distances = {"thumbnail": {name: classifier.comparison.distances(small(*own)) for name, own in sets.items()}}
     for place, space in enumerate(("embedding before projection", "embedding after projection")):
         train = embedded["train"][place]
-        distances[space] = {name: unlike.distances(each[place] @ train.T) for name, each in embedded.items()}
+        distances[space] = {name: knn_distances(each[place] @ train.T) for name, each in embedded.items()}
     found = []
     for space, of_sets in distances.items():
         threshold = unlike.threshold(of_sets["val"])

@@ -13,14 +13,16 @@ from trueslice.errors import REASON, ParamsError, UserError
 RAW = Path("data/raw")
 SCANS = Path("data/scans")
 SPLITS = Path("data/splits.csv")
+FEATURES = Path("data/features.npy")
 VALIDATION = Path("data/validation.csv")
+OOD = Path("data/ood.csv")
 BASELINES = Path("data/baselines.csv")
 EXTERNAL = Path("data/external.json")
 MAPS = Path("data/explanations.npy")
 EXPLANATIONS = Path("data/explanations.csv")
 EXAMPLES = Path("data/examples.csv")
 PRETRAINED = Path("models/pretrained")
-# What training leaves, and what one hands over: the same weights, with all that `trueslice predict` knows.
+# The result of training, and the folder to hand over: the same weights, and all that `trueslice predict` needs.
 FINETUNED = Path("models/finetuned")
 RELEASED = Path("models/released")
 METRICS = Path("metrics")

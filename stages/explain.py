@@ -1,6 +1,6 @@
 """Show where the predictions of the test scans come from, and hold it against the masks of their tumours.
 
-data/raw/masks, data/scans/pixels.npy, data/splits.csv, models/finetuned, plots/predictions.csv
+data/raw/masks, data/scans/pixels.npy, data/splits.csv, data/features.npy, models/finetuned, plots/predictions.csv
 -> data/explanations.npy, data/explanations.csv, data/examples.csv
 """
 
@@ -13,6 +13,7 @@ import stages
 from trueslice.device import pick_device
 from trueslice.explain import examples, pointing
 from trueslice.explain.maps import SIDE, cells, in_random_order, maps
+from trueslice.explain.similarity import unit_length
 from trueslice.files import whole_file
 from trueslice.model.cpu import same_bytes_on_cpus
 from trueslice.model.encoder import Encoder
@@ -37,10 +38,9 @@ def main(params: Params) -> None:
     masks = _masks(params, splits.path)
     with whole_file(stages.MAPS) as beside, beside.open("wb") as file:
         np.save(file, np.stack([np.rint(255 * heat).astype(np.uint8), 255 * masks[test].astype(np.uint8)], axis=1))
-    with torch.inference_mode():
-        known, own = (_embed(encoder, pixels, rows) for rows in (train, test))
+    embeddings = unit_length(np.load(stages.FEATURES))
     has_mask = masks.any(axis=(1, 2))
-    examples.choose(predictions, has_mask[test], test, train, own @ known.T).write(stages.EXAMPLES)
+    examples.choose(predictions, has_mask[test], test, train, embeddings).write(stages.EXAMPLES)
 
     measured = has_mask[test]
     table = Explanations.empty()
@@ -65,11 +65,6 @@ def _measure(
     measured = pointing.Measured(heat, random, masks[rows], grey.numpy(), cells(encoder))
     predicted = np.array(predictions.class_names)[predictions.y_pred]
     return pointing.measure(splits.take(rows), predicted, measured, splits.take(fitted), masks[fitted])
-
-
-def _embed(encoder: Encoder, pixels: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    scans = Pixels(pixels, rows, encoder.image_size, encoder.device)
-    return torch.cat([encoder.encode_images(batch).cpu() for batch in scans.all()]).numpy()
 
 
 def _masks(params: Params, paths: np.ndarray) -> np.ndarray:

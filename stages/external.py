@@ -6,7 +6,6 @@ data/scans, models/finetuned -> data/external.json (counts of files), plots/exte
 import time
 
 import numpy as np
-import torch
 
 import stages
 from trueslice.audit import external
@@ -15,7 +14,7 @@ from trueslice.copies.thumbnails import thumbnails
 from trueslice.device import pick_device
 from trueslice.files import read_json, scratch_folder, write_json
 from trueslice.model.cpu import same_bytes_on_cpus
-from trueslice.model.encoder import Encoder
+from trueslice.model.encoder import Encoder, probabilities
 from trueslice.model.pixels import Pixels
 from trueslice.params import External, Params
 from trueslice.tables.external import ExternalPredictions
@@ -58,7 +57,7 @@ def _test(chosen: External, params: Params, encoder: Encoder) -> tuple[dict, Ext
         known, new = ScanImages(*arrays, scans.pixel_hash), ScanImages(pixels, thumbnails(pixels), found.pixel_hash)
         search = params.verify, pick_device(params.verify.device, "verify.device")
         group, dropped = external.audit(known, scans.group, new, found.path, search)
-        probabilities = _classify(pixels, params, encoder)
+        answers = _classify(pixels, params, encoder)
     others = [{"folder": folder, "files": count} for folder, count in found.without_class.items()]
     row = {"set": chosen.name, "files": found.files, "unreadable": len(found.unreadable), "without_class": others}
     return row, ExternalPredictions(
@@ -69,18 +68,16 @@ def _test(chosen: External, params: Params, encoder: Encoder) -> tuple[dict, Ext
         group=group,
         dropped=dropped,
         y_true=np.array([params.class_names.index(name) for name in found.class_name]),
-        y_pred=probabilities.argmax(axis=1),
-        probabilities=probabilities,
+        y_pred=answers.argmax(axis=1),
+        probabilities=answers,
     )
 
 
 def _classify(pixels: np.ndarray, params: Params, encoder: Encoder) -> np.ndarray:
     """Probabilities of scans, with the temperature that was fixed on validation: float64 [N, K]."""
     scans = Pixels(pixels, np.arange(len(pixels)), encoder.image_size, encoder.device)
-    with torch.inference_mode():
-        logits = encoder.logits(scans.all(), encoder.encode_classes(list(params.classes.values())))
-    temperature = read_json(stages.FINETUNED / "trueslice.json")["temperature"]
-    return (logits.double() / temperature).softmax(dim=1).numpy()
+    logits = encoder.classify(encoder.features(scans.all()), list(params.classes.values()))
+    return probabilities(logits, read_json(stages.FINETUNED / "trueslice.json")["temperature"])
 
 
 if __name__ == "__main__":

@@ -1,52 +1,72 @@
-"""Classify the validation and test scans with the fine-tuned encoder.
+"""Run the fine-tuned image tower over every scan, and classify the validation and test scans.
 
-data/scans, data/splits.csv, models/finetuned -> data/validation.csv, plots/predictions.csv
+data/scans, data/splits.csv, models/finetuned
+-> data/features.npy, data/validation.csv, data/ood.csv, plots/predictions.csv
 """
 
 import numpy as np
 import torch
 
 import stages
-from trueslice.copies import search as copies
+from trueslice.copies.search import nearest_training
+from trueslice.copies.thumbnails import thumbnails
 from trueslice.device import pick_device
-from trueslice.files import read_json
+from trueslice.files import read_json, whole_file
 from trueslice.model.cpu import same_bytes_on_cpus
-from trueslice.model.encoder import Encoder
+from trueslice.model.encoder import Encoder, probabilities
 from trueslice.model.pixels import Pixels
+from trueslice.ood.distance import coarse, distances, rounded
+from trueslice.ood.pictures import pictures
 from trueslice.params import Params
-from trueslice.tables.predictions import ModelPredictions, Predictions
+from trueslice.tables.ood import OodDistances
+from trueslice.tables.predictions import ModelPredictions, ValidationPredictions
 from trueslice.tables.splits import Splits
 
 
 def main(params: Params) -> None:
     same_bytes_on_cpus(stages.FINETUNED)
     encoder = Encoder.load(stages.FINETUNED, pick_device(params.train.device, "train.device"))
-    temperature = read_json(stages.FINETUNED / "trueslice.json")["temperature"]
     splits = Splits.read(stages.SPLITS)
-    pixels = np.load(stages.SCANS / "pixels.npy", mmap_mode="r")
-    train, val, test = (np.flatnonzero(splits.split == name) for name in ("train", "val", "test"))
+    rows = {name: np.flatnonzero(splits.split == name) for name in np.unique(splits.split)}
+    pixels, means = (np.load(stages.SCANS / name, mmap_mode="r") for name in ("pixels.npy", "thumbnails.npy"))
+    scans = {name: Pixels(pixels, rows[name], encoder.image_size, encoder.device) for name in rows}
+    features = {name: encoder.features(scans[name].all()) for name in rows}
+    _write_features(rows, features)
 
-    scans, held_out = (Pixels(pixels, rows, encoder.image_size, encoder.device) for rows in (test, val))
-    with torch.inference_mode():
-        classes = encoder.encode_classes(list(params.classes.values()))
-        logits, of_held_out = (encoder.logits(each.all(), classes) for each in (scans, held_out))
-        upside_down = encoder.logits((batch.flip(-2) for batch in scans.all()), classes)
-        probabilities, validation = ((each.double() / temperature).softmax(dim=1) for each in (logits, of_held_out))
-    Predictions(
-        **splits.columns_of("val", params.class_names),
-        y_pred=validation.numpy().argmax(axis=1),
-        probabilities=validation.numpy(),
-    ).write(stages.VALIDATION)
+    upside_down = encoder.features(batch.flip(-2) for batch in scans["test"].all())
+    captions = list(params.classes.values())
+    logits = {part: encoder.classify(features[part], captions) for part in ("val", "test")}
+    temperature = read_json(stages.FINETUNED / "trueslice.json")["temperature"]
+    train = coarse(rounded(means[rows["train"]]))
+
+    def columns(part: str) -> dict:
+        found = probabilities(logits[part], temperature)
+        distance = distances(coarse(rounded(means[rows[part]])), train)
+        own = {"y_pred": found.argmax(axis=1), "probabilities": found, "distance": distance}
+        return splits.columns_of(part, params.class_names) | own
+
+    ValidationPredictions(**columns("val")).write(stages.VALIDATION)
     predictions = ModelPredictions(
-        **splits.columns_of("test", params.class_names),
-        y_pred=probabilities.numpy().argmax(axis=1),
-        probabilities=probabilities.numpy(),
-        logits=logits.numpy(),
-        upside_down=upside_down.numpy().argmax(axis=1),
-        similarity=copies.nearest_training(copies.thumbnails(pixels[test]), copies.thumbnails(pixels[train])),
+        **columns("test"),
+        logits=logits["test"].numpy(),
+        upside_down=encoder.classify(upside_down, captions).argmax(dim=1).numpy(),
+        similarity=nearest_training(means[rows["test"]], means[rows["train"]]),
     )
     predictions.write(stages.PLOTS / "predictions.csv")
-    print(f"predict: {len(test)} test scans, {np.mean(predictions.y_pred == predictions.y_true):.2%} of them right")
+    made = {kind: coarse(rounded(thumbnails(some))) for kind, some in pictures(pixels, rows["test"]).items()}
+    kinds = np.repeat(list(made), [len(some) for some in made.values()])
+    OodDistances(kinds, distances(np.concatenate(list(made.values())), train)).write(stages.OOD)
+    print(
+        f"predict: {len(predictions)} test scans, {np.mean(predictions.y_pred == predictions.y_true):.2%} of them right"
+    )
+
+
+def _write_features(rows: dict[str, np.ndarray], features: dict[str, torch.Tensor]) -> None:
+    """Write the features of all scans in the order of scans.csv."""
+    together = torch.cat(list(features.values())).numpy()
+    order = np.argsort(np.concatenate([rows[name] for name in features]))
+    with whole_file(stages.FEATURES) as new, new.open("wb") as file:
+        np.save(file, together[order])
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ def model_table(y_true, probabilities, **columns):
     with np.errstate(divide="ignore"):
         logits = np.maximum(np.log(np.asarray(probabilities, float)), -700)
     beside = {"logits": logits, "upside_down": y_pred, "similarity": np.linspace(0, 1, len(y_true))}
+    beside["distance"] = np.linspace(0, 1, len(y_true))
     return table(y_true, probabilities, **({"kind": ModelPredictions} | beside | columns))
 
 

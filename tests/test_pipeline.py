@@ -122,6 +122,7 @@ ORDER = (
         "audit",
         "patients",
         "splits",
+        "ood",
         "model",
         "checkpoints",
         "train",

@@ -50,6 +50,7 @@ def made_predictions() -> ModelPredictions:
         logits=np.eye(4)[y_pred],
         upside_down=y_pred,
         similarity=np.zeros(len(numbers)),
+        distance=np.zeros(len(numbers)),
     )
 
 

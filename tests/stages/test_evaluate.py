@@ -14,10 +14,12 @@ from sklearn.metrics import accuracy_score, f1_score
 
 import stages
 from trueslice.copies import search as copies
+from trueslice.copies.thumbnails import thumbnails
 from trueslice.files import read_json, write_json
 from trueslice.model.encoder import Encoder
 from trueslice.tables.explanations import Explanations
 from trueslice.tables.external import ExternalPredictions
+from trueslice.tables.ood import OodDistances
 from trueslice.tables.predictions import BaselinePredictions, ModelPredictions, Predictions
 from trueslice.tables.scans import Scans
 from trueslice.tables.splits import Splits
@@ -46,6 +48,7 @@ def prepare(folder: Path, tiny: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 100, (48, 64, 64)) + 40 * (np.arange(48) % 4)[:, None, None]
     pixels[1], pixels[2] = pixels[0], pixels[3]
     np.save(folder / stages.SCANS / "pixels.npy", pixels.astype(np.uint8))
+    np.save(folder / stages.SCANS / "thumbnails.npy", copies.thumbnails(pixels.astype(np.uint8)))
     numbers = np.arange(48)
     columns = {
         "path": np.array([f"{CLASSES[number % 4]}/{number:02}.png" for number in numbers]),
@@ -134,6 +137,26 @@ def test_predictions_are_what_the_encoder_says_of_each_test_scan(finished):
     similarity = copies.nearest_training(copies.thumbnails(pixels[test]), copies.thumbnails(train))
     assert found.similarity == pytest.approx(similarity, abs=1e-5)
     assert found.similarity[0] == pytest.approx(1, abs=1e-5)
+    assert found.distance == pytest.approx(1 - _nearest(pixels[test], train), abs=2e-3)
+    features = np.load(finished / stages.FEATURES)
+    with torch.inference_mode():
+        expected = encoder.image_features(torch.from_numpy(pixels)[:, None])
+    assert features.dtype == np.float32 and features == pytest.approx(expected.numpy(), abs=1e-4)
+
+
+def _nearest(scans: np.ndarray, train: np.ndarray) -> np.ndarray:
+    """Mean of the five highest correlations of coarse thumbnails, of the scans as they are or mirrored."""
+    small = [thumbnails(part, 16).reshape(len(part), -1) for part in (scans, scans[:, :, ::-1], train)]
+    correlations = np.corrcoef(np.concatenate(small))
+    same, mirrored, known = np.split(np.arange(len(correlations)), np.cumsum([len(scans), len(scans)]))
+    best = np.maximum(correlations[np.ix_(same, known)], correlations[np.ix_(mirrored, known)])
+    return np.sort(best, axis=1)[:, -5:].mean(axis=1)
+
+
+def test_pictures_that_are_no_scans_are_measured_too(finished):
+    table = OodDistances.read(finished / stages.OOD)
+    assert {"photographs", "noise", "other organs (drawn)", "upside-down scans"} <= {*table.kind}
+    assert table.distance.min() >= 0 and (table.kind == "upside-down scans").sum() == 16
 
 
 def test_validation_scans_are_classified_in_the_same_way(finished):
@@ -211,7 +234,7 @@ def test_the_metrics_follow_from_the_tables(finished):
 
 
 def test_evaluate_needs_neither_torch_nor_a_model(copied):
-    for part in ("models", "data/scans/pixels.npy", "data/splits.csv"):
+    for part in ("models", "data/scans/pixels.npy", "data/scans/thumbnails.npy", "data/splits.csv"):
         shutil.rmtree(copied / part) if (copied / part).is_dir() else (copied / part).unlink()
     before = {name: metrics(copied, name) for name in ("summary", "test", "intervals", "baselines")}
     program = (

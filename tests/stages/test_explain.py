@@ -48,6 +48,7 @@ def finished(tmp_path_factory, tiny_folder) -> Path:
     )
     splits.write(folder / stages.SPLITS)
     shutil.copytree(tiny_folder, folder / stages.FINETUNED)
+    np.save(folder / stages.FEATURES, np.random.default_rng(0).random((len(files), 8), np.float32))
     count = int((splits.split == "test").sum())
     probabilities = np.random.default_rng(0).dirichlet(np.ones(4), count)
     ModelPredictions(
@@ -57,6 +58,7 @@ def finished(tmp_path_factory, tiny_folder) -> Path:
         logits=np.log(probabilities),
         upside_down=probabilities.argmax(axis=1),
         similarity=np.zeros(count),
+        distance=np.zeros(count),
     ).write(folder / stages.PLOTS / "predictions.csv")
     return folder
 

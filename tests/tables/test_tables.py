@@ -29,6 +29,7 @@ def predictions(scans: int = 5) -> ModelPredictions:
         logits=generator.normal(size=(scans, 3)).astype(np.float32),
         upside_down=generator.integers(0, 3, scans),
         similarity=np.round(generator.random(scans), 6),
+        distance=np.round(generator.random(scans), 6),
     )
 
 

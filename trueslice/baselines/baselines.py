@@ -1,9 +1,9 @@
-"""What classifies scans without any fine-tuning: the yardsticks of a fine-tuned encoder.
+"""Classifiers without any fine-tuning, with which a fine-tuned encoder is compared.
 
-A nearest neighbour shows how far mere likeness goes, copies and slices of one head included. The border and the grey
-histogram show hardly anything of a tumour, so what they reach is what a shortcut is worth: sources, scanners and export
-settings that differ from class to class. Zero-shot and the linear probe show what the checkpoint knew before. Nothing
-here is tuned but the probe's penalty, on training scans alone. Another baseline is one function and one line in
+A nearest neighbour shows how far mere similarity goes, copies and slices of one head included. The border and the grey
+histogram show hardly anything of a tumour, so their accuracy is that of a shortcut: sources, scanners and export
+settings that differ from class to class. Zero-shot and the linear probe show the knowledge of the checkpoint before.
+Nothing is tuned but the probe's penalty, on training scans alone. Another baseline is one function and one line in
 `BASELINES`.
 """
 
@@ -21,9 +21,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from trueslice.copies.search import thumbnails
-from trueslice.model.encoder import Encoder
-from trueslice.model.pixels import Pixels
+from trueslice.copies.thumbnails import thumbnails
+from trueslice.model.encoder import Encoder, probabilities
 
 SIDE = 32  # block means per side of which the border is made
 BORDER = 4  # of them, on each side: an eighth of the side
@@ -34,49 +33,53 @@ FOLDS = 5
 STEPS = 200  # of the optimiser at most; more of them refine weights that hardly have a penalty
 
 
-class Task(NamedTuple):
-    """What a baseline may use."""
+class Inputs(NamedTuple):
+    """N scans, as baselines may see them."""
 
-    train: np.ndarray  # pixels of the training scans, uint8 [N, S, S] or [N, S, S, 3]
-    y_train: np.ndarray  # their class indices, int [N]
-    units: np.ndarray  # what of them is independent, as in `Splits`, int [N]
-    test: np.ndarray  # pixels of the test scans, uint8 [T, ...]
+    pixels: np.ndarray  # uint8 [N, S, S] or [N, S, S, 3]
+    thumbnails: np.ndarray  # float32 [N, 64, 64]
+    features: torch.Tensor  # of the pretrained encoder, float32 [N, F]
+
+
+class Task(NamedTuple):
+    """Data that a baseline may use."""
+
+    train: Inputs
+    y_train: np.ndarray  # class indices of the N training scans, int [N]
+    units: np.ndarray  # independent units of the training scans, as in `Splits`, int [N]
+    test: Inputs
     captions: list[list[str]]  # of each of the K classes
     encoder: Encoder  # the pretrained one
 
 
 def nearest_neighbour(task: Task) -> np.ndarray:
-    """The class of the nearest training scan, by Euclidean distance of 64 x 64 block means, as the files lie."""
-    train, test = (thumbnails(pixels).reshape(len(pixels), -1) for pixels in (task.train, task.test))
+    """Take the class of the nearest training scan, by Euclidean distance of thumbnails, without turning any."""
+    train, test = (each.thumbnails.reshape(len(each.thumbnails), -1) for each in (task.train, task.test))
     return _classified(KNeighborsClassifier(1, algorithm="brute"), task, train, test)
 
 
 def border_strips(task: Task) -> np.ndarray:
-    """A random forest (Breiman 2001) that sees the border alone."""
-    return _classified(_forest(), task, border(task.train), border(task.test))
+    """Fit a random forest (Breiman 2001) on the border alone."""
+    return _classified(_forest(), task, border(task.train.pixels), border(task.test.pixels))
 
 
 def grey_histogram(task: Task) -> np.ndarray:
-    """A random forest that sees how often each grey value occurs, and not where."""
-    return _classified(_forest(), task, histogram(task.train), histogram(task.test))
+    """Fit a random forest on the frequencies of grey values, without their places."""
+    return _classified(_forest(), task, histogram(task.train.pixels), histogram(task.test.pixels))
 
 
 def zero_shot(task: Task) -> np.ndarray:
-    """The pretrained encoder, by its similarities to the captions."""
-    encoder = task.encoder
-    with torch.inference_mode():
-        scans = Pixels(task.test, np.arange(len(task.test)), encoder.image_size, encoder.device)
-        logits = encoder.logits(scans.all(), encoder.encode_classes(task.captions))
-    return logits.double().softmax(dim=1).numpy()
+    """Classify by the similarities of the pretrained encoder to the captions."""
+    return probabilities(task.encoder.classify(task.test.features, task.captions))
 
 
 def linear_probe(task: Task) -> np.ndarray:
-    """Logistic regression on the pretrained encoder's standardised image features (as in Radford et al. 2021, CLIP).
+    """Fit logistic regression on standardised features of the pretrained encoder (as in Radford et al. 2021, CLIP).
 
-    C is the value whose models get most of the training scans right that they were not fitted on, nor on others of
-    their units; of equal values the smallest.
+    C is chosen by cross-validation over units of the training scans; of equally good values the smallest is taken.
     """
-    train, test = (features(task.encoder, pixels) for pixels in (task.train, task.test))
+    # Five decimals: the last bits differ between CPUs.
+    train, test = (each.features.double().numpy().round(5) for each in (task.train, task.test))
     scaler = StandardScaler().fit(train)
     train, test = scaler.transform(train), scaler.transform(test)
     # One thread adds up in one order.
@@ -110,13 +113,6 @@ def histogram(pixels: np.ndarray) -> np.ndarray:
     return np.array(counts) / pixels[0].size
 
 
-def features(encoder: Encoder, pixels: np.ndarray) -> np.ndarray:
-    """What the encoder's image tower pools of scans, uint8 [N, S, S] or [N, S, S, 3]: float64 [N, F]."""
-    scans = Pixels(pixels, np.arange(len(pixels)), encoder.image_size, encoder.device)
-    with torch.inference_mode():
-        return torch.cat([encoder.image_features(batch).double().cpu() for batch in scans.all()]).numpy().round(5)
-
-
 def _strength(x: np.ndarray, y_true: np.ndarray, units: np.ndarray) -> float:
     """The C of a logistic regression that is right most often on units it was not trained on."""
     right = dict.fromkeys(STRENGTHS, 0)
@@ -134,10 +130,10 @@ def _strength(x: np.ndarray, y_true: np.ndarray, units: np.ndarray) -> float:
 
 def _classified(model, task: Task, train: np.ndarray, test: np.ndarray) -> np.ndarray:
     model.fit(train, task.y_train)
-    probabilities = np.zeros((len(task.test), len(task.captions)))
+    found = np.zeros((len(test), len(task.captions)))
     # The threads of a forest add up its trees in any order: the last digits must not decide between equal classes.
-    probabilities[:, model.classes_] = model.predict_proba(test).round(9)
-    return probabilities
+    found[:, model.classes_] = model.predict_proba(test).round(9)
+    return found
 
 
 def _forest() -> RandomForestClassifier:

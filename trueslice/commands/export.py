@@ -63,14 +63,15 @@ def _check_place(out: Path) -> None:
 def _write(classifier, path: Path) -> dict:
     """Write the graph and compare it; return what model.json says of it."""
     from trueslice.inference import onnx
+    from trueslice.model.encoder import probabilities
 
     encoder, settings = classifier.encoder, classifier.settings
     onnx.export(onnx.Graph(encoder, classifier.class_embeddings, settings["temperature"]), encoder.image_size, path)
     mean, deviation = encoder.preprocessing.image_mean, encoder.preprocessing.image_std
     scans, name = _scans(classifier)
     batches = (onnx.normalise(batch.numpy(), mean, deviation) for batch in scans.all())
-    logits = encoder.logits(scans.all(), classifier.class_embeddings).double()
-    parity = onnx.compare(path, batches, (logits / settings["temperature"]).softmax(dim=1).numpy())
+    logits = encoder.logits(scans.all(), classifier.class_embeddings)
+    parity = onnx.compare(path, batches, probabilities(logits, settings["temperature"]))
     if not parity.holds:
         raise UserError(
             f"the graph does not say what the model says: {parity.answers_changed} of {parity.scans} answers differ, "

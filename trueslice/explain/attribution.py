@@ -71,7 +71,7 @@ def log_probabilities(
     encoder: Encoder, features: torch.Tensor, class_embeddings: torch.Tensor, targets: torch.Tensor
 ) -> torch.Tensor:
     """Of one class for each scan, from what the image tower pools: float32 [B]."""
-    logits = encoder.logit_scale * encoder.project_images(features) @ class_embeddings.T
+    logits = encoder.score(features, class_embeddings)
     return logits.log_softmax(dim=1).gather(1, targets.to(logits.device)[:, None])[:, 0]
 
 

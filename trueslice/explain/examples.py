@@ -1,7 +1,8 @@
-"""Test scans to look at: the most confident mistakes, the hits of which the model was least sure, and any others."""
+"""Choice of test scans to look at: the most confident mistakes, the least confident hits, and any others."""
 
 import numpy as np
 
+from trueslice.explain.similarity import most_similar
 from trueslice.tables.examples import Examples
 from trueslice.tables.predictions import Predictions
 
@@ -11,14 +12,14 @@ NEAREST = 3
 
 
 def choose(
-    predictions: Predictions, has_mask: np.ndarray, test: np.ndarray, train: np.ndarray, similarities: np.ndarray
+    predictions: Predictions, has_mask: np.ndarray, test: np.ndarray, train: np.ndarray, embeddings: np.ndarray
 ) -> Examples:
-    """Choose them, no two of a kind from one unit. The others are drawn at random from the scans with a mask.
+    """Choose examples, no two of a kind from one unit. The others are drawn at random from the scans with a mask.
 
     Args:
-        has_mask: bool [N].
-        test, train: rows of scans.csv, int [N] and [M].
-        similarities: of each test scan to each training scan, float [N, M], M at least 3.
+        has_mask: bool [N], of the N test scans.
+        test, train: rows of scans.csv, int [N] and [M], M at least 1.
+        embeddings: of all scans of scans.csv, as `unit_length` returns them.
     """
     probability = predictions.probabilities[np.arange(len(predictions)), predictions.y_pred]
     right = predictions.y_pred == predictions.y_true
@@ -28,7 +29,9 @@ def choose(
     drawn = np.random.default_rng(SEED).permutation(np.flatnonzero(has_mask))
     others = _distinct(drawn, predictions.unit)
     rows = np.array([*mistakes, *hits, *others], dtype=int)
-    nearest = train[np.argsort(-similarities[rows], axis=1, kind="stable")[:, :NEAREST]]
+    found, _ = most_similar(embeddings[test[rows]], embeddings[train], NEAREST)
+    # With fewer training scans than asked for, the last is shown again.
+    nearest = train[np.pad(found, ((0, 0), (0, NEAREST - found.shape[1])), mode="edge")]
     names = np.array(predictions.class_names)
     return Examples(
         kind=np.repeat(["mistake", "hit", "example"], [len(mistakes), len(hits), len(others)]),
@@ -44,7 +47,7 @@ def choose(
 
 
 def _distinct(rows: np.ndarray, units: np.ndarray) -> list[int]:
-    """The first rows of different units."""
+    """Return the first rows of different units."""
     chosen: dict[int, int] = {}
     for row in rows.tolist():
         chosen.setdefault(int(units[row]), row)

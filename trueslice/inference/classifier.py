@@ -16,11 +16,12 @@ from PIL import Image
 from trueslice.device import pick_device
 from trueslice.errors import UserError
 from trueslice.explain.attribution import explain
+from trueslice.explain.similarity import most_similar, unit_length
 from trueslice.files import read_json
 from trueslice.inference.reading import Item, Square, Unreadable, read
-from trueslice.inference.reference import Comparison, KnownScan, Reference, known_scan, small, unit_length
+from trueslice.inference.reference import Comparison, KnownScan, Reference, known_scan, small
 from trueslice.model.cpu import same_bytes_on_cpus
-from trueslice.model.encoder import Encoder
+from trueslice.model.encoder import Encoder, probabilities
 from trueslice.model.pixels import BATCH, Pixels
 
 SETTINGS = "trueslice.json"
@@ -194,13 +195,13 @@ class Classifier:
         pixels = np.stack([square.pixels for square in squares])
         with torch.inference_mode():
             features = self.encoder.image_features(self._place(pixels))
-            logits = self.encoder.score(self.encoder.project_images(features), self.class_embeddings).cpu()
-        probabilities = (logits.double() / self.settings["temperature"]).softmax(dim=1).numpy()
-        embeddings = unit_length(features)
-        similarities = embeddings @ self._train_embeddings.T
+            logits = self.encoder.score(features, self.class_embeddings)
+        answers = probabilities(logits, self.settings["temperature"])
+        embeddings = unit_length(features.float().cpu().numpy())
+        rows, cosines = most_similar(embeddings, self._train_embeddings, SHOWN)
         thumbnails = small(pixels, np.arange(len(pixels)))
         compared = self.comparison.distances(thumbnails), self.comparison.copies(thumbnails)
-        columns = zip(squares, probabilities, similarities, *compared, strict=True)
+        columns = zip(squares, answers, zip(rows, cosines.tolist(), strict=True), *compared, strict=True)
         return [self._prediction(*row) for row in columns]
 
     @property
@@ -209,9 +210,8 @@ class Classifier:
         drawn = "The model was trained on drawn scans. Of a person's scan its answers say nothing."
         return drawn if self.settings["drawn"] else ""
 
-    def _prediction(self, square, probabilities, similarities, distance, copy) -> Prediction:
+    def _prediction(self, square, probabilities, nearest, distance, copy) -> Prediction:
         is_unlike = distance > self.settings["unlike"]["threshold"]
-        nearest = np.argsort(-similarities, kind="stable")[:SHOWN]
         known = self.reference.scans
         return Prediction(
             name=square.name,
@@ -220,7 +220,9 @@ class Classifier:
             error_rate=None if is_unlike else self._error_rate(probabilities.max()),
             warnings=self._warnings(square, is_unlike, copy),
             copy=copy,
-            nearest=[known_scan(known, self._train[place], "", float(similarities[place])) for place in nearest],
+            nearest=[
+                known_scan(known, self._train[row], "", float(value)) for row, value in zip(*nearest, strict=True)
+            ],
             pixels=square.pixels,
         )
 

@@ -6,15 +6,14 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-import torch
-from torch.nn import functional
 
 from trueslice.copies import search as copies
-from trueslice.copies.thumbnails import KINDS, RESOLUTION, shrunk, thumbnails, turned, whole_units
+from trueslice.copies.thumbnails import KINDS, RESOLUTION, thumbnails, turned
 from trueslice.errors import UserError
-from trueslice.inference import unlike
+from trueslice.explain.similarity import unit_length
 from trueslice.model.encoder import Encoder
 from trueslice.model.pixels import Pixels
+from trueslice.ood.distance import coarse, distances, rounded
 from trueslice.tables.known import KnownScans
 
 TABLE, ARRAYS = "reference.csv", "reference.npz"
@@ -79,18 +78,12 @@ class Reference:
 def small(pixels: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Thumbnails of some scans, rounded to whole grey values: uint8 [N, 64, 64]."""
     blocks = np.array_split(rows, 1 + len(rows) // BLOCK)
-    return np.concatenate([np.rint(thumbnails(pixels[block])).astype(np.uint8) for block in blocks])
+    return np.concatenate([rounded(thumbnails(pixels[block])) for block in blocks])
 
 
 def embed(encoder: Encoder, pixels: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """What the image tower pools of some scans, before the projection, at unit length: float32 [N, F]."""
-    scans = Pixels(pixels, rows, encoder.image_size, encoder.device)
-    with torch.inference_mode():
-        return np.concatenate([unit_length(encoder.image_features(batch)) for batch in scans.all()])
-
-
-def unit_length(features: torch.Tensor) -> np.ndarray:
-    return functional.normalize(features.float(), dim=-1).cpu().numpy()
+    """Pool some scans in the image tower, before the projection, at unit length: float32 [N, F]."""
+    return unit_length(encoder.features(Pixels(pixels, rows, encoder.image_size, encoder.device).all()).numpy())
 
 
 class Comparison:
@@ -103,21 +96,19 @@ class Comparison:
     def __init__(self, reference: Reference, threshold: float):
         self._reference = reference
         self._threshold = threshold
-        self._coarse = _coarse(reference.thumbnails)
+        self._coarse = coarse(reference.thumbnails)
         self._train = self._coarse[reference.scans.split == "train"]
 
     def distances(self, thumbnails: np.ndarray) -> np.ndarray:
         """How unlike the training scans new ones are, as they lie or mirrored, from uint8 [B, 64, 64]: float64 [B]."""
-        own = _coarse(thumbnails)
-        products = [own[:, turned(copies.COARSE, kind)] @ self._train.T for kind in ("near", "mirrored")]
-        return unlike.distances(np.maximum(*products) / RESOLUTION**2)
+        return distances(coarse(thumbnails), self._train)
 
     def copies(self, thumbnails: np.ndarray) -> list[KnownScan | None]:
         """The known scan most like each new one, uint8 [B, 64, 64], if it is a copy, mirrored or turned or not.
 
         A copy that is cropped, shifted or turned by other angles is not found.
         """
-        a, b = self._candidates(_coarse(thumbnails))
+        a, b = self._candidates(coarse(thumbnails))
         known, places = np.unique(a, return_inverse=True)
         means = np.concatenate([self._reference.thumbnails[known], thumbnails]).astype(np.float32)
         kinds, correlations = copies.best_orientations(means, places, len(known) + b)
@@ -128,22 +119,16 @@ class Comparison:
                 found[b[place]] = known_scan(self._reference.scans, a[place], *how)
         return found
 
-    def _candidates(self, coarse: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _candidates(self, units: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Pairs of a known scan and a new one, int [P] each, that may be copies."""
-        best = coarse @ self._coarse.T
+        best = units @ self._coarse.T
         for kind in KINDS[1:]:
-            np.maximum(best, coarse[:, turned(copies.COARSE, kind)] @ self._coarse.T, out=best)
+            np.maximum(best, units[:, turned(copies.COARSE, kind)] @ self._coarse.T, out=best)
         count = min(NEIGHBOURS, best.shape[1])
         nearest = np.argpartition(-best, count - 1, axis=1)[:, :count]
         is_near = np.take_along_axis(best, nearest, 1) >= (self._threshold - copies.COARSE_MARGIN) * RESOLUTION**2
-        return nearest[is_near], np.repeat(np.arange(len(coarse)), count).reshape(-1, count)[is_near]
+        return nearest[is_near], np.repeat(np.arange(len(units)), count).reshape(-1, count)[is_near]
 
 
 def known_scan(scans: KnownScans, row: int, kind: str, similarity: float) -> KnownScan:
     return KnownScan(str(scans.path[row]), str(scans.class_name[row]), str(scans.split[row]), kind, similarity)
-
-
-def _coarse(thumbnails: np.ndarray) -> np.ndarray:
-    """Whole units of thumbnails, 16 x 16: float32 [N, 256]."""
-    blocks = np.array_split(thumbnails, 1 + len(thumbnails) // BLOCK)
-    return np.concatenate([whole_units(shrunk(block, copies.COARSE)) for block in blocks])

@@ -9,8 +9,8 @@ from trueslice.evaluate.external import share_row
 from trueslice.evaluate.intervals import GroupBootstrap
 from trueslice.inference import unlike
 from trueslice.inference.reference import Comparison, Reference, small
-from trueslice.inference.strange import strange
 from trueslice.model.encoder import Encoder
+from trueslice.ood.pictures import pictures
 from trueslice.params import Params
 from trueslice.tables.known import KnownScans
 from trueslice.tables.predictions import Predictions
@@ -42,20 +42,20 @@ def release(encoder: Encoder, pixels: np.ndarray, splits: Splits, predictions: P
         "drawn": params.data.source == "phantom",
         "decode": params.verify.model_dump(include={"image_size", "colour", "max_pixels"}),
         "copy_threshold": params.verify.copy_threshold,
-        "unlike": _unlike(reference, comparison, pixels[rows[known.split == "test"]]),
+        "unlike": _unlike(reference, comparison, pictures(pixels, rows[known.split == "test"])),
         "confidence": error_rates(predictions),
     }
     return Released(reference, settings)
 
 
-def _unlike(reference: Reference, comparison: Comparison, test: np.ndarray) -> dict:
-    """Set the threshold, and count how often it warns of test scans, uint8 [T, S, S, ...], and of strange pictures."""
+def _unlike(reference: Reference, comparison: Comparison, made: dict[str, np.ndarray]) -> dict:
+    """Set the threshold, and count how often it warns of test scans and of pictures that were made."""
     split = reference.scans.split
     threshold = unlike.threshold(comparison.distances(reference.thumbnails[split == "val"]))
     warned = comparison.distances(reference.thumbnails[split == "test"]) > threshold
     share = GroupBootstrap(reference.scans.unit[split == "test"]).share(warned, np.ones_like(warned))
     rates = [{"pictures": "test scans", "count": len(warned)} | share_row("warned", share)]
-    for name, pictures in strange(test).items():
-        warned = comparison.distances(small(pictures, np.arange(len(pictures)))) > threshold
+    for name, some in made.items():
+        warned = comparison.distances(small(some, np.arange(len(some)))) > threshold
         rates.append({"pictures": name, "count": len(warned), "warned": float(warned.mean())})
     return {"threshold": threshold, "rates": rates}

@@ -10,6 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Self
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from torch import nn
@@ -18,6 +19,8 @@ from torch.nn import functional
 from trueslice.errors import UserError
 from trueslice.model.families import FAMILIES
 from trueslice.model.preprocessing import TOKENIZERS, Preprocessing
+
+BATCH = 64  # scans at once where nothing is learned; it changes memory, not results
 
 
 class Encoder:
@@ -135,19 +138,37 @@ class Encoder:
         """The learned bias that the sigmoid loss adds to logits: float32 scalar; 0 where the family has none."""
         return self.model.logit_bias.squeeze() if self.family.logit_bias else torch.zeros((), device=self.device)
 
-    def score(self, embeddings: torch.Tensor, class_embeddings: torch.Tensor) -> torch.Tensor:
-        """Score N embedded scans, [N, D], against classes, [K, D]: float32 [N, K], as `logits` does."""
-        return self.logit_scale * embeddings @ class_embeddings.T
-
-    @torch.inference_mode()
-    def logits(self, batches: Iterable[torch.Tensor], class_embeddings: torch.Tensor) -> torch.Tensor:
-        """Score N scans, as `image_features` takes them, against classes, [K, D]: float32 [N, K] on the CPU.
+    def score(self, features: torch.Tensor, class_embeddings: torch.Tensor) -> torch.Tensor:
+        """Compute logits of scans, from features of `image_features`, against K classes, [K, D]: float32 [B, K].
 
         As in CLIP's zero-shot classification, softmax over K gives probabilities. SigLIP's bias is left out: it is the
         same for all classes, and softmax does not see it.
         """
-        parts = [self.score(self.encode_images(batch), class_embeddings) for batch in batches]
-        return torch.cat(parts).cpu()
+        return self.logit_scale * self.project_images(features) @ class_embeddings.T
+
+    @torch.inference_mode()
+    def features(self, batches: Iterable[torch.Tensor]) -> torch.Tensor:
+        """Pool N scans, in batches as `image_features` takes them: float32 [N, F] on the CPU."""
+        return torch.cat([self.image_features(batch).float().cpu() for batch in batches])
+
+    @torch.inference_mode()
+    def classify(self, features: torch.Tensor, captions: list[list[str]]) -> torch.Tensor:
+        """Compute logits of N scans, from features as `features` returns them: float32 [N, K] on the CPU.
+
+        The K classes are those of `captions`, as `encode_classes` takes them.
+        """
+        classes = self.encode_classes(captions)
+        return torch.cat([self.score(part.to(self.device), classes).cpu() for part in features.split(BATCH)])
+
+    @torch.inference_mode()
+    def logits(self, batches: Iterable[torch.Tensor], class_embeddings: torch.Tensor) -> torch.Tensor:
+        """Compute logits of N scans, in batches as `image_features` takes them: float32 [N, K] on the CPU."""
+        return torch.cat([self.score(self.image_features(batch), class_embeddings).cpu() for batch in batches])
+
+
+def probabilities(logits: torch.Tensor, temperature: float = 1.0) -> np.ndarray:
+    """Return calibrated probabilities, float64 [N, K], of logits [N, K]."""
+    return (logits.double() / temperature).softmax(dim=1).cpu().numpy()
 
 
 def load_model(folder: Path) -> nn.Module:

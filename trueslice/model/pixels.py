@@ -11,8 +11,8 @@ import torch
 from torch.nn import functional
 
 from trueslice.device import sent
+from trueslice.model.encoder import BATCH
 
-BATCH = 64  # scans at once where nothing is learned; it changes memory, not results
 AHEAD = 3  # batches that are read while the device works
 
 

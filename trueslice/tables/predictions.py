@@ -28,6 +28,13 @@ class Predictions(Table):
 
 
 @dataclass(frozen=True)
+class ValidationPredictions(Predictions):
+    """Predictions of the validation scans by the fine-tuned model: data/validation.csv."""
+
+    distance: np.ndarray = column(SIX_DECIMALS)  # to the training scans, as in trueslice/ood
+
+
+@dataclass(frozen=True)
 class BaselinePredictions(Predictions):
     """Those of every baseline, one after another: data/baselines.csv."""
 
@@ -41,3 +48,4 @@ class ModelPredictions(Predictions):
     logits: np.ndarray = column(NUMBER, "logit_", per_class=True)  # [N, K], before temperature
     upside_down: np.ndarray = column(CLASS)  # class index predicted for the scan turned upside down
     similarity: np.ndarray = column(SIX_DECIMALS)  # correlation with the training scan most like it, as both lie best
+    distance: np.ndarray = column(SIX_DECIMALS)  # to the training scans, as in trueslice/ood

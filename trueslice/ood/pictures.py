@@ -1,4 +1,7 @@
-"""Pictures that a classifier of brain scans should not answer for, to measure whether it says so."""
+"""Pictures that a classifier of brain scans should not answer for, to measure how often it warns of them."""
+
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -11,20 +14,23 @@ SIDE = 192  # pixels per side of a drawing
 _X, _Y = np.meshgrid(np.linspace(-1, 1, SIDE), np.linspace(-1, 1, SIDE))
 
 
-def strange(scans: np.ndarray) -> dict[str, np.ndarray]:
-    """Such pictures by their kind, uint8 [n, S, S], or [n, S, S, 3], as `scans` are, of which some are made."""
-    chosen = scans[np.linspace(0, len(scans) - 1, min(COUNT, len(scans))).astype(int)]
+def pictures(pixels: np.ndarray, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """Make pictures by kind, uint8 [n, S, S], or [n, S, S, 3], as `pixels` are.
+
+    Some are changed scans, taken evenly from the `rows` of `pixels`, of which there is at least one.
+    """
+    scans = pixels[rows[np.linspace(0, len(rows) - 1, min(COUNT, len(rows))).astype(int)]]
     generator = np.random.default_rng(0)
     made = {
-        "inverted scans": 255 - chosen,
-        "upside-down scans": chosen[:, ::-1],
-        "scans turned by a quarter": np.rot90(chosen, axes=(1, 2)),
+        "inverted scans": 255 - scans,
+        "upside-down scans": scans[:, ::-1],
+        "scans turned by a quarter": np.rot90(scans, axes=(1, 2)),
         "photographs": photographs(generator),
         "other organs (drawn)": organs(generator),
         "noise": generator.integers(0, 256, (COUNT, *scans.shape[1:]), dtype=np.uint8),
         "blank pictures": np.stack([np.full(scans.shape[1:], grey, np.uint8) for grey in range(0, 256, 5)]),
     }
-    return {kind: np.stack([_like(scans, picture) for picture in pictures]) for kind, pictures in made.items()}
+    return {kind: np.stack([_like(scans, picture) for picture in some]) for kind, some in made.items()}
 
 
 def _like(scans: np.ndarray, picture: np.ndarray) -> np.ndarray:
@@ -34,10 +40,11 @@ def _like(scans: np.ndarray, picture: np.ndarray) -> np.ndarray:
 
 def photographs(generator: np.random.Generator) -> list[np.ndarray]:
     """Square parts of scikit-learn's two photographs, a temple in China and a flower: uint8 [s, s, 3] each."""
-    from sklearn.datasets import load_sample_images
-
     found = []
-    for photograph in load_sample_images().images:
+    for name in ("china.jpg", "flower.jpg"):
+        # Importing scikit-learn for two files would take seconds.
+        with Image.open(Path(find_spec("sklearn").origin).parent / "datasets/images" / name) as image:
+            photograph = np.asarray(image)
         height, width, _ = photograph.shape
         for _ in range(COUNT // 2):
             side = int(generator.integers(120, min(height, width)))

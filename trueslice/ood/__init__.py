@@ -1,0 +1,1 @@
+"""Pictures unlike the training scans (out of distribution)."""
