@@ -80,7 +80,7 @@ class _Pen:
         self.image = self.image * (1 - share) + grey * share
 
     def scan(self) -> np.ndarray:
-        """The picture with Rician noise, as in magnitude images: uint8 [SIDE, SIDE]."""
+        """Return the picture with Rician noise, as in magnitude images: uint8 [SIDE, SIDE]."""
         real, imaginary = 0.03 * self.generator.standard_normal((2, SIDE, SIDE))
         return np.rint(255 * np.clip(np.hypot(self.image + real, imaginary), 0, 1)).astype(np.uint8)
 
