@@ -36,7 +36,7 @@ def repeat_exactly() -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False
 
 
-def sent(values, device):
+def to_device(values, device):
     """Copy a small tensor from the CPU to a torch.device, without waiting for the work of a GPU."""
     return values.to(device, non_blocking=device.type == "cuda")
 

@@ -5,11 +5,17 @@ import itertools
 import signal
 import subprocess
 import sys
+from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 import torch
+from ruamel.yaml import YAML
 
+from trueslice.train import resume
 from trueslice.train.resume import KEPT_RUNS, States, fingerprint
+
+ROOT = Path(__file__).parents[2]
 
 
 def state(step: int) -> dict:
@@ -171,3 +177,21 @@ def test_a_fingerprint_depends_on_every_part_and_their_order():
     prints = {fingerprint(*parts) for parts in [("a", b"b"), (b"b", "a"), ("a", "b"), ("ab",), ("a", b"b", None)]}
     assert len(prints) == 5
     assert fingerprint("a", {"b": 1.5}) == fingerprint("a", {"b": 1.5})
+
+
+def test_a_fingerprint_covers_the_code_that_dvc_lists_for_training():
+    listed = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]["train"]["deps"]
+    assert [f"trueslice/{name}" for name in resume.CODE] == [name for name in listed if name.startswith("trueslice/")]
+    assert {path.name for path in resume.code_files()} >= {"choices.py", "encoder.py", "splits.py", "loop.py"}
+
+
+def test_a_fingerprint_changes_with_code_and_with_the_versions_of_packages(monkeypatch, tmp_path):
+    before = fingerprint("a")
+    monkeypatch.setattr(resume, "version", lambda name: "0.0" if name == "transformers" else version(name))
+    assert fingerprint("a") != before
+    monkeypatch.undo()
+    other = tmp_path / "loop.py"
+    other.write_text("changed = True")
+    files = [other if path.name == "loop.py" else path for path in resume.code_files()]
+    monkeypatch.setattr(resume, "code_files", lambda: files)
+    assert fingerprint("a") != before

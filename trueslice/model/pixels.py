@@ -10,7 +10,7 @@ import psutil
 import torch
 from torch.nn import functional
 
-from trueslice.device import sent
+from trueslice.device import to_device
 from trueslice.model.encoder import BATCH
 
 AHEAD = 3  # batches that are read while the device works
@@ -57,7 +57,7 @@ class Pixels:
     def take(self, places: torch.Tensor) -> torch.Tensor:
         """The scans at `places`, int64 [B] on the CPU: uint8 [B, 1 or 3, size, size]."""
         if self._resident is not None:
-            return self._resident[sent(places, self.device)]
+            return self._resident[to_device(places, self.device)]
         return self._place(self._read(places))
 
     def all(self) -> Iterator[torch.Tensor]:
@@ -84,7 +84,7 @@ class Pixels:
         return batch.pin_memory() if self.device.type == "cuda" else batch
 
     def _place(self, batch: torch.Tensor) -> torch.Tensor:
-        batch = sent(batch, self.device)
+        batch = to_device(batch, self.device)
         batch = batch.permute(0, 3, 1, 2).contiguous() if batch.ndim == 4 else batch[:, None]
         if batch.shape[-1] == self._size:
             return batch

@@ -7,7 +7,7 @@ from typing import Self
 import torch
 from torch.nn import functional
 
-from trueslice.device import sent
+from trueslice.device import to_device
 from trueslice.params import Train
 
 
@@ -49,7 +49,7 @@ class Augmentation:
 
     def apply(self, pixels: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
         """Transform scans, any dtype [B, C, S, S], bilinearly by maps from `draw`: float32 [B, C, S, S]."""
-        grid = source_grid(sent(maps, pixels.device), pixels.shape[-1])
+        grid = source_grid(to_device(maps, pixels.device), pixels.shape[-1])
         return functional.grid_sample(pixels.float(), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 

@@ -14,7 +14,7 @@ import torch
 from tqdm import tqdm
 
 from trueslice.choices import TUNING
-from trueslice.device import sent
+from trueslice.device import to_device
 from trueslice.files import whole_file
 from trueslice.model.encoder import Encoder
 from trueslice.model.pixels import BATCH, Pixels
@@ -113,11 +113,11 @@ class CachedFeatures:
     def stream(self, plan: Plan) -> Iterator[torch.Tensor]:
         """Yield the features of each batch of `plan`: float32 [B, F]."""
         for rows, views in plan:
-            yield self._features[sent(views, self._encoder.device), sent(rows, self._encoder.device)]
+            yield self._features[to_device(views, self._encoder.device), to_device(rows, self._encoder.device)]
 
     def embed(self, rows: torch.Tensor) -> torch.Tensor:
         """Return unit embeddings of scans without augmentation: float32 [n, D]."""
-        return self._encoder.project_images(self._features[0, sent(rows, self._encoder.device)])
+        return self._encoder.project_images(self._features[0, to_device(rows, self._encoder.device)])
 
 
 def make_inputs(encoder: Encoder, pixels: Pixels, config: Train, cache: Path) -> AugmentedPixels | CachedFeatures:

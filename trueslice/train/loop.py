@@ -12,7 +12,7 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from trueslice.choices import LOSSES
-from trueslice.device import sent
+from trueslice.device import to_device
 from trueslice.errors import UserError
 from trueslice.model.encoder import Encoder
 from trueslice.params import Train
@@ -187,22 +187,24 @@ class Trainer:
 
     def loss(self, rows: torch.Tensor, inputs: torch.Tensor, drawn: CaptionBatch) -> torch.Tensor:
         """Compute the loss of the scans in `rows`, a scalar; `inputs` holds this process's shard of them."""
-        captions = sent(drawn.captions, self.device)
+        captions = to_device(drawn.captions, self.device)
         if self.config.compile:
             torch._dynamo.maybe_mark_dynamic(captions, 0)  # their number changes from step to step
         with self.autocast:
             images, texts, logit_scale, logit_bias = self.forward(inputs, captions)
         images = self.processes.gather(images, len(rows))
-        classes = functional.normalize(sent(drawn.class_matrix, self.device) @ texts, dim=-1)
-        labels = sent(self.data.labels[rows], self.device)
+        classes = functional.normalize(to_device(drawn.class_matrix, self.device) @ texts, dim=-1)
+        labels = to_device(self.data.labels[rows], self.device)
         weights = self.data.weights[rows] if self.config.balance == "weights" else torch.ones(len(rows))
         self.correct += ((images.detach() @ classes.detach().T).argmax(dim=1) == labels).sum()
         batch = losses.Batch(
             images=images,
-            captions=classes[labels] if drawn.scan_captions is None else texts[sent(drawn.scan_captions, self.device)],
+            captions=classes[labels]
+            if drawn.scan_captions is None
+            else texts[to_device(drawn.scan_captions, self.device)],
             classes=classes,
             labels=labels,
-            weights=sent(weights, self.device),
+            weights=to_device(weights, self.device),
             logit_scale=logit_scale,
             logit_bias=logit_bias,
             label_smoothing=self.config.label_smoothing,

@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import filelock
@@ -18,11 +19,22 @@ from trueslice.files import flush
 KEPT_RUNS = 8  # unfinished trainings whose states are kept
 
 
-def fingerprint(*parts: object) -> str:
-    """Return a name for a result: SHA-256 over the `repr` of `parts` and the code that models and trains."""
+# The code that a training depends on, as dvc.yaml lists it for the stage `train`.
+CODE = ("choices.py", "model", "tables/base.py", "tables/splits.py", "tables/steps.py", "train")
+PACKAGES = ("torch", "transformers")
+
+
+def code_files() -> list[Path]:
+    """Return the files of CODE, in a fixed order."""
     package = Path(__file__).parents[1]
-    digest = hashlib.sha256()
-    for path in [package / "choices.py", *sorted(package.glob("model/*.py")), *sorted(package.glob("train/*.py"))]:
+    paths = [package / name for name in CODE]
+    return [file for path in paths for file in (sorted(path.glob("*.py")) if path.is_dir() else [path])]
+
+
+def fingerprint(*parts: object) -> str:
+    """Hash all that a result depends on: CODE, the versions of PACKAGES, and the `repr` of `parts`."""
+    digest = hashlib.sha256(repr([version(name) for name in PACKAGES]).encode())
+    for path in code_files():
         digest.update(path.read_bytes())
     for part in parts:
         digest.update(hashlib.sha256(repr(part).encode()).digest())
