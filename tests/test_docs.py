@@ -3,8 +3,6 @@
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from itertools import product
@@ -16,6 +14,7 @@ from dvc.cli import DvcParserError
 from dvc.cli.parser import get_main_parser
 from ruamel.yaml import YAML
 
+from trueslice.commands.cli import COMMANDS
 from trueslice.params import Params
 
 ROOT = Path(__file__).parents[1]
@@ -214,10 +213,8 @@ def test_every_module_that_is_run_exists(command):
     assert not [word for word in command if word.endswith(".py") and not (ROOT / word).exists()]
 
 
-@pytest.mark.parametrize("name", sorted({command[1] for command in all_commands("trueslice")}))
-def test_every_subcommand_exists(name):
-    done = subprocess.run([sys.executable, "-m", "trueslice", name, "--help"], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+def test_every_subcommand_exists():
+    assert {command[1] for command in all_commands("trueslice")} - {"--help"} == set(COMMANDS)
 
 
 @pytest.mark.slow

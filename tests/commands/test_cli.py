@@ -76,3 +76,12 @@ def test_the_installed_command_is_this_one():
     module, name = project["scripts"]["trueslice"].split(":")
     assert getattr(import_module(module), name) is cli.main
     assert project["name"] == "trueslice"
+
+
+def test_without_dvc_only_the_commands_that_need_it_end_and_say_so():
+    program = "import sys; sys.modules['dvc.exceptions'] = None; sys.modules['kaggle'] = None\n"
+    program += "from trueslice.commands import cli; cli.main(sys.argv[1:])"
+    for name in ("audit", "predict", "serve", "compare"):
+        done = subprocess.run([sys.executable, "-c", program, name, "--help"], cwd=ROOT, capture_output=True, text=True)
+        needs_dvc = name == "compare"
+        assert (done.returncode, done.stderr.startswith("error: this needs DVC; run ")) == (needs_dvc, needs_dvc)

@@ -54,6 +54,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, ParamsError) else 1)
+    except ModuleNotFoundError as error:
+        if not f"{error.name}.".startswith(("dvc.", "dvc_data.")):
+            raise
+        print("error: this needs DVC; run in the project's folder: pip install '.[pipeline]'", file=sys.stderr)
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
