@@ -27,8 +27,6 @@ FINETUNED = Path("models/finetuned")
 RELEASED = Path("models/released")
 METRICS = Path("metrics")
 PLOTS = Path("plots")
-# The sections of params.yaml that the report and the model card tell of.
-REPORTED = {"seed", "data", "checkpoint", "verify", "split", "train", "evaluate", "external"}
 
 # Before PyTorch is imported. By default, waiting threads keep a core busy for so long that training stands still beside
 # a second process. If they sleep at once instead, the steps of a small model take a third longer. So they wait briefly.

@@ -34,9 +34,8 @@ def main(params: Params) -> None:
     drawn.write(stages.PLOTS / "embedding.csv")
     write_json(stages.METRICS / "embedding.json", {"variance": shares})
     settings = read_json(stages.FINETUNED / "trueslice.json") | released.settings
-    run = Run.read(stages.METRICS, stages.FINETUNED, params.model_dump(mode="json", include=stages.REPORTED))
-    if run.explain:
-        settings["explain"] = {name: run.explain[name] for name in ("shown", "reason")}
+    run = Run.read(stages.METRICS, stages.FINETUNED, params)
+    settings["explain"] = {"shown": run.explain.shown, "reason": run.explain.reason}
     with whole_folder(stages.RELEASED) as folder:
         shutil.copytree(stages.FINETUNED, folder, dirs_exist_ok=True)
         released.reference.write(folder)

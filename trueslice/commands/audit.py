@@ -107,22 +107,22 @@ def _check(sources: list[Path], output: Path) -> None:
 
 
 def _print(sources: list[Path], images: "Images", found: "Found") -> None:
-    from trueslice.report.run import count
+    from trueslice.report.format import counted
 
     for part, (source, unreadable) in enumerate(zip(sources, images.unreadable, strict=True)):
-        read = count((images.part == part).sum(), "image")
-        print(f"{printable(source)}: {read}, {count(len(unreadable), 'file')} unreadable")
+        read = counted((images.part == part).sum(), "image")
+        print(f"{printable(source)}: {read}, {counted(len(unreadable), 'file')} unreadable")
         for path, reason in unreadable[:NAMED]:
             print(f"  {path}: {reason}")
         if len(unreadable) > NAMED:
             print(f"  and {len(unreadable) - NAMED:,} more, which pairs.html names")
     where = " across both" if images.parts == 2 else ""
     kinds = ", ".join(f"{number:,} {kind}" for kind, number in Counter(found.pairs.kind.tolist()).most_common())
-    print(f"{count(len(found.pairs), 'pair')} of copies{where}{': ' if kinds else ''}{kinds}")
+    print(f"{counted(len(found.pairs), 'pair')} of copies{where}{': ' if kinds else ''}{kinds}")
     if images.parts == 1:
         left = len(images.path) - found.copied.sum() + found.groups
-        print(f"{count(found.groups, 'group')} of copies; {count(left, 'image')} left if one of each is kept")
+        print(f"{counted(found.groups, 'group')} of copies; {counted(left, 'image')} left if one of each is kept")
         return
     for part, source in enumerate(sources):
         copied = found.copied[images.part == part]
-        print(f"{printable(source)}: {copied.sum():,} of {count(len(copied), 'image')} have a copy in the other")
+        print(f"{printable(source)}: {copied.sum():,} of {counted(len(copied), 'image')} have a copy in the other")

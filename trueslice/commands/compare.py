@@ -15,10 +15,11 @@ from string import ascii_uppercase as LETTERS
 
 import numpy as np
 
-from trueslice.commands.runs import Units, counted, paragraph, read_predictions, share, units, unknown_patients
+from trueslice.commands.runs import Units, paragraph, read_predictions, share, units, unknown_patients
 from trueslice.errors import UserError
 from trueslice.evaluate.compare import FEW, METHODS, SIGNIFICANT, Comparison, compare, holm, pair
 from trueslice.evaluate.intervals import Interval
+from trueslice.report.format import counted
 from trueslice.tables.predictions import Predictions
 
 LISTED = 10

@@ -12,18 +12,10 @@ import argparse
 
 import numpy as np
 
-from trueslice.commands.runs import (
-    Units,
-    counted,
-    paragraph,
-    read_params,
-    read_predictions,
-    share,
-    units,
-    unknown_patients,
-)
+from trueslice.commands.runs import Units, paragraph, read_params, read_predictions, share, units, unknown_patients
 from trueslice.evaluate.intervals import Interval
 from trueslice.evaluate.pool import Pooled, Run, pool
+from trueslice.report.format import counted
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

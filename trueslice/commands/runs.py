@@ -17,6 +17,7 @@ from ruamel.yaml.error import YAMLError
 
 from trueslice.errors import UserError
 from trueslice.files import whole_folder
+from trueslice.report.format import counted
 from trueslice.tables.predictions import Predictions
 
 PREDICTIONS = "plots/predictions.csv"
@@ -93,10 +94,6 @@ def units(predictions: Predictions) -> Units:
     copies = counted(count - of_patients, "group")
     phrase = f"{scans} in {counted(count, 'unit')}: {counted(patients, 'patient')} and {copies} of copies"
     return Units("unit", "units", phrase)
-
-
-def counted(number: int, thing: str) -> str:
-    return f"{number:,} {thing}{'s' * (number != 1)}"
 
 
 def unknown_patients(predictions: Predictions) -> str | None:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from trueslice.report.figures import BLUE, DPI, GREY, PERCENT, STYLE, WIDTH, canvas, list_classes
 from trueslice.report.overlay import add_colour_bar
 from trueslice.report.overlay import draw as draw_scan
-from trueslice.report.run import count, percent
+from trueslice.report.format import counted, percent
 from trueslice.tables.examples import Examples
 
 # What stands in metrics/explain.json, in words, from the worst to the best.
@@ -34,30 +34,30 @@ def draw(explain: Mapping, examples: Examples, maps: np.ndarray, pixels: np.ndar
         pixels: of all scans, uint8 [M, S, S] or [M, S, S, 3].
     """
     figures = {}
-    if explain["scans"]:
+    if explain.scans:
         figures["explanation_worth"] = worth(explain)
-    if explain["shown"]:
+    if explain.shown:
         figures["explanations"] = drawn_at_random(examples.take(examples.kind == "example"), maps, pixels)
     chosen = examples.take(examples.kind != "example")
     if len(chosen):
-        figures["closer_look"] = closer_look(chosen, maps if explain["shown"] else None, pixels)
+        figures["closer_look"] = closer_look(chosen, maps if explain.shown else None, pixels)
     return figures
 
 
 @rc_context(STYLE)
 def worth(explain: Mapping) -> Figure:
     """How often the explanation, and all that it is compared with, points at the tumour."""
-    found = {row["of"]: row for row in explain["rows"] if (row["by"], row["score"]) == ("all", "pointing")}
-    note = f"{count(explain['scans'], 'test scan')} with a mask. Lines are 95 % intervals"
+    found = {row.of: row for row in explain.rows if (row.by, row.score) == ("all", "pointing")}
+    note = f"{counted(explain.scans, 'test scan')} with a mask. Lines are 95 % intervals"
     figure, axes = canvas("How often the explanation points at the tumour", note, (WIDTH + 0.6, 3.9))
     list_classes(axes, list(WORDS.values()), "")
     for place, name in enumerate(WORDS):
         row, colour = found[name], BLUE if name == "explanation" else GREY
-        if row["low"] is not None:
-            axes.plot([row["low"], row["high"]], [place, place], color=colour, linewidth=2)
-        axes.plot(row["value"], place, marker="o", markersize=7, color=colour)
-        middle = min(max(row["value"], 0.06), 0.96)  # so that the number stays within the axes
-        axes.annotate(percent(row["value"]), (middle, place), (0, 7), textcoords="offset points", ha="center")
+        if row.low is not None:
+            axes.plot([row.low, row.high], [place, place], color=colour, linewidth=2)
+        axes.plot(row.value, place, marker="o", markersize=7, color=colour)
+        middle = min(max(row.value, 0.06), 0.96)  # so that the number stays within the axes
+        axes.annotate(percent(row.value), (middle, place), (0, 7), textcoords="offset points", ha="center")
     axes.set(xlabel="share of the scans", xlim=(0, 1.02))
     axes.xaxis.set_major_formatter(PERCENT)
     return figure

@@ -4,6 +4,7 @@ Nothing is computed here: a number in a figure stands in one of those files. Col
 which the colour-blind can tell apart; lines also differ in dash and marker, so that a grey print can be read too.
 """
 
+import io
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from trueslice.files import whole_file
-from trueslice.report.run import EXPOSURES, MIN_DISTINCT, Run, count, percent, value, with_interval
+from trueslice.report.format import counted, number, percent, with_interval
+from trueslice.report.run import EXPOSURES, MIN_DISTINCT, Run
 from trueslice.tables.embedding import EmbeddingMap
 from trueslice.tables.steps import Steps
 
@@ -91,15 +93,15 @@ def draw(run: Run, tables: Tables, pixels: np.ndarray) -> dict[str, Figure]:
         "copy_matches": copy_matches(run),
         "embedding": embedding_map(run, tables.embedding),
     }
-    if any(row["accuracy"] is not None and row["exposure"] != "unknown" for row in run.test["exposure"]):
+    if any(row.accuracy is not None and row.exposure != "unknown" for row in run.test.exposure):
         figures["exposure"] = exposure(run)
-    if run.test["tumour"] is not None and run.test["tumour"]["roc"]:
+    if run.test.tumour is not None and run.test.tumour.roc:
         figures["roc"] = roc(run)
-    if run.external["sets"]:
+    if run.external.sets:
         figures["external"] = external(run)
-    if run.data["examples"]:
+    if run.data.examples:
         figures["leaked_pairs"] = leaked_pairs(run, pixels)
-    if run.data["test_scans"]:
+    if run.data.test_scans:
         figures["leaked_share"] = leaked_share(run)
     return figures
 
@@ -107,13 +109,13 @@ def draw(run: Run, tables: Tables, pixels: np.ndarray) -> dict[str, Figure]:
 @rc_context(STYLE)
 def training_loss(run: Run, steps: Steps) -> Figure:
     """Loss of every training step, its running mean, and the validation loss at the end of every epoch."""
-    epochs = run.train["epochs"]
-    figure, axes = canvas("Training loss", f"{count(len(steps), 'step')}, {count(len(epochs), 'epoch')}")
+    epochs = run.train.epochs
+    figure, axes = canvas("Training loss", f"{counted(len(steps), 'step')}, {counted(len(epochs), 'epoch')}")
     marker = _marker("o", len(steps))
     axes.plot(steps.step, steps.loss, color=BLUE, alpha=0.35, linewidth=0.8, marker=marker, label="each step")
     axes.plot(steps.step, steps.mean_loss, color=BLUE, linewidth=2, label="running mean")
-    ends = [epoch["epoch"] * len(steps) / len(epochs) for epoch in epochs]
-    validation = [epoch["val_loss"] for epoch in epochs]
+    ends = [epoch.epoch * len(steps) / len(epochs) for epoch in epochs]
+    validation = [epoch.val_loss for epoch in epochs]
     axes.plot(
         ends,
         validation,
@@ -134,10 +136,10 @@ def training_loss(run: Run, steps: Steps) -> Figure:
 @rc_context(STYLE)
 def train_vs_test_accuracy(run: Run) -> Figure:
     """Training and validation accuracy of every epoch, and the test accuracy as one line."""
-    epochs, best_epoch, test = run.train["epochs"], run.train["best_epoch"], run.test["accuracy"]
-    figure, axes = canvas("Accuracy in training and test", f"{count(len(epochs), 'epoch')}")
-    numbers = [epoch["epoch"] for epoch in epochs]
-    train, validation = ([epoch[f"{part}_accuracy"] for epoch in epochs] for part in ("train", "val"))
+    epochs, best_epoch, test = run.train.epochs, run.train.best_epoch, run.test.accuracy
+    figure, axes = canvas("Accuracy in training and test", f"{counted(len(epochs), 'epoch')}")
+    numbers = [epoch.epoch for epoch in epochs]
+    train, validation = [epoch.train_accuracy for epoch in epochs], [epoch.val_accuracy for epoch in epochs]
     axes.plot(numbers, train, color=BLUE, marker=_marker("o", len(epochs)), label="training")
     axes.plot(numbers, validation, color=ORANGE, linestyle="--", marker=_marker("s", len(epochs)), label="validation")
     best = validation[numbers.index(best_epoch)]
@@ -158,7 +160,7 @@ def train_vs_test_accuracy(run: Run) -> Figure:
 @rc_context(STYLE)
 def per_class_accuracy(run: Run) -> Figure:
     """Sensitivity of each class as bars: the share of its test scans that are recognised."""
-    note = f"Accuracy over all classes: {percent(run.test['accuracy'])} of {count(run.test['scans'], 'test scan')}"
+    note = f"Accuracy over all classes: {percent(run.test.accuracy)} of {counted(run.test.scans, 'test scan')}"
     figure, axes = _bars(run, "recall", "Sensitivity of each class", note)
     axes.set_xlabel("sensitivity (share of the class's scans)")
     axes.xaxis.set_major_formatter(PERCENT)
@@ -168,7 +170,7 @@ def per_class_accuracy(run: Run) -> Figure:
 @rc_context(STYLE)
 def per_class_f1_score(run: Run) -> Figure:
     """F1 score of each class as bars."""
-    note = f"Mean over the classes (macro F1): {value(run.test['macro_f1'], 'macro_f1')}"
+    note = f"Mean over the classes (macro F1): {number(run.test.macro_f1, 'macro_f1')}"
     figure, axes = _bars(run, "f1", "F1 score of each class", note)
     axes.set_xlabel("F1 score (0 to 1)")
     return figure
@@ -177,8 +179,8 @@ def per_class_f1_score(run: Run) -> Figure:
 @rc_context(STYLE)
 def confusion_matrix(run: Run) -> Figure:
     """Test scans by reference standard (rows) and predicted class (columns); the diagonal shows the sensitivity."""
-    classes = run.test["classes"]
-    counts = np.array([row["predicted_as"] for row in classes])
+    classes = run.test.classes
+    counts = np.array([row.predicted_as for row in classes])
     # How dark a cell is, relative to its row. The colour bar says what it stands for.
     shades = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = max(3.2, 0.85 * len(classes))
@@ -191,13 +193,13 @@ def confusion_matrix(run: Run) -> Figure:
         up = 6 if row == column else 0
         axes.annotate(f"{number:,}", (column, row), (0, up), **centred, fontsize=12, fontweight="bold")
         if row == column:
-            recall = classes[row]["recall"]
+            recall = classes[row].recall
             axes.annotate("–" if recall is None else percent(recall), (column, row), (0, -9), **centred, fontsize=9)
     places = np.arange(len(classes))
-    names = [_wrapped(row["class"]) for row in classes]
+    names = [_wrapped(row.class_name) for row in classes]
     slanted = max(len(line) for name in names for line in name.split("\n")) > 10
     axes.set_xticks(places, names, **({"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if slanted else {}))
-    axes.set_yticks(places, [_wrapped(f"{row['class']} ({row['scans']:,})") for row in classes])
+    axes.set_yticks(places, [_wrapped(f"{row.class_name} ({row.scans:,})") for row in classes])
     axes.set(xlabel="predicted class", ylabel="reference standard (number of scans)")
     for edge in places[1:] - 0.5:
         axes.axhline(edge, color=PALE, linewidth=1.5)
@@ -211,15 +213,17 @@ def confusion_matrix(run: Run) -> Figure:
 @rc_context(STYLE)
 def copy_matches(run: Run) -> Figure:
     """Histogram of how much each scan correlates with the one most like it, for copies and others."""
-    data, threshold = run.data, run.settings["verify"]["copy_threshold"]
-    note = f"{count(data['decoded'], 'file')}, {count(data['distinct_scans'], 'distinct scan')}"
+    data, threshold = run.data, run.params.verify.copy_threshold
+    note = f"{counted(data.decoded, 'file')}, {counted(data.distinct_scans, 'distinct scan')}"
     figure, axes = canvas("Each scan's best match", note)
     # The first bin holds all that is less alike and would be far wider. It is drawn as wide as the others, apart.
-    bins = data["best_matches"]
-    step = bins[1]["to"] - bins[1]["from"]
-    left = np.array([bins[0]["to"] - 3 * step, *(each["from"] for each in bins[1:])])
-    for key, name, colour, offset in (("others", "no copy", LIGHT_GREY, 0), ("copies", "has a copy", BLUE, 0.5)):
-        heights = [each[key] for each in bins]
+    bins = data.best_matches
+    step = bins[1].upper - bins[1].lower
+    left = np.array([bins[0].upper - 3 * step, *(each.lower for each in bins[1:])])
+    for heights, name, colour, offset in (
+        ([each.others for each in bins], "no copy", LIGHT_GREY, 0),
+        ([each.copies for each in bins], "has a copy", BLUE, 0.5),
+    ):
         axes.bar(left + offset * step, heights, step / 2, align="edge", color=colour, label=name)
     axes.axvline(threshold, color=ORANGE, linestyle="--", linewidth=1.3, label=f"threshold {threshold:g}")
     words = f"copies from {threshold:g} on, if small windows agree too;\nbelow it, only if alignment raises them to it"
@@ -227,10 +231,10 @@ def copy_matches(run: Run) -> Figure:
     axes.annotate(words, (threshold, 1), (-6, 0), **beside, fontsize=9)
     axes.set_yscale("symlog", linthresh=1)
     axes.yaxis.set_major_formatter(COUNT)
-    axes.set(ylim=(0, 20 * data["decoded"]), ylabel="scans (logarithmic)")
-    axes.set(xlim=(left[0] - step, bins[-1]["to"] + step / 2))
-    ticks = np.linspace(bins[0]["to"], bins[-1]["to"], 5)[1:]
-    axes.set_xticks([left[0] + step / 2, *ticks], [f"below\n{bins[0]['to']:g}", *(f"{tick:g}" for tick in ticks)])
+    axes.set(ylim=(0, 20 * data.decoded), ylabel="scans (logarithmic)")
+    axes.set(xlim=(left[0] - step, bins[-1].upper + step / 2))
+    ticks = np.linspace(bins[0].upper, bins[-1].upper, 5)[1:]
+    axes.set_xticks([left[0] + step / 2, *ticks], [f"below\n{bins[0].upper:g}", *(f"{tick:g}" for tick in ticks)])
     axes.set_xlabel("correlation with the scan most like it, before alignment")
     axes.grid(True, axis="y")
     figure.legend(loc="outside lower center", ncols=3)
@@ -240,7 +244,7 @@ def copy_matches(run: Run) -> Figure:
 @rc_context(STYLE)
 def leaked_pairs(run: Run, pixels: np.ndarray) -> Figure:
     """Pairs of copies, one above the other, as they lie in their files; `pixels` as for `draw`."""
-    examples, published = run.data["examples"], run.data["test_scans"] > 0
+    examples, published = run.data.examples, run.data.test_scans > 0
     rows = -(-len(examples) // PAIRS_IN_A_ROW)
     title = "Test scans and their copies in Training" if published else "Scans and their copies"
     # About as many pixels as the scans have themselves: more only make a larger file.
@@ -257,12 +261,12 @@ def leaked_pairs(run: Run, pixels: np.ndarray) -> Figure:
         panels[1, 0].set_ylabel("training" if published else "copy")
         shown = examples[row * PAIRS_IN_A_ROW : (row + 1) * PAIRS_IN_A_ROW]
         for pair, (above, below) in zip(shown, panels.T, strict=False):
-            above.imshow(pixels[pair["a"]], cmap="gray", vmin=0, vmax=255)
-            below.imshow(pixels[pair["b"]], cmap="gray", vmin=0, vmax=255)
-            kind = textwrap.fill(pair["kind"].replace("_", " "), 14)
+            above.imshow(pixels[pair.a], cmap="gray", vmin=0, vmax=255)
+            below.imshow(pixels[pair.b], cmap="gray", vmin=0, vmax=255)
+            kind = textwrap.fill(pair.kind.replace("_", " "), 14)
             # Rounded down: only equal pixels correlate by 1.
-            above.set_title(f"{kind}\n{int(1000 * pair['correlation']) / 1000:.3f}", fontsize=10)
-            below.set_xlabel(textwrap.fill(pair["class"], 16), fontsize=10, color=GREY)
+            above.set_title(f"{kind}\n{int(1000 * pair.correlation) / 1000:.3f}", fontsize=10)
+            below.set_xlabel(textwrap.fill(pair.class_name, 16), fontsize=10, color=GREY)
     return figure
 
 
@@ -270,30 +274,26 @@ def leaked_pairs(run: Run, pixels: np.ndarray) -> Figure:
 def leaked_share(run: Run) -> Figure:
     """Published test scans of each class, by whether a copy or another scan of the patient is in Training, as bars."""
     data = run.data
-    rows = data["classes"]
-    copies, patients = data["leaked_test_scans"], data["patient_leaked_test_scans"]
-    whole = count(data["test_scans"], "published test scan")
+    rows = data.classes
+    copies, patients = data.leaked_test_scans, data.patient_leaked_test_scans
+    whole = counted(data.test_scans, "published test scan")
     note = f"{copies:,} by a copy, {patients:,} by the patient alone,\nof {whole}"
     figure, axes = canvas("Test scans that Training shows too", note, (WIDTH + 0.6, 2.3 + 0.45 * len(rows)))
-    list_classes(axes, [_wrapped(row["class"]) for row in rows], "class")
+    list_classes(axes, [_wrapped(row.class_name) for row in rows], "class")
     places, starts = range(len(rows)), np.zeros(len(rows))
-    for key, name, style in (
-        ("leaked", "a copy is there", {"color": ORANGE}),
-        (
-            "patient_leaked",
-            "only the patient is",
-            {"color": BLUE, "hatch": "////", "edgecolor": "white", "linewidth": 0},
-        ),
+    hatched = {"color": BLUE, "hatch": "////", "edgecolor": "white", "linewidth": 0}
+    for widths, name, style in (
+        ([row.leaked for row in rows], "a copy is there", {"color": ORANGE}),
+        ([row.patient_leaked for row in rows], "only the patient is", hatched),
     ):
-        widths = [row[key] for row in rows]
         axes.barh(places, widths, left=starts, height=0.65, label=name, **style)
         starts = starts + widths
-    rest = [row["test"] for row in rows] - starts
+    rest = [row.test for row in rows] - starts
     axes.barh(places, rest, left=starts, height=0.65, color=PALE, label="neither is known to be")
     for place, row in enumerate(rows):
-        text = f"{row['leaked']:,} + {row['patient_leaked']:,} of {row['test']:,}"
-        axes.annotate(text, (row["test"], place), (5, 0), textcoords="offset points", va="center")
-    axes.set(xlabel="scans", xlim=(0, max(row["test"] for row in rows)))
+        text = f"{row.leaked:,} + {row.patient_leaked:,} of {row.test:,}"
+        axes.annotate(text, (row.test, place), (5, 0), textcoords="offset points", va="center")
+    axes.set(xlabel="scans", xlim=(0, max(row.test for row in rows)))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     figure.legend(loc="outside lower center", ncols=3)
     return figure
@@ -302,29 +302,31 @@ def leaked_share(run: Run) -> Figure:
 @rc_context(STYLE)
 def reliability(run: Run) -> Figure:
     """How often predictions of each confidence are right, with and without temperature, above the number of scans."""
-    bins, calibration = run.test["reliability"], run.test["calibration"]
+    bins, calibration = run.test.reliability, run.test.calibration
     figure = Figure(figsize=(WIDTH, 6.4), dpi=DPI, layout="constrained")
     axes, strip = figure.subplots(2, 1, height_ratios=(4, 1), sharex=True)
     note = (
-        f"Expected calibration error (ECE): {calibration['ece']:.3f} with temperature, "
-        f"{calibration['ece_before']:.3f} without,\n"
-        f"and {calibration['ece_if_calibrated']:.3f} by chance if perfectly calibrated.\n"
+        f"Expected calibration error (ECE): {calibration.ece:.3f} with temperature, "
+        f"{calibration.ece_before:.3f} without,\n"
+        f"and {calibration.ece_if_calibrated:.3f} by chance if perfectly calibrated.\n"
         "Pale bars are 95 % intervals"
     )
     _head(axes, "Accuracy by confidence", note)
     for each in bins:
-        if each["low"] is not None:
-            axes.vlines(each["confidence"], each["low"], each["high"], color=BLUE, alpha=0.25, linewidth=6)
+        if each.low is not None:
+            axes.vlines(each.confidence, each.low, each.high, color=BLUE, alpha=0.25, linewidth=6)
     axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1.3, label="perfectly calibrated")
     before = {"color": ORANGE, "linestyle": "--", "linewidth": 0.9, "marker": "s", "fillstyle": "none"}
     after = {"color": BLUE, "marker": "o"}
-    for end, label, style in (("_before", "without temperature", before), ("", "with temperature", after)):
-        filled = [each for each in bins if each[f"accuracy{end}"] is not None]
-        confidences = [each[f"confidence{end}"] for each in filled]
-        axes.plot(confidences, [each[f"accuracy{end}"] for each in filled], label=label, **style)
+    for points, label, style in (
+        ([(each.confidence_before, each.accuracy_before) for each in bins], "without temperature", before),
+        ([(each.confidence, each.accuracy) for each in bins], "with temperature", after),
+    ):
+        filled = [(confidence, accuracy) for confidence, accuracy in points if accuracy is not None]
+        axes.plot([x for x, _ in filled], [y for _, y in filled], label=label, **style)
     axes.set(ylabel="accuracy (share of the scans)", xlim=(0, 1.02), ylim=(-0.02, 1.02))
     for each in bins:
-        strip.bar((each["from"] + each["to"]) / 2, each["scans"], 0.9 * (each["to"] - each["from"]), color=BLUE)
+        strip.bar((each.lower + each.upper) / 2, each.scans, 0.9 * (each.upper - each.lower), color=BLUE)
     strip.set_yscale("symlog", linthresh=1)
     strip.set(xlabel="confidence: probability of the predicted class", ylabel="scans (log.)", ylim=(0, None))
     strip.yaxis.set_major_formatter(COUNT)
@@ -339,24 +341,24 @@ def reliability(run: Run) -> Figure:
 @rc_context(STYLE)
 def accuracy_by_similarity(run: Run) -> Figure:
     """Accuracy of the test scans by how much they correlate with the training scan most like them."""
-    bins = run.test["similarity"]
+    bins = run.test.similarity
     note = INTERVALS
-    few = [0 < each["distinct"] < MIN_DISTINCT for each in bins]
+    few = [0 < each.distinct < MIN_DISTINCT for each in bins]
     if any(few):
         note += f".\nHollow: fewer than {MIN_DISTINCT} distinct scans, too few for a number"
     figure, axes = canvas("Accuracy by similarity to the training scans", note, (WIDTH + 0.8, 4.6))
     for place, each in enumerate(bins):
-        if each["accuracy"] is None:
+        if each.accuracy is None:
             continue
-        if each["low"] is not None:
-            _whisker(axes, (place, place), (each["low"], each["high"]))
+        if each.low is not None:
+            _whisker(axes, (place, place), (each.low, each.high))
         fill = "white" if few[place] else BLUE
-        axes.plot(place, each["accuracy"], color=BLUE, marker="o", markersize=7, markerfacecolor=fill)
+        axes.plot(place, each.accuracy, color=BLUE, marker="o", markersize=7, markerfacecolor=fill)
         if not few[place]:
             beside = {"textcoords": "offset points", "va": "center"}
-            axes.annotate(percent(each["accuracy"]), (place, each["accuracy"]), (8, 0), **beside)
-    names = [f"below {bins[0]['to']:g}", *(f"{each['from']:g} to {each['to']:g}" for each in bins[1:])]
-    counts = [f"{count(each['scans'], 'scan')}\n{each['distinct']:,} distinct" for each in bins]
+            axes.annotate(percent(each.accuracy), (place, each.accuracy), (8, 0), **beside)
+    names = [f"below {bins[0].upper:g}", *(f"{each.lower:g} to {each.upper:g}" for each in bins[1:])]
+    counts = [f"{counted(each.scans, 'scan')}\n{each.distinct:,} distinct" for each in bins]
     axes.set_xticks(range(len(bins)), [f"{name}\n{number}" for name, number in zip(names, counts, strict=True)])
     axes.tick_params(axis="x", length=0)
     axes.set(xlabel="correlation with the most similar training scan", ylabel="accuracy (share of the scans)")
@@ -369,26 +371,26 @@ def accuracy_by_similarity(run: Run) -> Figure:
 @rc_context(STYLE)
 def exposure(run: Run) -> Figure:
     """Accuracy of each class and of all, by what of its scans the model has seen, as dots."""
-    shown = [row for row in run.test["exposure"] if row["accuracy"] is not None]
-    order = [*(row["class"] for row in run.test["classes"]), None]
-    names = [name for name in order if any(row["class"] == name for row in shown)]
+    shown = [row for row in run.test.exposure if row.accuracy is not None]
+    order = [*(row.class_name for row in run.test.classes), None]
+    names = [name for name in order if any(row.class_name == name for row in shown)]
     # The rows of a class stand close together, and those of all classes last.
-    rows = sorted(shown, key=lambda row: names.index(row["class"]))
-    places = [place + 0.8 * names.index(row["class"]) for place, row in enumerate(rows)]
+    rows = sorted(shown, key=lambda row: names.index(row.class_name))
+    places = [place + 0.8 * names.index(row.class_name) for place, row in enumerate(rows)]
     note = f"{INTERVALS}.\nFewer than {MIN_DISTINCT} distinct scans: no number"
     size = (WIDTH + 0.6, 2.4 + 0.22 * places[-1])
     figure, axes = canvas("Accuracy by what the model has seen", note, size)
     middles = [
-        np.mean([place for place, row in zip(places, rows, strict=True) if row["class"] == name]) for name in names
+        np.mean([place for place, row in zip(places, rows, strict=True) if row.class_name == name]) for name in names
     ]
     axes.set_yticks(middles, ["all classes" if name is None else _wrapped(name) for name in names])
     axes.tick_params(axis="y", length=0)
     for place, row in zip(places, rows, strict=True):
         beside = {"textcoords": "offset points", "va": "center", "fontsize": 9}
-        words = f"{percent(row['accuracy'])} of {row['scans']:,}"
-        axes.annotate(words, (_interval_at(axes, row, place), place), (7, 0), **beside)
+        words = f"{percent(row.accuracy)} of {row.scans:,}"
+        axes.annotate(words, (_interval_at(axes, row.accuracy, (row.low, row.high), place), place), (7, 0), **beside)
     for kind, name in EXPOSURES.items():
-        own = [(row["accuracy"], place) for place, row in zip(places, rows, strict=True) if row["exposure"] == kind]
+        own = [(row.accuracy, place) for place, row in zip(places, rows, strict=True) if row.exposure == kind]
         if own:  # no entry in the legend for what is not there
             _dots(axes, own, SEEN[kind] | {"label": name})
     axes.set(xlabel="accuracy (share of the scans)", xlim=(0, 1), ylabel="class", ylim=(places[-1] + 0.8, -0.8))
@@ -401,26 +403,24 @@ def exposure(run: Run) -> Figure:
 @rc_context(STYLE)
 def external(run: Run) -> Figure:
     """Accuracy on the internal test set, and on each other data set: of what was kept and of the copies left out."""
-    sets = run.external["sets"]
+    sets = run.external.sets
     figure, axes = canvas("Other data sets", INTERVALS, (WIDTH + 0.6, 2.4 + 0.7 * len(sets)))
-    labels = [f"internal test\n{count(run.test['scans'], 'scan')}"]
+    labels = [f"internal test\n{counted(run.test.scans, 'scan')}"]
     for each in sets:
-        out = each["dropped_as_development"] + each["dropped_within"]
-        labels.append(f"{_wrapped(each['set'])}\n{each['kept']:,} kept, {out:,} left out")
+        out = each.dropped_as_development + each.dropped_within
+        labels.append(f"{_wrapped(each.set)}\n{each.kept:,} kept, {out:,} left out")
     list_classes(axes, labels, "data set")
-    kept = [run.record("accuracy") | {"accuracy": run.test["accuracy"]}, *sets]
-    left_out = [{"accuracy": each["accuracy_of_dropped"], "low": None} for each in sets]
-    for name, kind, rows, first in (("kept", "neither", kept, 0), ("copies, left out", "copy", left_out, 1.25)):
-        places = [first + place for place, row in enumerate(rows) if row["accuracy"] is not None]
-        rows = [row for row in rows if row["accuracy"] is not None]
-        for place, row in zip(places, rows, strict=True):
-            end = _interval_at(axes, row, place)
-            axes.annotate(percent(row["accuracy"]), (end, place), (7, 0), textcoords="offset points", va="center")
-        _dots(
-            axes,
-            [(row["accuracy"], place) for place, row in zip(places, rows, strict=True)],
-            SEEN[kind] | {"label": name},
-        )
+    inside = run.intervals.find("accuracy")
+    kept = [(run.test.accuracy, inside.low, inside.high), *((each.accuracy, each.low, each.high) for each in sets)]
+    left_out = [(each.accuracy_of_dropped, None, None) for each in sets]
+    for name, kind, rows, first in (("kept", "neither", kept, 0.0), ("copies, left out", "copy", left_out, 1.25)):
+        dots = []
+        for place, (accuracy, low, high) in enumerate(rows):
+            if accuracy is not None:
+                dots.append((accuracy, first + place))
+                end = _interval_at(axes, accuracy, (low, high), first + place)
+                axes.annotate(percent(accuracy), (end, first + place), (7, 0), textcoords="offset points", va="center")
+        _dots(axes, dots, SEEN[kind] | {"label": name})
     axes.set(xlabel="accuracy (share of the scans)", xlim=(0, 1))
     axes.xaxis.set_major_formatter(PERCENT)
     figure.legend(loc="outside lower center", ncols=2)
@@ -429,27 +429,27 @@ def external(run: Run) -> Figure:
 
 @rc_context(STYLE)
 def roc(run: Run) -> Figure:
-    """Tumour against healthy: sensitivity by false alarms with its band, and the operating points."""
-    tumour = run.test["tumour"]
-    note = f"Area under the curve: {with_interval(tumour, 'auroc', 'auroc')}"
-    figure, axes = canvas("Tumour against healthy", note, (WIDTH, 5.6))
-    points = tumour["roc"]
-    alarms = [point["false_alarms"] for point in points]
-    band = [point for point in points if point["low"] is not None]
+    """ROC curve of tumour against the negative class: sensitivity by false alarms with its band, and the operating points."""
+    tumour = run.test.tumour
+    note = f"Area under the curve: {with_interval(tumour, 'auroc')}"
+    figure, axes = canvas("Tumour or no tumour", note, (WIDTH, 5.6))
+    points = tumour.roc
+    alarms = [point.false_alarms for point in points]
+    band = [point for point in points if point.low is not None]
     axes.fill_between(
-        [point["false_alarms"] for point in band], [point["low"] for point in band], [point["high"] for point in band],
+        [point.false_alarms for point in band], [point.low for point in band], [point.high for point in band],
         color=BLUE, alpha=0.18, linewidth=0, label="95 % band",
     )  # fmt: skip
-    axes.plot(alarms, [point["sensitivity"] for point in points], color=BLUE, linewidth=2, label="this model")
+    axes.plot(alarms, [point.sensitivity for point in points], color=BLUE, linewidth=2, label="this model")
     axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1.3, label="by chance")
-    for row, marker in zip(tumour["operating_points"], "sD^vP*", strict=False):
-        if row["sensitivity"] is None or row["specificity"] is None:
+    for row, marker in zip(tumour.operating_points, "sD^vP*", strict=False):
+        if row.sensitivity is None or row.specificity is None:
             continue
-        reached = ", ".join(f"{key} {percent(row[key])}" for key in ("sensitivity", "specificity"))
-        label = f"set for {percent(row['target'])}: {reached}"
+        reached = f"sensitivity {percent(row.sensitivity)}, specificity {percent(row.specificity)}"
+        label = f"set for {percent(row.target)}: {reached}"
         style = {"color": ORANGE, "marker": marker, "linestyle": "", "markersize": 7}
-        axes.plot([1 - row["specificity"]], [row["sensitivity"]], **style, label=label, clip_on=False)
-    axes.set(xlabel="false alarms (share of the healthy scans)", ylabel="sensitivity (share of the tumours)")
+        axes.plot([1 - row.specificity], [row.sensitivity], **style, label=label, clip_on=False)
+    axes.set(xlabel="false alarms (share of scans without a tumour)", ylabel="sensitivity (share of the tumours)")
     axes.set(xlim=(0, 1), ylim=(0, 1.01))
     axes.xaxis.set_major_formatter(PERCENT)
     axes.yaxis.set_major_formatter(PERCENT)
@@ -461,10 +461,10 @@ def roc(run: Run) -> Figure:
 @rc_context(STYLE)
 def risk_coverage(run: Run) -> Figure:
     """Share of errors among the scans that the model is most confident of, by how many these are."""
-    curve = run.test["risk_coverage"]
-    note = f"Area under the curve: {with_interval(curve, 'area', 'area')}"
+    curve = run.test.risk_coverage
+    note = f"Area under the curve: {with_interval(curve, 'area')}"
     figure, axes = canvas("Errors among the most confident answers", note)
-    coverages, risks = ([row[key] for row in curve["rows"]] for key in ("coverage", "risk"))
+    coverages, risks = [row.coverage for row in curve.rows], [row.risk for row in curve.rows]
     axes.plot(coverages, risks, color=BLUE, linewidth=2, marker=_marker("o", len(risks)))
     axes.set(xlabel="share of the test scans that is answered", ylabel="share of errors among them")
     axes.set(xlim=(0, 1.01), ylim=(0, max(1.1 * max(risks), 0.01)))
@@ -477,34 +477,40 @@ def risk_coverage(run: Run) -> Figure:
 @rc_context(STYLE)
 def embedding_map(run: Run, scans: EmbeddingMap) -> Figure:
     """Where the model places test scans and, faint, training scans, by class; mistakes have a ring."""
-    shares = run.embedding["variance"]
+    shares = run.embedding.variance
     test, faint = scans.take(scans.split == "test"), scans.take(scans.split == "train")
     wrong = test.take(test.y_pred != test.class_name)
     note = (
-        f"{count(len(test), 'test scan')} and, faint, {count(len(faint), 'training scan')}; ringed: wrongly classified"
+        f"{counted(len(test), 'test scan')} and, faint, {counted(len(faint), 'training scan')}; ringed: wrongly classified"
     )
     figure, axes = canvas("Where the model places the scans", note, (WIDTH, 5.6))
-    for place, row in enumerate(run.test["classes"]):
+    for place, row in enumerate(run.test.classes):
         colour, marker = (of[place % len(of)] for of in (OF_CLASSES, MARKERS))
         style = {"color": colour, "marker": marker, "linewidths": 0}
-        below, above = (part.take(part.class_name == row["class"]) for part in (faint, test))
+        below, above = (part.take(part.class_name == row.class_name) for part in (faint, test))
         axes.scatter(below.x, below.y, s=9, alpha=0.16, **style)
-        axes.scatter(above.x, above.y, s=16, alpha=0.85, label=_wrapped(row["class"]), zorder=2, **style)
+        axes.scatter(above.x, above.y, s=16, alpha=0.85, label=_wrapped(row.class_name), zorder=2, **style)
     axes.scatter(wrong.x, wrong.y, s=60, facecolors="none", edgecolors=BLACK, linewidths=1, zorder=3)
-    names = zip(("first", "second"), ("x", "y"), strict=True)
-    first, second = (f"{name} component ({percent(shares[key])} of the variance)" for name, key in names)
-    axes.set(xlabel=first, ylabel=second, xticks=[], yticks=[])
+    axes.set(xlabel=f"first component ({percent(shares.x)} of the variance)", xticks=[])
+    axes.set(ylabel=f"second component ({percent(shares.y)} of the variance)", yticks=[])
     figure.legend(loc="outside lower center", ncols=4)
     return figure
 
 
 @rc_context(STYLE)
-def save(figure: Figure, path: Path) -> None:
-    """Write `figure` as PNG, cut to its content; the same figure always gives the same bytes."""
-    with whole_file(path) as beside:
+def png(figure: Figure) -> bytes:
+    """Return `figure` as PNG, cut to its content; the same figure always gives the same bytes."""
+    with io.BytesIO() as file:
         figure.savefig(
-            beside, format="png", dpi="figure", bbox_inches="tight", pad_inches=0.15, metadata={"Software": None}
+            file, format="png", dpi="figure", bbox_inches="tight", pad_inches=0.15, metadata={"Software": None}
         )
+        return file.getvalue()
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write `figure` as PNG."""
+    with whole_file(path) as new:
+        new.write_bytes(png(figure))
 
 
 def canvas(title: str, note: str, size: tuple[float, float] = (WIDTH, 4.2)) -> tuple[Figure, Axes]:
@@ -522,19 +528,19 @@ def _head(axes: Axes, title: str, note: str) -> None:
 
 def _bars(run: Run, score: str, title: str, note: str) -> tuple[Figure, Axes]:
     """A bar from 0 to 1 for each class's value of `score`, with its interval."""
-    rows = run.test["classes"]
-    records = [run.record(score, row["class"]) for row in rows]
-    if any(record["low"] is not None for record in records):
+    rows = run.test.classes
+    records = [run.intervals.find(score, row.class_name) for row in rows]
+    if any(record.low is not None for record in records):
         note += f".\n{INTERVALS}"
     figure, axes = canvas(title, note, (WIDTH, 1.7 + 0.45 * len(rows)))
-    list_classes(axes, [_wrapped(f"{row['class']} ({row['scans']:,})") for row in rows], "class (number of scans)")
-    axes.barh(range(len(rows)), [row[score] or 0 for row in rows], height=0.65, color=BLUE)
-    for place, (row, record) in enumerate(zip(rows, records, strict=True)):
-        end = row[score] or 0
-        if record["low"] is not None:
-            _whisker(axes, (record["low"], record["high"]), (place, place))
-            end = record["high"]
-        axes.annotate(value(row[score], score), (end, place), (5, 0), textcoords="offset points", va="center")
+    list_classes(axes, [_wrapped(f"{row.class_name} ({row.scans:,})") for row in rows], "class (number of scans)")
+    axes.barh(range(len(rows)), [record.value or 0 for record in records], height=0.65, color=BLUE)
+    for place, record in enumerate(records):
+        end = record.value or 0
+        if record.low is not None and record.high is not None:
+            _whisker(axes, (record.low, record.high), (place, place))
+            end = record.high
+        axes.annotate(number(record.value, score), (end, place), (5, 0), textcoords="offset points", va="center")
     axes.set_xlim(0, 1)
     return figure, axes
 
@@ -547,12 +553,13 @@ def list_classes(axes: Axes, names: Sequence[str], label: str) -> None:
     axes.grid(True, axis="x")
 
 
-def _interval_at(axes: Axes, row: Mapping, place: float) -> float:
-    """Draw the interval of a row's accuracy along `place`, and return where it ends on the right."""
-    if row["low"] is None:
-        return row["accuracy"]
-    _whisker(axes, (row["low"], row["high"]), (place, place))
-    return row["high"]
+def _interval_at(axes: Axes, value: float, ends: tuple[float | None, float | None], place: float) -> float:
+    """Draw the interval of a value along `place`, if there is one, and return the right end of both."""
+    low, high = ends
+    if low is None or high is None:
+        return value
+    _whisker(axes, (low, high), (place, place))
+    return high
 
 
 def _dots(axes: Axes, points: Sequence[tuple[float, float]], style: Mapping) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
+from trueslice.records.timing import TrainingTime
+
 # What a run writes itself is not a change on top of a commit.
 WRITTEN = ("dvc.lock", "metrics", "plots")
 
@@ -28,10 +30,10 @@ class Drawing:
     commit: str | None
     files: tuple[str, ...]
     settings: tuple[tuple[str, str, str], ...]
-    training: Mapping
+    training: TrainingTime
 
     @classmethod
-    def now(cls, root: Path, training: Mapping) -> "Drawing":
+    def now(cls, root: Path, training: TrainingTime) -> "Drawing":
         """The drawing that is made now, in a folder with a params.yaml, which may lie in a Git repository."""
         time = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
         commit = _git(root, "rev-parse", "HEAD")

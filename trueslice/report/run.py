@@ -1,21 +1,28 @@
-"""What a run measured, as the report reads it, and how numbers are written."""
+"""The results of a run, as the report and the model card read them, and the names that both give to them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, NamedTuple, Self
 
 from trueslice.files import read_json
+from trueslice.params import Params
+from trueslice.records.base import Record
+from trueslice.records.baselines import Baseline, Baselines
+from trueslice.records.data import DataCounts
+from trueslice.records.embedding import EmbeddingAxes
+from trueslice.records.explain import ExplanationScores, PointingScore
+from trueslice.records.external import ExternalScores
+from trueslice.records.intervals import Intervals
+from trueslice.records.split import SplitCounts
+from trueslice.records.test import ClassScores, CoveragePoint, ExposureScore, ModelScores
+from trueslice.records.train import Training
+from trueslice.report.format import TOO_NARROW, percent
 
-# The least for which a figure or the text gives a number of its own; evaluate compares from the same number on.
+# Fewer distinct scans than this get no number of their own; evaluate has the same limit.
 MIN_DISTINCT = 30
-MEASURED = ("data", "split", "train", "test", "intervals", "baselines", "external", "embedding")
-NOT_DEFINED = "not defined"
-NARROW = "†"  # marks an interval that covers too little
-PERCENTAGES = (
-    "accuracy", "accuracy_per_distinct_scan", "balanced_accuracy", "balanced_accuracy_per_distinct_scan",
-    "recall", "specificity", "precision", "npv", "missed_tumours", "false_alarms", "upside_down_missed_tumours",
-)  # fmt: skip
+# The sections of params.yaml that the report and the model card show.
+SECTIONS = {"seed", "data", "checkpoint", "verify", "split", "train", "evaluate", "external"}
 BASELINES = {
     "nearest_neighbour": "nearest training scan by its pixels",
     "border_strips": "border of the scan alone",
@@ -23,140 +30,156 @@ BASELINES = {
     "zero_shot": "checkpoint before fine-tuning (zero-shot)",
     "linear_probe": "linear probe of the frozen checkpoint",
 }
-# Of test scans: what of them the model was trained or chosen on.
+# Test scans by how much of them the model was trained or chosen on.
 EXPOSURES = {
     "copy": "a copy was seen",
     "patient": "only the patient was seen",
     "neither": "neither was seen",
     "unknown": "no copy seen, patient unknown",
 }
+OBJECTIVES = {
+    "multi_positive": "multi-positive contrastive loss",
+    "caption": "cross-entropy over captions",
+    "in_batch": "contrastive loss within the batch",
+    "sigmoid": "sigmoid loss",
+}
+BUILT_IN = ("tiny", "tiny_conv")  # checkpoints that start at random
+RECORDS: dict[str, type[Record]] = {
+    "data": DataCounts,
+    "split": SplitCounts,
+    "train": Training,
+    "test": ModelScores,
+    "intervals": Intervals,
+    "baselines": Baselines,
+    "external": ExternalScores,
+    "embedding": EmbeddingAxes,
+    "explain": ExplanationScores,
+}
+
+
+class Mistake(NamedTuple):
+    """Test scans of one class that are predicted as another."""
+
+    true: str
+    predicted: str
+    scans: int
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a run measured, and the settings that explain it.
+    """The results of a run and the settings that explain them.
 
     Attributes:
-        data, split, train, test, intervals, baselines, external, embedding: the file of that name in metrics/.
-        model: the content of trueslice.json beside the trained weights.
-        settings: the sections of params.yaml by name.
-        explain: the content of metrics/explain.json; None where nothing was explained.
+        params: the parameters of the run.
+        model: the content of trueslice.json of the fine-tuned model.
+        data, split, train, test, intervals, baselines, external, embedding, explain: the file of that name in metrics/.
     """
 
-    data: Mapping
-    split: Mapping
-    train: Mapping
-    test: Mapping
-    intervals: Mapping
-    baselines: Mapping
-    external: Mapping
-    embedding: Mapping
-    model: Mapping
-    settings: Mapping
-    explain: Mapping | None = None
+    params: Params
+    model: Mapping[str, Any]
+    data: DataCounts
+    split: SplitCounts
+    train: Training
+    test: ModelScores
+    intervals: Intervals
+    baselines: Baselines
+    external: ExternalScores
+    embedding: EmbeddingAxes
+    explain: ExplanationScores
 
     @classmethod
-    def read(cls, metrics: Path, model: Path, settings: Mapping) -> Self:
-        """Read what the stages wrote: the folder of metrics, and the folder of the trained weights."""
-        optional = metrics / "explain.json"
-        return cls(
-            **{name: read_json(metrics / f"{name}.json") for name in MEASURED},
-            model=read_json(model / "trueslice.json"),
-            settings=settings,
-            explain=read_json(optional) if optional.exists() else None,
-        )
+    def read(cls, metrics: Path, model: Path, params: Params) -> Self:
+        """Read the folder of metrics and trueslice.json in the folder of the fine-tuned model.
+
+        Raises:
+            UserError: a file in `metrics` is damaged.
+            FileNotFoundError: a file is missing.
+        """
+        records: dict[str, Any] = {name: of.read(metrics / f"{name}.json") for name, of in RECORDS.items()}
+        return cls(params=params, model=read_json(model / "trueslice.json"), **records)
 
     @property
     def drawn(self) -> bool:
-        """Whether the scans are phantoms and not of people."""
-        return self.settings["data"]["source"] == "phantom"
-
-    @property
-    def checkpoint(self) -> str:
-        """The checkpoint that training started from; of a folder its own name alone, since the rest is of a machine."""
-        name, revision = self.model["checkpoint"]["name"], self.model["checkpoint"]["revision"]
-        return f"{name}, revision {revision}" if revision else name.rstrip("/").rsplit("/", 1)[-1]
-
-    def exposed(self, exposure: str) -> int:
-        """How many test scans have this exposure."""
-        return sum(row["scans"] for row in self.exposures if row["exposure"] == exposure)
-
-    @property
-    def exposures(self) -> list[Mapping]:
-        """The accuracy over all classes for each exposure that a test scan has."""
-        return [row for row in self.test["exposure"] if row["class"] is None and row["scans"]]
-
-    @property
-    def narrow(self) -> str:
-        """What the mark of intervals that cover too little means; empty where none has it."""
-        tested = self.test
-        rows = [*self.intervals["intervals"], *tested["exposure"], *tested["by"], tested["risk_coverage"]]
-        rows += [tested["tumour"] or {}, *self.baselines["baselines"], *self.external["sets"]]
-        shares = sorted(row["covers"] for row in rows if row.get("covers") is not None)
-        if not shares:
-            return ""
-        share = " to ".join(dict.fromkeys(percent(share) for share in (shares[0], shares[-1])))
-        return f"{NARROW} Too narrow: it held the true value in {share} of simulations of such a case, not in 95 %."
+        """True if the scans are phantoms."""
+        return self.params.data.source == "phantom"
 
     @property
     def negative(self) -> str | None:
-        """The healthy class; None where there is none."""
-        return self.settings["evaluate"]["negative_class"]
+        """The class without a tumour; None if there is none."""
+        return self.params.evaluate.negative_class
 
-    def record(self, score: str, class_name: str | None = None) -> Mapping:
-        """The value and interval of a score; without a value where it was not measured."""
-        for row in self.intervals["intervals"]:
-            if (row["score"], row["class"]) == (score, class_name):
-                return row
-        return {"value": None, "low": None, "high": None, "method": None, "reason": "it was not measured"}
+    @property
+    def checkpoint(self) -> str:
+        """The checkpoint that training started from, with its revision; of a local folder the last name alone."""
+        name, revision = self.model["checkpoint"]["name"], self.model["checkpoint"]["revision"]
+        return f"{name}, revision {revision}" if revision else name.rstrip("/").rsplit("/", 1)[-1]
 
+    @property
+    def source(self) -> str:
+        """The origin of the scans; of a local folder or archive the last name alone."""
+        data = self.params.data
+        if self.drawn:
+            return "phantoms drawn by this project"
+        if data.source == "kaggle":
+            version = "newest" if data.kaggle.version is None else data.kaggle.version
+            return f"Kaggle, {data.kaggle.dataset}, version {version}"
+        return f"files of {data.source.rstrip('/').rsplit('/', 1)[-1]}"
 
-def value(number: float | None, score: str) -> str:
-    """The value of `score` as text: a percentage for a share, else three decimals."""
-    if number is None:
-        return NOT_DEFINED
-    return percent(number) if score in PERCENTAGES else f"{number:.3f}".replace("-", "−")
+    @property
+    def exposures(self) -> list[ExposureScore]:
+        """The accuracy over all classes for each exposure that a test scan has."""
+        return [row for row in self.test.exposure if row.class_name is None and row.scans]
 
+    def exposed(self, exposure: str) -> int:
+        """Return the number of test scans with an exposure, a key of `EXPOSURES`."""
+        return sum(row.scans for row in self.exposures if row.exposure == exposure)
 
-def interval(record: Mapping, score: str) -> str:
-    """The interval of a record as text, with a mark where it covers too little; empty where there is none."""
-    if record["low"] is None:
-        return ""
-    mark = NARROW if record.get("covers") is not None else ""
-    return f"{value(record['low'], score)} to {value(record['high'], score)}{mark}"
+    @property
+    def best_baseline(self) -> Baseline:
+        """The baseline with the highest accuracy."""
+        return max(self.baselines.baselines, key=lambda row: row.accuracy)
 
+    @property
+    def remembered(self) -> dict[str, float]:
+        """The accuracy of the nearest training scan, which remembers all it has seen, by exposure."""
+        nearest = next(row for row in self.baselines.baselines if row.baseline == "nearest_neighbour")
+        shares = {kind: getattr(nearest, f"accuracy_{kind}") for kind in ("copy", "patient", "neither")}
+        return {kind: share for kind, share in shares.items() if share is not None}
 
-def with_interval(record: Mapping, score: str, key: str = "value") -> str:
-    """The value of a record, by its key, with its interval or with the reason why there is none."""
-    limits = interval(record, score)
-    return f"{value(record[key], score)} ({f'95 % interval {limits}' if limits else record['reason']})"
+    @property
+    def half_covered(self) -> CoveragePoint:
+        """The errors if the model answers for about half of the scans."""
+        return min(self.test.risk_coverage.rows, key=lambda row: abs(row.coverage - 0.5))
 
+    @property
+    def pointing(self) -> dict[str, PointingScore]:
+        """How often each map, a key of `evaluate.pointing.COLUMNS`, is highest inside the tumour, over all scans."""
+        return {row.of: row for row in self.explain.rows if (row.by, row.score) == ("all", "pointing")}
 
-def limits(row: Mapping, name: str) -> Mapping:
-    """A record of what a row holds under `name`, `name`_low and `name`_high."""
-    return {"value": row[name], "low": row[f"{name}_low"], "high": row[f"{name}_high"], "reason": "no interval"}
+    def predicted(self, row: ClassScores) -> dict[str, int]:
+        """Return the number of a class's test scans by predicted class, without zeros."""
+        names = [each.class_name for each in self.test.classes]
+        return {name: count for name, count in zip(names, row.predicted_as, strict=True) if count}
 
+    @property
+    def worst_mistake(self) -> Mistake | None:
+        """The most frequent mistake; None if there is none."""
+        mistakes = [
+            Mistake(row.class_name, name, count)
+            for row in self.test.classes
+            for name, count in self.predicted(row).items()
+            if name != row.class_name
+        ]
+        return max(mistakes, key=lambda mistake: mistake.scans, default=None)
 
-def percent(share: float) -> str:
-    """A share from 0 to 1 as a percentage."""
-    return f"{100 * share:.1f} %"
-
-
-def points(difference: float) -> str:
-    """A difference of shares in points of a hundred, with its sign."""
-    return f"{100 * difference:+.1f}".replace("-", "−")
-
-
-def signed(number: float) -> str:
-    """A difference with its sign, to three decimals."""
-    return f"{number:+.3f}".replace("-", "−")
-
-
-def count(number: int, noun: str) -> str:
-    """A number with what is counted, in the singular where it is one."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def listed(words: Sequence[str]) -> str:
-    """Words with commas between them and "and" before the last."""
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+    @property
+    def too_narrow(self) -> str:
+        """The note that explains the mark of too narrow intervals; empty if no interval has it."""
+        test = self.test
+        rows = [*self.intervals.intervals, *test.exposure, *test.by, test.risk_coverage, *self.baselines.baselines]
+        covered = [row.covers for row in [*rows, *filter(None, [test.tumour])]] + [test.calibration.slope_covers]
+        shares = sorted(share for share in covered if share is not None)
+        if not shares:
+            return ""
+        held = " to ".join(dict.fromkeys(percent(share) for share in (shares[0], shares[-1])))
+        return f"{TOO_NARROW} Too narrow: in simulations of this case it held the true value in {held}, not in 95 %."

@@ -1,0 +1,50 @@
+"""The templates of this folder, and the words and filters that all of them know."""
+
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from trueslice.report import format as written
+from trueslice.report.run import BASELINES, BUILT_IN, EXPOSURES, MIN_DISTINCT, OBJECTIVES, Run
+
+TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).parent),
+    autoescape=lambda name: name is not None and name.endswith(".html"),
+    undefined=StrictUndefined,
+    finalize=lambda value: written.NOT_DEFINED if value is None else value,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)
+FILTERS = ("percent", "points", "signed", "number", "score", "interval", "with_interval", "counted", "listed")
+TEMPLATES.filters.update({name: getattr(written, name) for name in FILTERS})
+TEMPLATES.globals.update(
+    EXPOSURES=EXPOSURES,
+    BASELINES=BASELINES,
+    OBJECTIVES=OBJECTIVES,
+    BUILT_IN=BUILT_IN,
+    MIN_DISTINCT=MIN_DISTINCT,
+    TOO_NARROW=written.TOO_NARROW,
+    listing=TEMPLATES.get_template("macros.jinja").module.listing,
+)
+
+
+def render(template: str, run: Run, **more: Any) -> str:
+    """Fill a template of this folder; it knows the run as `run`, its records by their names, and `more`."""
+    return TEMPLATES.get_template(template).render(_context(run) | more)
+
+
+def passages(template: str, run: Run) -> dict[str, str]:
+    """Fill each block of a template by itself.
+
+    Returns:
+        Plain text on one line by the name of the block; empty where the run has nothing to say.
+    """
+    found = TEMPLATES.get_template(template)
+    context = found.new_context(_context(run))
+    return {name: " ".join("".join(block(context)).split()) for name, block in found.blocks.items()}
+
+
+def _context(run: Run) -> dict[str, Any]:
+    return vars(run) | {"run": run}
