@@ -16,18 +16,19 @@ from trueslice import params
 from trueslice.report.explanations import WORDS
 from trueslice.report.figures import Tables
 from trueslice.report.provenance import Drawing
-from trueslice.report.run import BASELINES, MIN_DISTINCT, Run
+from trueslice.records.split import Placed
+from trueslice.records.test import ModelScores
+from trueslice.records.timing import TrainingTime
+from trueslice.report.run import BASELINES, MIN_DISTINCT, RECORDS, Run
 from trueslice.tables.embedding import EmbeddingMap
 from trueslice.tables.examples import Examples
 from trueslice.tables.steps import Steps
 
-SETTINGS = params.load(Path(__file__).parents[2] / "params.yaml").model_dump(
-    mode="json", exclude={"classes", "machine"}
-)
+PARAMS = params.load(Path(__file__).parents[2] / "params.yaml")
 NAMES = ["glioma", "notumor"]
 IN_TRAINING, IN_TEST = 120, 80  # files of each class in the published folders
 SIDE = 32  # pixels of a scan
-TIMING = {"device": "CPU, 2 threads", "seconds": 150.0, "images_per_second": 120.0, "peak_memory_mb": 1076.0}
+TIMING = TrainingTime(device="CPU, 2 threads", seconds=150.0, images_per_second=120.0, peak_memory_mb=1076.0)
 HEALTHY = ("missed_tumours", "false_alarms", "upside_down_missed_tumours")  # scores of the healthy class
 
 
@@ -43,15 +44,18 @@ def example(
     `patients` are known of "all" classes, of "some" (all but the healthy, or the last) or of "none"; 16 of each class
     are in both folders.
     """
-    evaluate = SETTINGS["evaluate"] | {"negative_class": negative}
-    settings = SETTINGS | {"split": SETTINGS["split"] | choices, "evaluate": evaluate}
-    some = [name for name in names if name != (negative or names[-1])]
+    settings = PARAMS.model_copy(
+        update={
+            "split": PARAMS.split.model_copy(update=choices),
+            "evaluate": PARAMS.evaluate.model_copy(update={"negative_class": negative}),
+            "data": PARAMS.data.model_copy(update={"source": source}),
+        }
+    )
     some = [name for name in names if name != (negative or names[-1])]
     known = {"all": names, "some": some, "none": []}[patients]
-    settings["data"] = SETTINGS["data"] | {"source": source}
-    split = _split(names, settings["split"], published, leaked, conflicting, unseen)
+    split = _split(names, settings.split, published, leaked, conflicting, unseen)
     official = split["protocol"] == "official"
-    exposed = leaked if official and settings["split"]["leaks"] in ("keep", "drop_random") else 0
+    exposed = leaked if official and settings.split.leaks in ("keep", "drop_random") else 0
     classes, records = _classes(names, [row["test"] for row in split["classes"]], wrong)
     for score, number in _overall(classes, negative).items():
         reason = "evaluate.negative_class is null" if score in HEALTHY else "it has no value in some class"
@@ -59,7 +63,7 @@ def example(
     overall = {row["score"]: row["value"] for row in records if row["class"] is None}
     test = {
         "scans": split["test"],
-        **{key: number for key, number in overall.items() if not key.endswith("_distinct_scan")},
+        **{key: number for key, number in overall.items() if key in ModelScores.model_fields},
         "calibration": {"nll": 0.31, "brier": 0.2, "ece": 0.031, "nll_before": 0.355, "brier_before": 0.21}
         | {"ece_before": 0.052, "ece_if_calibrated": 0.024}
         | {"ece_p95_if_calibrated": 0.041, "ece_p_value": 0.24, "verdict": "helped"}
@@ -78,17 +82,21 @@ def example(
             for name in (None, *names)
         ],
         "tumour": None if negative is None else _tumour(),
-        "risk_coverage": {"area": 0.021, "low": 0.011, "high": 0.034, "reason": None, "covers": None}
+        "risk_coverage": {"area": 0.021, "low": 0.011, "high": 0.034, "method": None, "reason": None, "covers": None}
         | {"rows": [{"coverage": share / 20, "risk": 0.06 * (share / 20) ** 2} for share in range(1, 21)]},
     }
     data = _data(names, published, leaked, conflicting, unseen, known)
-    return Run(
+    split |= {
+        "patients_in_train_and_test": 0 if split["protocol"] == "patients" else 16 * len(known),
+        **{f"patients_{part}": 18 * len(known) for part in ("train", "val", "test")},
+        "units": 200,
+        "leaked_by_patient": data["patient_leaked_test_scans"],
+        "placed_by_names": 200 * (len(names) - len(known)) if split["protocol"] == "patients" else 0,
+    }
+    filled = {key: split[key] for key in Placed.model_fields}
+    contents = dict(
         data=data,
-        split=split
-        | {"patients_in_train_and_test": 0 if split["protocol"] == "patients" else 16 * len(known)}
-        | {f"patients_{part}": 18 * len(known) for part in ("train", "val", "test")}
-        | {"units": 200, "leaked_by_patient": data["patient_leaked_test_scans"]}
-        | {"placed_by_names": 200 * (len(names) - len(known)) if split["protocol"] == "patients" else 0},
+        split=split | {"classes": [filled | row for row in split["classes"]]},
         train=_train(epochs),
         test=test,
         intervals={"unit": _unit(test["scans"], data), "intervals": records},
@@ -97,12 +105,21 @@ def example(
                 _baseline(name, 0.5 - 0.1 * place, overall["accuracy"]) for place, name in enumerate(BASELINES)
             ]
         },
-        external={"sets": [_external_set(each["name"], names, test["tumour"]) for each in settings["external"]]},
+        external={"sets": [_external_set(each.name, names, test["tumour"]) for each in settings.external]},
         embedding={"variance": {"x": 0.41, "y": 0.22}},
+        explain=explained(names),
+    )
+    return Run(
+        params=settings,
+        **{name: RECORDS[name].model_validate(content) for name, content in contents.items()},
         model={"checkpoint": {"name": "tiny", "revision": None}, "wise_ft_alpha": None}
         | {"versions": {"torch": "2.0", "transformers": "5.0"}},
-        settings=settings,
     )
+
+
+def changed(run: Run, part: str, **values) -> Run:
+    """Return the run with other values in one of its records."""
+    return replace(run, **{part: getattr(run, part).model_copy(update=values)})
 
 
 def degenerate() -> dict[str, Run]:
@@ -200,19 +217,19 @@ def pixels(count: int, colour: bool = False) -> np.ndarray:
 
 
 def _split(
-    names: list[str], settings: dict, published: bool, leaked: int, conflicting: bool, unseen: tuple[str, ...]
+    names: list[str], settings: params.Split, published: bool, leaked: int, conflicting: bool, unseen: tuple[str, ...]
 ) -> dict:
-    protocol = settings["protocol"] if published or settings["protocol"] != "official" else "grouped"
-    leaks, rows = settings["leaks"], []
+    protocol = settings.protocol if published or settings.protocol != "official" else "grouped"
+    leaks, rows = settings.leaks, []
     for place, name in enumerate(names):
         tested = 0 if name in unseen else IN_TEST if protocol == "official" else 40
         dropped = dict.fromkeys(("dropped_as_conflicting", "dropped_as_leaked", "dropped_at_random"), 0)
         if protocol == "official" and tested:
             dropped["dropped_as_leaked"] = leaked if leaks.startswith("drop_t") else 0
             dropped["dropped_at_random"] = leaked if leaks == "drop_random" else 0
-        if conflicting and place < 2 and settings["conflicts"] == "drop":
+        if conflicting and place < 2 and settings.conflicts == "drop":
             dropped["dropped_as_conflicting"] = 1
-        dropped["dropped_as_repeated"] = 5 if settings["copies"] == "one" else 0
+        dropped["dropped_as_repeated"] = 5 if settings.copies == "one" else 0
         out_of_test = dropped["dropped_as_leaked"] if leaks == "drop_test" else 0
         tested -= out_of_test
         rest = IN_TRAINING + (0 if name in unseen else IN_TEST) - sum(dropped.values()) - tested
@@ -234,6 +251,7 @@ def _data(
         counts = {"scans": IN_TRAINING + test, "train": IN_TRAINING * published, "test": test * published}
         distinct = counts["scans"] - copies
         rows.append({"class": name} | counts | {"distinct": distinct, "leaked": copies * published})
+        rows[-1]["source_conflicts"] = 0
         # Four scans a patient: 20 patients of each class are tested, and 16 of them are in Training too.
         tested, of_known = bool(test) and published, name in known
         rows[-1] |= {
@@ -246,7 +264,7 @@ def _data(
         rows[-1] |= {"patient_leaked": max(0, shared - leaked), "test_of_train_patients": shared}
         rows[-1] |= {"train_of_other_patients": 56 * of_known}
     files, copies = sum(row["scans"] for row in rows), sum(row["scans"] - row["distinct"] for row in rows)
-    edges = [-1, *(round(0.8 + 0.005 * place, 3) for place in range(41))]
+    edges = [-1.0, *(round(0.8 + 0.005 * place, 3) for place in range(41))]
     bins = [{"from": low, "to": high, "copies": 0, "others": 0} for low, high in itertools.pairwise(edges)]
     bins[0]["others"] = files - 2 * copies
     bins[-1]["copies"] = 2 * copies
@@ -303,7 +321,7 @@ def _classes(names: list[str], tested: list[int], wrong: int) -> tuple[list[dict
         }  # fmt: skip
         scores["auroc"] = 0.97 if 0 < scans < total else None
         scores["average_precision"] = 0.95 if scans else None
-        row = {"class": name, "scans": scans, "distinct": scans, "predicted": predicted} | scores
+        row = {"class": name, "scans": scans, "distinct": scans, "units": scans, "predicted": predicted} | scores
         rows.append(row | {"predicted_as": confusion[place].tolist()})
         reasons = {"precision": f"{name} is never predicted"}
         records += [
@@ -331,7 +349,7 @@ def _overall(classes: list[dict], negative: str | None) -> dict[str, float | Non
 def _record(score: str, name: str | None, number: float | None, reason: str | None) -> dict:
     if score == "ece" and number is not None:
         return {"score": score, "class": name, "value": number, "low": None, "high": None, "method": None} | {
-            "reason": "no valid interval; see ece_if_calibrated"
+            "reason": "no valid interval; see ece_if_calibrated", "covers": None
         }
     low, high, method = _limits(number)
     covers = 0.905 if score.endswith("auroc") and number is not None else None
@@ -368,12 +386,12 @@ def _reliability(scans: int) -> list[dict]:
 
 
 def _similarity(scans: int) -> list[dict]:
-    edges = [-1, 0.7, 0.8, 0.9, 0.95, 0.98, 1]
+    edges = [-1.0, 0.7, 0.8, 0.9, 0.95, 0.98, 1.0]
     rows = [(0, 0, None), (1, 1, 1.0), (35, 29, 0.5), (1035, 30, 0.6), (40, 40, 1.0), (scans, scans, 0.91)]
     result = []
     for low, high, (number, distinct, accuracy) in zip(edges, edges[1:], rows, strict=False):
         limits = _limits(accuracy) if number > 1 else (None, None, None)
-        row = {"from": low, "to": high, "scans": number, "distinct": distinct, "accuracy": accuracy}
+        row = {"from": low, "to": high, "scans": number, "distinct": distinct, "units": distinct, "accuracy": accuracy}
         result.append(row | {"low": limits[0], "high": limits[1]})
     return result
 
@@ -404,7 +422,7 @@ def _scored(scans: int, right: int) -> dict:
     low, high, _ = _limits(accuracy)
     reason = f"fewer than {MIN_DISTINCT} distinct scans" if accuracy is None else None
     counts = {"scans": int(scans), "distinct": int(scans), "units": int(scans) // 2}
-    return counts | {"accuracy": accuracy, "low": low, "high": high, "reason": reason, "covers": None}
+    return counts | {"accuracy": accuracy, "low": low, "high": high, "method": None, "reason": reason, "covers": None}
 
 
 def _unit(scans: int, data: dict) -> dict:
@@ -417,7 +435,8 @@ def _unit(scans: int, data: dict) -> dict:
 
 def _slope(negative: str | None) -> dict:
     keys = [f"{name}{end}" for name in ("slope", "intercept") for end in ("", "_low", "_high")]
-    return dict(zip(keys, (0.93, 0.8, 1.1, -0.2, -0.5, 0.1), strict=True)) if negative else dict.fromkeys(keys)
+    found = dict(zip(keys, (0.93, 0.8, 1.1, -0.2, -0.5, 0.1), strict=True)) if negative else dict.fromkeys(keys)
+    return found | {"slope_covers": None}
 
 
 def _tumour() -> dict:
@@ -435,7 +454,7 @@ def _tumour() -> dict:
             {"target": target, "prevalence": share} | _bounded("ppv", 5 * share) | _bounded("npv", 0.999)
             for share in (0.01, 0.1)
         ]
-    return {"auroc": 0.952, "low": 0.91, "high": 0.98, "reason": None, "covers": None, "roc": roc} | {
+    return {"auroc": 0.952, "low": 0.91, "high": 0.98, "method": None, "reason": None, "covers": None, "roc": roc} | {
         "operating_points": points, "predictive_values": predictive
     }  # fmt: skip
 

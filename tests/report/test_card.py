@@ -6,9 +6,10 @@ import re
 import pytest
 from huggingface_hub import ModelCard, constants
 
-from tests.report.example_run import degenerate, example
+from tests.report.example_run import changed, degenerate, example
 from tests.servers.hub import Account, problems
 from trueslice.report.card import card
+from trueslice.report.format import with_interval
 from trueslice.report.run import Run
 
 REVISION = "3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268"
@@ -20,7 +21,7 @@ CONFIDENCE = [
 
 
 def written(run: Run) -> str:
-    classes = {row["class"]: [f"a scan of {row['class']}", "another caption"] for row in run.test["classes"]}
+    classes = {row.class_name: [f"a scan of {row.class_name}", "another caption"] for row in run.test.classes}
     return card(run, {"classes": classes, "unlike": {"rates": RATES}, "confidence": CONFIDENCE})
 
 
@@ -52,16 +53,15 @@ def test_the_score_stands_in_the_head_with_its_interval_and_its_unit():
     text = written(run)
     accuracy, macro_f1 = ModelCard(text).data.eval_results
     assert (accuracy.metric_type, macro_f1.metric_type) == ("accuracy", "f1")
-    assert accuracy.metric_value == pytest.approx(run.test["accuracy"], abs=1e-4)
+    assert accuracy.metric_value == pytest.approx(run.test.accuracy, abs=1e-4)
     assert re.fullmatch(r"accuracy \(95 % interval [\d.]+ % to [\d.]+ %; unit: .+\)", accuracy.metric_name)
-    assert run.intervals["unit"]["name"] in accuracy.metric_name
+    assert run.intervals.unit.name in accuracy.metric_name
     assert re.search(r"^It is right on [\d.]+ % \(95 % interval .*\) of 160 test scans\.$", text, re.MULTILINE)
 
 
 def test_no_score_stands_in_the_head_where_none_is_defined():
     run = RUNS["nothing is defined"]
-    undefined = [row | {"value": None, "low": None, "high": None} for row in run.intervals["intervals"]]
-    empty = dataclasses.replace(run, intervals=run.intervals | {"intervals": undefined})
+    empty = changed(run, "intervals", intervals=[])
     assert ModelCard(written(empty)).data.eval_results is None and problems(written(empty)) == []
 
 
@@ -125,25 +125,17 @@ def test_false_alarms_misses_and_error_rates_stand_in_tables():
     assert "| 90.0 % to 100.0 % | 80 | 0.0 % | no unit has two |" in text
 
 
-def explained(shown: bool) -> Run:
-    rows = [
-        {"by": "all", "value_of": None, "score": score, "of": of, "value": 0.5, "low": 0.4, "high": 0.6}
-        for score in ("pointing", "energy")
-        for of in ("explanation", "uniform", "other_patient", "fixed_point", "random_weights", "ceiling")
-    ]
-    return dataclasses.replace(example(), explain={"scans": 90, "shown": shown, "reason": "it does so", "rows": rows})
-
-
 def test_heat_maps_stand_with_what_they_are_compared_with():
-    text = written(explained(True))
-    assert "Measured on 90 test scans whose tumour is outlined: it does so.\n" in text
-    both = "50.0 % (95 % interval 40.0 % to 60.0 %)"
-    assert f"| heat map | {both} | {both} |\n| no map: anywhere in the head | {both} | {both} |" in text
+    run = example()
+    text = written(run)
+    assert f"Measured on {run.explain.scans} test scans whose tumour is outlined: {run.explain.reason}.\n" in text
+    found = with_interval(run.pointing["explanation"])
+    assert f"| heat map | {found} | " in text and "\n| no map: anywhere in the head | " in text
 
 
 def test_no_heat_map_is_to_be_trusted_that_is_no_better_than_a_fixed_point_or_was_not_measured():
-    assert "So none is shown, and none is to be trusted." in written(explained(False))
-    assert "None was measured, so trust no heat map of this model." in written(example())
+    assert "So none is shown, and none is to be trusted." in written(changed(example(), "explain", shown=False))
+    assert "None was measured" in written(changed(example(), "explain", scans=0, rows=[]))
 
 
 def test_every_item_of_claim_is_there():

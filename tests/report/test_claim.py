@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tests.report.example_run import degenerate, example
-from trueslice.report.claim import NOBODY, UNAVAILABLE, UNSAID, claim
+from trueslice.report.claim import UNKNOWN, claim
 
 
 def answers(run) -> dict[int, str]:
@@ -21,18 +21,19 @@ def test_there_are_44_items_each_with_an_answer(name):
 
 
 def test_what_no_run_can_know_is_said_to_be_so():
+    unavailable, unsaid = UNKNOWN
     found = answers(example())
-    assert [number for number, answer in found.items() if answer == UNAVAILABLE] == [11, 13, 15, 16, 17, 18, 36]
-    assert [number for number, answer in found.items() if answer == UNSAID] == [2, 4, 34, 41, 44]
+    assert [number for number, answer in found.items() if answer == unavailable] == [11, 13, 15, 16, 17, 18, 36]
+    assert [number for number, answer in found.items() if answer == unsaid] == [2, 4, 34, 41, 44]
     unknown = {item.number for item in claim(example()) if not item.known}
     assert unknown == {2, 4, 11, 13, 15, 16, 17, 18, 34, 36, 41, 44}
 
 
 def test_of_phantoms_it_says_that_nobody_was_scanned():
     found = answers(example(source="phantom"))
-    assert {number for number, answer in found.items() if answer == NOBODY} == {11, 13, 18, 36}
+    assert {number for number, answer in found.items() if answer == "nobody was scanned"} == {11, 13, 18, 36}
     assert found[14] == "the class that each scan was drawn as"
-    assert answers(example())[14] == "the class folder that a file lies in, taken as it comes"
+    assert answers(example())[14] == "the class folder of a file, taken as it comes"
 
 
 def test_no_row_says_where_the_data_lie_on_a_machine():
@@ -51,7 +52,7 @@ def test_the_level_of_the_partition_is_named_with_what_is_wrong_with_it():
 def test_scores_come_with_their_intervals_and_failures_with_their_number():
     found = answers(example())
     assert found[37].startswith("accuracy 92.5 % (95 % interval 87.5 % to 97.5 %), macro AUROC")
-    assert found[38].startswith("tumour against healthy: AUROC 0.952 (95 % interval 0.910 to 0.980)")
+    assert found[38].startswith("tumour against notumor: AUROC 0.952 (95 % interval 0.910 to 0.980)")
     assert found[39].startswith("most often glioma called notumor: 6 scans")
     assert answers(example(wrong=0))[39] == "no test scan is classified wrongly"
 
@@ -61,7 +62,7 @@ def test_the_checkpoint_has_its_revision_and_what_was_added_to_it():
     assert answers(run)[24] == "random, drawn with seed 0"
     model = run.model | {"checkpoint": {"name": "openai/clip-vit-base-patch32", "revision": "3d74acf"}}
     model["wise_ft_alpha"] = 0.6
-    tuned = run.settings["train"] | {"wise_ft": True}
-    found = answers(replace(run, model=model, settings=run.settings | {"train": tuned}))
+    train = run.params.train.model_copy(update={"wise_ft": True})
+    found = answers(replace(run, model=model, params=run.params.model_copy(update={"train": train})))
     assert found[24] == "pretrained: openai/clip-vit-base-patch32, revision 3d74acf"
     assert found[27] == "a mixture of tuned and original weights (alpha 0.6)"

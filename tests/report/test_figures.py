@@ -1,7 +1,6 @@
 """What the figures say, read back from what they draw."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,11 +8,12 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
 from PIL import Image
 
-from tests.report.example_run import NAMES, degenerate, example, examples, explained, maps, pixels, tables
+from tests.report.example_run import changed, degenerate, example, examples, maps, pixels, tables
 from trueslice.evaluate import subsets
+from trueslice.records.data import CopyExample, MatchBin
 from trueslice.report import explanations, figures
-from trueslice.report.page import CAPTIONS
 from trueslice.report.run import MIN_DISTINCT, Run
+from trueslice.report.templates import passages
 from trueslice.tables.steps import Steps
 
 CLASSES = ["glioma", "meningioma", "notumor", "pituitary"]
@@ -22,19 +22,19 @@ ORIGINAL = np.array([[99, 96, 0, 105], [9, 171, 52, 74], [2, 50, 313, 40], [3, 1
 ORIGINAL_RECALLS = [99 / 300, 171 / 306, 313 / 405, 280 / 300]
 
 
-def changed(run: Run, part: str, **values) -> Run:
-    """The run with other values in one of its files."""
-    return replace(run, **{part: getattr(run, part) | values})
-
-
 def with_classes(confusion: np.ndarray, names: list[str], recalls: list[float | None]) -> Run:
     """An example whose confusion matrix and sensitivities are these."""
     run = example(names=names, negative=None)
     rows = [
-        row | {"scans": int(counts.sum()), "predicted_as": counts.tolist(), "recall": recall}
-        for row, counts, recall in zip(run.test["classes"], confusion, recalls, strict=True)
+        row.model_copy(update={"scans": int(counts.sum()), "predicted_as": counts.tolist(), "recall": recall})
+        for row, counts, recall in zip(run.test.classes, confusion, recalls, strict=True)
     ]
-    return changed(run, "test", classes=rows)
+    recalls_by_name = dict(zip(names, recalls, strict=True))
+    records = [
+        record.model_copy(update={"value": recalls_by_name[record.class_name]}) if record.score == "recall" else record
+        for record in run.intervals.intervals
+    ]
+    return changed(changed(run, "test", classes=rows), "intervals", intervals=records)
 
 
 def original() -> Run:
@@ -77,8 +77,11 @@ def test_the_report_and_the_evaluation_need_the_same_number_of_distinct_scans():
 def test_training_loss_shows_every_step_its_running_mean_and_the_validation_loss():
     number, loss = np.arange(1, 81), np.arange(80.0, 0, -1)
     table = Steps(number, loss, loss + 0.5, loss)
-    epochs = [{"epoch": 1, "val_loss": 70}, {"epoch": 2, "val_loss": 30}]
-    figure = figures.training_loss(changed(example(), "train", epochs=epochs), table)
+    run = example(epochs=2)
+    epochs = [
+        epoch.model_copy(update={"val_loss": loss}) for epoch, loss in zip(run.train.epochs, (70, 30), strict=True)
+    ]
+    figure = figures.training_loss(changed(run, "train", epochs=epochs), table)
     assert line(figure, "each step") == list(zip(number, loss, strict=True))
     assert line(figure, "running mean") == list(zip(number, loss + 0.5, strict=True))
     assert line(figure, "validation") == [(40, 70), (80, 30)]
@@ -90,11 +93,13 @@ def test_training_loss_shows_every_step_its_running_mean_and_the_validation_loss
 
 
 def test_train_vs_test_accuracy_shows_both_histories_the_best_epoch_and_the_test_line():
+    run = example()
+    accuracies = ((0.5, 0.45), (0.7, 0.8), (0.9, 0.75))
     epochs = [
-        {"epoch": epoch, "train_accuracy": train, "val_accuracy": validation}
-        for epoch, train, validation in ((1, 0.5, 0.45), (2, 0.7, 0.8), (3, 0.9, 0.75))
+        epoch.model_copy(update={"train_accuracy": train, "val_accuracy": validation})
+        for epoch, (train, validation) in zip(run.train.epochs, accuracies, strict=True)
     ]
-    run = changed(changed(example(), "train", epochs=epochs, best_epoch=2), "test", accuracy=0.815)
+    run = changed(changed(run, "train", epochs=epochs, best_epoch=2), "test", accuracy=0.815)
     figure = figures.train_vs_test_accuracy(run)
     assert line(figure, "training") == [(1, 0.5), (2, 0.7), (3, 0.9)]
     assert line(figure, "validation") == [(1, 0.45), (2, 0.8), (3, 0.75)]
@@ -128,10 +133,10 @@ def test_the_original_projects_figures():
 def test_bars_carry_the_intervals_of_their_own_score_and_numbers_stand_beside_them():
     run = example(names=CLASSES)
     records = [
-        row | ({"low": None, "high": None} if (row["score"], row["class"]) == ("recall", "notumor") else {})
-        for row in run.intervals["intervals"]
+        row.model_copy(update={"low": None, "high": None}) if (row.score, row.class_name) == ("recall", "notumor") else row
+        for row in run.intervals.intervals
     ]
-    run = replace(run, intervals={"intervals": records})
+    run = changed(run, "intervals", intervals=records)
     sensitivity = figures.per_class_accuracy(run)
     assert np.allclose(whiskers(sensitivity), [[(0.875, place), (0.975, place)] for place in (0, 1, 3)])
     places = [text.xy[0] for text in sensitivity.axes[0].texts[1:]]
@@ -210,9 +215,10 @@ def test_exposure_draws_what_has_a_number_class_by_class_with_the_scans_beside_i
 
 def test_external_shows_the_internal_test_set_first_and_of_each_set_what_was_kept_and_what_was_left_out():
     run = example()
-    other, third = (dict(run.external["sets"][0]) for _ in range(2))
-    third |= {"set": "third", "accuracy": None, "low": None, "high": None, "accuracy_of_dropped": None}
-    figure = figures.external(replace(run, external={"sets": [other, third]}))
+    (other,) = run.external.sets
+    nothing = dict.fromkeys(("accuracy", "low", "high", "accuracy_of_dropped"))
+    third = other.model_copy(update={"set": "third", **nothing})
+    figure = figures.external(changed(run, "external", sets=[other, third]))
     assert tick_labels(figure.axes[0].yaxis) == [
         "internal test\n160 scans", "other_scanner\n90 kept, 10 left out", "third\n90 kept, 10 left out",
     ]  # fmt: skip
@@ -225,14 +231,14 @@ def test_external_shows_the_internal_test_set_first_and_of_each_set_what_was_kep
 def test_roc_has_the_curve_its_band_and_the_operating_points():
     run = example()
     figure = figures.roc(run)
-    curve = run.test["tumour"]["roc"]
-    assert line(figure, "this model") == [(each["false_alarms"], each["sensitivity"]) for each in curve]
+    curve = run.test.tumour.roc
+    assert line(figure, "this model") == [(each.false_alarms, each.sensitivity) for each in curve]
     assert line(figure, "set for 95.0 %: sensitivity 94.0 %, specificity 71.0 %") == [(pytest.approx(0.94**20), 0.94)]
     assert line(figure, "by chance") == [(0, 0), (1, 1)]
     (band,) = figure.axes[0].collections
     corners = {tuple(point) for point in band.get_paths()[0].vertices.round(9).tolist()}
     assert all(
-        (round(each["false_alarms"], 9), round(each[end], 9)) in corners for each in curve for end in ("low", "high")
+        (round(each.false_alarms, 9), round(end, 9)) in corners for each in curve for end in (each.low, each.high)
     )
     assert note(figure) == "Area under the curve: 0.952 (95 % interval 0.910 to 0.980)"
 
@@ -241,12 +247,13 @@ def test_risk_coverage_shows_the_errors_among_the_most_confident_answers():
     run = example()
     figure = figures.risk_coverage(run)
     (drawn,) = figure.axes[0].lines
-    rows = run.test["risk_coverage"]["rows"]
-    assert list(zip(*drawn.get_data(), strict=True)) == [(row["coverage"], row["risk"]) for row in rows]
+    curve = run.test.risk_coverage
+    rows = curve.rows
+    assert list(zip(*drawn.get_data(), strict=True)) == [(row.coverage, row.risk) for row in rows]
     assert note(figure) == "Area under the curve: 0.021 (95 % interval 0.011 to 0.034)"
-    perfect = [row | {"risk": 0.0} for row in rows]
-    changed_run = changed(run, "test", risk_coverage=run.test["risk_coverage"] | {"rows": perfect})
-    assert figures.risk_coverage(changed_run).axes[0].get_ylim()[1] > 0
+    perfect = [row.model_copy(update={"risk": 0.0}) for row in rows]
+    run = changed(run, "test", risk_coverage=curve.model_copy(update={"rows": perfect}))
+    assert figures.risk_coverage(run).axes[0].get_ylim()[1] > 0
 
 
 def luminance(colour: tuple[float, ...]) -> float:
@@ -274,8 +281,8 @@ def test_the_colour_map_darkens_evenly_so_that_it_survives_grey_print():
 
 
 def test_copy_matches_counts_scans_with_and_without_a_copy_by_their_best_match():
-    bins = [{"from": low, "to": high, "copies": copies, "others": others} for low, high, copies, others in (
-        (-1, 0.8, 2, 700), (0.8, 0.9, 0, 30), (0.9, 1.0, 60, 5),
+    bins = [MatchBin(lower=low, upper=high, copies=copies, others=others) for low, high, copies, others in (
+        (-1.0, 0.8, 2, 700), (0.8, 0.9, 0, 30), (0.9, 1.0, 60, 5),
     )]  # fmt: skip
     figure = figures.copy_matches(changed(example(), "data", best_matches=bins))
     without, copies = [[bar.get_height() for bar in bars] for bars in figure.axes[0].containers]
@@ -298,9 +305,9 @@ def panels(figure: Figure) -> list:
 @pytest.mark.parametrize("colour", [False, True])
 def test_leaked_pairs_shows_each_test_scan_above_its_training_scan_with_kind_and_correlation(colour):
     examples = [
-        {"a": 3, "b": 7, "kind": "exact", "correlation": 1.0, "class": "glioma"},
-        {"a": 2, "b": 4, "kind": "mirrored", "correlation": 0.99998, "class": "meningioma / notumor"},
-        {"a": 1, "b": 6, "kind": "upside_down", "correlation": 0.9812, "class": "notumor"},
+        CopyExample(a=3, b=7, kind="exact", correlation=1.0, class_name="glioma"),
+        CopyExample(a=2, b=4, kind="mirrored", correlation=0.99998, class_name="meningioma / notumor"),
+        CopyExample(a=1, b=6, kind="upside_down", correlation=0.9812, class_name="notumor"),
     ]
     scans, run = pixels(8, colour), changed(example(), "data", examples=examples)
     figure = figures.leaked_pairs(run, scans)
@@ -324,29 +331,19 @@ def test_leaked_pairs_breaks_into_rows():
 
 
 def test_leaked_share_gives_test_scans_by_copy_by_patient_alone_and_the_rest():
+    run = example(names=["a", "b", "c"], negative="a")
     rows = [
-        {"class": name, "test": test, "leaked": leaked, "patient_leaked": patient}
-        for name, test, leaked, patient in (("a", 8, 4, 3), ("b", 2, 0, 1), ("c", 0, 0, 0))
+        row.model_copy(update={"test": test, "leaked": leaked, "patient_leaked": patient})
+        for row, (test, leaked, patient) in zip(run.data.classes, ((8, 4, 3), (2, 0, 1), (0, 0, 0)), strict=True)
     ]
     totals = {"test_scans": 10, "leaked_test_scans": 4, "patient_leaked_test_scans": 4}
-    figure = figures.leaked_share(changed(example(), "data", classes=rows, **totals))
+    figure = figures.leaked_share(changed(run, "data", classes=rows, **totals))
     assert texts(figure) == ["4 + 3 of 8", "0 + 1 of 2", "0 + 0 of 0"]
     bars = [[(bar.get_x(), bar.get_width()) for bar in part] for part in figure.axes[0].containers]
     assert bars == [[(0, 4), (0, 0), (0, 0)], [(4, 3), (0, 1), (0, 0)], [(7, 1), (1, 1), (0, 0)]]
     assert legend(figure) == ["a copy is there", "only the patient is", "neither is known to be"]
     assert tick_labels(figure.axes[0].yaxis) == ["a", "b", "c"]
     assert note(figure) == "4 by a copy, 4 by the patient alone,\nof 10 published test scans"
-
-
-def test_an_explanation_that_does_not_beat_a_fixed_point_is_not_drawn():
-    shown = explanations.draw(explained(NAMES), examples(), maps(), pixels(16))
-    assert set(shown) == {"explanation_worth", "explanations", "closer_look"}
-    first = shown["closer_look"].axes[:5]
-    assert [len(axes.images) for axes in first] == [1, 2, 1, 1, 1], "the scan, its map, and three training scans"
-    hidden = explanations.draw(explained(NAMES) | {"shown": False}, examples(), maps(), pixels(16))
-    assert set(hidden) == {"explanation_worth", "closer_look"}
-    assert all(len(axes.images) == 1 for axes in hidden["closer_look"].axes)
-    assert set(explanations.draw(explained([], masks=False), examples(), maps(), pixels(16))) == {"closer_look"}
 
 
 def test_the_map_rings_mistakes_and_names_the_share_of_each_axis():
@@ -364,13 +361,13 @@ def test_a_run_gets_the_figures_that_it_has_something_for():
 
     every = drawn(example())
     assert len(every) == 15
-    shown = set(explanations.draw(explained(NAMES), examples(), maps(), pixels(16)))
-    assert every | shown == set(CAPTIONS)
+    shown = set(explanations.draw(example().explain, examples(), maps(), pixels(16)))
+    assert every | shown == set(passages("alt.jinja", example())), "each has an alternative text"
     assert every - drawn(example(published=False)) == {"leaked_share"}
     assert every - drawn(example(leaked=0)) == {"leaked_pairs"}
     assert every - drawn(example(negative=None)) == {"roc"}
     assert every - drawn(example(patients="none")) == {"exposure"}, "nothing is known of what was seen"
-    assert every - drawn(replace(example(), external={"sets": []})) == {"external"}
+    assert every - drawn(changed(example(), "external", sets=[])) == {"external"}
 
 
 LONG_NAMES = [
@@ -402,8 +399,8 @@ def boxes(figure: Figure) -> Mapping[Text, object]:
 @pytest.mark.parametrize("name", RUNS)
 def test_no_text_of_a_figure_overlaps_another_or_leaves_the_figure(name, tmp_path):
     run = RUNS[name]
-    names = [row["class"] for row in run.test["classes"]]
-    for figure in figures.draw(run, tables(len(run.train["epochs"]), names), pixels(16)).values():
+    names = [row.class_name for row in run.test.classes]
+    for figure in figures.draw(run, tables(len(run.train.epochs), names), pixels(16)).values():
         figures.save(figure, tmp_path / "figure.png")
         figure.draw_without_rendering()
         found = boxes(figure)
@@ -421,9 +418,8 @@ def test_no_text_of_a_figure_overlaps_another_or_leaves_the_figure(name, tmp_pat
 
 
 def test_the_same_figure_gives_the_same_bytes_and_says_nothing_of_when_and_by_what(tmp_path):
-    for name in ("a.png", "b.png"):
-        figures.save(figures.confusion_matrix(original()), tmp_path / name)
-    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    figures.save(figures.confusion_matrix(original()), tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes() == figures.png(figures.confusion_matrix(original()))
     with Image.open(tmp_path / "a.png") as image:
         assert set(image.info) == {"dpi"}
         assert min(image.size) >= 700

@@ -1,18 +1,19 @@
 """What the page shows, and that it stands alone."""
 
-import itertools
 import re
-from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import pytest
 
-from tests.report.example_run import NAMES, TIMING, degenerate, drawing, example, explained, png, without_drawing
-from trueslice.report.alt import alternatives
-from trueslice.report.page import CAPTIONS, FIGURES, SECTIONS, page
+from tests.report.example_run import TIMING, changed, degenerate, drawing, example, png, without_drawing
+from trueslice.report.format import interval, percent, points, score
+from trueslice.report.page import page
 from trueslice.report.run import Run
-from trueslice.report.text import statement
+from trueslice.report.templates import passages
+
+FIGURES = list(passages("alt.jinja", example()))
 
 
 class Page(HTMLParser):
@@ -53,18 +54,23 @@ def rows(run: Run) -> list[str]:
     return [re.sub(r"\s*(<[^>]+>\s*)+", "|", row).strip("|") for row in found]
 
 
+def scored(record, name: str = "value", separator: str = "–") -> str:
+    """A value and its interval as two cells are split."""
+    return f"{score(record, name)}|{interval(record, name, separator)}"
+
+
 @pytest.mark.parametrize("name", degenerate())
 def test_the_page_is_well_formed_and_loads_nothing(name):
-    text = made(degenerate()[name], dict.fromkeys(CAPTIONS, png()))
+    text = made(degenerate()[name], dict.fromkeys(FIGURES, png()))
     assert text.startswith("<!DOCTYPE html>\n")
     assert text.endswith("</html>\n")
     parsed = Page(text)
     assert not parsed.open
-    assert len(parsed.pictures) == len(CAPTIONS)
+    assert len(parsed.pictures) == len(FIGURES), "every figure has its place"
     assert all(picture.startswith("data:image/webp;base64,") for picture in parsed.pictures)
     assert all(link.startswith("#") for link in parsed.links)
     assert not {"script", "link", "iframe", "b"} & set(parsed.tags)
-    assert "http" not in text.replace("http://www.w3.org/2000/svg", "")
+    assert "http" not in text
     assert "url(" not in text
     assert "None" not in text
     assert len(Page(made(example(), {"reliability": png()})).pictures) == 1
@@ -77,150 +83,177 @@ def test_a_class_may_be_called_anything(names):
     assert all(words.count(name) >= 2 for name in names), "in the table of scores and in that of the split"
     assert f"Other classes called {names[-1]}" in words
     found = [unescape(row) for row in rows(run)]
-    for name in names:
-        assert [row for row in found if row.startswith(f"{name}|80|80|92.5 %|87.5 %–97.5 %|")]
-        assert f"{name}|103|17|80|35" in found
+    for name, part in zip(names, run.split.classes, strict=True):
+        assert [row for row in found if row.startswith(f"{name}|80|80|{scored(run.intervals.find('recall', name))}|")]
+        assert f"{name}|{part.train}|{part.val}|{part.test}|{part.leaked_test_scans}" in found
 
 
 def test_the_headline_has_accuracy_interval_and_scans():
-    text = shown(example())
-    assert "<strong>92.5 %</strong>" in text
-    assert "accuracy on scans held out for the test (95 % interval 87.5 % to 97.5 %)" in text
+    run = example()
+    text = shown(run)
+    assert f"<strong>{percent(run.test.accuracy)}</strong>" in text
+    ends = interval(run.intervals.find("accuracy"))
+    assert f"accuracy on scans held out for the test (95 % interval {ends})" in text
+    assert f"Unit of the interval: {run.intervals.unit.name}, {run.intervals.unit.count} in the test set" in text
     assert "160 test files, 160 distinct scans;\nofficial test set, leaks: drop_train." in text
     assert "accuracy on drawn scans held out" in shown(example(source="phantom"))
     assert "blocked split, an approximation" in shown(example(protocol="blocked"))
 
 
-def test_a_percent_sign_never_stands_alone_at_the_start_of_a_line():
+def test_a_percent_sign_never_begins_a_line():
     assert " %" not in made(example())
 
 
-def test_inflated_scores_are_marked_beside_the_headline():
-    assert "Inflated" not in shown(example())
-    text = shown(example(leaks="keep"))
-    assert text.index("<strong>") < text.index("Inflated") < text.index("<h2 ")
+def with_baseline(**values) -> Run:
+    run = example()
+    first, *others = run.baselines.baselines
+    best = first.model_copy(update={"accuracy": 0.999} | values)
+    return changed(run, "baselines", baselines=[best, *others])
 
 
-def test_what_is_not_defined_is_shown_with_its_reason():
+@pytest.mark.parametrize(
+    ("run", "other", "caution"),
+    [
+        (example(leaks="keep"), example(), "Inflated: the model was trained or chosen on copies"),
+        (example(), example(protocol="patients"), "test scans the model has seen other scans of the patient"),
+        (with_baseline(difference_low=-0.01), with_baseline(difference_low=0.01), "Not shown to be better than the near"),
+        (with_baseline(difference_low=None), with_baseline(difference_low=0.01), "Not shown to be better than the near"),
+    ],
+)
+def test_what_makes_the_accuracy_doubtful_is_named_next_to_it(run, other, caution):
+    text = shown(run)
+    assert text.index("<strong>") < text.index(caution) < text.index("<h2 ")
+    assert caution not in shown(other)
+
+
+def test_a_value_that_is_not_defined_is_shown_with_its_reason():
     text = shown(degenerate()["nothing is defined"])
     assert "not defined<sup>1</sup>" in text
     notes = re.findall(r'<p class="note"><sup>(\d)</sup> (.*?)</p>', text)
     assert notes[:2] == [("1", "a has no test scan"), ("2", "a is never predicted")]
-    assert "upside down" not in shown(example(negative=None))
+    assert "only once upside down" not in shown(example(negative=None))
 
 
-def test_tables_show_scores_baselines_split_and_settings():
+def test_tables_of_scores_baselines_split_and_settings():
     run = example()
     found = rows(run)
-    train = run.split["classes"][0]["train"]
-    assert "this model|92.5 %|87.5 % to 97.5 %|–|92.5 %|0.925" in found
-    assert "histogram of grey values alone|30.0 %|25.0 % to 35.0 %|+62.5|+57.5 to +67.5|30.0 %|0.300" in found
-    assert "Expected calibration error (ECE)|0.031|0.024 by chance if perfectly calibrated" in found
-    assert f"glioma|{train}|{run.split['classes'][0]['val']}|80|35|35" in found
-    assert f"all|{2 * train}|{run.split['val']}|160|70|70" in found
-    assert any(row.startswith("glioma|80|80|92.5 %|87.5 %–97.5 %|") for row in found)
+    accuracy = scored(run.intervals.find("accuracy"), separator=" to ")
+    assert f"this model|{accuracy}|–|{score(run.test, 'balanced_accuracy')}|{score(run.test, 'macro_f1')}" in found
+    grey = run.baselines.baselines[2]
+    ahead = scored(grey, "difference", " to ")
+    row = f"histogram of grey values alone|{scored(grey, 'accuracy', ' to ')}|{ahead}|"
+    assert f"{row}{score(grey, 'balanced_accuracy')}|{score(grey, 'macro_f1')}" in found
+    by_chance = f"{run.test.calibration.ece_if_calibrated:.3f} by chance if perfectly calibrated"
+    assert f"Expected calibration error (ECE)|{score(run.intervals.find('ece'))}|{by_chance}" in found
+    split = run.split
+    counts = (split.train, split.val, split.test, split.dropped_as_leaked, split.leaked_test_scans)
+    assert "|".join(["all", *map(str, counts)]) in found
     settings = {row.split("|")[0] for row in found}
     assert {"split.leaks", "data.source", "seed", "external", "data.kaggle.dataset"} <= settings
     assert not {"train.device", "verify.device", "data.phantom.seed"} & settings
 
 
-def test_the_table_in_brief_sets_what_was_seen_other_sets_and_the_best_baseline_below_the_headline():
-    found = rows(example(leaks="keep"))
-    brief = found[1:8]
+def test_the_table_in_brief_has_exposures_other_sets_and_the_best_baseline():
+    run = example(leaks="keep")
+    brief = rows(run)[1:8]
     assert [row.split("|")[0] for row in brief] == [
         "Internal test", "– of it, a copy was seen", "– of it, only the patient was seen", "– of it, neither was seen",
         "– of it, no copy seen, patient unknown", "External test, other_scanner",
         "Internal test, best baseline: nearest training scan by its pixels",
     ]  # fmt: skip
-    assert brief[1].endswith("|82.9 %|77.9 % to 87.9 %|70")
-    assert brief[2].endswith("|not defined|fewer than 30 distinct scans|29")
+    assert brief[1].endswith(f"|{scored(run.exposures[0], 'accuracy', ' to ')}|{run.exposed('copy')}")
+    assert brief[2].endswith(f"|not defined|fewer than 30 distinct scans|{run.exposed('patient')}")
     assert not [row for row in rows(example(patients="none")) if row.startswith("– of it")], "there is one kind"
 
 
 def test_tables_of_exposure_and_columns_have_a_row_for_each_kind_and_a_column_for_each_class():
-    found = rows(example(leaks="keep"))
+    run = example(leaks="keep")
+    found = rows(run)
     assert "Seen|all classes|glioma|notumor" in found
     copies, patients = (
         next(row for row in found if row.startswith(f"{kind} was seen|")) for kind in ("a copy", "only the patient")
     )
-    assert copies.split("|")[1:4] == ["82.9 %", "77.9 %–87.9 %", "70 scans, 35 units"]
-    assert patients.endswith("|–|29 scans, 14 units|–"), "none in the last class"
-    assert "mode: RGB" + 3 * "|50.0 %|45.0 %–55.0 %|40 scans, 20 units" in found
+    seen = run.exposures[0]
+    numbers = f"{seen.scans} scans, {seen.units} units"
+    assert copies.split("|")[1:4] == [*scored(seen, "accuracy").split("|"), numbers]
+    assert re.search(r"\|–\|\d+ scans, \d+ units\|–$", patients), "none in the last class"
+    kinds = [row for row in run.test.by if row.value == "RGB"]
+    cells = [f"|{scored(row, 'accuracy')}|{row.scans} scans, {row.units} units" for row in kinds]
+    assert "mode: RGB" + "".join(cells) in found
 
 
 def test_tables_of_patients_of_tumours_and_of_other_data_sets():
-    found = rows(example())
-    assert "glioma|34|30|20|16|0|64" in found
-    assert "95.0 %|0.400|94.0 %|89.0 %–99.0 %|71.0 %|66.0 %–76.0 %" in found
-    assert "98.0 %|10.0 %|50.0 %|45.0 %–55.0 %|99.9 %|94.9 %–100.0 %" in found
-    assert "Left out: copies of development scans|9" in found
-    assert "Points above the internal test set (92.5 %)|−22.5" in found
-    assert "Called a class that the set lacks|11.0 %" in found
-    assert "Sensitivity: glioma|70.0 % of 90|65.0 %–75.0 %" in found
-    assert "Sensitivity: notumor|–" in found
-    assert "Tumours, threshold set for 95.0 %: sensitivity|94.0 %|89.0 %–99.0 %" in found
+    run = example()
+    found = rows(run)
+    first = run.data.classes[0]
+    assert f"glioma|{first.patients}|{first.patients_train}|{first.patients_test}|{first.patients_in_both}|0|" in (
+        "\n".join(found)
+    )
+    point, value = run.test.tumour.operating_points[0], run.test.tumour.predictive_values[0]
+    both = f"{scored(point, 'sensitivity')}|{scored(point, 'specificity')}"
+    assert f"{percent(point.target)}|{point.threshold:.3f}|{both}" in found
+    assert f"{percent(value.target)}|{percent(value.prevalence)}|{scored(value, 'ppv')}|{scored(value, 'npv')}" in found
+    (other,) = run.external.sets
+    assert f"Left out: copies of development scans|{other.dropped_as_development}" in found
+    difference = points(other.accuracy - run.test.accuracy)
+    assert f"Points above the internal test set ({percent(run.test.accuracy)})|{difference}" in found
+    recall, lacking = other.classes
+    ends = interval(recall, "recall", "–")
+    assert f"Sensitivity: glioma|{percent(recall.recall)} of {recall.kept}|{ends}" in found
+    assert lacking.kept == 0 and "Sensitivity: notumor|–" in found
+    threshold = f"Tumours, threshold set for {percent(point.target)}"
+    assert f"{threshold}: sensitivity|{scored(other.tumour[0], 'sensitivity')}" in found
     text = shown(example(negative=None, patients="none"))
     assert "Threshold" not in text
     assert "Files without patient" not in text
 
 
-def test_intervals_that_cover_too_little_are_marked_where_they_are_shown_and_explained_below():
-    text = shown(example())
-    assert "0.920 to 1.000†" in text
-    assert "0.920–1.000†" in text
-    note = "† Too narrow: it held the true value in 90.5 % of simulations of such a case, not in 95 %."
-    assert text.count(note) == 2, "under the table of all and under that of classes"
+def test_a_data_set_without_a_new_scan_has_dashes():
     run = example()
-    held = [record | {"covers": None} for record in run.intervals["intervals"]]
-    assert "†" not in shown(replace(run, intervals=run.intervals | {"intervals": held}))
+    (other,) = run.external.sets
+    nothing = dict.fromkeys(("accuracy", "low", "high", "missing_classes_answered", "tumour", "nll", "ece"))
+    empty = other.model_copy(update=nothing | {"kept": 0, "reason": "no scan counts"})
+    found = rows(changed(run, "external", sets=[empty]))
+    assert [row for row in found if row.startswith("Tumours, threshold") and row.endswith("|–")]
+    assert "External test, other_scanner|not defined|no scan counts|0" in found
 
 
-def test_patients_that_the_model_knows_are_named_beside_the_headline():
-    text = shown(example())
-    assert (
-        text.index("<strong>")
-        < text.index("for 64 of 160 test scans the model has seen other scans")
-        < text.index("<h2 ")
-    )
-    assert "Known patients" not in shown(example(protocol="patients"))
-    assert "Unit of the interval: patient, or group of copies where none is known, 100 in the test set" in text
-
-
-def test_every_paragraph_of_the_statement_stands_in_a_section():
-    placed = {heading for headings in SECTIONS.values() for heading in headings}
-    for run in degenerate().values():
-        assert set(statement(run)) <= placed
-    assert {name for names in FIGURES.values() for name in names} == set(CAPTIONS) == set(alternatives(example()))
-
-
-def test_a_model_that_is_not_shown_to_beat_a_baseline_is_said_to_be_so_beside_the_headline():
+def test_intervals_that_cover_too_little_are_marked_and_explained_below_their_table():
     run = example()
-    assert "Not shown to be better" not in shown(run)
-    close = [row | {"difference_low": -0.01} for row in run.baselines["baselines"]]
-    text = shown(replace(run, baselines={"baselines": close}))
-    said = "Not shown to be better than the nearest training scan by its pixels, which needs no fine-tuning and reaches"
-    assert text.index(said) < text.index("<h2 ")
+    marked = run.intervals.find("macro_auroc")
+    assert marked.covers is not None
+    text = shown(run)
+    assert f"{interval(marked)}" in text and interval(marked).endswith("†")
+    assert text.count(f'<p class="note">{run.too_narrow}</p>') == 2, "under the table of all and under that of classes"
+    held = [record.model_copy(update={"covers": None}) for record in run.intervals.intervals]
+    assert "†" not in shown(changed(run, "intervals", intervals=held))
+
+
+def test_every_paragraph_is_in_the_page():
+    run = example()
+    text = unescape(shown(run))
+    assert all(paragraph in text for paragraph in passages("statement.jinja", run).values())
 
 
 def test_headings_come_in_order_and_every_entry_of_the_contents_leads_to_one():
     text = shown(example())
     levels = [int(level) for level in re.findall(r"<h([1-6])", text)]
     assert levels[0] == 1 and levels.count(1) == 1
-    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+    assert all(after <= before + 1 for before, after in pairwise(levels))
     links = re.findall(r'href="#([^"]*)"', text)
     assert set(links) <= set(re.findall(r' id="([^"]*)"', text))
-    assert len(links) == len(set(links)) == 1 + 4 + len(SECTIONS) - 1
+    assert len(links) == len(set(links)) == 10
 
 
-def test_what_may_differ_between_two_drawings_stands_in_one_section():
+def test_all_that_may_differ_between_two_drawings_is_in_one_section():
     run = example()
-    changes = {"time": "2027-01-01 00:00 UTC", "commit": None, "training": TIMING | {"seconds": 7.0}}
+    changes = {"time": "2027-01-01 00:00 UTC", "commit": None, "training": TIMING.model_copy(update={"seconds": 7.0})}
     first, second = made(run), made(run, **changes)
     assert first != second
     assert without_drawing(first) == without_drawing(second)
 
 
-def test_the_drawing_names_commit_and_what_was_changed_on_top():
+def test_the_drawing_names_the_commit_and_the_changes_on_top():
     text = shown(example())
     assert "at commit 0123abcd." in text
     assert "The settings are those of params.yaml in that commit." in text
@@ -233,7 +266,7 @@ def test_the_drawing_names_commit_and_what_was_changed_on_top():
     assert "2 min 30 s" in text
 
 
-def test_the_page_says_what_data_and_checkpoint_it_rests_on_and_fills_the_checklist():
+def test_the_page_names_its_data_and_checkpoint_and_fills_the_checklist():
     text = shown(example())
     assert "SHA-256 of data/scans/scans.csv: 5ca45" in text
     assert "torch 2.0, transformers 5.0" in text
@@ -241,21 +274,33 @@ def test_the_page_says_what_data_and_checkpoint_it_rests_on_and_fills_the_checkl
     assert text.count('<tr class="open">') == 12
 
 
-def test_every_picture_says_what_it_shows():
-    text = made(example(leaks="keep"), dict.fromkeys(CAPTIONS, png())).replace("\N{NO-BREAK SPACE}", " ")
+def test_every_picture_has_its_own_alternative_text():
+    text = made(example(leaks="keep"), dict.fromkeys(FIGURES, png())).replace("\N{NO-BREAK SPACE}", " ")
     said = re.findall(r'alt="([^"]*)"', text)
-    assert len(said) == len(CAPTIONS) == len(set(said))
+    assert len(said) == len(FIGURES) == len(set(said))
     assert all(len(words) > 40 for words in said)
     assert "glioma: 74 as glioma, 6 as notumor" in text
 
 
+def test_the_flow_of_files_goes_from_the_files_found_to_the_tests():
+    run = example(leaks="keep")
+    text = re.sub(r"\s*(<[^>]+>\s*)+", "|", re.search(r'<ol class="flow.*</ol>', shown(run), flags=re.DOTALL)[0])
+    assert text.startswith("|Found|400 files|Left out|0 unreadable|Readable|400 files|330 distinct scans|")
+    assert f"|{run.exposed('copy')}: a copy was seen|" in text
+    assert "|Other data set other_scanner|100 files|Left out|9 copies of known scans|" in text
+    assert text.endswith(f"|External test|90 scans|accuracy {percent(run.external.sets[0].accuracy)}|")
+    assert "Split</strong><br>new: patients" in shown(example(protocol="patients"))
+
+
 def test_the_table_of_explanations_has_a_row_for_each_kind_of_tumour():
-    run = replace(example(), explain=explained(NAMES))
+    run = example()
     found = rows(run)
-    pointing, energy = "80.0 %|75.0 %–85.0 %|50.0 %|45.0 %–55.0 %", "40.0 %|35.0 %–45.0 %|5.0 %|0.0 %–10.0 %"
-    assert f"all|60 scans, 20 units|{pointing}|{energy}" in found
-    assert [row.split("|")[0] for row in found if "60 scans, 20 units" in row] == [
-        "all", "glioma", "small ones", "answer is wrong",
-    ]  # fmt: skip
-    without = shown(replace(run, explain=explained([], masks=False)))
-    assert "60 scans, 20 units" not in without and "No masks of the tumours are known" in without
+    first = run.explain.rows[0]
+    numbers = f"{first.scans} scans, {first.units} units"
+    assert f"all|{numbers}|{scored(run.pointing['explanation'])}|{scored(run.pointing['fixed_point'])}|" in (
+        "\n".join(found)
+    )
+    kinds = [row.split("|")[0] for row in found if numbers in row]
+    assert {"all", "glioma"} < set(kinds)
+    without = shown(changed(run, "explain", scans=0, shown=False, rows=[]))
+    assert numbers not in without and "No masks of the tumours are known" in without
