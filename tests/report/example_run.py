@@ -13,12 +13,12 @@ import numpy as np
 from PIL import Image
 
 from trueslice import params
-from trueslice.report.explanations import WORDS
-from trueslice.report.figures import Tables
-from trueslice.report.provenance import Drawing
 from trueslice.records.split import Placed
 from trueslice.records.test import ModelScores
 from trueslice.records.timing import TrainingTime
+from trueslice.report.explanations import WORDS
+from trueslice.report.figures import Tables
+from trueslice.report.provenance import Drawing
 from trueslice.report.run import BASELINES, MIN_DISTINCT, RECORDS, Run
 from trueslice.tables.embedding import EmbeddingMap
 from trueslice.tables.examples import Examples
@@ -94,21 +94,21 @@ def example(
         "placed_by_names": 200 * (len(names) - len(known)) if split["protocol"] == "patients" else 0,
     }
     filled = {key: split[key] for key in Placed.model_fields}
-    contents = dict(
-        data=data,
-        split=split | {"classes": [filled | row for row in split["classes"]]},
-        train=_train(epochs),
-        test=test,
-        intervals={"unit": _unit(test["scans"], data), "intervals": records},
-        baselines={
+    contents = {
+        "data": data,
+        "split": split | {"classes": [filled | row for row in split["classes"]]},
+        "train": _train(epochs),
+        "test": test,
+        "intervals": {"unit": _unit(test["scans"], data), "intervals": records},
+        "baselines": {
             "baselines": [
                 _baseline(name, 0.5 - 0.1 * place, overall["accuracy"]) for place, name in enumerate(BASELINES)
             ]
         },
-        external={"sets": [_external_set(each.name, names, test["tumour"]) for each in settings.external]},
-        embedding={"variance": {"x": 0.41, "y": 0.22}},
-        explain=explained(names),
-    )
+        "external": {"sets": [_external_set(each.name, names, test["tumour"]) for each in settings.external]},
+        "embedding": {"variance": {"x": 0.41, "y": 0.22}},
+        "explain": explained(names),
+    }
     return Run(
         params=settings,
         **{name: RECORDS[name].model_validate(content) for name, content in contents.items()},
@@ -349,7 +349,8 @@ def _overall(classes: list[dict], negative: str | None) -> dict[str, float | Non
 def _record(score: str, name: str | None, number: float | None, reason: str | None) -> dict:
     if score == "ece" and number is not None:
         return {"score": score, "class": name, "value": number, "low": None, "high": None, "method": None} | {
-            "reason": "no valid interval; see ece_if_calibrated", "covers": None
+            "reason": "no valid interval; see ece_if_calibrated",
+            "covers": None,
         }
     low, high, method = _limits(number)
     covers = 0.905 if score.endswith("auroc") and number is not None else None

@@ -133,7 +133,9 @@ def test_the_original_projects_figures():
 def test_bars_carry_the_intervals_of_their_own_score_and_numbers_stand_beside_them():
     run = example(names=CLASSES)
     records = [
-        row.model_copy(update={"low": None, "high": None}) if (row.score, row.class_name) == ("recall", "notumor") else row
+        row.model_copy(update={"low": None, "high": None})
+        if (row.score, row.class_name) == ("recall", "notumor")
+        else row
         for row in run.intervals.intervals
     ]
     run = changed(run, "intervals", intervals=records)

@@ -116,8 +116,16 @@ def with_baseline(**values) -> Run:
     [
         (example(leaks="keep"), example(), "Inflated: the model was trained or chosen on copies"),
         (example(), example(protocol="patients"), "test scans the model has seen other scans of the patient"),
-        (with_baseline(difference_low=-0.01), with_baseline(difference_low=0.01), "Not shown to be better than the near"),
-        (with_baseline(difference_low=None), with_baseline(difference_low=0.01), "Not shown to be better than the near"),
+        (
+            with_baseline(difference_low=-0.01),
+            with_baseline(difference_low=0.01),
+            "Not shown to be better than the near",
+        ),
+        (
+            with_baseline(difference_low=None),
+            with_baseline(difference_low=0.01),
+            "Not shown to be better than the near",
+        ),
     ],
 )
 def test_what_makes_the_accuracy_doubtful_is_named_next_to_it(run, other, caution):

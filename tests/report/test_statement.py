@@ -90,7 +90,9 @@ def test_a_test_set_from_which_nothing_was_dropped_is_the_published_one():
 def test_it_says_how_much_of_the_test_scans_was_seen_and_the_accuracy_there():
     run = example(leaks="keep")
     words = statement(run)["exposure"]
-    assert f"The {run.test.scans} test scans: {run.exposed('copy')} (a copy was seen), {run.exposed('patient')}" in words
+    assert (
+        f"The {run.test.scans} test scans: {run.exposed('copy')} (a copy was seen), {run.exposed('patient')}" in words
+    )
     assert f"The model is right on {percent(run.exposures[0].accuracy)} where a copy was seen and" in words
     assert "do not say how well the model does on new patients" in words
     assert f"It is right on {percent(run.remembered['copy'])} where a copy was seen" in words
@@ -199,7 +201,9 @@ def test_scores_of_tumours_confidence_and_orientation_come_with_their_reason_or_
     run = example()
     words = statement(run)
     assert "A tumour is any class but notumor" in words["tumour"] and "chosen on the validation" in words["tumour"]
-    assert f"the {percent(run.half_covered.coverage)} of the scans with the highest confidence, it errs" in words["risk"]
+    assert (
+        f"the {percent(run.half_covered.coverage)} of the scans with the highest confidence, it errs" in words["risk"]
+    )
     assert "not defined: evaluate.negative_class is null." in statement(example(negative=None))["tumour"]
 
 

@@ -8,9 +8,9 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from trueslice.report.figures import BLUE, DPI, GREY, PERCENT, STYLE, WIDTH, canvas, list_classes
+from trueslice.report.format import counted, percent
 from trueslice.report.overlay import add_colour_bar
 from trueslice.report.overlay import draw as draw_scan
-from trueslice.report.format import counted, percent
 from trueslice.tables.examples import Examples
 
 # What stands in metrics/explain.json, in words, from the worst to the best.

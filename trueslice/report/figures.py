@@ -187,11 +187,11 @@ def confusion_matrix(run: Run) -> Figure:
     note = "Number of test scans, and sensitivity on the diagonal"
     figure, axes = canvas("Confusion matrix", note, (side + 3, side + 1.7))
     image = axes.imshow(shades, cmap=PAPER_TO_INK, vmin=0, vmax=1)
-    for (row, column), number in np.ndenumerate(counts):
+    for (row, column), scans in np.ndenumerate(counts):
         centred = {"textcoords": "offset points", "ha": "center", "va": "center"}
         centred["color"] = _readable_on(PAPER_TO_INK(shades[row, column]))
         up = 6 if row == column else 0
-        axes.annotate(f"{number:,}", (column, row), (0, up), **centred, fontsize=12, fontweight="bold")
+        axes.annotate(f"{scans:,}", (column, row), (0, up), **centred, fontsize=12, fontweight="bold")
         if row == column:
             recall = classes[row].recall
             axes.annotate("–" if recall is None else percent(recall), (column, row), (0, -9), **centred, fontsize=9)
@@ -429,7 +429,7 @@ def external(run: Run) -> Figure:
 
 @rc_context(STYLE)
 def roc(run: Run) -> Figure:
-    """ROC curve of tumour against the negative class: sensitivity by false alarms with its band, and the operating points."""
+    """ROC curve of tumour against the negative class, with its band and the operating points."""
     tumour = run.test.tumour
     note = f"Area under the curve: {with_interval(tumour, 'auroc')}"
     figure, axes = canvas("Tumour or no tumour", note, (WIDTH, 5.6))
@@ -480,9 +480,8 @@ def embedding_map(run: Run, scans: EmbeddingMap) -> Figure:
     shares = run.embedding.variance
     test, faint = scans.take(scans.split == "test"), scans.take(scans.split == "train")
     wrong = test.take(test.y_pred != test.class_name)
-    note = (
-        f"{counted(len(test), 'test scan')} and, faint, {counted(len(faint), 'training scan')}; ringed: wrongly classified"
-    )
+    both = f"{counted(len(test), 'test scan')} and, faint, {counted(len(faint), 'training scan')}"
+    note = f"{both}; ringed: wrongly classified"
     figure, axes = canvas("Where the model places the scans", note, (WIDTH, 5.6))
     for place, row in enumerate(run.test.classes):
         colour, marker = (of[place % len(of)] for of in (OF_CLASSES, MARKERS))
