@@ -232,7 +232,7 @@ def test_intervals_that_cover_too_little_are_marked_and_explained_below_their_ta
     assert marked.covers is not None
     text = shown(run)
     assert f"{interval(marked)}" in text and interval(marked).endswith("†")
-    assert text.count(f'<p class="note">{run.too_narrow}</p>') == 2, "under the table of all and under that of classes"
+    assert text.count(f'<p class="note">{run.too_narrow}</p>') == 3, "of all scores, of the classes and of CLAIM"
     held = [record.model_copy(update={"covers": None}) for record in run.intervals.intervals]
     assert "†" not in shown(changed(run, "intervals", intervals=held))
 
