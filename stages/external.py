@@ -12,11 +12,12 @@ from trueslice.audit import external
 from trueslice.copies.search import ScanImages
 from trueslice.copies.thumbnails import thumbnails
 from trueslice.device import pick_device
-from trueslice.files import read_json, scratch_folder, write_json
+from trueslice.files import read_json, scratch_folder
 from trueslice.model.cpu import same_bytes_on_cpus
 from trueslice.model.encoder import Encoder, probabilities
 from trueslice.model.pixels import Pixels
 from trueslice.params import External, Params
+from trueslice.records.external import ExternalFiles, FolderWithoutClass, SetFiles
 from trueslice.tables.external import ExternalPredictions
 from trueslice.tables.scans import Scans
 
@@ -31,19 +32,19 @@ def main(params: Params) -> None:
         counts.append(row)
         tables.append(table)
         kept = int((table.dropped == "").sum())
-        folders = [f"{other['folder']} ({other['files']} files)" for other in row["without_class"]]
+        folders = [f"{other.folder} ({other.files} files)" for other in row.without_class]
         without = f", besides {', '.join(folders)} of no class" if folders else ""
         print(
-            f"external: {chosen.name}: {row['files']} files{without}, {row['unreadable']} unreadable, "
+            f"external: {chosen.name}: {row.files} files{without}, {row.unreadable} unreadable, "
             f"{len(table) - kept} copies dropped, {kept} scans kept, {time.perf_counter() - start:.1f} s"
         )
-    write_json(stages.EXTERNAL, {"sets": counts})
+    ExternalFiles(sets=counts).write(stages.EXTERNAL)
     ExternalPredictions.concatenate(tables).write(stages.PLOTS / "external.csv")
     if not params.external:
         print("external: no data set is named under `external:` in params.yaml")
 
 
-def _test(chosen: External, params: Params, encoder: Encoder) -> tuple[dict, ExternalPredictions]:
+def _test(chosen: External, params: Params, encoder: Encoder) -> tuple[SetFiles, ExternalPredictions]:
     """Count the files of one data set and classify its scans."""
     workers = params.machine.workers
     with scratch_folder(stages.EXTERNAL) as folder:
@@ -58,8 +59,8 @@ def _test(chosen: External, params: Params, encoder: Encoder) -> tuple[dict, Ext
         search = params.verify, pick_device(params.verify.device, "verify.device")
         group, dropped = external.audit(known, scans.group, new, found.path, search)
         answers = _classify(pixels, params, encoder)
-    others = [{"folder": folder, "files": count} for folder, count in found.without_class.items()]
-    row = {"set": chosen.name, "files": found.files, "unreadable": len(found.unreadable), "without_class": others}
+    others = [FolderWithoutClass(folder=folder, files=count) for folder, count in found.without_class.items()]
+    row = SetFiles(set=chosen.name, files=found.files, unreadable=len(found.unreadable), without_class=others)
     return row, ExternalPredictions(
         class_names=tuple(params.class_names),
         name=np.full(len(group), chosen.name),

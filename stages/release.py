@@ -30,9 +30,9 @@ def main(params: Params) -> None:
     predictions = ModelPredictions.read(stages.PLOTS / "predictions.csv")
     released = release(encoder, pixels, splits, predictions, params)
     write_json(stages.METRICS / "unlike.json", released.settings["unlike"])
-    drawn, shares = plane(released.reference.scans, released.reference.embeddings, predictions)
+    drawn, axes = plane(released.reference.scans, released.reference.embeddings, predictions)
     drawn.write(stages.PLOTS / "embedding.csv")
-    write_json(stages.METRICS / "embedding.json", {"variance": shares})
+    axes.write(stages.METRICS / "embedding.json")
     settings = read_json(stages.FINETUNED / "trueslice.json") | released.settings
     run = Run.read(stages.METRICS, stages.FINETUNED, params)
     settings["explain"] = {"shown": run.explain.shown, "reason": run.explain.reason}

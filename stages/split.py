@@ -1,9 +1,9 @@
 """Divide the scans into train, val and test: data/scans/scans.csv -> data/splits.csv, metrics/split.json."""
 
 import stages
-from trueslice.files import write_json
 from trueslice.params import Params
 from trueslice.reading.classes import check_classes
+from trueslice.records.split import SplitCounts
 from trueslice.splits import split as splitting
 from trueslice.tables.scans import Scans
 
@@ -16,19 +16,19 @@ def main(params: Params) -> None:
     result = splitting.split(scans, params.split, params.seed)
     result.splits.write(stages.SPLITS)
     counts = splitting.count(result)
-    write_json(stages.METRICS / "split.json", counts)
-    placed = ", ".join(f"{counts[part]} {part}" for part in ("train", "val", "test", "dropped"))
+    counts.write(stages.METRICS / "split.json")
+    placed = ", ".join(f"{getattr(counts, part)} {part}" for part in ("train", "val", "test", "dropped"))
     print(f"split: {result.protocol}, {placed}{_caution(counts)}")
 
 
-def _caution(counts: dict) -> str:
+def _caution(counts: SplitCounts) -> str:
     """Name in brackets what the split does not keep apart, if anything."""
-    if counts["leaked_by_patient"]:
-        return f" ({counts['leaked_by_patient']} test scans without a copy in train or val show a patient who is there)"
-    if counts["protocol"] == "blocked":
+    if counts.leaked_by_patient:
+        return f" ({counts.leaked_by_patient} test scans without a copy in train or val show a patient who is there)"
+    if counts.protocol == "blocked":
         return " (blocks of file names only approximate patients)"
-    if counts["placed_by_names"]:
-        return f" ({counts['placed_by_names']} scans without a known patient placed by blocks of file names)"
+    if counts.placed_by_names:
+        return f" ({counts.placed_by_names} scans without a known patient placed by blocks of file names)"
     return ""
 
 

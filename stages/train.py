@@ -19,6 +19,7 @@ from trueslice.files import read_json, whole_folder, write_json
 from trueslice.model.cpu import same_bytes_on_cpus
 from trueslice.model.encoder import Encoder
 from trueslice.params import Params
+from trueslice.records.timing import Timing, TrainingTime
 from trueslice.tables.splits import Splits
 from trueslice.train import launcher
 from trueslice.train.distributed import Processes, peak_memory_mb
@@ -51,8 +52,8 @@ def main(params: Params) -> None:
         best = history.summary()
         print(
             f"train: {len(data.train)} scans, {len(history.epochs)} epochs on {processes.device} in {seconds:.0f} s; "
-            f"best epoch {history.best_epoch}: validation accuracy {best['val_accuracy']:.4f}, "
-            f"loss {best['val_loss']:.4f}"
+            f"best epoch {history.best_epoch}: validation accuracy {best.val_accuracy:.4f}, "
+            f"loss {best.val_loss:.4f}"
         )
     processes.end()
 
@@ -74,12 +75,15 @@ def _write(trainer: Trainer, params: Params, splits: Splits, seconds: float) -> 
             "versions": {name: version(name) for name in ("torch", "transformers", "numpy")},
         }
         write_json(folder / "trueslice.json", provenance)
-    write_json(stages.METRICS / "train.json", history.summary())
+    history.summary().write(stages.METRICS / "train.json")
     history.step_table().write(stages.PLOTS / "steps.csv")
-    rate = trainer.images_trained / seconds
-    timing = {"device": device_name(trainer.device), "seconds": seconds, "images_per_second": rate}
-    timing["peak_memory_mb"] = peak_memory_mb(trainer.device)
-    write_json(stages.METRICS / "timing.json", {"train": timing})
+    timing = TrainingTime(
+        device=device_name(trainer.device),
+        seconds=seconds,
+        images_per_second=trainer.images_trained / seconds,
+        peak_memory_mb=peak_memory_mb(trainer.device),
+    )
+    Timing(train=timing).write(stages.METRICS / "timing.json")
 
 
 if __name__ == "__main__":

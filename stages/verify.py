@@ -11,12 +11,13 @@ from trueslice.copies import search as copies
 from trueslice.copies.thumbnails import thumbnails
 from trueslice.device import pick_device
 from trueslice.errors import ParamsError
-from trueslice.files import whole_folder, write_json
+from trueslice.files import whole_folder
 from trueslice.params import Params
 from trueslice.patients import lookup as patients
 from trueslice.reading import scans as reading
 from trueslice.reading.classes import check_classes
-from trueslice.tables.scans import Scans
+from trueslice.records.data import UnreadableFile
+from trueslice.tables.scans import Pairs, Scans
 
 
 def main(params: Params) -> None:
@@ -28,26 +29,29 @@ def main(params: Params) -> None:
     with whole_folder(stages.SCANS) as folder:
         decoded, unreadable = reading.read(stages.RAW, found, folder, params.verify, params.machine.workers)
         check_classes([(scan.official_split, scan.class_name) for scan in decoded], params.class_names)
-        summary = _find_copies(folder, decoded, unreadable, params, device)
-    counts = {
-        "files": len(found),
-        "decoded": len(decoded),
-        "unreadable_files": len(unreadable),
-        "colour_files": sum(scan.has_colour for scan in decoded),
-    }
-    write_json(stages.METRICS / "data.json", counts | summary | {"unreadable": [file._asdict() for file in unreadable]})
+        scans, pairs = _find_copies(folder, decoded, unreadable, params, device)
+    counts = groups.summarise(
+        scans,
+        pairs,
+        files=len(found),
+        decoded=len(decoded),
+        unreadable_files=len(unreadable),
+        colour_files=sum(scan.has_colour for scan in decoded),
+        unreadable=[UnreadableFile(**file._asdict()) for file in unreadable],
+    )
+    counts.write(stages.METRICS / "data.json")
     print(
-        f"verify: {counts['decoded']} scans, {counts['unreadable_files']} files unreadable, "
-        f"{summary['copy_kinds'][0]['pairs']} exact copies, {summary['distinct_scans']} distinct scans, "
-        f"{summary['leaked_test_scans']} test scans leaked, {summary['patients']} known patients, "
+        f"verify: {counts.decoded} scans, {counts.unreadable_files} files unreadable, "
+        f"{counts.copy_kinds[0].pairs} exact copies, {counts.distinct_scans} distinct scans, "
+        f"{counts.leaked_test_scans} test scans leaked, {counts.patients} known patients, "
         f"{time.perf_counter() - start:.1f} s"
     )
 
 
 def _find_copies(
     folder: Path, decoded: list[reading.Scan], unreadable: list[reading.Unreadable], params: Params, device: str
-) -> dict:
-    """Write the thumbnails and the tables next to pixels.npy, and return the counts."""
+) -> tuple[Scans, Pairs]:
+    """Write the thumbnails and the tables next to pixels.npy, and return the scans and their copies."""
     pixels = np.load(folder / "pixels.npy", mmap_mode="r")
     means = thumbnails(pixels)
     np.save(folder / "thumbnails.npy", means)
@@ -60,7 +64,7 @@ def _find_copies(
     found.pairs.write(folder / "pairs.csv")
     copies.weakest_pairs(means, scans.group).write(folder / "groups.csv")
     groups.conflicts(scans).write(folder / "conflicts.csv")
-    return groups.summarise(scans, found.pairs)
+    return scans, found.pairs
 
 
 def _patients(

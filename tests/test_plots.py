@@ -74,8 +74,8 @@ def repository(tmp_path_factory):
     predictions.write(folder / "plots/predictions.csv")
     settings = Evaluate(negative_class="notumor", by=[], sensitivities=[0.9], prevalences=[0.1])
     test, intervals = evaluate(predictions, predictions, {}, settings)
-    write_json(folder / "metrics/test.json", test)
-    write_json(folder / "metrics/intervals.json", {"intervals": intervals})
+    test.write(folder / "metrics/test.json")
+    intervals.write(folder / "metrics/intervals.json")
     steps = [f"{step},{1.4 / step},{1.5 / step},0.1" for step in range(1, 9)]
     (folder / "plots/steps.csv").write_text("\n".join(["step,loss,mean_loss,learning_rate", *steps]) + "\n")
     embedding(CLASSES).write(folder / "plots/embedding.csv")

@@ -60,10 +60,10 @@ def test_the_example_of_predict_is_an_answer_of_the_committed_run():
     row = np.flatnonzero(np.char.endswith(predictions.path, "Te-gl_0000.jpg"))[0]
     probabilities = predictions.probabilities[row]
     first, second = np.argsort(-probabilities)[:2]
-    rates = error_rates(predictions)
-    rate = rates[ranges_of(np.array([*(each["from"] for each in rates), 1.0]), probabilities[[first]])[0]]
+    rates = error_rates(predictions).ranges
+    rate = rates[ranges_of(np.array([*(each.lower for each in rates), 1.0]), probabilities[[first]])[0]]
     shares = [f"{100 * probabilities[place]:.1f}" for place in (first, second)]
-    wrong = "{:.0f} ({:.0f} to {:.0f})".format(*(100 * rate[key] for key in ("error_rate", "low", "high")))
+    wrong = "{:.0f} ({:.0f} to {:.0f})".format(*(100 * share for share in (rate.error_rate, rate.low, rate.high)))
     names = predictions.class_names
     answer = " ".join([names[first], shares[0], names[second], shares[1], wrong, "data/raw/Testing/glioma"])
     assert answer in " ".join((ROOT / "README.md").read_text("utf-8").split()), answer

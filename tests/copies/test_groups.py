@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 
 from tests.scan_tables import pair_table, rows, scan_table
 from trueslice.copies import groups
+from trueslice.records.data import CopyKind
 
 
 def test_each_exact_copy_is_paired_with_the_first():
@@ -43,6 +44,7 @@ def test_the_frames_of_a_file_are_one_unit_with_all_their_copies():
     assert groups.units(with_patients).tolist() == [0, 0, 0, 0, 0, 5]
 
 
+FILES = {"files": 9, "decoded": 9, "unreadable_files": 0, "colour_files": 0, "unreadable": []}
 # Of a class's row, what has nothing to do with patients.
 CLASS_KEYS = ("class", "scans", "train", "test", "distinct", "leaked")
 SCANS = scan_table(
@@ -92,21 +94,21 @@ def test_a_class_that_the_source_contradicts_is_a_conflict_of_its_own_kind():
     assert (listed.path.tolist(), listed.class_name.tolist(), listed.source_class.tolist()) == (
         ["train/a/1.png"], ["a"], ["b"],
     )  # fmt: skip
-    summary = groups.summarise(PATIENTS, pair_table((0, 5, "exact", 1.0), (7, 8, "near", 0.99)))
-    assert (summary["label_conflicts"], summary["source_conflicts"]) == (0, 1)
+    summary = groups.summarise(PATIENTS, pair_table((0, 5, "exact", 1.0), (7, 8, "near", 0.99)), **FILES)
+    assert (summary.label_conflicts, summary.source_conflicts) == (0, 1)
 
 
 def test_patients_are_counted_by_folder_and_class():
-    summary = groups.summarise(PATIENTS, pair_table((0, 5, "exact", 1.0), (7, 8, "near", 0.99)))
-    assert {key: value for key, value in summary.items() if "patient" in key} == {
+    summary = groups.summarise(PATIENTS, pair_table((0, 5, "exact", 1.0), (7, 8, "near", 0.99)), **FILES)
+    assert {key: value for key, value in summary if "patient" in key} == {
         "patients": 4,
         "patients_in_both_folders": 2,
         "scans_without_patient": 3,
         "patient_leaked_test_scans": 3,
         "test_scans_of_train_patients": 3,
     }
-    assert summary["leaked_test_scans"] == 1
-    assert summary["classes"] == [
+    assert summary.leaked_test_scans == 1
+    assert [each.model_dump(by_alias=True) for each in summary.classes] == [
         {
             "class": "a", "scans": 7, "distinct": 5, "train": 4, "test": 3, "leaked": 1, "source_conflicts": 1,
             "patients": 3, "patients_train": 2, "patients_test": 2, "patients_in_both": 2, "without_patient": 2,
@@ -129,8 +131,9 @@ def test_groups_that_span_classes_conflict():
 
 
 def test_summary_counts_what_the_tables_hold():
-    summary = groups.summarise(SCANS, pair_table((0, 3, "exact", 1.0), (0, 5, "mirrored", 0.99)))
-    matches = summary.pop("best_matches")
+    summary = groups.summarise(SCANS, pair_table((0, 3, "exact", 1.0), (0, 5, "mirrored", 0.99)), **FILES)
+    matches = summary.best_matches
+    summary = summary.model_dump(by_alias=True, exclude={"best_matches", *FILES})
     summary = {key: value for key, value in summary.items() if "patient" not in key}
     summary["classes"] = [{key: row[key] for key in CLASS_KEYS} for row in summary["classes"]]
     assert summary == {
@@ -149,17 +152,18 @@ def test_summary_counts_what_the_tables_hold():
         "copy_kinds": [{"kind": "exact", "pairs": 1}, {"kind": "mirrored", "pairs": 1}],
         "examples": [{"a": 3, "b": 0, "kind": "exact", "correlation": 1.0, "class": "a"}],
     }
-    assert [tuple(row.values()) for row in matches if row["copies"] or row["others"]] == [
+    assert [tuple(dict(row).values()) for row in matches if row.copies or row.others] == [
         (-1, 0.8, 0, 1), (0.9, 0.905, 0, 1), (0.98, 0.985, 2, 1), (0.995, 1, 1, 1),
     ]  # fmt: skip
     assert len(matches) == 41
 
 
 def test_summary_of_a_source_without_copies_and_without_a_test_set():
-    summary = groups.summarise(scan_table(["", ""], ["a", "b"], [0, 1]), pair_table())
-    assert [summary["classes"][1][key] for key in CLASS_KEYS] == ["b", 1, 0, 0, 1, 0]
-    assert summary["copy_kinds"] == [{"kind": "exact", "pairs": 0}]
-    assert (summary["copy_pairs"], summary["test_scans"], summary["examples"]) == (0, 0, [])
+    summary = groups.summarise(scan_table(["", ""], ["a", "b"], [0, 1]), pair_table(), **FILES)
+    found = summary.classes[1].model_dump(by_alias=True)
+    assert [found[key] for key in CLASS_KEYS] == ["b", 1, 0, 0, 1, 0]
+    assert summary.copy_kinds == [CopyKind(kind="exact", pairs=0)]
+    assert (summary.copy_pairs, summary.test_scans, summary.examples) == (0, 0, [])
 
 
 def test_examples_show_every_kind_and_class_and_one_pair_of_a_group():
@@ -171,8 +175,10 @@ def test_examples_show_every_kind_and_class_and_one_pair_of_a_group():
     shown = groups.examples(pair_table(*pairs), scans, 4)
     assert [row[:3] for row in rows(shown)] == [(8, 2, "x"), (7, 1, "x"), (10, 4, "y"), (11, 5, "z")]
     assert len(groups.examples(pair_table(*pairs), scans, 99)) == 6
-    across = groups.summarise(scan_table(["test", "train"], ["b", "a"], [0, 0]), pair_table((0, 1, "near", 0.99)))
-    assert across["examples"][0]["class"] == "b / a"
+    across = groups.summarise(
+        scan_table(["test", "train"], ["b", "a"], [0, 0]), pair_table((0, 1, "near", 0.99)), **FILES
+    )
+    assert across.examples[0].class_name == "b / a"
     assert len(groups.examples(pair_table(pairs[-1]), scans, 4)) == 0
 
 

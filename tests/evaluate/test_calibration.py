@@ -6,7 +6,7 @@ from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 
 from tests.made import model_table
-from trueslice.evaluate.calibration import compared, eces_if_calibrated, recalibration
+from trueslice.evaluate.calibration import eces_if_calibrated, recalibration, score
 from trueslice.evaluate.intervals import GroupBootstrap
 from trueslice.evaluate.metrics import ece
 
@@ -21,12 +21,12 @@ def test_what_chance_alone_shows_is_met_by_a_calibrated_model_and_missed_by_an_o
     y_true = np.array([random.choice(4, p=row) for row in probabilities])
     sharper = probabilities**4 / (probabilities**4).sum(axis=1, keepdims=True)
     units = GroupBootstrap(np.arange(1300))
-    right, sure = (compared(model_table(y_true, shares), units, None) for shares in (probabilities, sharper))
-    assert 0.01 < right["ece_if_calibrated"] < right["ece_p95_if_calibrated"] < 0.05
-    assert right["ece_p_value"] > 0.05
-    assert sure["ece_p_value"] == pytest.approx(1 / 1001)
+    right, sure = (score(model_table(y_true, shares), units, None) for shares in (probabilities, sharper))
+    assert 0.01 < right.ece_if_calibrated < right.ece_p95_if_calibrated < 0.05
+    assert right.ece_p_value > 0.05
+    assert sure.ece_p_value == pytest.approx(1 / 1001)
     correct = sharper.argmax(axis=1) == y_true
-    assert ece(sharper.max(axis=1), correct) > 3 * sure["ece_if_calibrated"]
+    assert ece(sharper.max(axis=1), correct) > 3 * sure.ece_if_calibrated
 
 
 def test_copies_make_chance_larger():
@@ -48,12 +48,12 @@ def test_the_verdict_on_a_temperature_needs_an_interval_of_the_paired_difference
     # Logits twice as large as they should be if the temperature is to help, else right as they are.
     logits = truth * (temperature if verdict == "helped" else 1)
     shares = np.exp(logits / temperature) / np.exp(logits / temperature).sum(axis=1, keepdims=True)
-    found = compared(model_table(y_true, shares, logits=logits), GroupBootstrap(np.arange(600)), None)
-    assert found["verdict"] == verdict
-    assert found["slope"] is None and found["intercept_low"] is None
+    found = score(model_table(y_true, shares, logits=logits), GroupBootstrap(np.arange(600)), None)
+    assert found.verdict == verdict
+    assert found.slope is None and found.intercept_low is None
     if temperature != 1:
-        assert found["nll_change_low"] < found["nll_change"] < found["nll_change_high"]
-        assert (found["nll_change"] < 0) == (verdict == "helped") or verdict == "did not help"
+        assert found.nll_change_low < found.nll_change < found.nll_change_high
+        assert (found.nll_change < 0) == (verdict == "helped") or verdict == "did not help"
 
 
 def test_recalibration_is_logistic_regression_with_errors_over_groups():

@@ -12,34 +12,34 @@ def predictions(confidence: np.ndarray, wrong: np.ndarray, **columns):
 
 def test_ranges_hold_equally_many_scans_and_cover_everything():
     confidence = np.random.default_rng(0).uniform(0.5, 1, 1000)
-    rows = error_rates(predictions(confidence, np.zeros(1000, bool)))
-    assert (rows[0]["from"], rows[-1]["to"]) == (0, 1)
-    assert [row["to"] for row in rows[:-1]] == [row["from"] for row in rows[1:]]
-    assert len(rows) == 10 and all(95 <= row["scans"] <= 105 for row in rows)
+    rows = error_rates(predictions(confidence, np.zeros(1000, bool))).ranges
+    assert (rows[0].lower, rows[-1].upper) == (0, 1)
+    assert [row.upper for row in rows[:-1]] == [row.lower for row in rows[1:]]
+    assert len(rows) == 10 and all(95 <= row.scans <= 105 for row in rows)
 
 
 def test_the_rate_is_the_share_of_wrong_scans_in_the_range():
     confidence = np.linspace(0.51, 0.99, 300)
     wrong = confidence < 0.6
-    rows = error_rates(predictions(confidence, wrong))
+    rows = error_rates(predictions(confidence, wrong)).ranges
     for row in rows:
-        own = (confidence >= row["from"]) & (confidence < row["to"])
-        assert row["error_rate"] == pytest.approx(wrong[own].mean())
-        assert row["low"] <= row["error_rate"] <= row["high"]
-    assert rows[-1]["error_rate"] == 0 and rows[-1]["high"] < 0.15
+        own = (confidence >= row.lower) & (confidence < row.upper)
+        assert row.error_rate == pytest.approx(wrong[own].mean())
+        assert row.low <= row.error_rate <= row.high
+    assert rows[-1].error_rate == 0 and rows[-1].high < 0.15
 
 
 def test_few_scans_are_one_range_and_one_unit_has_no_interval():
     confidence = np.linspace(0.6, 0.9, 20)
-    (row,) = error_rates(predictions(confidence, np.arange(20) % 2 == 0))
-    assert (row["from"], row["to"], row["scans"], row["error_rate"]) == (0, 1, 20, 0.5)
-    (row,) = error_rates(predictions(confidence, np.arange(20) % 2 == 0, group=np.zeros(20, int)))
-    assert row["low"] is None and row["reason"]
+    (row,) = error_rates(predictions(confidence, np.arange(20) % 2 == 0)).ranges
+    assert (row.lower, row.upper, row.scans, row.error_rate) == (0, 1, 20, 0.5)
+    (row,) = error_rates(predictions(confidence, np.arange(20) % 2 == 0, group=np.zeros(20, int))).ranges
+    assert row.low is None and row.reason
 
 
 def test_equal_confidences_are_not_divided():
-    (row,) = error_rates(predictions(np.ones(500), np.zeros(500, bool)))
-    assert row["scans"] == 500
+    (row,) = error_rates(predictions(np.ones(500), np.zeros(500, bool))).ranges
+    assert row.scans == 500
 
 
 def test_the_lower_end_belongs_to_a_range():

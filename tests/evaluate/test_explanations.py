@@ -21,24 +21,24 @@ def table(hits: float) -> Explanations:
 
 def test_maps_that_point_at_more_tumours_than_a_fixed_point_are_shown():
     scored = explanations.score(table(0.9))
-    assert scored["shown"] and scored["reason"].startswith("it points at tumours more often")
-    ahead = next(row for row in scored["differences"] if (row["score"], row["against"]) == ("pointing", "fixed_point"))
-    assert ahead["low"] > 0
+    assert scored.shown and scored.reason.startswith("it points at tumours more often")
+    ahead = next(row for row in scored.differences if (row.score, row.against) == ("pointing", "fixed_point"))
+    assert ahead.low > 0
 
 
 def test_maps_that_point_at_no_more_are_not_shown():
     scored = explanations.score(table(0.3))
-    assert not scored["shown"] and scored["reason"].startswith("it does not point")
+    assert not scored.shown and scored.reason.startswith("it does not point")
 
 
 def test_rows_are_by_class_by_thirds_of_size_and_by_answer():
-    rows = explanations.score(table(0.9))["rows"]
-    found = {(row["by"], row["value_of"]) for row in rows}
+    rows = explanations.score(table(0.9)).rows
+    found = {(row.by, row.value_of) for row in rows}
     assert found >= {("all", None), ("class", "glioma"), ("size", "small"), ("answer", "right")}
-    assert {row["of"] for row in rows} == set(explanations.COLUMNS)
-    assert {row["scans"] for row in rows if row["by"] == "size"} == {COUNT // 3}
+    assert {row.of for row in rows} == set(explanations.COLUMNS)
+    assert {row.scans for row in rows if row.by == "size"} == {COUNT // 3}
 
 
 def test_without_masks_nothing_is_shown():
     scored = explanations.score(Explanations.empty())
-    assert (scored["scans"], scored["shown"], scored["rows"]) == (0, False, [])
+    assert (scored.scans, scored.shown, scored.rows) == (0, False, [])

@@ -47,10 +47,10 @@ def test_the_map_holds_every_known_scan_and_what_the_model_calls_the_test_scans(
         leaked=np.full(len(tested), ""), exposure=np.full(len(tested), "neither"), y_true=whole, y_pred=tested % 3 % 2,
         probabilities=np.full((len(tested), 2), 0.5),
     )  # fmt: skip
-    drawn, shares = plane(scans, rows, predictions)
+    drawn, axes = plane(scans, rows, predictions)
     assert drawn.path.tolist() == path.tolist()
     assert (drawn.y_pred[:150] == "").all()
     assert drawn.y_pred[150:].tolist() == [("a", "b")[number % 3 % 2] for number in range(150, 200)]
-    assert 1 > shares["x"] >= shares["y"] > 0
+    assert 1 > axes.variance.x >= axes.variance.y > 0
     drawn.write(tmp_path / "embedding.csv")
     assert np.allclose(EmbeddingMap.read(tmp_path / "embedding.csv").x, drawn.x, atol=1e-4)

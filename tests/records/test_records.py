@@ -12,7 +12,6 @@ from trueslice.records.explain import ExplanationScores
 from trueslice.records.external import ExternalScores
 from trueslice.records.intervals import Intervals
 from trueslice.records.split import SplitCounts
-from trueslice.records.summary import Summary
 from trueslice.records.test import ModelScores
 from trueslice.records.timing import Timing
 from trueslice.records.train import Training
@@ -26,7 +25,6 @@ RECORDS = {
     "external": ExternalScores,
     "intervals": Intervals,
     "split": SplitCounts,
-    "summary": Summary,
     "test": ModelScores,
     "timing": Timing,
     "train": Training,

@@ -92,7 +92,7 @@ def groups_in(table, result: splitting.Result, part: str) -> set[int]:
 
 def count(result: splitting.Result) -> dict[str, dict[str, int]]:
     """Every count in total and by class."""
-    counts = splitting.count(result)
+    counts = splitting.count(result).model_dump(by_alias=True)
     keys = [key for key in counts["classes"][0] if key != "class"]
     return {key: {"total": counts[key]} | {row["class"]: row[key] for row in counts["classes"]} for key in keys}
 

@@ -1,5 +1,6 @@
 """The stages predict, baselines and evaluate, as processes of their own, on 48 scans of noise."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -15,14 +16,22 @@ from sklearn.metrics import accuracy_score, f1_score
 import stages
 from trueslice.copies import search as copies
 from trueslice.copies.thumbnails import thumbnails
-from trueslice.files import read_json, write_json
+from trueslice.files import write_json
 from trueslice.model.encoder import Encoder
+from trueslice.records.base import Record
+from trueslice.records.baselines import Baselines
+from trueslice.records.external import ExternalScores
+from trueslice.records.intervals import Intervals, Unit
+from trueslice.records.summary import Summary
+from trueslice.records.test import ModelScores
+from trueslice.records.train import Epoch
 from trueslice.tables.explanations import Explanations
 from trueslice.tables.external import ExternalPredictions
 from trueslice.tables.ood import OodDistances
 from trueslice.tables.predictions import BaselinePredictions, ModelPredictions, Predictions
 from trueslice.tables.scans import Scans
 from trueslice.tables.splits import Splits
+from trueslice.train.history import History
 
 ROOT = Path(__file__).parents[2]
 CLASSES = ("glioma", "meningioma", "notumor", "pituitary")
@@ -70,6 +79,8 @@ def prepare(folder: Path, tiny: Path) -> None:
     write_json(folder / stages.FINETUNED / "trueslice.json", {"temperature": TEMPERATURE})
     prepare_external(folder)
     Explanations.empty().write(folder / stages.EXPLANATIONS)
+    epochs = [Epoch(**dict.fromkeys(Epoch.model_fields, 1.0 - epoch / 20) | {"epoch": epoch}) for epoch in (1, 2)]
+    History(epochs=epochs, best_epoch=2).summary().write(folder / stages.METRICS / "train.json")
 
 
 def prepare_external(folder: Path) -> None:
@@ -105,8 +116,11 @@ def copied(finished, tmp_path) -> Path:
     return Path(shutil.copytree(finished, tmp_path / "run"))
 
 
-def metrics(folder: Path, name: str) -> dict:
-    return read_json(folder / stages.METRICS / f"{name}.json")
+RECORDS = {"test": ModelScores, "intervals": Intervals, "baselines": Baselines, "external": ExternalScores}
+
+
+def metrics(folder: Path, name: str) -> Record:
+    return RECORDS[name].read(folder / stages.METRICS / f"{name}.json")
 
 
 def predictions(folder: Path) -> ModelPredictions:
@@ -173,11 +187,11 @@ def test_validation_scans_are_classified_in_the_same_way(finished):
 
 
 def test_other_data_sets_are_scored_at_the_thresholds_of_the_validation_scans(finished):
-    (other,) = metrics(finished, "external")["sets"]
-    assert (other["kept"], other["accuracy"], other["accuracy_of_dropped"]) == (5, 3 / 5, 1)
-    points = metrics(finished, "test")["tumour"]["operating_points"]
-    assert [row["threshold"] for row in other["tumour"]] == [row["threshold"] for row in points]
-    assert all(row["sensitivity"] is not None for row in other["tumour"])
+    (other,) = metrics(finished, "external").sets
+    assert (other.kept, other.accuracy, other.accuracy_of_dropped) == (5, 3 / 5, 1)
+    points = metrics(finished, "test").tumour.operating_points
+    assert [row.threshold for row in other.tumour] == [row.threshold for row in points]
+    assert all(row.sensitivity is not None for row in other.tumour)
 
 
 def test_a_scan_is_exposed_if_a_copy_or_its_patient_was_trained_or_validated_on(finished):
@@ -202,41 +216,32 @@ def test_baselines_are_a_table_of_the_same_scans(finished):
 
 
 def test_the_metrics_follow_from_the_tables(finished):
-    found, test, summary = predictions(finished), metrics(finished, "test"), metrics(finished, "summary")
+    found, test = predictions(finished), metrics(finished, "test")
     accuracy = accuracy_score(found.y_true, found.y_pred)
-    assert test["accuracy"] == pytest.approx(accuracy, abs=1e-9)
-    records = {(row["score"], row["class"]): row for row in metrics(finished, "intervals")["intervals"]}
-    baselines = metrics(finished, "baselines")["baselines"]
-    best = max(baselines, key=lambda row: row["accuracy"])
-    assert summary == {
-        "accuracy": round(accuracy, 4),
-        "low": round(records["accuracy", None]["low"], 4),
-        "high": round(records["accuracy", None]["high"], 4),
-        "macro_f1": round(test["macro_f1"], 4),
-        "baseline": best["accuracy"],
-        "ahead": round(best["difference_low"], 4),
-        "copy": 2,
-        "patient": 1,
-    }
-    unit = metrics(finished, "intervals")["unit"]
+    assert test.accuracy == pytest.approx(accuracy, abs=1e-9)
+    intervals = metrics(finished, "intervals")
+    baselines = metrics(finished, "baselines").baselines
+    summary = Summary.read(finished / stages.METRICS / "summary.json")
+    assert summary.accuracy == round(accuracy, 4)
+    assert (summary.copied, summary.patient, summary.best_epoch, summary.val_loss) == (2, 1, 2, 0.9)
     name = "patient, or group of copies where none is known"
-    assert unit == {"name": name, "count": 16, "patients": 1, "scans_without_patient": 15}
-    assert {row["value"] for row in test["by"] if row["column"] == "mode"} == {"L", "RGB"}
+    assert intervals.unit == Unit(name=name, count=16, patients=1, scans_without_patient=15)
+    assert {row.value for row in test.by if row.column == "mode"} == {"L", "RGB"}
     table = BaselinePredictions.read(finished / stages.BASELINES)
     for row in baselines:
-        own = table.take(table.baseline == row["baseline"])
-        assert row["accuracy"] == pytest.approx(accuracy_score(own.y_true, own.y_pred), abs=1e-9)
+        own = table.take(table.baseline == row.baseline)
+        assert row.accuracy == pytest.approx(accuracy_score(own.y_true, own.y_pred), abs=1e-9)
         expected = f1_score(own.y_true, own.y_pred, average="macro", labels=range(4))
-        assert row["macro_f1"] == pytest.approx(expected, abs=1e-9)
+        assert row.macro_f1 == pytest.approx(expected, abs=1e-9)
     for name in CLASSES:
-        row = next(row for row in test["classes"] if row["class"] == name)
-        assert row["recall"] == records["recall", name]["value"]
+        row = next(row for row in test.classes if row.class_name == name)
+        assert row.recall == intervals.find("recall", name).value
 
 
 def test_evaluate_needs_neither_torch_nor_a_model(copied):
     for part in ("models", "data/scans/pixels.npy", "data/scans/thumbnails.npy", "data/splits.csv"):
         shutil.rmtree(copied / part) if (copied / part).is_dir() else (copied / part).unlink()
-    before = {name: metrics(copied, name) for name in ("summary", "test", "intervals", "baselines")}
+    before = {name: metrics(copied, name) for name in RECORDS}
     program = (
         "import sys, runpy; runpy.run_module('stages.evaluate', run_name='__main__')\n"
         "print([name for name in ('torch', 'transformers', 'sklearn', 'matplotlib') if name in sys.modules])"
@@ -285,11 +290,13 @@ def test_a_column_that_scans_do_not_have_ends_evaluate_in_one_line(copied):
     assert done.stderr.startswith(said) and done.stderr.count("\n") == 1
 
 
-def test_dvc_shows_the_summary_in_less_than_100_columns(project, finished):
+def test_the_summary_is_the_one_metric_of_dvc_and_its_changes_fit_on_a_screen(project, finished):
     shutil.copytree(finished / stages.METRICS, project.root / stages.METRICS)
-    summary = metrics(project.root, "summary")
-    wide = {key: 0.8725 if isinstance(value, float) else value for key, value in summary.items()}
-    write_json(project.root / stages.METRICS / "summary.json", wide | {"copy": 1311, "patient": 1311})
-    shown = project.run("dvc metrics show metrics/summary.json", check=True).stdout
-    assert all(name in shown for name in summary)
-    assert max(map(len, shown.splitlines())) < 100, shown
+    path = project.root / stages.METRICS / "summary.json"
+    project.run("git add -f metrics && git commit -qm run", check=True)
+    Summary.read(path).model_copy(update={"accuracy": 0.1234, "copied": 1311, "ahead": -0.1234}).write(path)
+    listed = json.loads(project.run("dvc metrics show --json", check=True).stdout)[""]["data"]
+    assert list(listed) == ["metrics/summary.json"]
+    changes = project.run("dvc metrics diff --all", check=True).stdout
+    assert "recall.glioma" in changes and "0.1234" in changes
+    assert len(changes.splitlines()) <= 17 and max(map(len, changes.splitlines())) <= 80, changes

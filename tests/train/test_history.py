@@ -1,11 +1,13 @@
 import numpy as np
 import pytest
 
+from trueslice.records.train import Epoch
 from trueslice.train.history import History
 
 
-def epoch(number: int, accuracy: float, loss: float) -> dict:
-    return {"epoch": number, "train_loss": 1.0, "train_accuracy": 0.5, "val_loss": loss, "val_accuracy": accuracy}
+def epoch(number: int, accuracy: float, loss: float) -> Epoch:
+    same = {"train_loss": 1.0, "train_accuracy": 0.5, "learning_rate": 0.1}
+    return Epoch(epoch=number, val_loss=loss, val_accuracy=accuracy, **same)
 
 
 def test_the_best_epoch_has_the_highest_accuracy_then_the_lowest_loss_then_comes_first():
@@ -14,7 +16,7 @@ def test_the_best_epoch_has_the_highest_accuracy_then_the_lowest_loss_then_comes
     is_best = [history.add_epoch(epoch(number, *each)) for number, each in enumerate(scores, start=1)]
     assert is_best == [True, True, True, False, False]
     assert history.best_epoch == 3
-    assert history.summary()["val_loss"] == 0.8 and len(history.summary()["epochs"]) == 5
+    assert history.summary().val_loss == 0.8 and len(history.summary().epochs) == 5
 
 
 def test_training_stalls_once_patience_is_over():

@@ -30,14 +30,14 @@ def changed(before: dict, after: dict) -> set[str]:
 @pytest.mark.parametrize("captions", ["random", "mean"])
 def test_every_objective_learns(tiny_folder, device, objective, captions):
     history = tuned(Encoder.load(tiny_folder, device), objective=objective, captions=captions, epochs=6)
-    assert history.epochs[history.best_epoch - 1]["val_accuracy"] > 0.9
-    assert history.epochs[-1]["train_loss"] < history.epochs[0]["train_loss"]
+    assert history.epochs[history.best_epoch - 1].val_accuracy > 0.9
+    assert history.epochs[-1].train_loss < history.epochs[0].train_loss
 
 
 def test_bf16_learns_and_leaves_fp32_weights(tiny_folder, device):
     encoder = Encoder.load(tiny_folder, device)
     history = tuned(encoder, precision="bf16", epochs=6)
-    assert history.epochs[history.best_epoch - 1]["val_accuracy"] > 0.9
+    assert history.epochs[history.best_epoch - 1].val_accuracy > 0.9
     assert {value.dtype for value in encoder.model.state_dict().values() if value.is_floating_point()} == {
         torch.float32
     }
@@ -47,7 +47,7 @@ def test_sigmoid_learns_with_its_bias(family, device):
     encoder = family("siglip", device)
     before = weights(encoder)
     history = tuned(encoder, objective="sigmoid", epochs=6)
-    assert history.epochs[-1]["train_loss"] < history.epochs[0]["train_loss"] / 2
+    assert history.epochs[-1].train_loss < history.epochs[0].train_loss / 2
     assert "logit_bias" in changed(before, weights(encoder))
 
 
@@ -69,7 +69,7 @@ def test_every_family_is_tuned_in_every_way_and_saved_as_a_plain_checkpoint(fami
     before, kind = weights(encoder), type(encoder.model)
     epochs = 2 if name == "lite" else 6  # it is larger, and it learns faster
     history = tuned(encoder, cache=tmp_path, tune=tune, epochs=epochs, **changes)
-    assert history.epochs[-1]["val_loss"] < history.epochs[0]["train_loss"]
+    assert history.epochs[-1].val_loss < history.epochs[0].train_loss
     assert weights(encoder).keys() == before.keys()
     moved = changed(before, weights(encoder))
     towers = {part for part in ("vision_model", "text_model") if any(name.startswith(part) for name in moved)}
@@ -90,12 +90,12 @@ def test_every_family_is_tuned_in_every_way_and_saved_as_a_plain_checkpoint(fami
 
 def test_the_history_is_whole_and_the_best_epoch_is_kept(encoder):
     history = tuned(encoder, epochs=4, label_smoothing=0.1)
-    assert [epoch["epoch"] for epoch in history.epochs] == [1, 2, 3, 4]
+    assert [epoch.epoch for epoch in history.epochs] == [1, 2, 3, 4]
     assert [step["step"] for step in history.steps] == list(range(1, 17))
-    best = max(history.epochs, key=lambda epoch: (epoch["val_accuracy"], -epoch["val_loss"]))
+    best = max(history.epochs, key=lambda epoch: (epoch.val_accuracy, -epoch.val_loss))
     assert history.best_epoch == best["epoch"]
     # The weights that are left are those of the best epoch, not of the last.
-    assert validation_loss(encoder) == pytest.approx(best["val_loss"], abs=1e-6)
+    assert validation_loss(encoder) == pytest.approx(best.val_loss, abs=1e-6)
 
 
 def validation_loss(encoder) -> float:
@@ -192,9 +192,9 @@ def test_ema_validates_and_keeps_the_average(tiny_folder, device):
     plain, averaged = (Encoder.load(tiny_folder, device) for _ in range(2))
     one, other = tuned(plain, epochs=2), tuned(averaged, epochs=2, ema=0.99)
     assert_same_steps(one, other, device)  # the average does not steer
-    assert one.epochs[-1]["val_loss"] != other.epochs[-1]["val_loss"]
+    assert one.epochs[-1].val_loss != other.epochs[-1].val_loss
     best = other.epochs[other.best_epoch - 1]
-    assert validation_loss(averaged) == pytest.approx(best["val_loss"], abs=1e-6)
+    assert validation_loss(averaged) == pytest.approx(best.val_loss, abs=1e-6)
 
 
 @pytest.mark.parametrize("tune", ["full", "lora"])

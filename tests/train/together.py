@@ -4,7 +4,6 @@ Reads a list of checkpoints and changes of the configuration from the first file
 the histories to the second file.
 """
 
-import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -18,7 +17,7 @@ from trueslice.train.distributed import Processes
 
 def train(checkpoint: str, changes: dict, processes: Processes, cache: Path) -> dict:
     encoder = Encoder.load(Path(checkpoint), processes.device)
-    return dataclasses.asdict(tuned(encoder, processes=processes, cache=cache, **changes))
+    return tuned(encoder, processes=processes, cache=cache, **changes).state_dict()
 
 
 if __name__ == "__main__":

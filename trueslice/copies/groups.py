@@ -7,12 +7,15 @@ show one patient, also by frames of one file.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import fields, replace
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from trueslice.reading.frames import file_of
+from trueslice.records.data import ClassCounts, CopyExample, CopyKind, DataCounts, MatchBin
 from trueslice.tables.scans import Conflicts, Pairs, Scans
 
 SHOWN_PAIRS = 8
@@ -134,35 +137,39 @@ def examples(pairs: Pairs, scans: Scans, count: int = SHOWN_PAIRS) -> Pairs:
     return pairs.take(np.array(sorted(chosen, key=lambda row: kinds.index(pairs.kind[row])), np.int64))
 
 
-def summarise(scans: Scans, pairs: Pairs) -> dict:
-    """Count scans, copies, groups, patients and leaks, in total, per class and per kind, and choose example pairs."""
+def summarise(scans: Scans, pairs: Pairs, **files: Any) -> DataCounts:
+    """Count scans, copies, groups, patients and leaks, in total, per class and per kind, and choose example pairs.
+
+    `files` are the fields of the record that count files.
+    """
     sizes = np.bincount(scans.group)
     kinds = ["exact", *np.unique(pairs.kind[pairs.kind != "exact"]).tolist()]
     flags = _flags(scans)
     names = np.unique(scans.class_name).tolist()
-    return {
-        "distinct_scans": len(np.unique(scans.group)),
-        "copy_pairs": len(pairs),
-        "copy_groups": int((sizes > 1).sum()),
-        "largest_copy_group": int(sizes.max()),
-        "label_conflicts": len(np.unique(scans.group[_of_two_classes(scans)])),
-        "source_conflicts": int(flags["source_conflicts"].sum()),
-        "test_scans": int((scans.official_split == "test").sum()),
-        "leaked_test_scans": int(flags["leaked"].sum()),
-        "patient_leaked_test_scans": int(flags["patient_leaked"].sum()),
-        "test_scans_of_train_patients": int(flags["test_of_train_patients"].sum()),
-        "patients": len(_patients(scans)),
-        "patients_in_both_folders": len(_patients(scans, flags["train"]) & _patients(scans, flags["test"])),
-        "scans_without_patient": int(flags["without_patient"].sum()),
-        "classes": [_of_class(scans, flags, name) for name in names],
-        "copy_kinds": [{"kind": kind, "pairs": int((pairs.kind == kind).sum())} for kind in kinds],
-        "best_matches": _best_matches(scans),
-        "examples": _shown(examples(pairs, scans), scans),
-    }
+    return DataCounts(
+        **files,
+        distinct_scans=len(np.unique(scans.group)),
+        copy_pairs=len(pairs),
+        copy_groups=int((sizes > 1).sum()),
+        largest_copy_group=int(sizes.max()),
+        label_conflicts=len(np.unique(scans.group[_of_two_classes(scans)])),
+        source_conflicts=int(flags["source_conflicts"].sum()),
+        test_scans=int((scans.official_split == "test").sum()),
+        leaked_test_scans=int(flags["leaked"].sum()),
+        patient_leaked_test_scans=int(flags["patient_leaked"].sum()),
+        test_scans_of_train_patients=int(flags["test_of_train_patients"].sum()),
+        patients=len(_patients(scans)),
+        patients_in_both_folders=len(_patients(scans, flags["train"]) & _patients(scans, flags["test"])),
+        scans_without_patient=int(flags["without_patient"].sum()),
+        classes=[_of_class(scans, flags, name) for name in names],
+        copy_kinds=[CopyKind(kind=kind, pairs=int((pairs.kind == kind).sum())) for kind in kinds],
+        best_matches=_best_matches(scans),
+        examples=_shown(examples(pairs, scans), scans),
+    )
 
 
 def _flags(scans: Scans) -> dict[str, np.ndarray]:
-    """What metrics/data.json counts of scans, bool [N] each, by the name it has in a class's row there."""
+    """Mark the scans that `ClassCounts` counts, bool [N] each, by the name of its field."""
     train, test = scans.official_split == "train", scans.official_split == "test"
     how, known = leaked(scans), scans.patient != ""
     shared = known & np.isin(scans.patient, scans.patient[train])
@@ -180,19 +187,19 @@ def _flags(scans: Scans) -> dict[str, np.ndarray]:
     }
 
 
-def _of_class(scans: Scans, flags: dict[str, np.ndarray], name: str) -> dict:
+def _of_class(scans: Scans, flags: dict[str, np.ndarray], name: str) -> ClassCounts:
     own = scans.class_name == name
     in_test = _patients(scans, own & flags["test"])
-    return {
-        "class": name,
-        "scans": int(own.sum()),
-        "distinct": len(np.unique(scans.group[own])),
-        "patients": len(_patients(scans, own)),
-        "patients_train": len(_patients(scans, own & flags["train"])),
-        "patients_test": len(in_test),
-        "patients_in_both": len(in_test & _patients(scans, flags["train"])),
+    return ClassCounts(
+        class_name=name,
+        scans=int(own.sum()),
+        distinct=len(np.unique(scans.group[own])),
+        patients=len(_patients(scans, own)),
+        patients_train=len(_patients(scans, own & flags["train"])),
+        patients_test=len(in_test),
+        patients_in_both=len(in_test & _patients(scans, flags["train"])),
         **{key: int((own & flag).sum()) for key, flag in flags.items()},
-    }
+    )
 
 
 def _patients(scans: Scans, rows: np.ndarray | slice = np.s_[:]) -> set[str]:
@@ -200,17 +207,17 @@ def _patients(scans: Scans, rows: np.ndarray | slice = np.s_[:]) -> set[str]:
     return set(scans.patient[rows].tolist()) - {""}
 
 
-def _best_matches(scans: Scans) -> list[dict]:
-    """Histogram of the highest correlation of each scan, with and without a copy."""
+def _best_matches(scans: Scans) -> list[MatchBin]:
+    """Count scans by their highest correlation with another, with and without a copy."""
     has_copy = np.bincount(scans.group)[scans.group] > 1
     copies, _ = np.histogram(scans.best_match[has_copy], BEST_MATCH_EDGES)
     others, _ = np.histogram(scans.best_match[~has_copy], BEST_MATCH_EDGES)
-    rows = zip(BEST_MATCH_EDGES[:-1], BEST_MATCH_EDGES[1:], copies.tolist(), others.tolist(), strict=True)
-    return [dict(zip(("from", "to", "copies", "others"), row, strict=True)) for row in rows]
+    rows = zip(pairwise(BEST_MATCH_EDGES), copies.tolist(), others.tolist(), strict=True)
+    return [MatchBin(lower=lower, upper=upper, copies=own, others=other) for (lower, upper), own, other in rows]
 
 
-def _shown(pairs: Pairs, scans: Scans) -> list[dict]:
+def _shown(pairs: Pairs, scans: Scans) -> list[CopyExample]:
     columns = {column.name: getattr(pairs, column.name).tolist() for column in fields(pairs)}
     classes = np.stack([scans.class_name[pairs.a], scans.class_name[pairs.b]], axis=1).tolist()
-    columns["class"] = [" / ".join(dict.fromkeys(names)) for names in classes]
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    columns["class_name"] = [" / ".join(dict.fromkeys(names)) for names in classes]
+    return [CopyExample(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]

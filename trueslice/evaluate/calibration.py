@@ -1,4 +1,4 @@
-"""Whether probabilities are what they say: what the temperature changed, what chance shows, and recalibration."""
+"""Calibration: how far probabilities differ from the frequencies of what they predict."""
 
 from typing import NamedTuple
 
@@ -19,23 +19,24 @@ from trueslice.evaluate.intervals import (
     effective_groups,
     model_error,
 )
+from trueslice.records.test import Calibration
 from trueslice.tables.predictions import ModelPredictions
 
 DRAWS = 1000
-SLOPE_COVERS = 0.87  # with 45 patients and 140 groups of healthy scans, at worst: research/simulations/README.md
+SLOPE_COVERS = 0.87  # with 45 patients and 140 other groups, at worst: research/simulations/README.md
 
 
 class Recalibration(NamedTuple):
-    """What a logistic regression makes of the log odds of a tumour: slope 1 and intercept 0 if they are right."""
+    """A logistic regression on the log odds of a tumour: slope 1 and intercept 0 if they are right."""
 
     slope: Estimate  # below 1 for a model that is too sure
     intercept: Estimate  # with the slope fixed at 1: above 0 for a model that expects too few tumours
 
 
 def eces_if_calibrated(confidence: np.ndarray, groups: np.ndarray, seed: int = 0) -> np.ndarray:
-    """The calibration errors that a perfectly calibrated model shows by chance alone, on as many scans: float64 [1000].
+    """Draw the calibration errors that a perfectly calibrated model shows by chance, on as many scans: float64 [1000].
 
-    In each draw a prediction is right with the probability stated, and the scans of a group share their luck.
+    In each draw a prediction is right with its probability, and the scans of a group share their luck.
     `confidence`, float64 [N], is the probability of the predicted class; `groups`, [N], are the same within a group.
     """
     numbers = np.unique(groups, return_inverse=True)[1]
@@ -43,8 +44,8 @@ def eces_if_calibrated(confidence: np.ndarray, groups: np.ndarray, seed: int = 0
     return np.array([metrics.ece(confidence, draw[numbers] < confidence) for draw in luck])
 
 
-def compared(predictions: ModelPredictions, bootstrap: GroupBootstrap, healthy: int | None) -> dict:
-    """What calibration is compared with, as in metrics/test.json: before temperature, by chance, and recalibrated."""
+def score(predictions: ModelPredictions, bootstrap: GroupBootstrap, negative: int | None) -> Calibration:
+    """Score the probabilities after and before temperature, by chance, and by recalibration."""
     y_true, probabilities = predictions.y_true, predictions.probabilities
     before = softmax(predictions.logits, axis=1)
     confidence, correct = probabilities.max(axis=1), predictions.y_pred == y_true
@@ -53,38 +54,41 @@ def compared(predictions: ModelPredictions, bootstrap: GroupBootstrap, healthy: 
     change = bootstrap.mean(metrics.nll(y_true, probabilities) - metrics.nll(y_true, before), PLAIN)
     nothing = Estimate(np.nan, Interval())
     found = Recalibration(nothing, nothing)
-    if healthy is not None:
-        found = recalibration(y_true != healthy, probabilities[:, healthy], bootstrap.numbers)
-    return {
-        "nll_before": float(metrics.nll(y_true, before).mean()),
-        "brier_before": float(metrics.brier(y_true, before).mean()),
-        "ece_before": metrics.ece(before.max(axis=1), correct),
-        "ece_if_calibrated": float(by_chance.mean()),
-        "ece_p95_if_calibrated": float(np.quantile(by_chance, 0.95)),
-        "ece_p_value": float((1 + (by_chance >= ece).sum()) / (1 + DRAWS)),
-        "verdict": _verdict(change.interval),
-        **_named("nll_change", change),
-        **_named("slope", found.slope),
-        "slope_covers": found.slope.interval.covers,
-        **_named("intercept", found.intercept),
-    }
+    if negative is not None:
+        found = recalibration(y_true != negative, probabilities[:, negative], bootstrap.numbers)
+    return Calibration(
+        nll=float(metrics.nll(y_true, probabilities).mean()),
+        brier=float(metrics.brier(y_true, probabilities).mean()),
+        ece=ece,
+        nll_before=float(metrics.nll(y_true, before).mean()),
+        brier_before=float(metrics.brier(y_true, before).mean()),
+        ece_before=metrics.ece(before.max(axis=1), correct),
+        ece_if_calibrated=float(by_chance.mean()),
+        ece_p95_if_calibrated=float(np.quantile(by_chance, 0.95)),
+        ece_p_value=float((1 + (by_chance >= ece).sum()) / (1 + DRAWS)),
+        verdict=_verdict(change.interval),
+        **change.limits("nll_change"),
+        **found.slope.limits("slope"),
+        slope_covers=found.slope.interval.covers,
+        **found.intercept.limits("intercept"),
+    )
 
 
-def recalibration(is_tumour: np.ndarray, healthy: np.ndarray, groups: np.ndarray) -> Recalibration:
-    """Fit tumour or not, bool [N], to the log odds of a tumour, given the probability of `healthy`, float64 [N].
+def recalibration(is_tumour: np.ndarray, negative: np.ndarray, groups: np.ndarray) -> Recalibration:
+    """Fit tumour or not, bool [N], to the log odds of a tumour, given the `negative` class's probability, float64 [N].
 
     Cox 1958; Van Calster et al. 2019, BMC Medicine 17: both with standard errors over groups.
     No value where a side is missing, and no slope where the two are told apart without an error: it would be infinite.
     """
     nothing = Estimate(np.nan, Interval())
     tiny = np.finfo(float).eps
-    odds = np.log(np.maximum(1 - healthy, tiny)) - np.log(np.maximum(healthy, tiny))
-    of_tumours, of_healthy = odds[is_tumour], odds[~is_tumour]
-    if not len(of_tumours) or not len(of_healthy):
+    odds = np.log(np.maximum(1 - negative, tiny)) - np.log(np.maximum(negative, tiny))
+    of_tumours, of_negatives = odds[is_tumour], odds[~is_tumour]
+    if not len(of_tumours) or not len(of_negatives):
         return Recalibration(nothing, nothing)
     one = np.ones_like(odds)
     intercept = _last_coefficient(one[:, None], odds, is_tumour, groups)
-    if of_tumours.min() >= of_healthy.max() or of_healthy.min() >= of_tumours.max():
+    if of_tumours.min() >= of_negatives.max() or of_negatives.min() >= of_tumours.max():
         return Recalibration(nothing, intercept)
     slope = _last_coefficient(np.stack([one, odds], axis=1), 0 * odds, is_tumour, groups)
     if slope.interval.low is not None and effective_groups(np.bincount(groups)) < FEW_GROUPS:
@@ -93,7 +97,7 @@ def recalibration(is_tumour: np.ndarray, healthy: np.ndarray, groups: np.ndarray
 
 
 def _last_coefficient(design: np.ndarray, offset: np.ndarray, outcome: np.ndarray, groups: np.ndarray) -> Estimate:
-    """That of a logistic regression of `outcome`, bool [N], on the columns of `design`, [N, P], with its interval."""
+    """Fit `outcome`, bool [N], to the columns of `design`, [N, P], by logistic regression."""
     columns = design.shape[1]
 
     def loss(coefficients: np.ndarray) -> tuple[float, np.ndarray]:
@@ -118,8 +122,3 @@ def _verdict(change: Interval) -> str:
     if change.low is None or change.low <= 0 <= change.high:
         return "did not help"
     return "helped" if change.high < 0 else "made it worse"
-
-
-def _named(name: str, estimate: Estimate) -> dict[str, float | None]:
-    value = None if np.isnan(estimate.value) else estimate.value
-    return {name: value, f"{name}_low": estimate.interval.low, f"{name}_high": estimate.interval.high}

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from trueslice.evaluate.intervals import SIGNED, UNIT, Estimate, GroupBootstrap
+from trueslice.evaluate.intervals import LIMITS, SIGNED, UNIT, Estimate, GroupBootstrap
+from trueslice.records.explain import ExplanationScores, PointingDifference, PointingScore
 from trueslice.tables.explanations import Explanations
 
 # A map and what it is compared with, and the columns of each for both scores.
@@ -19,23 +20,24 @@ COLUMNS = {
 SIZES = ("small", "medium", "large")
 
 
-def score(table: Explanations) -> dict:
-    """The content of metrics/explain.json."""
+def score(table: Explanations) -> ExplanationScores:
+    """Score the explanations of the test scans with a mask, and decide whether they are good enough to be shown."""
     if not len(table):
-        return {"scans": 0, "shown": False, "reason": "no mask of a test scan is known", "rows": [], "differences": []}
+        reason = "no mask of a test scan is known"
+        return ExplanationScores(scans=0, shown=False, reason=reason, rows=[], differences=[])
     differences = list(_differences(table))
-    ahead = next(row for row in differences if (row["score"], row["against"]) == ("pointing", "fixed_point"))
-    shown = ahead["low"] is not None and ahead["low"] > 0
+    ahead = next(each for each in differences if (each.score, each.against) == ("pointing", "fixed_point"))
+    shown = ahead.low is not None and ahead.low > 0
     told = "points" if shown else "does not point"
     reason = (
         f"it {told} at tumours more often than the best fixed point of each class does, as far as the interval says"
     )
     rows = [row for by, name, own in _parts(table) for row in _rows(table.take(own), by, name)]
-    return {"scans": len(table), "shown": shown, "reason": reason, "rows": rows, "differences": differences}
+    return ExplanationScores(scans=len(table), shown=shown, reason=reason, rows=rows, differences=differences)
 
 
 def _parts(table: Explanations) -> Iterator[tuple[str, str | None, np.ndarray]]:
-    """All scans; those of a class; thirds by size; and those that were answered right or wrong."""
+    """Yield all scans; those of a class; thirds by size; and those that were answered right or wrong."""
     yield "all", None, np.ones(len(table), bool)
     for name in np.unique(table.class_name).tolist():
         yield "class", name, table.class_name == name
@@ -47,16 +49,15 @@ def _parts(table: Explanations) -> Iterator[tuple[str, str | None, np.ndarray]]:
     yield "answer", "wrong", ~right
 
 
-def _rows(table: Explanations, by: str, name: str | None) -> Iterator[dict]:
+def _rows(table: Explanations, by: str, name: str | None) -> Iterator[PointingScore]:
     if not len(table):
         return
     bootstrap = GroupBootstrap(table.unit)
-    for column, score in enumerate(("pointing", "energy")):
+    counts = {"scans": len(table), "units": len(np.unique(table.unit))}
+    for column, metric in enumerate(("pointing", "energy")):
         for of, columns in COLUMNS.items():
-            value, interval = _mean(getattr(table, columns[column]), bootstrap)
-            counts = {"scans": len(table), "units": len(np.unique(table.unit))}
-            limits = {"low": interval.low, "high": interval.high}
-            yield {"by": by, "value_of": name, "score": score, "of": of, "value": value} | limits | counts
+            mean = _mean(getattr(table, columns[column]), bootstrap).fields("value", LIMITS)
+            yield PointingScore(by=by, value_of=name, score=metric, of=of, **mean, **counts)
 
 
 def _mean(values: np.ndarray, bootstrap: GroupBootstrap) -> Estimate:
@@ -64,10 +65,9 @@ def _mean(values: np.ndarray, bootstrap: GroupBootstrap) -> Estimate:
     return bootstrap.share(values == 1, values >= 0) if is_share else bootstrap.mean(values, UNIT)
 
 
-def _differences(table: Explanations) -> Iterator[dict]:
+def _differences(table: Explanations) -> Iterator[PointingDifference]:
     bootstrap = GroupBootstrap(table.unit)
-    for column, score in enumerate(("pointing", "energy")):
+    for column, metric in enumerate(("pointing", "energy")):
         for against, columns in list(COLUMNS.items())[1:]:
-            own = getattr(table, score)
-            value, interval = bootstrap.mean(own - getattr(table, columns[column]), SIGNED)
-            yield {"score": score, "against": against, "value": value, "low": interval.low, "high": interval.high}
+            difference = bootstrap.mean(getattr(table, metric) - getattr(table, columns[column]), SIGNED)
+            yield PointingDifference(score=metric, against=against, **difference.fields("value", LIMITS))

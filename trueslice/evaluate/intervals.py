@@ -8,7 +8,7 @@ research/simulations/coverage.py simulates how often the intervals hold; the rul
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import repeat
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -39,7 +39,11 @@ class Interval(NamedTuple):
     # `bootstrap`, `jackknife`, `logit_jackknife`, `log_jackknife`, `wilson` or `exact`
     method: str | None = None
     reason: str | None = None
-    covers: float | None = None  # how often such intervals hold by simulation, where that is less than 0.93
+    covers: float | None = None  # how often these intervals hold by simulation, where that is less than 0.93
+
+
+LIMITS = ("low", "high")
+SHARE = (*LIMITS, "method", "reason")  # what is told of the interval of a share of scans
 
 
 class Scale(NamedTuple):
@@ -62,6 +66,15 @@ class Estimate(NamedTuple):
 
     value: float
     interval: Interval
+
+    def fields(self, name: str, keys: Sequence[str] = Interval._fields) -> dict[str, Any]:
+        """Return fields for a record: the value as `name`, None where it is not defined, and some of the interval's."""
+        value = None if np.isnan(self.value) else self.value
+        return {name: value} | {key: getattr(self.interval, key) for key in keys}
+
+    def limits(self, name: str) -> dict[str, Any]:
+        """Return the value and its limits as the fields `name`, `name`_low and `name`_high of a record."""
+        return self.fields(name, ()) | {f"{name}_{key}": getattr(self.interval, key) for key in LIMITS}
 
 
 @lru_cache(maxsize=4)

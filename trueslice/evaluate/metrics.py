@@ -35,17 +35,17 @@ def accuracy(confusions: np.ndarray):
 
 
 @Share
-def missed_tumours(confusions: np.ndarray, healthy: int):
-    """Share of the tumours that are called healthy; `healthy` is the index of the healthy class."""
+def missed_tumours(confusions: np.ndarray, negative: int):
+    """Share of the tumours that are predicted as the negative class, whose index is `negative`."""
     hits, true, predicted, scans = _counts(confusions)
-    return predicted[..., healthy] - hits[..., healthy], scans - true[..., healthy]
+    return predicted[..., negative] - hits[..., negative], scans - true[..., negative]
 
 
 @Share
-def false_alarms(confusions: np.ndarray, healthy: int):
-    """Share of the healthy scans that are called a tumour; `healthy` is the index of the healthy class."""
+def false_alarms(confusions: np.ndarray, negative: int):
+    """Share of the scans of the negative class, whose index is `negative`, that are predicted as a tumour."""
     hits, true, _, _ = _counts(confusions)
-    return true[..., healthy] - hits[..., healthy], true[..., healthy]
+    return true[..., negative] - hits[..., negative], true[..., negative]
 
 
 def balanced_accuracy(confusions: np.ndarray) -> np.ndarray:

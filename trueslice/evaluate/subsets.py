@@ -1,25 +1,28 @@
-"""Accuracy of some of the test scans: by exposure, by any column of scans.csv, and over runs of neighbouring names."""
+"""Accuracy of some of the test scans: by exposure, by a column of scans.csv, and over blocks of file names."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
+from typing import Any
 
 import numpy as np
 
 from trueslice.errors import ParamsError, UserError
-from trueslice.evaluate.intervals import MIN_DISTINCT, Estimate, GroupBootstrap
+from trueslice.evaluate.intervals import MIN_DISTINCT, Estimate, GroupBootstrap, Interval
+from trueslice.records.intervals import Score
+from trueslice.records.test import ColumnScore, ExposureScore, NameBlocks
 from trueslice.tables.base import natural
 from trueslice.tables.predictions import Predictions
 from trueslice.tables.scans import Scans
 
 EXPOSURES = ("copy", "patient", "neither", "unknown")
-RUN = 10  # neighbouring names
+BLOCK = 10  # neighbouring file names
 
 
 def columns(scans: Scans, predictions: Predictions, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Columns of scans.csv for the predicted scans, as text [N], `unknown` where a cell is empty.
+    """Return columns of scans.csv for the predicted scans, as text [N], `unknown` for an empty cell.
 
     Raises:
-        ParamsError: there is no column of such a name.
+        ParamsError: there is no column of this name.
         UserError: a predicted scan is not among the scans.
     """
     known = {each.metadata["name"] or each.name: getattr(scans, each.name) for each in fields(scans)}
@@ -35,43 +38,42 @@ def columns(scans: Scans, predictions: Predictions, names: Sequence[str]) -> dic
     return {name: np.where(values == "", "unknown", values) for name, values in cells.items()}
 
 
-def by_exposure(predictions: Predictions, bootstrap: GroupBootstrap) -> list[dict]:
-    """Rows for each exposure, of all classes and of those with 30 distinct scans or more."""
-    rows = []
-    for exposure in EXPOSURES:
-        rows += _rows({"exposure": exposure}, predictions, predictions.exposure == exposure, bootstrap, MIN_DISTINCT)
-    return rows
+def by_exposure(predictions: Predictions, bootstrap: GroupBootstrap) -> list[ExposureScore]:
+    """Score each exposure, for all classes together and for those with 30 distinct scans or more."""
+    return [
+        ExposureScore(exposure=exposure, **row)
+        for exposure in EXPOSURES
+        for row in _rows(predictions, predictions.exposure == exposure, bootstrap, MIN_DISTINCT)
+    ]
 
 
-def by_columns(predictions: Predictions, labels: dict[str, np.ndarray], bootstrap: GroupBootstrap) -> list[dict]:
-    """Rows for each value of each column, of all classes and of each."""
-    rows = []
-    for name, values in labels.items():
-        for value in np.unique(values).tolist():
-            rows += _rows({"column": name, "value": value}, predictions, values == value, bootstrap)
-    return rows
+def by_columns(predictions: Predictions, labels: dict[str, np.ndarray], bootstrap: GroupBootstrap) -> list[ColumnScore]:
+    """Score each value of each column, for all classes together and for each."""
+    return [
+        ColumnScore(column=name, value=value, **row)
+        for name, values in labels.items()
+        for value in np.unique(values).tolist()
+        for row in _rows(predictions, values == value, bootstrap)
+    ]
 
 
 def _rows(
-    key: dict[str, str], predictions: Predictions, among: np.ndarray, bootstrap: GroupBootstrap, least: int = 1
-) -> list[dict]:
-    """One row for all scans `among`, bool [N], and for each class that has any; none where there are none."""
-    rows = []
+    predictions: Predictions, among: np.ndarray, bootstrap: GroupBootstrap, least: int = 1
+) -> Iterator[dict[str, Any]]:
+    """Yield the accuracy of all scans `among`, bool [N], and of each class that has any of them."""
+    correct = predictions.y_pred == predictions.y_true
     for index, name in enumerate((None, *predictions.class_names)):
-        own = among & (predictions.y_true == index - 1) if index else among
+        own = among & (predictions.y_true == index - 1) if name else among
         if own.any():
             numbers = counts(predictions, own)
-            if index and numbers["distinct"] < least:
-                share = {"accuracy": None, "low": None, "high": None, "method": None, "covers": None}
-                share["reason"] = f"fewer than {least} distinct scans"
-            else:
-                share = accuracy(predictions, own, bootstrap)
-            rows.append(key | {"class": name} | numbers | share)
-    return rows
+            accuracy = bootstrap.share(correct, own)
+            if name and numbers["distinct"] < least:
+                accuracy = Estimate(np.nan, Interval(reason=f"fewer than {least} distinct scans"))
+            yield {"class_name": name, **numbers, **accuracy.fields("accuracy")}
 
 
 def counts(predictions: Predictions, among: np.ndarray) -> dict[str, int]:
-    """Scans, distinct scans and units of independence among some."""
+    """Count scans, distinct scans and units among some, bool [N]."""
     return {
         "scans": int(among.sum()),
         "distinct": len(np.unique(predictions.group[among])),
@@ -79,30 +81,26 @@ def counts(predictions: Predictions, among: np.ndarray) -> dict[str, int]:
     }
 
 
-def accuracy(predictions: Predictions, among: np.ndarray, bootstrap: GroupBootstrap) -> dict:
-    """Accuracy among some scans, None without any, with its interval or the reason why there is none."""
-    value, interval = bootstrap.share(predictions.y_pred == predictions.y_true, among)
-    return {"accuracy": None if np.isnan(value) else value, **interval._asdict()}
+def name_blocks(predictions: Predictions, by_units: Score | Interval) -> NameBlocks | None:
+    """Compute the accuracy's interval over blocks of ten neighbouring file names where no patient is known.
 
-
-def name_runs(predictions: Predictions, by_units: Estimate) -> dict | None:
-    """The accuracy's interval over runs of ten neighbouring names where no patient is known; None if all are known.
-
-    Neighbours by name are often slices of one patient, so this says how much too narrow the interval `by_units` may be.
+    Neighbours by name are often slices of one patient, so this says how much too narrow the accuracy's interval
+    `by_units` may be. None if all patients are known.
     """
     unknown = predictions.patient == ""
     if not unknown.any():
         return None
-    runs = predictions.unit.copy()
+    blocks = predictions.unit.copy()
     folders = np.array([path.rpartition("/")[0] for path in predictions.path.tolist()])
     following = len(predictions.unit) + predictions.unit.max()
     for folder in np.unique(folders[unknown]):
         for index in range(len(predictions.class_names)):
             own = np.flatnonzero(unknown & (folders == folder) & (predictions.y_true == index))
             ordered = sorted(own.tolist(), key=lambda row: natural(predictions.path[row]))
-            runs[ordered] = following + np.arange(len(own)) // RUN
+            blocks[ordered] = following + np.arange(len(own)) // BLOCK
             following += len(own)
-    found = accuracy(predictions, np.ones(len(unknown), bool), GroupBootstrap(runs))
-    ends = found["low"], found["high"], *by_units.interval[:2]
-    times = None if None in ends else (ends[1] - ends[0]) / (ends[3] - ends[2])
-    return {"length": RUN, "low": found["low"], "high": found["high"], "times_as_wide": times}
+    correct = predictions.y_pred == predictions.y_true
+    low, high, *_ = GroupBootstrap(blocks).share(correct, np.ones_like(correct)).interval
+    has_both = None not in (low, high, by_units.low, by_units.high)
+    times = (high - low) / (by_units.high - by_units.low) if has_both else None
+    return NameBlocks(length=BLOCK, low=low, high=high, times_as_wide=times)

@@ -1,27 +1,28 @@
-"""Where a model places scans, on a plane that one can look at."""
+"""Embeddings of scans on a plane."""
 
 import numpy as np
 
+from trueslice.records.embedding import EmbeddingAxes, Variance
 from trueslice.tables.embedding import EmbeddingMap
 from trueslice.tables.known import KnownScans
 from trueslice.tables.predictions import Predictions
 
 
-def plane(scans: KnownScans, embeddings: np.ndarray, predictions: Predictions) -> tuple[EmbeddingMap, dict[str, float]]:
+def plane(scans: KnownScans, embeddings: np.ndarray, predictions: Predictions) -> tuple[EmbeddingMap, EmbeddingAxes]:
     """Project the embeddings of N scans, float32 [N, D], on their first two principal components.
 
     Returns:
-        The map, and the share of the variance that each axis shows, from 0 to 1: keys `x` and `y`.
+        The map, and the share of the variance that each axis shows.
     """
     coordinates, shares = principal_components(embeddings, 2)
     called = dict(zip(predictions.path, np.array(predictions.class_names)[predictions.y_pred], strict=True))
     y_pred = np.array([called.get(path, "") for path in scans.path], dtype=str)
     drawn = EmbeddingMap(scans.path, scans.class_name, scans.split, y_pred, *coordinates.T)
-    return drawn, dict(zip(("x", "y"), shares.tolist(), strict=True))
+    return drawn, EmbeddingAxes(variance=Variance(x=float(shares[0]), y=float(shares[1])))
 
 
 def principal_components(rows: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The first principal components of rows, [N, D], as float64 [N, count], and the variance that each has, [count].
+    """Return the first principal components of rows, [N, D]: float64 [N, count], and the variance of each, [count].
 
     The variance is a share of the whole. Signs are fixed: the largest weight of a component is above 0.
     """

@@ -5,8 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from trueslice.evaluate.confidence import error_rates
-from trueslice.evaluate.external import share_row
-from trueslice.evaluate.intervals import GroupBootstrap
+from trueslice.evaluate.intervals import SHARE, GroupBootstrap
 from trueslice.inference import unlike
 from trueslice.inference.reference import Comparison, Reference, small
 from trueslice.model.encoder import Encoder
@@ -43,7 +42,7 @@ def release(encoder: Encoder, pixels: np.ndarray, splits: Splits, predictions: P
         "decode": params.verify.model_dump(include={"image_size", "colour", "max_pixels"}),
         "copy_threshold": params.verify.copy_threshold,
         "unlike": _unlike(reference, comparison, pictures(pixels, rows[known.split == "test"])),
-        "confidence": error_rates(predictions),
+        "confidence": error_rates(predictions).model_dump(by_alias=True)["ranges"],
     }
     return Released(reference, settings)
 
@@ -54,7 +53,7 @@ def _unlike(reference: Reference, comparison: Comparison, made: dict[str, np.nda
     threshold = unlike.threshold(comparison.distances(reference.thumbnails[split == "val"]))
     warned = comparison.distances(reference.thumbnails[split == "test"]) > threshold
     share = GroupBootstrap(reference.scans.unit[split == "test"]).share(warned, np.ones_like(warned))
-    rates = [{"pictures": "test scans", "count": len(warned)} | share_row("warned", share)]
+    rates = [{"pictures": "test scans", "count": len(warned)} | share.fields("warned", SHARE)]
     for name, some in made.items():
         warned = comparison.distances(small(some, np.arange(len(some)))) > threshold
         rates.append({"pictures": name, "count": len(warned), "warned": float(warned.mean())})

@@ -12,6 +12,7 @@ import numpy as np
 from trueslice import params as parameters
 from trueslice.copies import groups
 from trueslice.errors import UserError
+from trueslice.records.split import ClassSplit, ConflictingScan, SplitCounts
 from trueslice.tables.base import natural
 from trueslice.tables.scans import Scans
 from trueslice.tables.splits import Splits
@@ -124,7 +125,7 @@ def _units(scans: Scans, params: parameters.Split, protocol: str) -> _Units:
     )
 
 
-def count(result: Result) -> dict:
+def count(result: Result) -> SplitCounts:
     """Count what was placed where and what was dropped why, in total and per class; list scans with conflicts.
 
     `leaked_test_scans` are the test scans with a copy in the published Training folder; only `official` has any.
@@ -141,12 +142,13 @@ def count(result: Result) -> dict:
     unknown = ~np.isin(splits.unit, splits.unit[splits.patient != ""])
     chosen["placed_by_names"] = unknown & ~chosen["dropped"] & (result.protocol == "patients")
     every = np.ones(len(splits), bool)
-    classes = [{"class": name, **_count(splits, splits.class_name == name, chosen)} for name in names]
+    classes = [ClassSplit(class_name=name, **_count(splits, splits.class_name == name, chosen)) for name in names]
     conflicts = splits.take(result.conflicting)
     columns = conflicts.path.tolist(), conflicts.class_name.tolist(), conflicts.group.tolist()
-    conflicting = [{"path": path, "class": name, "group": group} for path, name, group in zip(*columns, strict=True)]
+    rows = zip(*columns, strict=True)
+    conflicting = [ConflictingScan(path=path, class_name=name, group=group) for path, name, group in rows]
     totals = _count(splits, every, chosen)
-    return {"protocol": result.protocol, **totals, "classes": classes, "conflicting": conflicting}
+    return SplitCounts(protocol=result.protocol, **totals, classes=classes, conflicting=conflicting)
 
 
 def _count(splits: Splits, rows: np.ndarray, chosen: dict[str, np.ndarray]) -> dict[str, int]:

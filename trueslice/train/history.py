@@ -1,9 +1,11 @@
 """Record of a training: its steps and epochs."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
 
 import numpy as np
 
+from trueslice.records.train import Epoch, Training
 from trueslice.tables.steps import Steps
 
 
@@ -13,43 +15,52 @@ class History:
 
     Attributes:
         steps: records with step, from 1; loss; learning_rate.
-        epochs: records with epoch, from 1; loss and accuracy on training and validation; learning_rate.
+        epochs: records of metrics/train.json.
         best_epoch: number of the epoch whose weights were kept; 0 before the end of the first one.
         temperature: divisor of the logits.
         wise_ft_alpha: share of the fine-tuned weights in those that were kept; None without train.wise_ft.
     """
 
     steps: list[dict] = field(default_factory=list)
-    epochs: list[dict] = field(default_factory=list)
+    epochs: list[Epoch] = field(default_factory=list)
     best_epoch: int = 0
     temperature: float = 1.0
     wise_ft_alpha: float | None = None
 
-    def add_epoch(self, epoch: dict) -> bool:
+    def add_epoch(self, epoch: Epoch) -> bool:
         """Add the record of an epoch, and return True if it is the best so far.
 
         The best has the highest validation accuracy, among equals the lowest validation loss, then the first.
         """
         self.epochs.append(epoch)
-        best = max(self.epochs, key=lambda each: (each["val_accuracy"], -each["val_loss"]))
-        self.best_epoch = best["epoch"]
+        best = max(self.epochs, key=lambda each: (each.val_accuracy, -each.val_loss))
+        self.best_epoch = best.epoch
         return best is epoch
 
     def stalled(self, patience: int | None) -> bool:
         """Return True if `patience` epochs have passed since the best one; None is no limit."""
         return patience is not None and len(self.epochs) - self.best_epoch >= patience
 
-    def summary(self) -> dict:
-        """Return the content of metrics/train.json: the numbers of the best epoch, then those of every epoch."""
+    def summary(self) -> Training:
+        """Return the record of metrics/train.json."""
         best = self.epochs[self.best_epoch - 1]
-        return {
-            "best_epoch": self.best_epoch,
-            **{name: value for name, value in best.items() if name not in ("epoch", "learning_rate")},
-            "temperature": self.temperature,
-            "wise_ft_alpha": self.wise_ft_alpha,
-            "steps": len(self.steps),
-            "epochs": self.epochs,
-        }
+        return Training(
+            best_epoch=self.best_epoch,
+            **best.model_dump(exclude={"epoch", "learning_rate"}),
+            temperature=self.temperature,
+            wise_ft_alpha=self.wise_ft_alpha,
+            steps=len(self.steps),
+            epochs=self.epochs,
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return plain values, from which `from_state` makes an equal history."""
+        return asdict(self) | {"epochs": [epoch.model_dump() for epoch in self.epochs]}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Self:
+        """Make a history from the values that `state_dict` returned."""
+        return cls(**state | {"epochs": [Epoch(**epoch) for epoch in state["epochs"]]})
 
     def step_table(self) -> Steps:
         """Return the content of plots/steps.csv."""

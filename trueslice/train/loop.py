@@ -3,7 +3,6 @@
 import contextlib
 import math
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -16,6 +15,7 @@ from trueslice.device import to_device
 from trueslice.errors import UserError
 from trueslice.model.encoder import Encoder
 from trueslice.params import Train
+from trueslice.records.train import Epoch
 from trueslice.train import losses, temperature
 from trueslice.train.captions import CaptionBatch
 from trueslice.train.distributed import Processes
@@ -144,14 +144,14 @@ class Trainer:
         train_loss = sum(step["loss"] * size for step, size in zip(steps, sizes, strict=True)) / scans
         with swapped(self.weights, self.mean):
             val_loss, val_accuracy, _ = self.validate()
-            record = {
-                "epoch": epoch,
-                "train_loss": train_loss,
-                "train_accuracy": self.correct.item() / scans,
-                "val_loss": val_loss,
-                "val_accuracy": val_accuracy,
-                "learning_rate": steps[-1]["learning_rate"],
-            }
+            record = Epoch(
+                epoch=epoch,
+                train_loss=train_loss,
+                train_accuracy=self.correct.item() / scans,
+                val_loss=val_loss,
+                val_accuracy=val_accuracy,
+                learning_rate=steps[-1]["learning_rate"],
+            )
             if self.history.add_epoch(record):
                 copy_into(self.best, self.weights)
         self.correct.zero_()
@@ -240,7 +240,7 @@ class Trainer:
         return {
             "step": self.step_number,
             "correct": self.correct.item(),
-            "history": asdict(self.history),
+            "history": self.history.state_dict(),
             "weights": self.weights,
             "best": self.best,
             "mean": self.mean,
@@ -251,7 +251,7 @@ class Trainer:
         """Resume from a state that `state_dict` returned."""
         self.step_number = state["step"]
         self.correct.fill_(state["correct"])
-        self.history = History(**state["history"])
+        self.history = History.from_state(state["history"])
         copy_into(self.weights, state["weights"])
         copy_into(self.best, state["best"])
         if self.mean:
