@@ -1,20 +1,21 @@
 """Score all predictions.
 
 plots/predictions.csv, data/validation.csv, data/baselines.csv, data/scans/scans.csv, plots/external.csv,
-data/external.json, data/explanations.csv, metrics/train.json
+data/external.json, data/explanations.csv, data/ood.csv, metrics/train.json
 -> metrics/summary.json, metrics/test.json, metrics/intervals.json, metrics/baselines.json, metrics/external.json,
-   metrics/explain.json, metrics/confidence.json
+   metrics/explain.json, metrics/confidence.json, metrics/ood.json
 """
 
 import stages
-from trueslice.evaluate import explanations, external, score, subsets
+from trueslice.evaluate import explanations, external, ood, score, subsets
 from trueslice.evaluate.confidence import error_rates
 from trueslice.params import Params
 from trueslice.records.external import ExternalFiles
 from trueslice.records.train import Training
 from trueslice.tables.explanations import Explanations
 from trueslice.tables.external import ExternalPredictions
-from trueslice.tables.predictions import BaselinePredictions, ModelPredictions, Predictions
+from trueslice.tables.ood import OodDistances
+from trueslice.tables.predictions import BaselinePredictions, ModelPredictions, ValidationPredictions
 from trueslice.tables.scans import Scans
 
 
@@ -22,7 +23,8 @@ def main(params: Params) -> None:
     negative_class = params.evaluate.negative_class
     predictions = ModelPredictions.read(stages.PLOTS / "predictions.csv")
     labels = subsets.columns(Scans.read(stages.SCANS / "scans.csv"), predictions, params.evaluate.by)
-    test, intervals = score.evaluate(predictions, Predictions.read(stages.VALIDATION), labels, params.evaluate)
+    validation = ValidationPredictions.read(stages.VALIDATION)
+    test, intervals = score.evaluate(predictions, validation, labels, params.evaluate)
     baselines = score.score_baselines(BaselinePredictions.read(stages.BASELINES), predictions, negative_class)
     summary = score.summarise(test, intervals, baselines, Training.read(stages.METRICS / "train.json"))
     others, files = ExternalPredictions.read(stages.PLOTS / "external.csv"), ExternalFiles.read(stages.EXTERNAL)
@@ -35,6 +37,7 @@ def main(params: Params) -> None:
         "external": external.score(others, files, negative_class, points),
         "explain": explanations.score(Explanations.read(stages.EXPLANATIONS)),
         "confidence": error_rates(predictions),
+        "ood": ood.score(validation, predictions, OodDistances.read(stages.OOD)),
     }
     for name, record in records.items():
         record.write(stages.METRICS / f"{name}.json")
