@@ -21,13 +21,13 @@ def pictures(count: int = 90) -> np.ndarray:
     return whole_units(means)
 
 
-def compared(units: np.ndarray, floor: float, count: int, known: int, apart: set[tuple[int, int]]) -> dict:
+def compared(units: np.ndarray, floor: float, count: int, known: int, excluded: set[tuple[int, int]]) -> dict:
     """What `most_alike` must find: {(a, b): product}."""
     whole = units.astype(np.int64)
     products = np.max([whole @ whole[:, turned(16, kind)].T for kind in KINDS], axis=0)
     found = {}
     for row in range(known, len(units)):
-        others = [other for other in range(len(units)) if other != row and tuple(sorted((row, other))) not in apart]
+        others = [other for other in range(len(units)) if other != row and tuple(sorted((row, other))) not in excluded]
         nearest = sorted(others, key=lambda other: (-products[row, other], other))[:count]
         alike = [other for other in others if products[row, other] >= floor]
         found |= {tuple(sorted((row, other))): int(products[row, other]) for other in {*nearest, *alike}}
@@ -36,50 +36,16 @@ def compared(units: np.ndarray, floor: float, count: int, known: int, apart: set
 
 @pytest.mark.parametrize("floor", [FLOOR, np.inf])
 @pytest.mark.parametrize("known", [0, 33])
-@pytest.mark.parametrize("left_out", [0, 0.025, 0.6])
 @pytest.mark.parametrize("tile", [(512, 2048), (16, 40), (7, 5)])
-def test_pairs_are_those_of_comparing_all(floor, known, left_out, tile, monkeypatch):
+def test_pairs_are_those_of_comparing_all(floor, known, tile, monkeypatch):
     monkeypatch.setattr(neighbours, "TILE", tile)
-    monkeypatch.setattr(neighbours, "LEFT_OUT", left_out)
     units = pictures()
-    for apart in (set(), {(8, 48), (10, 50), (34, 35), (82, 89)}):
-        rows = np.array(sorted(apart), dtype=int).reshape(-1, 2).T
-        found = neighbours.most_alike(units, floor, 4, known=known, apart=tuple(rows))
-        expected = compared(units, floor, 4, known, apart)
+    for excluded in (set(), {(8, 48), (10, 50), (34, 35), (82, 89)}):
+        rows = np.array(sorted(excluded), dtype=int).reshape(-1, 2).T
+        found = neighbours.most_alike(units, floor, 4, known=known, excluded=tuple(rows))
+        expected = compared(units, floor, 4, known, excluded)
         assert list(zip(found.a.tolist(), found.b.tolist(), strict=True)) == sorted(expected)
         assert found.products.tolist() == [expected[pair] for pair in sorted(expected)]
-
-
-def test_a_bound_is_never_below_the_product_nor_the_expected_neighbour_above_the_true_one(monkeypatch):
-    monkeypatch.setattr(neighbours, "LEFT_OUT", 0.3)
-    units = pictures()
-    bounds = neighbours._Bounds(units, "cpu")
-    rows = slice(0, len(units))
-    own = bounds.own(rows)
-    tile = bounds.tile(own, rows, rows)
-    nearest, upper = bounds.nearest(tile, own, rows, 4), tile.numpy()
-    products = np.max([units @ units[:, turned(16, kind)].T for kind in KINDS], axis=0)
-    a, b = np.tril_indices(len(units), -1)
-    assert (upper[a, b] > products[a, b]).all()
-    assert np.isneginf(upper[b, a]).all()
-    assert np.median(upper[a, b] - products[a, b]) < 0.6 * RESOLUTION**2
-    for row in range(4, len(units)):
-        assert np.sort(products[row, :row])[-4] >= nearest[row] > -2 * RESOLUTION**2
-
-
-def test_few_components_hold_smooth_pictures_in_all_orientations():
-    rng = np.random.default_rng(0)
-    units = whole_units(np.kron(rng.random((200, 4, 4)), np.ones((4, 4))))
-    even, odd = neighbours._principal_components(units)
-    assert even.shape[1] + odd.shape[1] <= 16
-    turn = turned(16, "half_turn")
-    assert np.allclose(even[turn], even) and np.allclose(odd[turn], -odd)
-    basis = np.concatenate([even, odd], axis=1)
-    assert np.allclose(basis.T @ basis, np.eye(basis.shape[1]))
-    for kind in KINDS:
-        vectors = units[:, turned(16, kind)]
-        inside = np.square(vectors @ basis).sum() / np.square(vectors).sum()
-        assert inside > 1 - 1.5 * neighbours.LEFT_OUT
 
 
 @pytest.mark.parametrize(("side", "dtype"), [(16, np.float32), (64, np.float64)])

@@ -185,9 +185,9 @@ def candidates(means: np.ndarray, floor: float, device: str = "cpu", known: int 
         return np.empty(0, int), np.empty(0, int)
     floor, neighbours = floor * RESOLUTION**2, min(NEIGHBOURS, len(means) - 1)
     plain = most_alike(_coarse_units(means, shrunk), floor, neighbours, device, known)
-    alike = plain.products >= floor  # passed over now, so that many copies of a scan leave room for others
-    apart = plain.a[alike], plain.b[alike]
-    moved = most_alike(_coarse_units(means, framed), np.inf, neighbours, device, known, apart)
+    alike = plain.products >= floor  # excluded now, so that many copies of a scan leave room for others
+    excluded = plain.a[alike], plain.b[alike]
+    moved = most_alike(_coarse_units(means, framed), np.inf, neighbours, device, known, excluded)
     keys = np.concatenate([found.a * len(means) + found.b for found in (plain, moved)])
     return np.divmod(np.unique(keys), len(means))
 
