@@ -18,8 +18,7 @@ import numpy as np
 from research import external_sets
 from research.external_sets import KINDS, ROOT
 from research.markdown import limits, percent, table
-from trueslice.evaluate.external import share_row
-from trueslice.evaluate.intervals import GroupBootstrap
+from trueslice.evaluate.intervals import SHARE, GroupBootstrap
 from trueslice.files import read_json, write_json
 from trueslice.tables.external import ExternalPredictions
 from trueslice.tables.scans import Scans
@@ -114,7 +113,7 @@ def by_kind(table: ExternalPredictions, kinds: dict[str, np.ndarray], file: Path
         for name in (None, *table.class_names):
             own = among if name is None else among & (names == name)
             row = {"kind": kind, "class": name, "scans": int(own.sum())}
-            rows.append(row | share_row("accuracy", bootstrap.share(correct, own)))
+            rows.append(row | bootstrap.share(correct, own).fields("accuracy", SHARE))
     return rows
 
 

@@ -1,5 +1,6 @@
 """What README and docs say must be so: links, parameters, commands, and the diffs of docs/extending.md."""
 
+import importlib
 import re
 import shlex
 import shutil
@@ -205,10 +206,9 @@ def test_every_make_target_exists(command):
 
 
 @pytest.mark.parametrize("command", all_commands("python"), ids=" ".join)
-def test_every_module_that_is_run_exists(command):
+def test_every_module_that_is_run_can_be_imported(command):
     assert command[1] == "-m"
-    module = command[2]
-    assert module == "pytest" or (ROOT / f"{module.replace('.', '/')}.py").exists()
+    importlib.import_module(command[2])
     assert not [word for word in command if word.endswith(".py") and not (ROOT / word).exists()]
 
 

@@ -24,8 +24,7 @@ import numpy as np
 
 from trueslice.copies import groups
 from trueslice.errors import UserError
-from trueslice.evaluate.external import share_row
-from trueslice.evaluate.intervals import GroupBootstrap
+from trueslice.evaluate.intervals import SHARE, GroupBootstrap
 from trueslice.files import write_json
 from trueslice.tables.external import ExternalPredictions
 from trueslice.tables.scans import Scans
@@ -179,7 +178,7 @@ def _score(asked: Asked, predicted: np.ndarray) -> list[dict]:
             own = among if name is None else among & (asked.class_name == name)
             if own.any():
                 row = {"part": part, "class": name, "scans": int(own.sum()), "units": len(np.unique(asked.unit[own]))}
-                rows.append(row | share_row("accuracy", bootstrap.share(correct, own)))
+                rows.append(row | bootstrap.share(correct, own).fields("accuracy", SHARE))
     return rows
 
 
