@@ -9,25 +9,36 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from ruamel.yaml import YAML
 
 # Where tests run in the background, they and all that they start would ignore Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-# Before PyTorch and NumPy are imported. Tests run side by side, so unlike in stages/__init__.py threads sleep at once.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # twice as fast for what small matrices are simulated with
+# Before PyTorch and NumPy are imported: tests run side by side on small data, so each has one thread.
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
 
 ROOT = Path(__file__).parents[1]
 PARTS = (
     *("stages", "trueslice", "params.yaml", "dvc.yaml"),
     *(".dvc/config", ".dvc/.gitignore", ".dvc/plots", ".dvcignore", ".gitignore"),
 )
+# A pipeline that runs in seconds, and still makes every figure but the examples of explanations.
+SMALL = {
+    "data.phantom.train_per_class": 24,
+    "data.phantom.test_per_class": 20,
+    "verify.image_size": 64,
+    "train.epochs": 2,
+    "train.device": "cpu",
+}
 # What a developer's own machine must not bring into a test: credentials, proxies, caches, an outer DVC or Git run.
 OUTSIDE = ("KAGGLE_", "HF_", "HUGGING", "TRANSFORMERS_", "DVC_", "GIT_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
 
 class Project:
     """A scratch copy of the project: a Git repository with one commit, under DVC, with nothing of it run yet.
+
+    A folder that has one already is taken as it is.
 
     Attributes:
         root: its folder.
@@ -44,6 +55,8 @@ class Project:
             "NO_PROXY": "127.0.0.1,localhost",
             "PYTHONDONTWRITEBYTECODE": "1",
         }
+        if self.root.exists():
+            return
         if like:
             shutil.copytree(like.root, self.root)
             shutil.copytree(like.env["HOME"], self.env["HOME"])
@@ -91,6 +104,26 @@ class Project:
 
 
 @pytest.fixture(scope="session")
+def once(tmp_path_factory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """Gives a folder by its name: filled by the first worker that asks for it, read by all."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+
+    def folder(name: str, fill: Callable[[Path], object]) -> Path:
+        path, done = shared / name, shared / f"{name}.done"
+        with FileLock(shared / f"{name}.lock"):
+            if not done.exists():
+                shutil.rmtree(path, ignore_errors=True)  # of another test that failed to fill it
+                path.mkdir()
+                fill(path)
+                done.touch()
+        return path
+
+    return folder
+
+
+@pytest.fixture(scope="session")
 def make_project(tmp_path_factory) -> Callable[..., Project]:
     """Makes another project with each call: a fresh one, or one that is `like` another and goes on from there."""
     return lambda like=None: Project(tmp_path_factory.mktemp("scratch"), like)
@@ -99,6 +132,20 @@ def make_project(tmp_path_factory) -> Callable[..., Project]:
 @pytest.fixture
 def project(make_project) -> Project:
     return make_project()
+
+
+def run_pipeline(folder: Path) -> None:
+    project = Project(folder)
+    for key, value in SMALL.items():
+        project.set(key, value)
+    project.run("dvc repro", check=True)
+    project.run("git add -A && git commit -q -m results", check=True)
+
+
+@pytest.fixture(scope="session")
+def finished_project(once) -> Project:
+    """A small project that has run once, with its results committed. Not to be written to: take one `like` it."""
+    return Project(once("finished-project", run_pipeline))
 
 
 @pytest.fixture
@@ -133,13 +180,11 @@ def device(request):
 
 
 @pytest.fixture(scope="session")
-def tiny_folder(tmp_path_factory) -> Path:
+def tiny_folder(once) -> Path:
     """The checkpoint `tiny`."""
     from trueslice.checkpoints import drawn as builtin
 
-    folder = tmp_path_factory.mktemp("tiny")
-    builtin.build(folder, seed=0)
-    return folder
+    return once("tiny", lambda folder: builtin.build(folder, seed=0))
 
 
 @pytest.fixture
@@ -151,8 +196,8 @@ def encoder(tiny_folder):
 
 
 @pytest.fixture(scope="session")
-def released(tmp_path_factory) -> Path:
+def released(once) -> Path:
     """A folder with a released model in models/released, and all that it was made of. Not to be written to."""
     from tests import finished
 
-    return finished.make(tmp_path_factory.mktemp("released"))
+    return once("released", finished.make)

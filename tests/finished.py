@@ -14,7 +14,7 @@ from trueslice.tables.predictions import ModelPredictions
 ROOT = Path(__file__).parents[1]
 
 
-def make(folder: Path) -> Path:
+def make(folder: Path) -> None:
     """Write all that the stages up to `release` leave."""
     yaml = YAML()
     content = yaml.load(ROOT / "params.yaml")
@@ -29,7 +29,6 @@ def make(folder: Path) -> Path:
         phantom.draw(stages.RAW, 0, 20, 10, workers=2)
         for stage in (verify, checkpoint, split, train, predict, baselines, external, explain, evaluate, release):
             stage.main(settings)
-    return folder
 
 
 def predictions(folder: Path) -> ModelPredictions:

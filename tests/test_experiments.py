@@ -36,25 +36,10 @@ FIGURES = {
 }  # fmt: skip
 
 
-def made_small(project):
-    for key, value in {
-        "data.phantom.train_per_class": 24,
-        "data.phantom.test_per_class": 20,
-        "verify.image_size": 64,
-        "train.epochs": 2,
-        "train.device": "cpu",
-    }.items():
-        project.set(key, value)
-    return project
-
-
 @pytest.fixture(scope="module")
-def finished(make_project):
+def finished(make_project, finished_project):
     """A project whose pipeline has run once and whose results are committed, as in the repository."""
-    project = made_small(make_project())
-    project.run("dvc repro", check=True)
-    project.run("git add -A && git commit -q -m results", check=True)
-    return project
+    return make_project(like=finished_project)
 
 
 def digests(project, *names: str) -> dict[str, str]:
@@ -126,22 +111,19 @@ def test_queued_experiments_run_in_copies_of_the_repository(finished):
 
 
 @pytest.mark.parametrize(
-    ("override", "status", "said"),
+    ("override", "said"),
     [
-        ("train.epochs=-1", 2, "error: params.yaml: train.epochs is -1; it must be greater than or equal to 1"),
-        ("train.device=cuda:7", 2, "error: train.device is 'cuda:7', but PyTorch finds"),
-        ("train.learning_rate=high", 2, "error: params.yaml: train.learning_rate is 'high'; it must be a valid number"),
-        ("train.batch_size=5000", 1, "error: train.batch_size is 5000, but there are only"),
-        ("data.source=nowhere", 1, "nowhere"),
+        ("train.epochs=-1", "error: params.yaml: train.epochs is -1; it must be greater than or equal to 1"),
+        ("train.device=cuda:7", "error: train.device is 'cuda:7', but PyTorch finds"),
+        ("data.source=nowhere", "nowhere"),
     ],
 )
-def test_an_impossible_value_ends_in_one_line_and_the_previous_results_come_back(finished, override, status, said):
+def test_an_impossible_value_ends_in_one_line_and_the_previous_results_come_back(finished, override, said):
     before = digests(finished, *RESULTS, "models/finetuned/model.safetensors")
     done = finished.run(f"dvc exp run -S {override}")
     assert done.returncode != 0
     assert "Traceback" not in done.stdout
     assert [line for line in done.stdout.splitlines() if line.startswith("error: ") and said in line], done.stdout
-    # Without DVC in between, the status says whether parameters or something else was wrong.
     finished.run("git restore params.yaml dvc.lock metrics plots && dvc checkout", check=True)
     assert digests(finished, *RESULTS, "models/finetuned/model.safetensors") == before
     assert finished.run("git status --porcelain", check=True).stdout == ""
@@ -182,10 +164,9 @@ def test_it_runs_in_a_folder_that_is_no_git_repository(finished, make_project):
     assert (project.root / "plots/report.html").exists()
 
 
-def test_class_folders_alone_get_a_test_set(project, tmp_path):
-    made_small(project)
-    project.run("dvc repro download", check=True)
-    shutil.copytree(project.root / "data/raw/Training", tmp_path / "scans")
+def test_class_folders_alone_get_a_test_set(finished, project, tmp_path):
+    shutil.copytree(finished.root / "data/raw/Training", tmp_path / "scans")
+    project.set("verify.image_size", 64)
     project.set("data.source", str(tmp_path / "scans"))
     project.run("dvc repro split", check=True)
     counts = json.loads((project.root / "metrics/split.json").read_text())

@@ -9,25 +9,15 @@ from dvc.repo import Repo
 from trueslice.files import read_json
 
 pytestmark = pytest.mark.slow
-SMALL = {
-    "data.phantom.train_per_class": 24,
-    "data.phantom.test_per_class": 20,
-    "verify.image_size": 64,
-    "train.epochs": 1,
-    "train.device": "cpu",
-}
 
 
 @pytest.fixture(scope="module")
-def shared(make_project):
+def shared(make_project, finished_project):
     """A project whose pipeline has run, pushed to a remote, committed, and tagged as version 1.0.0 of the model."""
-    project = make_project()
-    for key, value in SMALL.items():
-        project.set(key, value)
-    project.run("dvc repro", check=True)
+    project = make_project(like=finished_project)
     remote = project.root.parent / "remote"
     project.run(f"dvc remote add --default storage {remote} && dvc push", check=True)
-    project.run("git add -A && git commit -q -m results", check=True)
+    project.run("git commit -q -a -m storage", check=True)
     project.run("gto register trueslice --version v1.0.0", check=True)
     return project
 

@@ -57,27 +57,10 @@ def has_all_and_runs_nothing(other, project) -> None:
     assert other.run("git status --porcelain", check=True).stdout == ""
 
 
-@pytest.fixture(scope="module")
-def trained(make_project):
-    """A project that has run once, with its results committed."""
-    project = make_project()
-    for key, value in {
-        "data.phantom.train_per_class": 24,
-        "data.phantom.test_per_class": 20,
-        "verify.image_size": 64,
-        "train.epochs": 2,
-        "train.device": "cpu",
-    }.items():
-        project.set(key, value)
-    project.run("dvc repro", check=True)
-    project.run("git add -A && git commit -q -m results", check=True)
-    return project
-
-
 @pytest.fixture
-def published(make_project, trained):
-    """A copy of the trained project, with a Git remote of its own."""
-    project = make_project(like=trained)
+def published(make_project, finished_project):
+    """A copy of a project that has run, with a Git remote of its own."""
+    project = make_project(like=finished_project)
     project.run("git init -q --bare ../origin.git && git remote add origin $(realpath ../origin.git)", check=True)
     project.run("git push -q -u origin HEAD", check=True)
     return project
@@ -207,8 +190,8 @@ def tables(markdown: str) -> list[list[list[str]]]:
     return found
 
 
-def test_the_steps_of_the_workflow_show_what_a_pull_request_changes(make_project, trained):
-    project = make_project(like=trained)
+def test_the_steps_of_the_workflow_show_what_a_pull_request_changes(make_project, finished_project):
+    project = make_project(like=finished_project)
     copied = ("Makefile", "requirements.txt", "constraints.txt", "pyproject.toml", ".ci", ".github")
     project.run(f"cp -r {' '.join(str(ROOT / name) for name in copied)} .", check=True)
     venv = project.root / ".venv"

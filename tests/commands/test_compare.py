@@ -2,10 +2,10 @@
 
 import csv
 import re
-import shutil
 
 import pytest
 
+from tests.commands.runs import invent, trueslice
 from trueslice.tables.predictions import Predictions
 
 PREDICT = """
@@ -32,56 +32,35 @@ with open("plots/predictions.csv", "w", newline="") as file:
         patient, unit = (f"P{scan // 4}", scan // 4) if known else ("", 1000 + group)
         writer.writerow([path, f"{scan:032x}", group, patient, unit, "", "unknown", y_true, y_pred, share, 1 - share])
 """
-PIPELINE = """
-stages:
-  predict:
-    cmd: python predict.py
-    params: [scans, copies, known, skill, seed]
-    plots:
-      - plots/predictions.csv: {cache: false}
-"""
-
-
-def prepared(project):
-    for old in ("plots", "dvc.lock"):
-        shutil.rmtree(project.root / old, ignore_errors=True)
-    (project.root / "predict.py").write_text(PREDICT)
-    (project.root / "dvc.yaml").write_text(PIPELINE)
-    (project.root / "params.yaml").write_text("scans: 400\ncopies: 1\nknown: 0\nskill: 0.8\nseed: 1\n")
-    return project
+PARAMS = {"scans": 400, "copies": 1, "known": 0, "skill": 0.8, "seed": 1}
+RUNS = {
+    "plain": {},
+    "alike": {"seed": 2},
+    "same-seed": {"skill": 0.8000001},
+    "skilled-8": {"skill": 0.95, "seed": 8},
+    "skilled-9": {"skill": 0.95, "seed": 9},
+    "alike-3": {"seed": 3},
+    "fewer": {"scans": 300, "seed": 4},
+    "pairs": {"copies": 2, "seed": 5},
+    "patients": {"known": 400, "seed": 5},
+    "patients-skilled": {"known": 400, "seed": 6, "skill": 0.95},
+    "some-patients": {"known": 200, "seed": 5},
+    "some-patients-alike": {"known": 200, "seed": 6},
+    "almost": {"skill": 0.81},
+}
 
 
 @pytest.fixture(scope="module")
 def runs(make_project):
-    """A project whose last commit is a run, with experiments of other skill and seeds."""
-    project = prepared(make_project())
-    project.run("dvc repro && git add -A && git commit -q -m results", check=True)
-    for name, settings in {
-        "skilled": "-S skill=0.95 -S seed=7",
-        "alike": "-S seed=2",
-        "same-seed": "-S skill=0.8000001",
-        "skilled-8": "-S skill=0.95 -S seed=8",
-        "skilled-9": "-S skill=0.95 -S seed=9",
-        "alike-3": "-S seed=3",
-        "fewer": "-S scans=300 -S seed=4",
-        "pairs": "-S copies=2 -S seed=5",
-        "patients": "-S known=400 -S seed=5",
-        "patients-skilled": "-S known=400 -S seed=6 -S skill=0.95",
-        "some-patients": "-S known=200 -S seed=5",
-        "some-patients-alike": "-S known=200 -S seed=6",
-        "almost": "-S skill=0.81",
-    }.items():
-        project.run(f"dvc exp run -q -n {name} {settings}", check=True)
-        project.run("git checkout -q .", check=True)
+    """A project whose last commit is a run, with tagged runs of other skill and seeds, and an experiment."""
+    params = {name: "".join(f"{key}: {value}\n" for key, value in (PARAMS | run).items()) for name, run in RUNS.items()}
+    project = invent(make_project(), PREDICT, ", ".join(PARAMS), params)
+    project.run("dvc exp run -q -n skilled -S skill=0.95 -S seed=7 && git checkout -q .", check=True)
     return project
 
 
-def compare(project, arguments: str, status: int = 0, **env) -> str:
-    done = project.run(f"python -m trueslice compare {arguments}", env=env)
-    assert done.returncode == status, done.stdout
-    assert "Traceback" not in done.stdout
-    assert status or all(len(line) <= 80 for line in done.stdout.splitlines())
-    return done.stdout
+def compare(project, arguments: str, status: int = 0) -> str:
+    return trueslice(project, f"compare {arguments}", status)
 
 
 def flat(said: str) -> str:

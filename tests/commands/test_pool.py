@@ -1,9 +1,10 @@
 """Pooling, on real DVC experiments of a small pipeline that invents its predictions."""
 
 import re
-import shutil
 
 import pytest
+
+from tests.commands.runs import invent, trueslice
 
 PREDICT = """
 import csv, random
@@ -27,43 +28,20 @@ with open("plots/predictions.csv", "w", newline="") as file:
             columns = [f"{scan:03}.jpg", f"{scan:032x}", scan // 2, f"P{scan // 12}", scan // 12, "", "neither"]
             writer.writerow([*columns, y_true, y_pred, share, 1 - share])
 """
-PIPELINE = """
-stages:
-  predict:
-    cmd: python predict.py
-    params: [seed, split, train]
-    plots:
-      - plots/predictions.csv: {cache: false}
-"""
 
 
 @pytest.fixture(scope="module")
 def runs(make_project):
-    """A project with an experiment for every one of three folds and three seeds, and one with other epochs."""
-    project = make_project()
-    for old in ("plots", "dvc.lock"):
-        shutil.rmtree(project.root / old, ignore_errors=True)
-    (project.root / "predict.py").write_text(PREDICT)
-    (project.root / "dvc.yaml").write_text(PIPELINE)
-    (project.root / "params.yaml").write_text("seed: 0\nsplit: {folds: 3, fold: 1}\ntrain: {epochs: 2}\n")
-    project.run("dvc repro && git add -A && git commit -q -m results", check=True)
-    for seed, fold in [(0, 2), (0, 3), *((seed, fold) for seed in (1, 2) for fold in (1, 2, 3))]:
-        project.run(f"dvc exp run -q -n s{seed}f{fold} -S split.fold={fold} -S seed={seed}", check=True)
-        project.run("git checkout -q .", check=True)
-    project.run("dvc exp run -q -n longer -S split.fold=2 -S train.epochs=3", check=True)
-    project.run("git checkout -q .", check=True)
+    """A project with a run for every one of three folds and three seeds, and an experiment with other epochs."""
+    params = "seed: {}\nsplit: {{folds: 3, fold: {}}}\ntrain: {{epochs: 2}}\n"
+    content = {f"s{seed}f{fold}": params.format(seed, fold) for seed in (0, 1, 2) for fold in (1, 2, 3)}
+    project = invent(make_project(), PREDICT, "seed, split, train", content)
+    project.run("dvc exp run -q -n longer -S split.fold=2 -S train.epochs=3 && git checkout -q .", check=True)
     return project
 
 
 def pool(project, arguments: str, status: int = 0) -> str:
-    done = project.run(f"python -m trueslice pool {arguments}")
-    assert done.returncode == status, done.stdout
-    assert "Traceback" not in done.stdout
-    if status:
-        assert len(done.stdout.splitlines()) == 1
-    else:
-        assert all(len(line) <= 80 for line in done.stdout.splitlines())
-    return done.stdout
+    return trueslice(project, f"pool {arguments}", status)
 
 
 def test_folds_and_seeds_are_pooled_and_nothing_is_checked_out(runs):

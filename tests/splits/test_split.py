@@ -97,7 +97,7 @@ def count(result: splitting.Result) -> dict[str, dict[str, int]]:
     return {key: {"total": counts[key]} | {row["class"]: row[key] for row in counts["classes"]} for key in keys}
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(tables(), choices())
 def test_every_scan_is_placed_and_no_group_straddles(table, options: dict):
     official, classes, _groups = table
@@ -134,7 +134,7 @@ def test_every_scan_is_placed_and_no_group_straddles(table, options: dict):
     assert split(table, **options).splits.text() == result.splits.text()
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=40)
 @given(tables(), choices(), st.integers(2, 4))
 def test_the_folds_divide_what_is_held_out(table, options: dict, folds: int):
     """Every scan that is not dropped before is held out in exactly one fold, and no group in two."""
@@ -158,7 +158,7 @@ def test_the_folds_divide_what_is_held_out(table, options: dict, folds: int):
             )
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=40)
 @given(tables(published=True), choices())
 def test_dropping_at_random_drops_as_many_of_each_class_as_dropping_what_is_leaked(table, options: dict):
     options |= {"protocol": "official"}
@@ -187,7 +187,7 @@ def test_dropping_at_random_follows_the_seed_and_spares_no_copy_for_being_one():
     assert often.min() >= 2 and often.max() <= 18
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=40)
 @given(tables(), st.sampled_from(["grouped", "blocked"]), st.floats(0.1, 0.5), st.floats(0.1, 0.5))
 def test_class_shares_are_kept_as_well_as_units_allow(table, protocol, validation_share: float, test_share: float):
     try:
@@ -207,7 +207,7 @@ def test_class_shares_are_kept_as_well_as_units_allow(table, protocol, validatio
         assert abs(val - validation_share * (mine.sum() - test)) <= largest
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=60)
 @given(patient_tables(), choices())
 def test_no_patient_and_no_copy_stands_on_two_sides_of_a_split_by_patients(scans: Scans, options: dict):
     options |= {"protocol": "patients"}
@@ -228,7 +228,7 @@ def test_no_patient_and_no_copy_stands_on_two_sides_of_a_split_by_patients(scans
     assert split(scans, **options).splits.text() == result.splits.text()
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=25)
 @given(patient_tables(), st.sampled_from([None, 3]))
 def test_another_seed_of_the_run_moves_no_test_scan_of_a_split_by_patients(scans: Scans, folds: int | None):
     try:
@@ -247,7 +247,7 @@ def test_the_seed_of_the_run_draws_validation_patients_and_the_seed_of_the_split
     assert not np.array_equal(first == "test", other == "test")
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=40)
 @given(patient_tables(known=1, spanning=False), st.floats(0.1, 0.5))
 def test_a_share_of_patients_of_one_class_is_off_by_half_of_one_patient_at_most(scans: Scans, share: float):
     try:
@@ -263,7 +263,7 @@ def test_a_share_of_patients_of_one_class_is_off_by_half_of_one_patient_at_most(
         assert abs(tested - share * own.sum()) <= sizes.max() / 2 + 0.5 or nothing_fits
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=40)
 @given(patient_tables(known=1), st.integers(2, 4))
 def test_folds_of_patients_are_as_even_in_all_classes_as_folds_at_random_are_on_average(scans: Scans, folds: int):
     options = {"protocol": "patients", "conflicts": "keep", "folds": folds}

@@ -74,20 +74,20 @@ def gradients(training: Trainer, pixels: torch.Tensor) -> tuple[float, torch.Ten
 
 
 @pytest.mark.parametrize(
-    ("name", "changes"),
+    ("name", "precision", "changes"),
     [
-        ("tiny", {}),
-        ("tiny", {"objective": "multi_positive"}),
-        ("tiny", {"tune": "vision"}),
-        ("tiny", {"tune": "lora"}),
-        ("tiny_conv", {"objective": "multi_positive"}),
-        ("siglip", {"objective": "sigmoid"}),
-        ("dual", {"objective": "in_batch"}),
+        ("tiny", "bf16", {}),
+        ("tiny", "fp32", {"objective": "multi_positive"}),
+        ("tiny", "fp32", {"tune": "vision"}),
+        ("tiny", "bf16", {"tune": "lora"}),
+        ("tiny_conv", "fp32", {"objective": "multi_positive"}),
+        ("siglip", "fp32", {"objective": "sigmoid"}),
+        ("dual", "fp32", {"objective": "in_batch"}),
     ],
 )
-@pytest.mark.parametrize(("precision", "rounding"), [("fp32", 1e-3), ("bf16", 0.2)])
-def test_a_step_starts_from_the_gradients_of_float64(pair, name, changes, precision, rounding):
+def test_a_step_starts_from_the_gradients_of_float64(pair, name, precision, changes):
     encoder, exact = pair(name)
+    rounding = {"fp32": 1e-3, "bf16": 0.2}[precision]
     reference = trainer(exact, precision="fp32", **changes)
     training = trainer(encoder, precision=precision, **changes)
     copy_into(training.weights, reference.weights)  # what LoRA adds is drawn anew
@@ -146,7 +146,7 @@ def test_an_interrupted_training_goes_on_as_if_it_had_not_been(family, device, t
 def test_a_compiled_training_does_the_same_and_is_compiled_once_for_each_size_of_batch(tiny_folder, monkeypatch, tune):
     from torch._dynamo.utils import counters
 
-    monkeypatch.setattr("test_loop.CAPTIONS", MANY_CAPTIONS)
+    monkeypatch.setattr("tests.train.training.CAPTIONS", MANY_CAPTIONS)
     torch._dynamo.reset()
     counters.clear()
     same = {"tune": tune, "objective": "multi_positive", "precision": "fp32", "learning_rate": 1e-4}
