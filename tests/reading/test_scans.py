@@ -11,7 +11,7 @@ from trueslice import params
 from trueslice.errors import UserError
 from trueslice.reading import scans as reading
 from trueslice.reading.classes import check_classes
-from trueslice.reading.frames import file_of
+from trueslice.reading.names import file_of
 
 SIZE = 32
 VERIFY = params.load(Path(__file__).parents[2] / "params.yaml").verify

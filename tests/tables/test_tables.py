@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from trueslice.errors import UserError
-from trueslice.tables.base import natural
 from trueslice.tables.predictions import ModelPredictions, Predictions
 from trueslice.tables.scans import Pairs
 
@@ -120,8 +119,3 @@ def test_a_share_above_one_is_refused():
     share = text.splitlines()[1].split(",")[-8]
     with pytest.raises(ValueError, match="is not a number from 0 to 1"):
         ModelPredictions.parse(text.replace(share, "1.5"))
-
-
-def test_a_number_that_is_no_digit_is_text_in_a_name():
-    assert sorted(["scan²10.png", "scan²9.png"], key=natural) == ["scan²9.png", "scan²10.png"]
-    assert sorted(["1²10", "1²9"], key=natural) == ["1²9", "1²10"]

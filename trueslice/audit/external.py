@@ -17,7 +17,7 @@ from trueslice.copies.search import ScanImages
 from trueslice.errors import UserError
 from trueslice.params import External, Phantom, Verify
 from trueslice.reading import scans as reading
-from trueslice.reading.frames import file_of
+from trueslice.reading.names import file_of
 from trueslice.reading.scans import ScanFile, Unreadable
 from trueslice.tables.scans import Pairs
 

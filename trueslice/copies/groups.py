@@ -14,7 +14,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from trueslice.reading.frames import file_of
+from trueslice.reading.names import file_of
 from trueslice.records.data import ClassCounts, CopyExample, CopyKind, DataCounts, MatchBin
 from trueslice.tables.scans import Conflicts, Pairs, Scans
 

@@ -8,9 +8,9 @@ import numpy as np
 
 from trueslice.errors import ParamsError, UserError
 from trueslice.evaluate.intervals import MIN_DISTINCT, Estimate, GroupBootstrap, Interval
+from trueslice.reading.names import natural_key
 from trueslice.records.intervals import Score
 from trueslice.records.test import ColumnScore, ExposureScore, NameBlocks
-from trueslice.tables.base import natural
 from trueslice.tables.predictions import Predictions
 from trueslice.tables.scans import Scans
 
@@ -96,7 +96,7 @@ def name_blocks(predictions: Predictions, by_units: Score | Interval) -> NameBlo
     for folder in np.unique(folders[unknown]):
         for index in range(len(predictions.class_names)):
             own = np.flatnonzero(unknown & (folders == folder) & (predictions.y_true == index))
-            ordered = sorted(own.tolist(), key=lambda row: natural(predictions.path[row]))
+            ordered = sorted(own.tolist(), key=lambda row: natural_key(predictions.path[row]))
             blocks[ordered] = following + np.arange(len(own)) // BLOCK
             following += len(own)
     correct = predictions.y_pred == predictions.y_true

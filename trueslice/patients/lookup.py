@@ -10,7 +10,7 @@ from scipy.linalg import hadamard
 
 from trueslice.copies.thumbnails import shrunk
 from trueslice.errors import UserError
-from trueslice.reading.frames import file_of
+from trueslice.reading.names import file_of
 
 SHIPPED = Path(__file__).with_name("kaggle_patients.csv")  # written by `trueslice trace`
 COLUMNS = ("patient", "source", "source_class", "plane")  # those of `trueslice.tables.Scans` that a table fills

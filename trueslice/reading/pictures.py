@@ -9,8 +9,8 @@ from PIL import Image
 from trueslice.files import Upload
 from trueslice.reading import images
 from trueslice.reading.dicom import DicomFrames, is_dicom
-from trueslice.reading.frames import frame_path
 from trueslice.reading.images import ImageFrames, Picture
+from trueslice.reading.names import frame_path
 
 
 class FrameError(ValueError):

@@ -12,8 +12,8 @@ import numpy as np
 from trueslice import params as parameters
 from trueslice.copies import groups
 from trueslice.errors import UserError
+from trueslice.reading.names import natural_key
 from trueslice.records.split import ClassSplit, ConflictingScan, SplitCounts
-from trueslice.tables.base import natural
 from trueslice.tables.scans import Scans
 from trueslice.tables.splits import Splits
 
@@ -175,11 +175,11 @@ def name_blocks(scans: Scans, blocks: int) -> np.ndarray:
     together = groups.files_and_copies(scans.group, scans.path)
     classes = _majorities(scans.class_name, together)
     places = np.zeros(len(scans))
-    natural_order = [natural(path) for path in scans.path.tolist()]
+    sort_keys = [natural_key(path) for path in scans.path.tolist()]
     for folder in np.unique(scans.official_split):
         for name in np.unique(classes):
             members = np.flatnonzero((scans.official_split == folder) & (classes == name))
-            rows = sorted(members, key=natural_order.__getitem__)
+            rows = sorted(members, key=sort_keys.__getitem__)
             places[rows] = np.arange(len(rows)) / max(len(rows), 1)
     result = np.zeros(len(scans), dtype=np.int64)
     for index, name in enumerate(np.unique(classes)):

@@ -1,7 +1,6 @@
-"""The tables that pass between stages: the only place that knows their columns.
+"""Tables as CSV files, with typed columns.
 
-A table is a frozen dataclass whose columns are arrays with one entry per row. `write` makes a CSV file of it, `read`
-and `parse` bring it back:
+A table is a frozen dataclass whose columns are arrays with one entry per row:
 
     scans = Scans.read(Path("data/scans/scans.csv"))
     scans.path[scans.class_name == "glioma"]
@@ -10,7 +9,6 @@ and `parse` bring it back:
 
 import csv
 import io
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -23,12 +21,12 @@ from trueslice.files import whole_file
 
 
 class Kind(NamedTuple):
-    """How a cell of a column is read and written, what type its array has, and what a wrong cell is told to be."""
+    """Type of a column."""
 
-    dtype: type
-    read: Callable[[str], Any]
+    dtype: type  # of its array
+    read: Callable[[str], Any]  # a cell; ValueError or KeyError where that is not of this kind
     write: Callable[[Any], str]
-    expected: str
+    expected: str  # for the message about a wrong cell
 
 
 def _share(text: str) -> float:
@@ -38,15 +36,16 @@ def _share(text: str) -> float:
     return value
 
 
-def _one_of(*words: str) -> Kind:
+def one_of(*words: str) -> Kind:
+    """Return the kind of a column that holds some words only."""
     return Kind(str, {word: word for word in words}.__getitem__, str, " or ".join(word or "empty" for word in words))
 
 
 TEXT = Kind(str, str, str, "text")
 
-LEAK = _one_of("", "copy", "patient")
+LEAK = one_of("", "copy", "patient")
 
-EXPOSURE = _one_of("copy", "patient", "neither", "unknown")
+EXPOSURE = one_of("copy", "patient", "neither", "unknown")
 
 WHOLE = Kind(np.int64, int, str, "a whole number")
 
@@ -63,24 +62,30 @@ SHARE = Kind(np.float64, _share, "{:.9g}".format, "a number from 0 to 1")
 CLASS = "class"
 
 
-def column(kind: "Kind | str", name: str | None = None, per_class: bool = False) -> Any:
-    """A column of `kind`; in the file it is called `name`, or like the field.
+def column(kind: Kind | str, name: str | None = None, per_class: bool = False) -> Any:
+    """Declare a column of `kind`; in the file it is called `name`, or like the field.
 
-    With `per_class` K columns, one for each class, called `name` and the name of the class: an array [N, K].
+    With `per_class` it stands for K columns, one for each class, called `name` and the name of the class; the array is
+    [N, K].
     """
     return field(metadata={"kind": kind, "name": name, "per_class": per_class})
 
 
 @dataclass(frozen=True)
 class Table:
-    """What all tables can do."""
+    """A table of N rows, whose fields with a kind are its columns."""
 
     def __len__(self) -> int:
         return len(getattr(self, fields(self)[-1].name))
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read a CSV file; a damaged one is a UserError."""
+        """Read a CSV file.
+
+        Raises:
+            UserError: it is damaged.
+            OSError: it cannot be read.
+        """
         try:
             return cls.parse(path.read_text(encoding="utf-8"))
         except ValueError as error:
@@ -88,7 +93,7 @@ class Table:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Make a table of the text of a CSV file; columns that it doesn't know are passed over.
+        """Convert the text of a CSV file; unknown columns are skipped.
 
         Raises:
             ValueError: a column is missing, or a cell is not of its kind; the message names column and line.
@@ -119,7 +124,7 @@ class Table:
             beside.write_text(self.text(), encoding="utf-8", newline="")
 
     def text(self) -> str:
-        """The content of the CSV file."""
+        """Return the content of the CSV file."""
         columns = {}
         for each in self._columns():
             kind, name, values = each.metadata["kind"], each.metadata["name"] or each.name, getattr(self, each.name)
@@ -136,12 +141,12 @@ class Table:
         return file.getvalue()
 
     def take(self, rows: np.ndarray) -> Self:
-        """The table of some rows: bool [N], or int [n] in their order."""
+        """Return the table of some rows: bool [N], or int [n] in their order."""
         return replace(self, **{each.name: getattr(self, each.name)[rows] for each in self._columns()})
 
     @classmethod
     def concatenate(cls, tables: Sequence[Self]) -> Self:
-        """The rows of tables one after another; their classes are those of the first."""
+        """Join tables row by row; their classes are those of the first."""
         names = [each.name for each in cls._columns()]
         columns = {name: np.concatenate([getattr(table, name) for table in tables]) for name in names}
         return replace(tables[0], **columns)
@@ -161,9 +166,3 @@ def _cells(cells: dict[str, tuple[str, ...]], name: str, kind: Kind) -> np.ndarr
         except (ValueError, KeyError):
             raise ValueError(f"{text!r} in line {line}, column {name}, is not {kind.expected}") from None
     return np.array(result, dtype=kind.dtype)
-
-
-def natural(path: str) -> list[tuple[bool, int, str]]:
-    """Sorts file names with numbers by value, so that 2 stands before 10; a number stands before text."""
-    pieces = re.split(r"([0-9]+)", path.rsplit("/", 1)[-1])
-    return [(False, int(piece), piece) if piece.isdecimal() else (True, 0, piece) for piece in pieces if piece]

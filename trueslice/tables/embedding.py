@@ -1,4 +1,4 @@
-"""Scans in the space of the model: plots/embedding.csv."""
+"""Scans in the embedding space of the model: plots/embedding.csv."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from trueslice.tables.base import FOUR_DECIMALS, TEXT, Table, column
 
 @dataclass(frozen=True)
 class EmbeddingMap(Table):
-    """Where the model places the known scans, on a plane: plots/embedding.csv."""
+    """Embeddings of the known scans, projected on a plane: plots/embedding.csv."""
 
     path: np.ndarray = column(TEXT)
     class_name: np.ndarray = column(TEXT, "class")

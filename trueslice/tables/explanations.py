@@ -1,4 +1,4 @@
-"""Explanations held against masks: data/explanations.csv."""
+"""Explanations compared with masks: data/explanations.csv."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -10,9 +10,10 @@ from trueslice.tables.base import NUMBER, SHARE, TEXT, WHOLE, Table, column
 
 @dataclass(frozen=True)
 class Explanations(Table):
-    """How well the explanations of test scans point at their tumours, where a mask is known: data/explanations.csv.
+    """Scores of explanations against the masks of test scans that have one: data/explanations.csv.
 
-    Each comparison has a score of pointing, 0 or 1 or a probability, and the energy, both from 0 to 1.
+    `pointing` is 1 if the highest point of the map is in the tumour, else 0 (a probability where the point is drawn).
+    `energy` is the share of the map that is in the tumour, from 0 to 1.
     """
 
     path: np.ndarray = column(TEXT)
@@ -22,7 +23,7 @@ class Explanations(Table):
     area: np.ndarray = column(NUMBER)  # of the tumour, as a share of the head
     pointing: np.ndarray = column(SHARE)
     energy: np.ndarray = column(SHARE)
-    uniform: np.ndarray = column(SHARE)  # a point anywhere in the head, and a map that is even over it
+    uniform: np.ndarray = column(SHARE)  # both scores of a map that is even over the head
     # The same map against the masks of other patients of the class.
     other_pointing: np.ndarray = column(SHARE)
     other_energy: np.ndarray = column(SHARE)
@@ -36,5 +37,5 @@ class Explanations(Table):
 
     @classmethod
     def empty(cls) -> Self:
-        """A table without rows."""
+        """Return a table without rows."""
         return cls(**{each.name: np.empty(0, each.metadata["kind"].dtype) for each in cls._columns()})

@@ -11,16 +11,16 @@ from trueslice.tables.base import CLASS, SHARE, TEXT, WHOLE, Table, column
 
 @dataclass(frozen=True)
 class ExternalPredictions(Table):
-    """What the fine-tuned model says of the scans of other data sets, one after another: plots/external.csv."""
+    """Predictions of the fine-tuned model for other data sets, one after another: plots/external.csv."""
 
     class_names: tuple[str, ...]  # as in `Predictions`
     name: np.ndarray = column(TEXT, "set")  # of the data set
     path: np.ndarray = column(TEXT)  # in the data set
     pixel_hash: np.ndarray = column(TEXT)
-    # The same for copies of each other within the data set and for frames of one file: the number of the first there.
+    # The same for copies of each other within the data set and for frames of one file: the row of the first.
     group: np.ndarray = column(WHOLE)
-    # Why it is not scored: `development` as a copy of a scan of the data set that the model was developed on, `within`
-    # as a copy of an earlier scan of its own data set; empty where it is scored.
+    # Reason why it is not scored: `development` for a copy of a scan that the model was developed on, `within` for a copy
+    # of an earlier scan of its own data set; empty where it is scored.
     dropped: np.ndarray = column(TEXT)
     y_true: np.ndarray = column(CLASS)
     y_pred: np.ndarray = column(CLASS)
@@ -28,6 +28,6 @@ class ExternalPredictions(Table):
 
     @classmethod
     def empty(cls, class_names: Sequence[str]) -> Self:
-        """A table without rows."""
+        """Return a table without rows."""
         text, whole = np.empty(0, str), np.empty(0, int)
         return cls(tuple(class_names), text, text, text, whole, text, whole, whole, np.empty((0, len(class_names))))

@@ -9,7 +9,7 @@ from trueslice.tables.base import TEXT, WHOLE, Table, column
 
 @dataclass(frozen=True)
 class KnownScans(Table):
-    """The scans that a released model was made and tested with, as in `Splits`: reference.csv in its folder."""
+    """Scans that a released model was trained, validated and tested on: reference.csv in its folder; as in `Splits`."""
 
     path: np.ndarray = column(TEXT)
     class_name: np.ndarray = column(TEXT, "class")

@@ -9,7 +9,7 @@ from trueslice.tables.base import CLASS, EXPOSURE, LEAK, NUMBER, SHARE, SIX_DECI
 
 @dataclass(frozen=True)
 class Predictions(Table):
-    """What is said of N test scans among K classes; the first columns are as in `Splits`."""
+    """Predictions of N scans among K classes; the first columns are as in `Splits`."""
 
     class_names: tuple[str, ...]  # K of them, in the order of the class indices
     path: np.ndarray = column(TEXT)
@@ -18,8 +18,8 @@ class Predictions(Table):
     patient: np.ndarray = column(TEXT)
     unit: np.ndarray = column(WHOLE)
     leaked: np.ndarray = column(LEAK)
-    # What the model was trained or validated on (of a validation scan: trained on): a `copy` of the scan, another scan
-    # of its `patient`, `neither`, or `unknown` without a copy and without a known patient.
+    # The model was trained or validated on (of a validation scan: trained on) a `copy` of the scan, another scan of its
+    # `patient`, or `neither`; `unknown` without a copy and without a known patient.
     exposure: np.ndarray = column(EXPOSURE)
     y_true: np.ndarray = column(CLASS)  # class index
     y_pred: np.ndarray = column(CLASS)  # the class of the highest probability, among equals the first
@@ -36,16 +36,16 @@ class ValidationPredictions(Predictions):
 
 @dataclass(frozen=True)
 class BaselinePredictions(Predictions):
-    """Those of every baseline, one after another: data/baselines.csv."""
+    """Predictions of every baseline, one after another: data/baselines.csv."""
 
     baseline: np.ndarray = column(TEXT)
 
 
 @dataclass(frozen=True)
 class ModelPredictions(Predictions):
-    """Those of the fine-tuned model: plots/predictions.csv, from which every number of a run follows."""
+    """Predictions of the fine-tuned model: plots/predictions.csv, from which every number of a run follows."""
 
     logits: np.ndarray = column(NUMBER, "logit_", per_class=True)  # [N, K], before temperature
     upside_down: np.ndarray = column(CLASS)  # class index predicted for the scan turned upside down
-    similarity: np.ndarray = column(SIX_DECIMALS)  # correlation with the training scan most like it, as both lie best
+    similarity: np.ndarray = column(SIX_DECIMALS)  # highest correlation with a training scan in any orientation
     distance: np.ndarray = column(SIX_DECIMALS)  # to the training scans, as in trueslice/ood

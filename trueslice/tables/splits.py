@@ -11,15 +11,15 @@ from trueslice.tables.base import LEAK, TEXT, WHOLE, Table, column
 
 @dataclass(frozen=True)
 class Splits(Table):
-    """Where each scan stands: data/splits.csv, in the order of scans.csv, and as in `Scans`."""
+    """The part that each scan is in: data/splits.csv, in the order of scans.csv. Other columns are as in `Scans`."""
 
     path: np.ndarray = column(TEXT)
     class_name: np.ndarray = column(TEXT, "class")
     pixel_hash: np.ndarray = column(TEXT)
     group: np.ndarray = column(WHOLE)
     patient: np.ndarray = column(TEXT)
-    # What counts as independent of all else: the scans of a patient and all copies of them, or, where no patient is
-    # known, copies of each other. The row number of the first of them.
+    # The independent unit: the scans of a patient with all their copies, or, where no patient is known, copies of each
+    # other and the frames of a file. The row number of the first of them.
     unit: np.ndarray = column(WHOLE)
     split: np.ndarray = column(TEXT)  # `train`, `val`, `test` or `dropped`
     reason: np.ndarray = column(TEXT)  # why it was dropped; empty elsewhere
@@ -28,7 +28,7 @@ class Splits(Table):
     leaked: np.ndarray = column(LEAK)
 
     def columns_of(self, part: str, class_names: Sequence[str]) -> dict[str, Any]:
-        """What `Predictions` holds of the scans of one part, such as `test`, before anything is predicted, by field.
+        """Return the fields of `Predictions` that are known of the scans of one part, such as `test`, in advance.
 
         Raises:
             ValueError: one of these scans is of a class that is not among `class_names`.

@@ -9,9 +9,9 @@ from trueslice.tables.base import NUMBER, WHOLE, Table, column
 
 @dataclass(frozen=True)
 class Steps(Table):
-    """The training step by step: plots/steps.csv. `mean_loss` is the running mean of `loss`, in nats."""
+    """The training step by step: plots/steps.csv."""
 
-    step: np.ndarray = column(WHOLE)
-    loss: np.ndarray = column(NUMBER)
-    mean_loss: np.ndarray = column(NUMBER)
+    step: np.ndarray = column(WHOLE)  # from 1
+    loss: np.ndarray = column(NUMBER)  # of the batch, in nats
+    mean_loss: np.ndarray = column(NUMBER)  # running mean of `loss`
     learning_rate: np.ndarray = column(NUMBER)
