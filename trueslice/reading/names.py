@@ -20,4 +20,4 @@ def file_of(path: str) -> str:
 def natural_key(path: str) -> list[tuple[bool, int, str]]:
     """Return a key that sorts file names with numbers by value: 2 comes before 10, and a number before text."""
     pieces = re.split(r"([0-9]+)", path.rsplit("/", 1)[-1])
-    return [(False, int(piece), piece) if piece.isdigit() else (True, 0, piece) for piece in pieces if piece]
+    return [(False, int(piece), piece) if piece.isdecimal() else (True, 0, piece) for piece in pieces if piece]

@@ -19,7 +19,7 @@ class ExternalPredictions(Table):
     pixel_hash: np.ndarray = column(TEXT)
     # The same for copies of each other within the data set and for frames of one file: the row of the first.
     group: np.ndarray = column(WHOLE)
-    # Reason why it is not scored: `development` for a copy of a scan that the model was developed on, `within` for a copy
+    # Why it is not scored: `development` for a copy of a scan that the model was developed on, `within` for a copy
     # of an earlier scan of its own data set; empty where it is scored.
     dropped: np.ndarray = column(TEXT)
     y_true: np.ndarray = column(CLASS)
