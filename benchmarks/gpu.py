@@ -340,39 +340,31 @@ class Stopwatch:
 
 def tables(result: dict) -> str:
     """Return the results as Markdown."""
+    from research.markdown import table
+
     tests, ceiling = result["tests"], result["ceiling"]
     ended = "" if tests["complete"] else ", and not all were run for lack of time"
     rates = ", ".join(f"{value / 1e12:,.1f} TFLOP/s in {kind}" for kind, value in ceiling.items())
+    heads = ["tuned", "batch", "compiled", "precision", "images/s", "of the ceiling", "peak MB"]
+    lines = [_row(each, "seconds_to_first_step") for each in result["lines"]]
     text = [
-        f"Measured on {result['date']} on {result['device']}, PyTorch {result['versions']['torch']}.",
-        f"Tests: {tests['passed']} passed, {len(tests['failed'])} failed{ended}.",
-        f"Large matrix products: {rates}.",
-        "",
-        "| tuned | batch | compiled | precision | images/s | of the ceiling | peak MB | s to the first step |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    text += [_row(each, "seconds_to_first_step") for each in result["lines"]]
-    text += [
-        "",
+        f"Measured on {result['date']} on {result['device']}, PyTorch {result['versions']['torch']}.\n"
+        f"Tests: {tests['passed']} passed, {len(tests['failed'])} failed{ended}.\nLarge matrix products: {rates}.",
+        table([*heads, "s to the first step"], lines),
         f"Ten epochs over {result['epoch']:,} scans, with validation:",
-        "",
-        "| tuned | batch | compiled | precision | images/s | of the ceiling | peak MB | seconds |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        table([*heads, "seconds"], [_row(each, "seconds") for each in result["ten_epochs"]]),
     ]
-    text += [_row(each, "seconds") for each in result["ten_epochs"]]
     if result["not_measured"]:
-        text += ["", f"Not measured for lack of time: {'; '.join(result['not_measured'])}."]
-    return "\n".join(text)
+        text.append(f"Not measured for lack of time: {'; '.join(result['not_measured'])}.")
+    return "\n\n".join(text)
 
 
-def _row(record: dict, last: str) -> str:
-    head = f"| `{record['tune']}` | {record['batch']} | {'yes' if record['compile'] else 'no'} |"
+def _row(record: dict, last: str) -> list[str]:
+    row = [f"`{record['tune']}`", str(record["batch"]), "yes" if record["compile"] else "no"]
     if "error" in record:
-        return f"{head} {record['error']} | | | | |"
-    return (
-        f"{head} {record['precision']} | {record['images_per_second']:,.0f} | {record['of_ceiling']:.2f} "
-        f"| {record['peak_mb']:,.0f} | {record[last]:.1f} |"
-    )
+        return [*row, record["error"], "", "", "", ""]
+    speed, memory = (f"{record[key]:,.0f}" for key in ("images_per_second", "peak_mb"))
+    return [*row, record["precision"], speed, f"{record['of_ceiling']:.2f}", memory, f"{record[last]:.1f}"]
 
 
 if __name__ == "__main__":

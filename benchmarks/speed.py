@@ -29,6 +29,7 @@ from torch.nn import functional
 
 from benchmarks import peers
 from benchmarks.peers import CAPTIONS, CLASSES, EPOCH, LEARNING_RATE, MIN_STEPS, Clock, Enough, ReadScans
+from research.markdown import table
 from trueslice.checkpoints import drawn as builtin
 from trueslice.device import device_name, pick_device
 from trueslice.errors import UserError
@@ -326,33 +327,24 @@ def tables(result: Mapping) -> str:
     """Return the tables of README.md, and the lines that were left out."""
     short = {"float32": "fp32", "bfloat16": "bf16"}
     rates = (f"{value / 1e9:,.0f} GFLOP/s in {short[name]}" for name, value in result["ceilings"].items())
-    columns = "method | precision | batch | images/s | × original | of the ceiling | s per epoch | peak MB | × original"
-    lines = [f"Large matrix products: {', '.join(rates)}.", "", f"| {columns} |", "|" + " --- |" * 9]
     first = next((row for row in result["lines"] if row["method"] == "original"), None)
+    rows = []
     for row in result["lines"]:
         speed, memory, flops = row["images_per_second"], row["peak_mb"], result["flops_per_image"]
         share = speed * flops.get(row["method"], flops.get("full", 0)) / result["ceilings"][row["precision"]]
-        cells = [
-            NAMES[row["method"]],
-            short[row["precision"]],
-            str(row["batch"]),
-            f"{speed:,.1f}",
-            f"{speed / first['images_per_second']:,.2f}" if first else "–",
-            f"{share:.2f}" if share and row["method"] != "projection" else "–",
-            f"{EPOCH / speed:,.1f}",
-            f"{memory:,.0f}",
-            f"{memory / first['peak_mb']:.2f}" if first else "–",
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    lines += ["", "| scans made ready | images/s |", "| --- | --- |"]
-    lines += [f"| {OTHERS[name].__doc__} | {rate:,.0f} |" for name, rate in result["others"].items()]
-    lines.append("")
-    for row in result["left_out"]:
-        lines.append(f"- Left out: {NAMES[row['method']]}, batch {row['batch']}: {row['reason']}.")
-    for row in result["lines"]:
-        if row["steps"] < MIN_STEPS:
-            lines.append(f"- Of few steps: {NAMES[row['method']]}, batch {row['batch']}: {row['steps']}.")
-    return "\n".join(lines)
+        of_ceiling = f"{share:.2f}" if share and row["method"] != "projection" else "–"
+        faster = f"{speed / first['images_per_second']:,.2f}" if first else "–"
+        larger = f"{memory / first['peak_mb']:.2f}" if first else "–"
+        cells = [NAMES[row["method"]], short[row["precision"]], row["batch"], f"{speed:,.1f}", faster, of_ceiling]
+        rows.append([*cells, f"{EPOCH / speed:,.1f}", f"{memory:,.0f}", larger])
+    columns = "method | precision | batch | images/s | × original | of the ceiling | s per epoch | peak MB | × original"
+    others = [[OTHERS[name].__doc__, f"{rate:,.0f}"] for name, rate in result["others"].items()]
+    told = [f"Left out: {NAMES[row['method']]}, batch {row['batch']}: {row['reason']}." for row in result["left_out"]]
+    few = [row for row in result["lines"] if row["steps"] < MIN_STEPS]
+    told += [f"Of few steps: {NAMES[row['method']]}, batch {row['batch']}: {row['steps']}." for row in few]
+    lines = [f"Large matrix products: {', '.join(rates)}.", table(columns.split(" | "), rows)]
+    lines += [table(["scans made ready", "images/s"], others), "\n".join(f"- {each}" for each in told)]
+    return "\n\n".join(lines)
 
 
 if __name__ == "__main__":

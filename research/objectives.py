@@ -17,7 +17,7 @@ from research.protocols import FOLDS, MODEL, SEEDS, beyond
 from research.runs import CACHE, JOBS, ROOT, archive_parser, counted, prepare_scans, run, train, validation
 from trueslice.evaluate import metrics
 from trueslice.evaluate.compare import difference
-from trueslice.evaluate.intervals import ConfusionBootstrap
+from trueslice.evaluate.intervals import LIMITS, ConfusionBootstrap
 from trueslice.files import write_json
 from trueslice.tables.predictions import Predictions
 
@@ -61,22 +61,18 @@ def rows(validated: dict, best: dict[str, float], runs: dict[tuple[str, int], Pa
     joined = {each: Predictions.concatenate(tables) for each, tables in folds.items()}
     result = []
     for objective in OBJECTIVES:
-        estimate = ConfusionBootstrap([joined[objective]]).estimate(metrics.accuracy)
         row = {
             "objective": objective,
             "chosen": objective == chosen,
             "learning_rate": best[objective],
             "validation": [validated[objective, rate] for rate in RATES],
             "validation_of_runs": float(np.mean([validation(runs[objective, seed]) for seed in SEEDS])),
-            "accuracy": estimate.value,
-            "low": estimate.interval.low,
-            "high": estimate.interval.high,
+            **ConfusionBootstrap([joined[objective]]).estimate(metrics.accuracy).fields("accuracy", LIMITS),
             "of_seeds": [float(np.mean(run.y_pred == run.y_true)) for run in folds[objective]],
             "units": len(np.unique(joined[objective].unit)),
         }
-        against = None
-        if objective != chosen:
-            against = beyond(difference([joined[chosen]], [joined[objective]]))
+        is_other = objective != chosen
+        against = beyond(difference([joined[chosen]], [joined[objective]])) if is_other else None
         result.append(row | {"against_chosen": against})
     return result
 

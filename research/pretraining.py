@@ -24,7 +24,7 @@ from research.runs import CACHE, JOBS, ROOT, archive_parser, counted, prepare_sc
 from trueslice.device import repeat_exactly
 from trueslice.evaluate import metrics
 from trueslice.evaluate.compare import difference
-from trueslice.evaluate.intervals import ConfusionBootstrap
+from trueslice.evaluate.intervals import LIMITS, ConfusionBootstrap
 from trueslice.files import read_json, write_json
 from trueslice.tables.predictions import Predictions
 
@@ -141,14 +141,11 @@ def row(division: str) -> dict:
         folders = [counted(folder(division, name, seed)) for seed in seeds]
         single = [Predictions.read(place / "plots/predictions.csv") for place in folders]
         runs[name] = joined(division, single)
-        estimate = ConfusionBootstrap(runs[name]).estimate(metrics.accuracy)
         models.append(
             {
                 "model": name,
                 "validation": float(np.mean([validation(place) for place in folders])),
-                "accuracy": estimate.value,
-                "low": estimate.interval.low,
-                "high": estimate.interval.high,
+                **ConfusionBootstrap(runs[name]).estimate(metrics.accuracy).fields("accuracy", LIMITS),
                 "of_seeds": [float(np.mean(run.y_pred == run.y_true)) for run in single],
                 "macro_f1": ConfusionBootstrap(runs[name]).estimate(metrics.macro_f1).value,
             }

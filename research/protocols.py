@@ -18,7 +18,7 @@ from research.markdown import accuracy, percent, points, span, table
 from research.runs import CACHE, JOBS, ROOT, again, archive_parser, counted, prepare_scans, run, train
 from trueslice.evaluate import metrics
 from trueslice.evaluate.compare import difference, pair
-from trueslice.evaluate.intervals import ConfusionBootstrap
+from trueslice.evaluate.intervals import LIMITS, ConfusionBootstrap
 from trueslice.files import read_json, write_json
 from trueslice.tables.predictions import BaselinePredictions, Predictions
 
@@ -92,16 +92,13 @@ def row(protocol: str) -> dict:
     counts = [read_json(folder(protocol, seed) / "metrics/split.json") for seed in SEEDS]
     single = read(protocol, Predictions, "plots/predictions.csv")
     runs = joined(protocol, single)
-    estimate = ConfusionBootstrap(runs).estimate(metrics.accuracy)
     return {
         "protocol": protocol,
         "train": round(np.mean([count["train"] for count in counts])),
         "test": len(runs[0]),
         "units": len(np.unique(runs[0].unit)),
         "patients": len(np.unique(runs[0].patient[runs[0].patient != ""])),
-        "accuracy": estimate.value,
-        "low": estimate.interval.low,
-        "high": estimate.interval.high,
+        **ConfusionBootstrap(runs).estimate(metrics.accuracy).fields("accuracy", LIMITS),
         "of_seeds": [float(np.mean(run.y_pred == run.y_true)) for run in single],
         "per_distinct_scan": float(np.mean([per_distinct(run) for run in runs])),
         "macro_f1": ConfusionBootstrap(runs).estimate(metrics.macro_f1).value,

@@ -20,7 +20,7 @@ from research.protocols import FOLDS, beyond
 from research.runs import CACHE, JOBS, ROOT, archive_parser, counted, prepare_scans, run, train, validation
 from trueslice.evaluate import metrics
 from trueslice.evaluate.compare import difference, holm
-from trueslice.evaluate.intervals import ConfusionBootstrap
+from trueslice.evaluate.intervals import LIMITS, ConfusionBootstrap
 from trueslice.files import read_json, write_json
 from trueslice.tables.predictions import BaselinePredictions, Predictions
 
@@ -96,10 +96,10 @@ def rows() -> list[dict]:
             continue
         folds = list(single.values())
         joined = folds[0].concatenate(folds)
-        estimate = ConfusionBootstrap([joined]).estimate(metrics.accuracy)
+        accuracies = ConfusionBootstrap([joined]).estimate(metrics.accuracy)
         row = {"way": way, "folds": len(single), "test": len(joined), "units": len(np.unique(joined.unit))}
         row |= {"validation": None if way == PROBE else np.mean([validation(_own(way, fold)) for fold in single])}
-        row |= {"accuracy": estimate.value, "low": estimate.interval.low, "high": estimate.interval.high}
+        row |= accuracies.fields("accuracy", LIMITS)
         row |= {"of_folds": [ConfusionBootstrap([each]).estimate(metrics.accuracy).value for each in folds]}
         row |= {"macro_f1": ConfusionBootstrap([joined]).estimate(metrics.macro_f1).value}
         if way != "full":
