@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from trueslice import lifetime, params
+from trueslice import lifetime, params, startup
 from trueslice.errors import REASON, ParamsError, UserError
 
 RAW = Path("data/raw")
@@ -52,6 +52,7 @@ def run(main: Callable[[params.Params], None]) -> None:
     after Ctrl-C. It also ends when DVC, or whatever started it, is killed.
     """
     lifetime.stop_with_parent()
+    startup.quick_start()
     try:
         main(params.load(Path("params.yaml")))
     except UserError as error:

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 RUN = """
 import json, sys
 from pathlib import Path
-from trueslice.model import hub
+from trueslice.checkpoints import hub
 from trueslice.errors import UserError
 constants, arguments, into = json.loads(sys.argv[1]), json.loads(sys.argv[2]), Path(sys.argv[3])
 vars(hub).update(constants)

@@ -14,6 +14,7 @@ import numpy as np
 
 from trueslice.errors import UserError
 from trueslice.files import write_json
+from trueslice.startup import quick_transformers
 
 IMAGE_SIZE = 64
 PATCH_SIZE = 8
@@ -51,7 +52,9 @@ def build(into: Path, seed: int) -> None:
     learn something.
     """
     import torch
-    from transformers import CLIPConfig, CLIPModel
+
+    with quick_transformers():
+        from transformers import CLIPConfig, CLIPModel
 
     vision = VISION | {"image_size": IMAGE_SIZE, "patch_size": PATCH_SIZE}
     model = CLIPModel(CLIPConfig(projection_dim=64, vision_config=vision, text_config=_text_config()))

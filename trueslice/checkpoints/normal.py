@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from trueslice.errors import UserError
-from trueslice.model.encoder import load_model, save_model
+from trueslice.model.encoder import check, load_model, save_model
 from trueslice.model.preprocessing import Preprocessing
 
 
@@ -16,7 +16,7 @@ def normalise(source: Path, into: Path) -> None:
     Raises:
         UserError: the directory is incomplete or damaged, needs code of its own, or holds an unsupported family.
     """
-    model = load_model(source)
+    check(source)
     from transformers import AutoProcessor
 
     try:
@@ -24,6 +24,7 @@ def normalise(source: Path, into: Path) -> None:
     except Exception as error:  # transformers raises many kinds for a damaged file
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"the checkpoint in {source} cannot be loaded: {reason}") from error
+    model = load_model(source)  # only now: quickly imported, transformers would have no processors
     save_model(model, into)
     processor.save_pretrained(into)
     Preprocessing.read(into)

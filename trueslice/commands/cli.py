@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from trueslice import startup
 from trueslice.errors import ParamsError, UserError
 
 # Another command is one line here: its module, and what its user gets.
@@ -46,7 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     Exit status 1 is an error, 2 a wrong argument or parameter, 130 a stop by the user.
     """
-    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments is None:
+        startup.quick_start()  # this process runs nothing else
+        arguments = sys.argv[1:]
     try:
         options = _parser(arguments[:1]).parse_args(arguments)
         options.run(options)

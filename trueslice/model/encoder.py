@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 from collections.abc import Iterable
+from contextlib import nullcontext
 from itertools import chain
 from pathlib import Path
 from typing import Self
@@ -19,6 +20,7 @@ from torch.nn import functional
 from trueslice.errors import UserError
 from trueslice.model.families import FAMILIES
 from trueslice.model.preprocessing import TOKENIZERS, Preprocessing
+from trueslice.startup import quick_transformers
 
 BATCH = 64  # scans at once where nothing is learned; it changes memory, not results
 
@@ -178,14 +180,15 @@ def load_model(folder: Path) -> nn.Module:
         FileNotFoundError: there is no such directory.
         UserError: the directory is incomplete or damaged, needs code of its own, or holds an unsupported family.
     """
-    from transformers import AutoModel
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    _check(folder)
+    family = check(folder)
     safely = {"local_files_only": True, "trust_remote_code": False}
     try:
-        model, report = AutoModel.from_pretrained(folder, dtype=torch.float32, output_loading_info=True, **safely)
+        with quick_transformers() if FAMILIES[family].loads_quickly else nullcontext():
+            from transformers import AutoModel
+            from transformers.utils import logging
+
+            logging.disable_progress_bar()
+            model, report = AutoModel.from_pretrained(folder, dtype=torch.float32, output_loading_info=True, **safely)
     except pickle.UnpicklingError as error:
         raise UserError(
             f"the weights in {folder} are a pickle that is damaged or holds more than weights, so it is not "
@@ -210,8 +213,13 @@ def save_model(model: nn.Module, folder: Path) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from error
 
 
-def _check(folder: Path) -> None:
-    """Refuse a directory about which transformers would ask on the terminal, or which it would complete by itself."""
+def check(folder: Path) -> str:
+    """Return the family of a directory, and refuse what transformers would ask about, or complete by itself.
+
+    Raises:
+        FileNotFoundError: there is no such directory.
+        UserError: the directory is incomplete, needs code of its own, or holds an unsupported family.
+    """
     try:
         kind = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
     except FileNotFoundError:
@@ -229,3 +237,4 @@ def _check(folder: Path) -> None:
     if not any((folder / name).exists() for name in TOKENIZERS):
         # transformers would make up a tokenizer of two tokens without a word.
         raise UserError(f"{folder} has none of {', '.join(TOKENIZERS)}; the checkpoint is incomplete")
+    return kind

@@ -14,12 +14,14 @@ class Family:
         logit_bias: whether there is a `logit_bias`.
         pad_to_length: whether captions are padded to the longest input of the model, and not to the longest caption.
         attention_mask: whether the text tower gets a mask of the padding.
+        loads_quickly: whether its models need none of the packages that startup.py leaves out; timm does.
     """
 
     projections: bool = True
     logit_bias: bool = False
     pad_to_length: bool = False
     attention_mask: bool = True
+    loads_quickly: bool = True
 
 
 # By the `model_type` in config.json. SigLIP 2 of a fixed resolution has the type siglip too.
@@ -27,5 +29,5 @@ FAMILIES = {
     "clip": Family(),
     # SigLIP was trained on captions of full length and reads their padding (Zhai et al. 2023).
     "siglip": Family(projections=False, logit_bias=True, pad_to_length=True, attention_mask=False),
-    "vision-text-dual-encoder": Family(),
+    "vision-text-dual-encoder": Family(loads_quickly=False),
 }

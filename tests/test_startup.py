@@ -1,0 +1,48 @@
+"""A quick start of processes that load a model."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LEFT_OUT = ("torch._dynamo", "torch.distributed.tensor", "scipy.optimize", "torchvision", "triton", "sklearn")
+PROGRAM = """
+import json, sys
+from pathlib import Path
+from trueslice import startup
+if sys.argv[2] == "quick":
+    startup.quick_start()
+from trueslice.model.encoder import Encoder
+encoder = Encoder.load(Path(sys.argv[1]), "cpu")
+found = {"modules": [name for name in %r if name in sys.modules], "hash": encoder.hash(["a tumour"])}
+import torch
+with torch.inference_mode():
+    found["embeddings"] = encoder.encode_images(torch.arange(4096).view(1, 1, 64, 64) %% 255).tolist()
+    compiled = torch.compile(encoder.encode_images, backend="eager")
+    found["compiled"] = compiled(torch.ones(1, 1, 64, 64)).isfinite().all().item()
+print(json.dumps(found))
+"""
+
+
+def load(folder: Path, way: str) -> dict:
+    command = [sys.executable, "-c", PROGRAM % (LEFT_OUT,), folder, way]
+    return json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
+
+
+@pytest.fixture(scope="module")
+def quick(tiny_folder) -> dict:
+    return load(tiny_folder, "quick")
+
+
+def test_a_model_loads_without_what_it_does_not_need(quick):
+    assert quick["modules"] == []
+
+
+@pytest.mark.slow
+def test_a_quick_start_changes_no_bit_and_leaves_the_compiler_usable(tiny_folder, quick):
+    slow = load(tiny_folder, "slow")
+    assert "torch._dynamo" in slow["modules"] and quick["compiled"]
+    assert (quick["hash"], quick["embeddings"]) == (slow["hash"], slow["embeddings"])
