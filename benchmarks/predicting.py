@@ -28,8 +28,8 @@ from torch.nn import functional
 import stages
 from research.markdown import table
 from trueslice import params
+from trueslice.evaluate.ood import QUANTILE
 from trueslice.files import write_json
-from trueslice.inference import unlike
 from trueslice.inference.classifier import Classifier
 from trueslice.inference.reference import small
 from trueslice.model.pixels import Pixels
@@ -141,7 +141,7 @@ def _unlike(classifier: Classifier, splits: Splits, pixels: np.ndarray) -> list[
         distances[space] = {name: knn_distances(each[place] @ train.T) for name, each in embedded.items()}
     found = []
     for space, of_sets in distances.items():
-        threshold = unlike.threshold(of_sets["val"])
+        threshold = np.quantile(of_sets["val"], QUANTILE)
         warned = [
             {"pictures": name, "count": len(far), "warned": float((far > threshold).mean())}
             for name, far in of_sets.items()

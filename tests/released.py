@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from trueslice.explain.similarity import unit_length
 from trueslice.files import write_json
-from trueslice.inference.reference import Reference
+from trueslice.inference.reference import Reference, small
 from trueslice.model.encoder import Encoder
+from trueslice.model.pixels import Pixels
 from trueslice.tables.known import KnownScans
 
 CLASSES = {"glioma": ["a glioma"], "notumor": ["no tumour", "a healthy brain"], "pituitary": ["a pituitary tumour"]}
@@ -32,13 +34,15 @@ def release(checkpoint: Path, folder: Path, count: int = 30) -> None:
         split=np.array(SPLITS)[rows * len(SPLITS) // count],
         unit=rows,
     )
-    Reference.make(known, Encoder.load(checkpoint, "cpu"), scans(count), rows).write(folder)
+    encoder, pixels = Encoder.load(checkpoint, "cpu"), scans(count)
+    features = encoder.features(Pixels(pixels, rows, encoder.image_size, encoder.device).all())
+    Reference(known, small(pixels, rows), unit_length(features.numpy())).write(folder)
     settings = {
         "classes": CLASSES,
         "temperature": 0.7,
         "decode": {"image_size": SIDE, "colour": False, "max_pixels": 10**6},
         "copy_threshold": 0.98,
-        "unlike": {"threshold": 0.5, "rates": []},
+        "ood": {"threshold": 0.5, "rates": []},
         "drawn": False,
         "confidence": [{"from": 0.0, "to": 1.0, "scans": 10, "error_rate": 0.1, "low": 0.02, "high": 0.4}],
     }

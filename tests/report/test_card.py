@@ -22,7 +22,7 @@ CONFIDENCE = [
 
 def written(run: Run) -> str:
     classes = {row.class_name: [f"a scan of {row.class_name}", "another caption"] for row in run.test.classes}
-    return card(run, {"classes": classes, "unlike": {"rates": RATES}, "confidence": CONFIDENCE})
+    return card(run, {"classes": classes, "ood": {"rates": RATES}, "confidence": CONFIDENCE})
 
 
 def started_from(name: str, revision: str | None = None, **choices) -> Run:

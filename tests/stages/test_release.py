@@ -17,7 +17,7 @@ def test_the_released_folder_holds_the_trained_one_and_more(released):
     before, after = (read_json(folder / "trueslice.json") for folder in (trained, finetuned))
     assert after.items() >= before.items()
     assert after["decode"] == {"image_size": 224, "colour": False, "max_pixels": 50_000_000}
-    assert after["unlike"] == read_json(released / "metrics/unlike.json")
+    assert after["ood"] == read_json(released / "metrics/ood.json")
 
 
 def test_the_reference_is_of_all_scans_but_the_dropped_ones_in_their_order(released):
@@ -47,7 +47,7 @@ def test_error_rates_are_of_all_test_scans(released):
 
 
 def test_it_says_how_often_it_warns_of_scans_and_of_other_pictures(released):
-    rates = {row["pictures"]: row for row in read_json(released / "metrics/unlike.json")["rates"]}
+    rates = {row["pictures"]: row for row in read_json(released / "metrics/ood.json")["rates"]}
     assert rates["test scans"]["warned"] < 0.2 and rates["test scans"]["count"] == len(predictions(released))
     for kind in ("photographs", "noise", "inverted scans", "blank pictures"):
         assert rates[kind]["warned"] > 0.9, kind

@@ -25,7 +25,7 @@ from trueslice.model.encoder import Encoder, probabilities
 from trueslice.model.pixels import BATCH, Pixels
 
 SETTINGS = "trueslice.json"
-NEEDED = ("classes", "temperature", "decode", "copy_threshold", "unlike", "confidence", "drawn")
+NEEDED = ("classes", "temperature", "decode", "copy_threshold", "ood", "confidence", "drawn")
 AHEAD = 2 * BATCH  # files that are decoded while the model works
 MAX_WORKERS = 8  # threads that decode
 SHOWN = 5  # nearest training scans
@@ -211,14 +211,14 @@ class Classifier:
         return drawn if self.settings["drawn"] else ""
 
     def _prediction(self, square, probabilities, nearest, distance, copy) -> Prediction:
-        is_unlike = distance > self.settings["unlike"]["threshold"]
+        is_ood = distance > self.settings["ood"]["threshold"]
         known = self.reference.scans
         return Prediction(
             name=square.name,
             y_pred=self.class_names[probabilities.argmax()],
             probabilities=dict(zip(self.class_names, probabilities.tolist(), strict=True)),
-            error_rate=None if is_unlike else self._error_rate(probabilities.max()),
-            warnings=self._warnings(square, is_unlike, copy),
+            error_rate=None if is_ood else self._error_rate(probabilities.max()),
+            warnings=self._warnings(square, is_ood, copy),
             copy=copy,
             nearest=[
                 known_scan(known, self._train[row], "", float(value)) for row, value in zip(*nearest, strict=True)
@@ -231,13 +231,13 @@ class Classifier:
         row = next((row for row in reversed(rows) if row["from"] <= confidence), rows[0])
         return ErrorRate(row["error_rate"], row["low"], row["high"], row["scans"], row["from"], row["to"])
 
-    def _warnings(self, square: Square, is_unlike: bool, copy: KnownScan | None) -> list[ScanWarning]:
+    def _warnings(self, square: Square, is_ood: bool, copy: KnownScan | None) -> list[ScanWarning]:
         found = []
         if copy:
             part = {"train": "training", "val": "validation", "test": "test"}[copy.split]
             how = "" if copy.kind == "near" else f", {copy.kind.replace('_', ' ')}"
             found.append(ScanWarning("copy", f"a copy of the {part} scan {copy.path} ({copy.class_name}){how}"))
-        if is_unlike:
+        if is_ood:
             found.append(ScanWarning("unlike", "unlike the training scans; the answer may mean nothing"))
         if square.has_colour and not self.settings["decode"]["colour"]:
             found.append(ScanWarning("colour", "it has colour, which the model does not see"))

@@ -1,4 +1,4 @@
-"""What a released model knows of the scans it was made and tested with: to find copies, and what is like a new scan."""
+"""Known scans of a released model, of training, validation and test, with which new scans are compared."""
 
 import zipfile
 from dataclasses import dataclass
@@ -11,10 +11,9 @@ from trueslice.copies import search as copies
 from trueslice.copies.thumbnails import KINDS, RESOLUTION, thumbnails, turned
 from trueslice.errors import UserError
 from trueslice.explain.similarity import unit_length
-from trueslice.model.encoder import Encoder
-from trueslice.model.pixels import Pixels
 from trueslice.ood.distance import coarse, distances, rounded
 from trueslice.tables.known import KnownScans
+from trueslice.tables.splits import Splits
 
 TABLE, ARRAYS = "reference.csv", "reference.npz"
 NEIGHBOURS = 8  # candidates for a copy, by coarse thumbnails
@@ -38,12 +37,21 @@ class Reference:
 
     scans: KnownScans  # N of them
     thumbnails: np.ndarray  # block means, uint8 [N, 64, 64]
-    embeddings: np.ndarray  # as `embed` gives them, float32 [N, F]
+    embeddings: np.ndarray  # as `unit_length` returns them, float32 [N, F]
 
     @classmethod
-    def make(cls, scans: KnownScans, encoder: Encoder, pixels: np.ndarray, rows: np.ndarray) -> Self:
-        """Gather what is known of the N scans at `rows` of `pixels`, uint8 [M, S, S] or [M, S, S, 3]."""
-        return cls(scans, small(pixels, rows), embed(encoder, pixels, rows))
+    def select(cls, splits: Splits, thumbnails: np.ndarray, features: np.ndarray) -> Self:
+        """Select all scans but the dropped ones.
+
+        Args:
+            splits: of M scans.
+            thumbnails: of all of them, float32 [M, 64, 64].
+            features: of all of them, from the image tower before the projection, float32 [M, F].
+        """
+        rows = np.flatnonzero(splits.split != "dropped")
+        known = splits.take(rows)
+        scans = KnownScans(known.path, known.class_name, known.split, known.unit)
+        return cls(scans, rounded(thumbnails[rows]), unit_length(features[rows]))
 
     def write(self, folder: Path) -> None:
         """Write a table and a file of arrays into `folder`."""
@@ -76,14 +84,9 @@ class Reference:
 
 
 def small(pixels: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Thumbnails of some scans, rounded to whole grey values: uint8 [N, 64, 64]."""
+    """Compute thumbnails of some scans, rounded to whole grey values: uint8 [N, 64, 64]."""
     blocks = np.array_split(rows, 1 + len(rows) // BLOCK)
     return np.concatenate([rounded(thumbnails(pixels[block])) for block in blocks])
-
-
-def embed(encoder: Encoder, pixels: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Pool some scans in the image tower, before the projection, at unit length: float32 [N, F]."""
-    return unit_length(encoder.features(Pixels(pixels, rows, encoder.image_size, encoder.device).all()).numpy())
 
 
 class Comparison:
@@ -100,7 +103,7 @@ class Comparison:
         self._train = self._coarse[reference.scans.split == "train"]
 
     def distances(self, thumbnails: np.ndarray) -> np.ndarray:
-        """How unlike the training scans new ones are, as they lie or mirrored, from uint8 [B, 64, 64]: float64 [B]."""
+        """Compute the distance to the training scans, from rounded thumbnails, uint8 [B, 64, 64]: float64 [B]."""
         return distances(coarse(thumbnails), self._train)
 
     def copies(self, thumbnails: np.ndarray) -> list[KnownScan | None]:

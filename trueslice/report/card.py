@@ -51,7 +51,7 @@ def card(run: Run, released: Mapping[str, Any]) -> str:
         said=passages("statement.jinja", run),
         scores=list(_scores(run)),
         confidence=[SimpleNamespace(**row) for row in ranges],
-        ood=released["unlike"],
+        ood=released["ood"],
         pointing=list(_pointing(run)),
         kaggle=_is_kaggle(run),
         classes=released["classes"],
