@@ -27,7 +27,7 @@ def prepare(folder: Path) -> None:
     """Put all that the stage reads into `folder`, and have it save its state after every step."""
     yaml = YAML()
     params = yaml.load(ROOT / "params.yaml")
-    params["train"] |= {"epochs": 8, "batch_size": 8, "device": "cpu"}
+    params["train"] |= {"epochs": 6, "batch_size": 8, "device": "cpu"}
     params["machine"]["save_interval"] = 0
     yaml.dump(params, folder / "params.yaml")
     pixels = np.random.default_rng(0).integers(0, 100, (160, 64, 64))
