@@ -41,7 +41,7 @@ if "DVC_STAGE" in os.environ:
 
 
 def repository_root() -> Path:
-    """The root of the user's repository, also where DVC runs an experiment in a temporary copy of it."""
+    """Return the root of the user's repository, also where DVC runs an experiment in a temporary copy of it."""
     return Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
 
 

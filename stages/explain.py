@@ -68,7 +68,7 @@ def _measure(
 
 
 def _masks(params: Params, paths: np.ndarray) -> np.ndarray:
-    """The masks of all scans, bool [N, SIDE, SIDE]; all False where none is known."""
+    """Read the masks of all scans: bool [N, SIDE, SIDE], all False where none is known."""
     brought = stages.RAW / MASKS
     chosen = params.explain.masks
     if chosen is None or (chosen == "auto" and not brought.is_dir()):

@@ -114,7 +114,7 @@ def histogram(pixels: np.ndarray) -> np.ndarray:
 
 
 def _strength(x: np.ndarray, y_true: np.ndarray, units: np.ndarray) -> float:
-    """The C of a logistic regression that is right most often on units it was not trained on."""
+    """Choose the C with which a logistic regression is right most often on units it was not trained on."""
     right = dict.fromkeys(STRENGTHS, 0)
     fewest = min(len(np.unique(units[y_true == label])) for label in np.unique(y_true))
     if fewest >= 2:

@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _parser(chosen: Sequence[str]) -> argparse.ArgumentParser:
-    """The parser; of the commands, only the `chosen` one is imported, so that --help is quick."""
+    """Build the parser; of the commands, only the `chosen` one is imported, so that --help is quick."""
     layout = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("trueslice", description=DESCRIPTION, epilog=EXAMPLES, formatter_class=layout)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)

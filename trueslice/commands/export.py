@@ -94,7 +94,7 @@ def _write(classifier, path: Path) -> dict:
 
 
 def _scans(classifier):
-    """The test scans of this workspace if they are the model's, else the thumbnails that the model carries of them."""
+    """Return the test scans of this workspace if they are the model's, else the thumbnails that the model carries."""
     import numpy as np
 
     from trueslice.model.pixels import Pixels

@@ -67,7 +67,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _answered(stream: Iterable, unreadable: list[str], explain: Callable | None) -> Iterator:
-    """The predictions alone, once they are explained; what is unreadable goes to stderr and into the list."""
+    """Yield the predictions, once they are explained; unreadable files go to stderr and into the list."""
     from trueslice.inference.classifier import Unreadable
 
     for each in stream:
@@ -82,7 +82,7 @@ def _answered(stream: Iterable, unreadable: list[str], explain: Callable | None)
 
 
 def _explainer(classifier, folder: Path) -> Callable:
-    """A function that draws where an answer comes from, into a file of `folder` that is named by place and scan."""
+    """Return a function that draws where an answer comes from, into a file of `folder` named by number and scan."""
     from trueslice.report.figures import save
     from trueslice.report.overlay import overlay
 
@@ -102,7 +102,7 @@ def _explainer(classifier, folder: Path) -> Callable:
 
 
 def find(paths: Sequence[str]) -> tuple[list[Path], list[Path]]:
-    """The files that PATH... names, and those in its folders that are passed over because they are not images.
+    """List the files that PATH... names, and the files in its folders that are skipped: they are not images.
 
     Raises:
         UserError: a folder, or the list on standard input, holds none.
@@ -138,7 +138,7 @@ def _in_folder(folder: Path) -> tuple[list[Path], list[Path]]:
 
 
 def _model(name: str) -> Path:
-    """The folder of a model: `name` itself, or what the run of that name left."""
+    """Return the folder of a model: `name` itself, or the model of the run with that name."""
     if name == str(MODEL) or Path(name).is_dir():
         return Path(name)
     from trueslice.commands.runs import fetch_model

@@ -54,7 +54,7 @@ def _check_name(repo: str) -> None:
 
 
 def _files(folder: Path) -> list[Path]:
-    """The files of a released model; hidden ones and system litter stay here."""
+    """List the files of a released model, without hidden files and those of the operating system."""
     advice = "run `dvc repro`, or give the folder of a released model by --model"
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder; {advice}")
@@ -98,7 +98,7 @@ def _upload(repo: str, files: list[Path], visibility: str) -> str:
 
 
 def _explain(error: Exception, repo: str) -> str:
-    """What to tell the user."""
+    """Return the message for the user."""
     from huggingface_hub import errors
 
     if isinstance(error, RuntimeError) and error.__cause__:

@@ -25,7 +25,7 @@ WIDTH = 80  # of a terminal
 
 
 def read_predictions(revisions: Sequence[str]) -> dict[str, Predictions]:
-    """The predictions of several runs of the pipeline, by revision: at least one scan, each path once.
+    """Read the predictions of several runs of the pipeline, by revision: at least one scan, each path once.
 
     Args:
         revisions: each a commit, branch or tag, the name of an experiment as `dvc exp list` prints it, or `workspace`
@@ -53,7 +53,7 @@ def read_predictions(revisions: Sequence[str]) -> dict[str, Predictions]:
 
 
 def read_params(revision: str) -> dict:
-    """The content of params.yaml in one run of the pipeline.
+    """Read params.yaml of one run of the pipeline.
 
     Raises:
         UserError: as above; or it is not YAML, or lacks split.fold, split.folds or seed.
@@ -70,7 +70,7 @@ def read_params(revision: str) -> dict:
 
 
 def share(value: float) -> str:
-    """A share with four decimals; a dash for NaN."""
+    """Format a share with four decimals; NaN is a dash."""
     return "-" if isnan(value) else f"{value:.4f}"
 
 
@@ -97,7 +97,7 @@ def units(predictions: Predictions) -> Units:
 
 
 def unknown_patients(predictions: Predictions) -> str | None:
-    """What to say where patients are not known."""
+    """Return the sentence on patients that are not known."""
     unknown = int((predictions.patient == "").sum())
     if not unknown:
         return None
@@ -124,7 +124,7 @@ def _refuse_stale(revision: str) -> None:
 
 
 def fetch_model(revision: str, path: str) -> Path:
-    """The folder `path` as a run of the pipeline left it: a copy in .cache/models, which is made once.
+    """Copy the folder `path` as a run of the pipeline left it to .cache/models, once, and return the copy.
 
     Raises:
         UserError: as for `read_predictions`; or the run has no such folder, or the cache lacks it.
@@ -145,7 +145,7 @@ def fetch_model(revision: str, path: str) -> Path:
 
 
 def _read(revision: str, path: str, missing: str | None = None) -> str:
-    """The text of a file in a run; `missing`, if given, where there is no such file."""
+    """Read a text file of a run; return `missing`, if given, where there is no such file."""
     try:
         with _opened(revision, path) as repo:
             return repo.dvcfs.read_text(f"/{path}", encoding="utf-8", newline="")
@@ -159,7 +159,7 @@ def _read(revision: str, path: str, missing: str | None = None) -> str:
 
 @contextmanager
 def _opened(revision: str, path: str) -> Iterator[Repo]:
-    """The repository as it is in a run; what DVC says against it, or against reading `path`, is a UserError."""
+    """Open the repository as it is in a run; errors of DVC, also in reading `path`, become a UserError."""
     try:
         with Repo() as repo, repo.switch(revision):
             yield repo

@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _published(source: Path) -> Asked:
-    """The scans of the published test set; all, where there is none."""
+    """Return the scans of the published test set; all scans, where there is none."""
     scans = Scans.read(source)
     is_test = scans.official_split == "test"
     asked = is_test if is_test.any() else np.ones(len(scans), bool)
@@ -84,7 +84,7 @@ def _published(source: Path) -> Asked:
 
 
 def _external(source: Path, name: str) -> Asked:
-    """The scans of an external data set."""
+    """Return the scans of an external data set."""
     table = ExternalPredictions.read(source)
     own = table.take(table.name == name)
     if len(own) == 0:
@@ -103,7 +103,7 @@ def _external(source: Path, name: str) -> Asked:
 
 
 def _read(file: Path, asked: Asked) -> np.ndarray:
-    """The predicted class of each scan that is asked for: str [N].
+    """Read the predicted class of each scan that is asked for: str [N].
 
     Raises:
         UserError: the file is missing or damaged; or a path or a class is unknown, or a scan is missing or stands there
@@ -130,7 +130,7 @@ def _read(file: Path, asked: Asked) -> np.ndarray:
 
 
 def _places(asked: Asked) -> dict[str, int | None]:
-    """The place of each scan, None if it is not asked for, by its path, and by its file name if only one has it."""
+    """Return the row of each scan, None if it is not asked for, by its path, and by its file name if that is unique."""
     paths = [*asked.path.tolist(), *asked.others.tolist()]
     places = [*range(len(asked.path)), *[None] * len(asked.others)]
     names = [path.rsplit("/", 1)[-1] for path in paths]
@@ -151,7 +151,7 @@ def _place(path: str | None, places: Mapping[str, int | None]) -> int:
 
 
 def _class(row: Mapping[str, str], class_names: Sequence[str]) -> str:
-    """The class that a row of the file says, or that has the highest probability there."""
+    """Return the class that a row of the file names, or the class with the highest probability."""
     given = {name.removeprefix(PROBABILITY): text for name, text in row.items() if (name or "").startswith(PROBABILITY)}
     if unknown := sorted({*given} - {*class_names}):
         raise ValueError(f"{unknown[0]!r} is none of the classes {', '.join(class_names)}")

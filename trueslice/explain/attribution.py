@@ -41,7 +41,7 @@ def explain(
 def patch_gradients(
     encoder: Encoder, pixels: torch.Tensor, class_embeddings: torch.Tensor, targets: torch.Tensor
 ) -> torch.Tensor:
-    """The lengths of the gradient with respect to the patches as they enter the first block: float32 [B, g, g]."""
+    """Compute the norm of the gradient of each patch at the input of the first block: float32 [B, g, g]."""
     pixels.requires_grad_()  # so that there is a gradient where all weights are frozen
     features, states = encoder.image_features_and_states(pixels)
     total = log_probabilities(encoder, features, class_embeddings, targets).sum()
@@ -53,7 +53,7 @@ def patch_gradients(
 def occlusion(
     encoder: Encoder, pixels: torch.Tensor, class_embeddings: torch.Tensor, targets: torch.Tensor
 ) -> torch.Tensor:
-    """The fall of the log-probability once a cell has the mean grey of the scan, 0 if it rises: float32 [B, g, g]."""
+    """Compute the fall of the log-probability, 0 or more, with each cell at the scan's mean grey: float32 [B, g, g]."""
     edges = torch.linspace(0, pixels.shape[-1], CELLS + 1).round().long().tolist()
     grey = pixels.mean(dim=(2, 3), keepdim=True)
     whole = log_probabilities(encoder, encoder.image_features(pixels), class_embeddings, targets)

@@ -36,7 +36,7 @@ def maps(
 
 
 def cells(encoder: Encoder) -> np.ndarray:
-    """What each value of the grid adds to a map: float32 [G, SIDE, SIDE]."""
+    """Return the contribution of each value of the grid to a map: float32 [G, SIDE, SIDE]."""
     side = grid_side(encoder)
     each = torch.eye(side * side).reshape(-1, side, side)
     return _at_side(enlarged(each, encoder.image_size)).numpy()

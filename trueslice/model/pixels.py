@@ -55,7 +55,7 @@ class Pixels:
         return digest.hexdigest()
 
     def take(self, places: torch.Tensor) -> torch.Tensor:
-        """The scans at `places`, int64 [B] on the CPU: uint8 [B, 1 or 3, size, size]."""
+        """Return the scans at `places`, int64 [B] on the CPU: uint8 [B, 1 or 3, size, size]."""
         if self._resident is not None:
             return self._resident[to_device(places, self.device)]
         return self._place(self._read(places))
@@ -65,7 +65,7 @@ class Pixels:
         return self.batches(torch.arange(len(self)).split(BATCH))
 
     def batches(self, plan: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
-        """What `take` gives for each item of `plan`, read ahead where the scans are streamed."""
+        """Yield `take(places)` for each item of `plan`, read ahead where the scans are streamed."""
         if self._resident is not None:
             yield from map(self.take, plan)
             return

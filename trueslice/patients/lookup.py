@@ -45,12 +45,12 @@ def from_text(text: str) -> np.ndarray:
 
 
 def nothing(count: int) -> dict[str, np.ndarray]:
-    """What is known of `count` scans without a table: COLUMNS, each empty, str [N]."""
+    """Return the columns of `count` scans without a table: COLUMNS, each empty, str [N]."""
     return _columns([{}] * count)
 
 
 def shipped(paths: Sequence[str], means: np.ndarray, class_names: Collection[str]) -> dict[str, np.ndarray]:
-    """What the shipped table says of scans with thumbnails `means`: COLUMNS, each str [N], empty where it says nothing.
+    """Look scans with thumbnails `means` up in the shipped table: COLUMNS, each str [N], empty where it says nothing.
 
     A row of it holds for a file of the same name, in any folder and format, with the same picture.
     """
@@ -68,7 +68,7 @@ def shipped(paths: Sequence[str], means: np.ndarray, class_names: Collection[str
 def own(
     table: Path, paths: Sequence[str], unreadable: Collection[str], class_names: Collection[str]
 ) -> dict[str, np.ndarray]:
-    """What a table of the user's own says of `paths`: COLUMNS, each str [N], empty where it says nothing.
+    """Look `paths` up in a table of the user's own: COLUMNS, each str [N], empty where it says nothing.
 
     It is a CSV file with the columns `path` (relative to data/raw, with forward slashes) and `patient`, and, where it
     has them, `source`, `source_class` and `plane`. A row for a file holds for all its frames, but for those that have a

@@ -74,6 +74,8 @@ class Result(NamedTuple):
 
 
 class Slice(NamedTuple):
+    """A slice of the article, and whose it is."""
+
     number: int
     class_name: str
     source_id: str
@@ -117,7 +119,7 @@ def trace(scans: Path, source: Path, planes: dict[str, str]) -> Result:
 
 
 def _read_and_match(scans: Path, slice_means: np.ndarray) -> tuple[list[reading.Scan], int, tuple]:
-    """The scans that can be read, how many can't, and what `match` finds."""
+    """Return the scans that can be read, the number of unreadable files, and the matches of `match`."""
     with tempfile.TemporaryDirectory() as place:
         raw, decoded = Path(place, "raw"), Path(place, "decoded")
         raw.mkdir()
@@ -205,7 +207,7 @@ def read_source(source: Path) -> tuple[list[Slice], np.ndarray]:
 
 
 def _mat_files(source: Path) -> dict[int, tuple[str, Callable[[], bytes]]]:
-    """The article's .mat files, in folders and zips, by number: what to call each, and how to read it."""
+    """Return the article's .mat files, in folders and zips, by number: their names, and functions that read them."""
     files: dict[int, tuple[str, Callable[[], bytes]]] = {}
     for path in sorted(source.rglob("*")) if source.is_dir() else [source]:
         if any(map(is_litter, path.relative_to(source).parts)):
@@ -244,7 +246,7 @@ def _texts(values: Iterable[str]) -> np.ndarray:
 
 
 def _folder_of(label: str, folders: list[str]) -> str:
-    """The one class folder that is named after a label, such as Glioma_tumor; else the label itself."""
+    """Return the one class folder that is named after a label, such as Glioma_tumor; else the label itself."""
     alike = [name for name in folders if label in name.lower()]
     return alike[0] if len(alike) == 1 else label
 
