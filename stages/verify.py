@@ -73,14 +73,14 @@ def _patients(
     """Look the patients of scans with thumbnails `means` up as `verify.patients` says."""
     wanted = params.verify.patients
     if wanted is None:
-        return patients.nothing(len(paths))
+        return patients.unknown(len(paths))
     brought = stages.RAW / "patients.csv"  # by the source, as the phantoms do
     table = brought if wanted == "auto" else stages.repository_root() / Path(wanted).expanduser()
     if table.is_file():
-        return patients.own(table, paths, [file.path for file in unreadable], params.class_names)
+        return patients.read_own(table, paths, [file.path for file in unreadable], params.class_names)
     if wanted != "auto":
         raise ParamsError(f"verify.patients is {wanted!r}, but there is no such file; give auto, null or a CSV file")
-    return patients.shipped(paths, means, params.class_names)
+    return patients.read_shipped(paths, means, params.class_names)
 
 
 if __name__ == "__main__":

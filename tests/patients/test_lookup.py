@@ -74,7 +74,7 @@ def shipped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> np.ndarray:
 
 def test_the_shipped_table_holds_where_name_and_picture_agree(shipped: np.ndarray):
     paths = ["other/folder/a.png", "b.jpg", "d.jpg", "c.jpg"]
-    found = patients.shipped(paths, shipped[[0, 0, 0, 2]], CLASSES)
+    found = patients.read_shipped(paths, shipped[[0, 0, 0, 2]], CLASSES)
     assert found["patient"].tolist() == ["Pa", "", "", "Pc"]
     assert found["source"].tolist() == ["figshare", "", "", "figshare"]
     assert found["source_class"].tolist() == ["glioma", "", "", "notumor"]
@@ -82,13 +82,13 @@ def test_the_shipped_table_holds_where_name_and_picture_agree(shipped: np.ndarra
 
 
 def test_the_shipped_table_says_nothing_of_classes_that_have_other_names(shipped: np.ndarray):
-    found = patients.shipped(["a.jpg", "b.jpg"], shipped[:2], ("Glioma", "meningioma"))
+    found = patients.read_shipped(["a.jpg", "b.jpg"], shipped[:2], ("Glioma", "meningioma"))
     assert found["patient"].tolist() == ["Pa", "Pb"]
     assert found["source_class"].tolist() == ["", "meningioma"]
 
 
 def test_the_shipped_table_says_nothing_of_other_scans():
-    found = patients.shipped(
+    found = patients.read_shipped(
         ["Training/glioma/1.jpg", "Training/glioma/Tr-gl_0010.jpg"], thumbnails(pictures(2)), CLASSES
     )
     assert all(column.tolist() == ["", ""] for column in found.values())
@@ -113,7 +113,7 @@ def test_the_shipped_table_is_sound():
 def test_a_table_of_the_user_fills_what_it_names(tmp_path: Path):
     table = tmp_path / "own.csv"
     table.write_text("plane,path,patient,more\naxial, b.png ,7,x\n,broken.png,8,\n,a.png,,\n", encoding="utf-8-sig")
-    found = patients.own(table, ["a.png", "b.png", "c.png"], ["broken.png"], CLASSES)
+    found = patients.read_own(table, ["a.png", "b.png", "c.png"], ["broken.png"], CLASSES)
     assert found["patient"].tolist() == ["", "7", ""] and found["plane"].tolist() == ["", "axial", ""]
     assert found["source"].tolist() == found["source_class"].tolist() == ["", "", ""]
 
@@ -121,7 +121,7 @@ def test_a_table_of_the_user_fills_what_it_names(tmp_path: Path):
 def test_a_row_for_a_file_holds_for_its_frames_but_for_those_with_a_row_of_their_own(tmp_path: Path):
     table = tmp_path / "own.csv"
     table.write_text('path,patient\na.dcm,7\n"a.dcm, frame 2",8\n')
-    found = patients.own(table, [f"a.dcm, frame {number}" for number in (1, 2, 3)] + ["b.dcm"], [], CLASSES)
+    found = patients.read_own(table, [f"a.dcm, frame {number}" for number in (1, 2, 3)] + ["b.dcm"], [], CLASSES)
     assert found["patient"].tolist() == ["7", "8", "7", ""]
 
 
@@ -146,5 +146,5 @@ def test_a_table_of_the_user_that_is_wrong_is_told_in_one_line(tmp_path: Path, t
     if text is not None:
         table.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(UserError, match=problem) as error:
-        patients.own(table, ["a.png", "b.png"], [], CLASSES)
+        patients.read_own(table, ["a.png", "b.png"], [], CLASSES)
     assert "own.csv" in str(error.value) and "\n" not in str(error.value)

@@ -15,7 +15,7 @@ from trueslice.commands import cli
 from trueslice.copies.thumbnails import KINDS, ORIENTATIONS, thumbnails
 from trueslice.patients import trace
 from trueslice.patients.lookup import fingerprints, to_text
-from trueslice.patients.trace import lay_over
+from trueslice.patients.trace import place_mask
 from trueslice.tables.scans import Scans
 
 LABELS = {label: code for code, label in trace.LABELS.items()}
@@ -133,12 +133,12 @@ def test_every_scan_of_the_source_is_traced_and_no_other(source: Path, scans: Pa
     )
     assert said[:2] == [
         "5 of 7 scans are slices of the source, which has 12",
-        "They show 5 slices of 3 patients; as they lie: 4 near, 1 mirrored",
+        "They show 5 slices of 3 patients; orientations: 4 near, 1 mirrored",
     ]
     assert said[2] == f"Lowest correlation that was accepted: {table.correlation.min():.4f}"
     assert 0 < float(said[3].removeprefix("Highest correlation that was rejected: ")) < 0.98
     assert said[4:6] == [
-        "1 stand in a folder of another class than in the source:",
+        "1 are in a folder of another class than in the source:",
         "  Training/pituitary/5.jpg: meningioma (slice 2)",
     ]
 
@@ -264,7 +264,7 @@ def test_what_was_traced_can_be_given_to_the_pipeline(source: Path, scans: Path,
 
     run(capsys, scans, source, "-o", tmp_path / "out.csv")
     paths = [path.relative_to(scans).as_posix() for path in sorted(scans.rglob("*.[jp]*"))]
-    found = patients.own(tmp_path / "out.csv", paths, [], ["Glioma_tumor", "no", "pituitary", "meningioma"])
+    found = patients.read_own(tmp_path / "out.csv", paths, [], ["Glioma_tumor", "no", "pituitary", "meningioma"])
     assert sorted(found["patient"]) == ["", "", "100360", "MR049142", "MR051644", "MR051644", "MR051644"]
     assert set(found) <= set(Scans.__dataclass_fields__)
 
@@ -304,7 +304,7 @@ def test_masks_go_into_a_new_folder_only_and_only_if_all_can_be_read(source, sca
 def test_a_mask_is_turned_and_cut_as_the_scan_is(orientation: str, width: int, height: int):
     mask = np.zeros((64, 64), np.uint8)
     mask[20:34, 26:32] = 255
-    laid = lay_over(mask, orientation, width, height)
+    laid = place_mask(mask, orientation, width, height)
     assert laid.shape == (height, width)
     whole = np.asarray(Image.fromarray(ORIENTATIONS[orientation](mask)).resize((96, 96), Image.Resampling.BICUBIC))
     top, left = (96 - height) // 2, (96 - width) // 2

@@ -201,7 +201,7 @@ def test_a_damaged_archive_is_named(tmp_path, into, place):
     content = source.read_bytes()
     at = int(place * len(content))
     source.write_bytes(content[:at] + bytes(byte ^ 0xFF for byte in content[at : at + 40]) + content[at + 40 :])
-    with pytest.raises(UserError, match=r"source.zip .*damaged.*; get it anew"):
+    with pytest.raises(UserError, match=r"source.zip .*damaged.*; get it again"):
         archive.take(source, into)
     source.write_bytes(content[:at])
     with pytest.raises(UserError, match=r"not a .zip archive, or is damaged"):

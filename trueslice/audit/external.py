@@ -1,4 +1,4 @@
-"""Other data sets: their scans brought and decoded like those of development, and what of them is really new.
+"""External data sets: their scans, decoded like those of development, and the copies among them.
 
 Collections are put together from each other: a set that looks external may hold the very scans that a model was trained
 on. So its scans are compared with all development scans, of training and test alike, and with each other.
@@ -23,7 +23,7 @@ from trueslice.tables.scans import Pairs
 
 
 class Decoded(NamedTuple):
-    """The scans of a data set, beside its pixels.npy."""
+    """The scans of a data set, in the order of its pixels.npy."""
 
     path: np.ndarray  # str [N], in the data set
     class_name: np.ndarray  # str [N], by the names of `classes`
@@ -63,7 +63,7 @@ def read(raw: Path, into: Path, chosen: External, class_names: Sequence[str], pa
     """Decode the scans of a data set from `raw` to `into`/pixels.npy, as the verify stage decodes its own.
 
     Raises:
-        UserError: no folder stands for one of the classes, or one of `chosen.classes` is missing, or more than
+        UserError: no folder is named like a class, or one of `chosen.classes` is missing, or more than
             `params.max_unreadable` files cannot be read.
     """
     files, without_class = _classify(reading.find(raw), chosen, class_names)
@@ -91,7 +91,7 @@ def audit(
         copies.Joined(known.pixels, new.pixels), *map(np.concatenate, zip(known[1:], new[1:], strict=True))
     )
     pairs = copies.find(images, *search, known=len(known_group)).pairs
-    # A development scan stands for all its copies, which the verify stage found.
+    # A development scan represents all its copies, which the verify stage found.
     first = np.concatenate([known_group, np.arange(len(known_group), len(images.pixels))])
     pairs = Pairs(first[pairs.a], first[pairs.b], pairs.kind, pairs.correlation)
     # The number of a group is its first row: that of a development scan if there is one.

@@ -22,11 +22,11 @@ from trueslice.tables.scans import Pairs
 
 @dataclass(frozen=True)
 class FilePairs(Table):
-    """Files that are copies of each other, those least alike first: pairs.csv of `trueslice audit`."""
+    """Files that are copies of each other, the least similar first: pairs.csv of `trueslice audit`."""
 
     path_a: np.ndarray = column(TEXT)  # in its folder, with forward slashes; of two folders, in the first
     path_b: np.ndarray = column(TEXT)  # likewise; of two folders, in the second
-    kind: np.ndarray = column(TEXT)  # how b is turned to lie like a, as in `trueslice.tables.Pairs`
+    kind: np.ndarray = column(TEXT)  # as in `trueslice.tables.scans.Pairs`
     correlation: np.ndarray = column(SIX_DECIMALS)
     group: np.ndarray = column(WHOLE)  # the same for copies of copies, from 1, in the order of the files
 
@@ -49,7 +49,7 @@ class Images(NamedTuple):
 class Found(NamedTuple):
     """Copies among images."""
 
-    pairs: Pairs  # rows of images, those least alike first
+    pairs: Pairs  # rows of images, the least similar first
     maps: np.ndarray  # float64 [P, 2, 3], as in `trueslice.copies.search.Copies`
     group: np.ndarray  # int [N], the same for copies of copies, the first row of each group
 

@@ -94,12 +94,10 @@ def _check(sources: list[Path], output: Path) -> None:
         raise UserError(f"{sources[0]} and {sources[1]} are the same; give one alone to find the copies within it")
     for inner, outer in [(0, 1), (1, 0)] if len(places) == 2 else []:
         if places[inner].is_relative_to(places[outer]):
-            raise UserError(
-                f"{sources[inner]} lies inside {sources[outer]}; give two folders, neither inside the other"
-            )
+            raise UserError(f"{sources[inner]} is inside {sources[outer]}; give two folders, neither inside the other")
     for source, place in zip(sources, places, strict=True):
         if output.resolve().is_relative_to(place):
-            raise UserError(f"{output} lies inside {source}, and would count as images there; give -o another folder")
+            raise UserError(f"{output} is inside {source}, and would count as images there; give -o another folder")
     if output.exists() and not output.is_dir():
         raise UserError(f"{output} is not a folder; give -o a new one")
     if others := sorted(path.name for path in output.iterdir() if path.name not in WRITTEN) if output.is_dir() else []:

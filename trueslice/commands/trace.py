@@ -1,4 +1,4 @@
-"""Say whose scans they are: find each of them among the slices of a source that names patients.
+"""Find the patients of scans among the slices of a source that names them.
 
 The source is Jun Cheng's brain tumour data (figshare, article 1512427, CC BY 4.0): 3,064 slices of 233 patients. Many
 data sets on Kaggle and elsewhere are made of them, without the patients. What is written can be given to the pipeline
@@ -18,6 +18,7 @@ from trueslice.files import whole_file, whole_folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
     parser.add_argument("scans", metavar="SCANS", type=Path, help="folder or .zip of scans, in class folders")
     parser.add_argument("source", metavar="SOURCE", type=Path, help="folder of the article's .mat files, or its zips")
     parser.add_argument("-o", "--output", metavar="CSV", type=Path, required=True, help="where the table is written")
@@ -27,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    """Run the command."""
     from trueslice.patients import trace
 
     planes = _read_planes(options.planes) if options.planes else {}
@@ -36,7 +38,7 @@ def run(options: argparse.Namespace) -> None:
         raise UserError(f"{options.masks} exists; give --masks the name of a new folder")
     try:
         # Opened first, so that minutes of work don't end at a folder that can't be written to.
-        with whole_file(options.output) as beside, _new_folder(options.masks) as masks:
+        with whole_file(options.output) as new, _new_folder(options.masks) as masks:
             if options.download:
                 from trueslice.sources import figshare
 
@@ -46,7 +48,7 @@ def run(options: argparse.Namespace) -> None:
                 raise UserError(f"{options.planes} names no scan that was traced")
             if masks:
                 trace.write_masks(result.traced, result.sizes, options.source, masks)
-            beside.write_text(result.traced.text(), encoding="utf-8", newline="")
+            new.write_text(result.traced.text(), encoding="utf-8", newline="")
     except OSError as error:
         raise UserError(f"{error.filename or options.output}: {error.strerror}") from None
     _print(result, options.output)
@@ -77,12 +79,12 @@ def _print(result, output: Path) -> None:
     if len(traced):
         kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(traced.orientation.tolist()).most_common())
         slices, patients = len(np.unique(traced.slice)), len(np.unique(traced.patient))
-        print(f"They show {slices} slices of {patients} patients; as they lie: {kinds}")
+        print(f"They show {slices} slices of {patients} patients; orientations: {kinds}")
         print(f"Lowest correlation that was accepted: {traced.correlation.min():.4f}")
     if result.best_rejected is not None:
         print(f"Highest correlation that was rejected: {result.best_rejected:.4f}")
     wrong = np.flatnonzero(traced.source_class != result.class_names)
-    print(f"{len(wrong)} stand in a folder of another class than in the source{':' if len(wrong) else ''}")
+    print(f"{len(wrong)} are in a folder of another class than in the source{':' if len(wrong) else ''}")
     for row in wrong:
         print(f"  {traced.path[row]}: {traced.source_class[row]} (slice {traced.slice[row]})")
     print(f"Written to {output}")

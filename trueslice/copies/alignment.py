@@ -1,4 +1,4 @@
-"""How alike two pictures are once one is laid over the other: cropped, zoomed, stretched, shifted or slightly turned.
+"""Alignment of two pictures, of which one is cropped, zoomed, stretched, shifted or slightly turned, and its quality.
 
 The second picture is resampled so that it fits the first, by Gauss-Newton steps on an affine map, from small thumbnails
 to large ones. Each step is one least-squares fit of the resampled picture by the first picture, a constant and the six
@@ -29,7 +29,7 @@ Result = TypeVar("Result")
 
 
 class Level(NamedTuple):
-    """A size at which pairs are laid over each other, and what they must reach there to be searched further."""
+    """A size at which pairs are aligned, and the similarity that they must reach there to be searched further."""
 
     side: int  # blocks per side
     steps: int
@@ -50,7 +50,7 @@ BYTES = 8 * 40  # of working memory for each pixel of a pair, more or less
 
 
 class Alignment(NamedTuple):
-    """How well P pairs fit, in the dtype of the pictures, rounded to six decimals; NumPy arrays from `compare`."""
+    """Similarity of P aligned pairs, in the dtype of the pictures, to six decimals; NumPy arrays from `compare`."""
 
     correlation: Tensor  # over the overlap
     # Mean correlation within windows of 9 x 9 blocks: all parts of the picture count alike, also those inside a bright
@@ -60,7 +60,7 @@ class Alignment(NamedTuple):
 
 
 class Thumbnails:
-    """Thumbnails float32 [N, 64, 64] in the sizes of all levels, and where their brightness lies."""
+    """Thumbnails float32 [N, 64, 64] in the sizes of all levels, and the frames of their brightness."""
 
     def __init__(self, means: np.ndarray):
         self.frames = np.concatenate([_frames(means[block]) for block in blocks(len(means), 8 * 8 * FINE**2)])
@@ -76,14 +76,14 @@ class Thumbnails:
         return _standard(pictures.to(dtype).view(-1, side, side))
 
     def turned_frames(self, rows: np.ndarray, kind: str) -> np.ndarray:
-        """The frames of pictures turned by `kind`: float64 [P, 2, 3]."""
+        """Return the frames of pictures turned by `kind`: float64 [P, 2, 3]."""
         turn = linear(kind)
         frames = self.frames[rows]
         return np.concatenate([turn.T @ frames[:, :, :2] @ turn, turn.T @ frames[:, :, 2:]], axis=2)
 
 
 def framed(means: np.ndarray, side: int) -> np.ndarray:
-    """Bring pictures to one place, width and height: those of their brightness, by mean and standard deviation.
+    """Normalise the position, width and height of pictures, by mean and standard deviation of their brightness.
 
     From [N, 64, 64] to float64 [N, side, side]; black where there is no picture.
     """
@@ -144,40 +144,39 @@ def side_by_side(work: Callable[[Part], Result], parts: Iterable[Part]) -> list[
 
 
 def may_fit(first: np.ndarray, second: np.ndarray, maps: np.ndarray, params: Verify) -> np.ndarray:
-    """Which pictures may be copies after their last steps, as `compare` finds them, from the same: bool [P]."""
-    fit = _laid_over(torch.from_numpy(first).double(), torch.from_numpy(second).double(), torch.from_numpy(maps))
+    """Tell which pairs may be copies once `settle` has improved their maps; arguments as for `compare`: bool [P]."""
+    fit = _overlay(torch.from_numpy(first).double(), torch.from_numpy(second).double(), torch.from_numpy(maps))
     may = fit.local >= params.local_threshold - UNSETTLED_LOCAL
     return (may & (fit.correlation >= params.copy_threshold - UNSETTLED_CORRELATION)).numpy()
 
 
 def settle(pictures: Thumbnails, pairs: tuple[np.ndarray, np.ndarray], kind: str, maps: np.ndarray) -> np.ndarray:
     """Take the last steps of the pairs, rows int [P] each, from their maps to better ones, float64 [P, 2, 3]."""
-    first, second = (
-        pictures.standard(rows, FINE, lying, torch.float64) for rows, lying in zip(pairs, ("near", kind), strict=True)
-    )
+    first = pictures.standard(pairs[0], FINE, "near", torch.float64)
+    second = pictures.standard(pairs[1], FINE, kind, torch.float64)
     return _fit(first, second, torch.from_numpy(maps), LAST_STEPS).numpy()
 
 
 def compare(first: np.ndarray, second: np.ndarray, maps: np.ndarray) -> Alignment:
-    """How well pictures [P, 128, 128] fit under their maps, float64 [P, 2, 3], in the better of both directions.
+    """Compare pictures [P, 128, 128] under their maps, float64 [P, 2, 3], in the better of both directions.
 
     They are resampled at this size and averaged to 64 blocks per side, so that the blur counts for little.
     """
     forth, one, other = torch.from_numpy(maps), torch.from_numpy(first).double(), torch.from_numpy(second).double()
     inverse = torch.linalg.inv(forth[:, :, :2])
     back = torch.cat([inverse, -inverse @ forth[:, :, 2:]], dim=2)
-    fit, fit_back = _laid_over(one, other, forth), _laid_over(other, one, back)
+    fit, fit_back = _overlay(one, other, forth), _overlay(other, one, back)
     better = fit_back.local > fit.local
     chosen = (torch.where(better, behind, ahead) for ahead, behind in zip(fit, fit_back, strict=True))
     return Alignment(*(measure.numpy() for measure in chosen))
 
 
-def _laid_over(first: Tensor, second: Tensor, maps: Tensor) -> Alignment:
+def _overlay(first: Tensor, second: Tensor, maps: Tensor) -> Alignment:
     return _compare(_standard(_shrunk(first, FINE)), _resample(second, maps, FINE), maps)
 
 
 def _frames(means: np.ndarray) -> np.ndarray:
-    """Maps float64 [P, 2, 3] from coordinates of +-1 to two standard deviations either way of where brightness lies."""
+    """Compute the frames of pictures: maps float64 [P, 2, 3] that take ±1 to two standard deviations of brightness."""
     means = means.astype(np.float64)
     x, y = (places.numpy() for places in _coordinates(means.shape[1]))
     dark = np.quantile(means.reshape(len(means), -1), 0.1, axis=1)[:, None, None]
@@ -192,7 +191,7 @@ def _frames(means: np.ndarray) -> np.ndarray:
 
 
 def _between(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """The map that brings the frame `first` to the frame `second`."""
+    """Return the maps from the frames `first` to the frames `second`: float64 [P, 2, 3]."""
     maps = np.zeros_like(first)
     for axis in range(2):
         maps[:, axis, axis] = second[:, axis, axis] / first[:, axis, axis]
@@ -241,7 +240,7 @@ def _compare(first: Tensor, resampled: tuple[Tensor, Tensor], maps: Tensor) -> A
 
 
 def _windows(planes: Tensor, reach: int, dim: int) -> Tensor:
-    """Sums over windows of 2 * `reach` + 1 places, `reach` a power of two, cut off at the borders."""
+    """Sum over windows of 2 * `reach` + 1 places, `reach` a power of two, cut off at the borders."""
     length = planes.shape[dim]
     sums = functional.pad(planes, (reach, reach) if dim == 3 else (0, 0, reach, reach))
     last = sums.narrow(dim, 2 * reach, length)
@@ -254,14 +253,14 @@ def _windows(planes: Tensor, reach: int, dim: int) -> Tensor:
 
 
 def _correlation(sums: Tensor) -> tuple[Tensor, Tensor]:
-    """Correlation, and geometric mean of the standard deviations, from sums or means of 1, u, v, uu, vv and uv."""
+    """Compute correlation and geometric mean of the standard deviations from sums or means of 1, u, v, uu, vv, uv."""
     _weight, u, v, uu, vv, uv = sums / sums[:1].clamp(min=1e-6)
     spread = ((uu - u * u).clamp(min=0) * (vv - v * v).clamp(min=0)).sqrt()
     return (uv - u * v) / spread.clamp(min=1e-4), spread.sqrt()
 
 
 def _resample(pictures: Tensor, maps: Tensor, to: int) -> tuple[Tensor, Tensor]:
-    """Pictures [P, side, side] at mapped places, bilinear, averaged to `to` blocks per side; and 1 where inside.
+    """Sample pictures [P, side, side] at mapped places, bilinear, averaged to `to` blocks per side; and 1 where inside.
 
     Both results are [P, to, to].
     """
@@ -284,7 +283,7 @@ def _shrunk(pictures: Tensor, side: int) -> Tensor:
 
 
 def _standard(pictures: Tensor) -> Tensor:
-    """Pictures [P, side, side] with mean 0 and variance 1."""
+    """Scale pictures [P, side, side] to mean 0 and variance 1."""
     pictures = pictures - pictures.mean(dim=(1, 2), keepdim=True)
     return pictures / pictures.square().mean(dim=(1, 2), keepdim=True).sqrt().clamp(min=1e-3)
 

@@ -75,7 +75,7 @@ def _joined(group: np.ndarray, *labels: np.ndarray) -> np.ndarray:
 
 
 def leaked(scans: Scans) -> np.ndarray:
-    """Tell which published test scans also stand in the published Training folder: str [N].
+    """Tell which published test scans are also in the published Training folder: str [N].
 
     `copy` where a copy does, `patient` where no copy but another scan of the patient does, else empty. A copy of a
     patient's scan is the patient's too.
@@ -112,7 +112,7 @@ def examples(pairs: Pairs, scans: Scans, count: int = SHOWN_PAIRS) -> Pairs:
     """Choose at most `count` pairs to show: all kinds in turn, all classes in turn, one pair of a group.
 
     Of the pairs that fit, the one with the median correlation is taken. Where a test set is published, only pairs
-    between it and Training count, with the test scan as `a`. Equal kinds stand side by side, the most frequent first.
+    between it and Training count, with the test scan as `a`. Pairs are sorted by kind, the most frequent first.
     """
     is_test = scans.official_split == "test"
     if is_test.any():
@@ -203,7 +203,7 @@ def _of_class(scans: Scans, flags: dict[str, np.ndarray], name: str) -> ClassCou
 
 
 def _patients(scans: Scans, rows: np.ndarray | slice = np.s_[:]) -> set[str]:
-    """The known patients of some rows."""
+    """Return the known patients of some rows."""
     return set(scans.patient[rows].tolist()) - {""}
 
 

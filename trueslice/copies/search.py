@@ -1,7 +1,7 @@
-"""Which scans show the same picture, with other contrast, sharpness, size or JPEG quality, mirrored or turned.
+"""The search for copies: scans that show the same picture, with other contrast, sharpness or size, mirrored or turned.
 
-Two scans are compared by the correlation of their thumbnails, 64 x 64 block means, in all eight ways in which a square
-can lie. A smaller thumbnail, 16 x 16, finds the candidates, so that the cost grows with the square of the number of
+Two scans are compared by the correlation of their thumbnails, 64 x 64 block means, in all eight orientations of
+a square. A smaller thumbnail, 16 x 16, finds the candidates, so that the cost grows with the square of the number of
 scans but the memory only with the number itself. Candidates that correlate less than copies do are then aligned
 (alignment.py) and compared again.
 """
@@ -77,7 +77,7 @@ class Copies(NamedTuple):
     """Copies among N scans."""
 
     pairs: Pairs  # all scans that are copies of each other, sorted by rows
-    # float64 [N], how much each scan correlates with the one most like it, without alignment; 1 for an exact copy.
+    # float64 [N], highest correlation of each scan with another, without alignment; 1 for an exact copy.
     best_matches: np.ndarray
     # float64 [P, 2, 3], from every place in scan a of a pair to the same one in b; places run from -1 to 1, x and y.
     maps: np.ndarray
@@ -103,7 +103,7 @@ def find(images: ScanImages, params: Verify, device: str, known: int = 0) -> Cop
     groups = group(len(means), Pairs(a, b, kinds, correlations).take(alike & (correlations >= SURE)))
     unsure = groups[a] != groups[b]
     # What is alike but not sure, and what is not alike, must prove itself once aligned.
-    aligned, maps = np.full(len(a), -1.0), _lying(kinds)
+    aligned, maps = np.full(len(a), -1.0), _maps_of(kinds)
     aligned[unsure], moved = _aligned(
         (a[unsure], b[unsure]), means, lambda rows: thumbnails(images.pixels[distinct[rows]], FINEST), params
     )
@@ -122,12 +122,12 @@ def find(images: ScanImages, params: Verify, device: str, known: int = 0) -> Cop
     best_matches[np.concatenate([exact.a, exact.b])] = 1
     order = np.lexsort((pairs.b, pairs.a))
     order = order[pairs.b[order] >= known]
-    maps = np.concatenate([_lying(np.full(len(exact), "near")), maps[found]])
+    maps = np.concatenate([_maps_of(np.full(len(exact), "near")), maps[found]])
     return Copies(pairs.take(order), best_matches, maps[order])
 
 
 def weakest_pairs(means: np.ndarray, groups: np.ndarray) -> Groups:
-    """Pair the two scans of every group of copies that correlate least, as they best lie and without alignment.
+    """Pair the two scans of every group of copies that correlate least, in the best orientation and without alignment.
 
     A chain of copies may join scans that are not copies of each other; the groups where that happened come first.
     `means` are thumbnails, float32 [N, 64, 64]; `groups` is the same number for copies of each other, int [N].
@@ -147,7 +147,7 @@ def _least_alike(means: np.ndarray, rows: np.ndarray) -> tuple[int, int]:
     for block in blocks(len(rows), 8 * (3 * len(rows) + means[0].size)):
         some = Pictures(means[rows[block]])
         best = np.max([some.correlate_all(pictures, kind) for kind in KINDS], axis=0)
-        best[np.arange(len(best)), np.arange(block.start, block.stop)] = np.inf  # a scan beside itself
+        best[np.arange(len(best)), np.arange(block.start, block.stop)] = np.inf  # a scan with itself
         a, b = np.unravel_index(best.argmin(), best.shape)
         if best[a, b] < lowest:
             lowest, pair = best[a, b], (block.start + a, b)
@@ -155,7 +155,7 @@ def _least_alike(means: np.ndarray, rows: np.ndarray) -> tuple[int, int]:
 
 
 def nearest_training(test_means: np.ndarray, train_means: np.ndarray) -> np.ndarray:
-    """How much each test scan correlates with the training scan most like it, as they lie best: float64 [T].
+    """Compute the highest correlation of each test scan with a training scan, in the best orientation: float64 [T].
 
     From thumbnails, float32 [T, 64, 64] and [N, 64, 64], at least one.
     """
@@ -193,7 +193,7 @@ def candidates(means: np.ndarray, floor: float, device: str = "cpu", known: int 
 
 
 def best_orientations(means: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How the rows `b` lie to correlate most with the rows `a`, and how much: kinds, str [P], and float64 [P]."""
+    """Find the orientations in which rows `b` correlate most with rows `a`: kinds, str [P], and float64 [P]."""
     pictures, units = Pictures(means), _coarse_units(means, shrunk)
     kinds, correlations = np.empty(len(a), int), np.empty(len(a))
     for block in blocks(len(a), 8 * 8 * len(KINDS)):
@@ -204,7 +204,7 @@ def best_orientations(means: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[
 
 
 def _aligned(pairs: tuple, means: np.ndarray, finest: Callable, params: Verify) -> tuple[np.ndarray, np.ndarray]:
-    """How much pairs of rows correlate once aligned: float64 [P], -1 where they are not copies; and the maps of copies.
+    """Align pairs of rows: their correlation, float64 [P], -1 where they are not copies; and the maps of copies.
 
     `finest` gives the thumbnails of rows in FINEST blocks per side. Maps are as in `Copies`, float64 [P, 2, 3].
     """
@@ -220,7 +220,7 @@ def _aligned(pairs: tuple, means: np.ndarray, finest: Callable, params: Verify) 
         promising, maps = align(pictures, (a[at], b[at]), kind, params)
         at = at[promising]
 
-        def laid_over(block: slice, kind: str = kind, at: np.ndarray = at, maps: np.ndarray = maps) -> None:
+        def settle_block(block: slice, kind: str = kind, at: np.ndarray = at, maps: np.ndarray = maps) -> None:
             rows = at[block]
             first, second, moved = finest(a[rows]), _turn(finest(b[rows]), kind), maps[block]
             may = may_fit(first, second, moved, params)
@@ -232,12 +232,12 @@ def _aligned(pairs: tuple, means: np.ndarray, finest: Callable, params: Verify) 
             best[rows[better]] = fit.correlation[better]
             best_maps[rows[better]] = linear(kind) @ moved[better]
 
-        side_by_side(laid_over, blocks(len(at), ALIGNMENT_BYTES, share=4))
+        side_by_side(settle_block, blocks(len(at), ALIGNMENT_BYTES, share=4))
     return best, best_maps
 
 
-def _lying(kinds: np.ndarray) -> np.ndarray:
-    """The maps of pairs that lie as `kinds` say, as in `Copies`: float64 [P, 2, 3]."""
+def _maps_of(kinds: np.ndarray) -> np.ndarray:
+    """Return the maps of pairs in the orientations `kinds`, as in `Copies`: float64 [P, 2, 3]."""
     maps = np.zeros((len(kinds), 2, 3))
     for kind in KINDS:
         maps[kinds == kind, :, :2] = linear(kind)
@@ -249,7 +249,7 @@ def _turn(means: np.ndarray, kind: str) -> np.ndarray:
 
 
 def _among_nearest(a: np.ndarray, b: np.ndarray, products: np.ndarray) -> np.ndarray:
-    """Which pairs are among the NEIGHBOURS nearest of all that have the same `a`, or the same `b`: bool [P].
+    """Tell which pairs are among the NEIGHBOURS nearest of all that have the same `a`, or the same `b`: bool [P].
 
     Of equals the first count.
     """
@@ -263,12 +263,12 @@ def _among_nearest(a: np.ndarray, b: np.ndarray, products: np.ndarray) -> np.nda
 
 
 def _possible(by_kind: np.ndarray, margin: float) -> np.ndarray:
-    """Orientations that may be the best one by coarse products, float32 [P, 8]: bool [P, 8]."""
+    """Tell which orientations may be the best one by coarse products, float32 [P, 8]: bool [P, 8]."""
     return by_kind >= by_kind.max(axis=1, keepdims=True) - margin * RESOLUTION**2
 
 
 def _coarse_units(means: np.ndarray, bring: Callable[[np.ndarray, int], np.ndarray]) -> np.ndarray:
-    """Whole units of thumbnails that `bring`, `shrunk` or `framed`, makes coarse: float32 [N, 256]."""
+    """Compute the whole units of thumbnails that `bring`, `shrunk` or `framed`, makes coarse: float32 [N, 256]."""
     result = np.empty((len(means), COARSE * COARSE), np.float32)
     for block in blocks(len(means), ALIGNMENT_BYTES):
         result[block] = whole_units(bring(means[block], COARSE))

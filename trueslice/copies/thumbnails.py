@@ -1,4 +1,4 @@
-"""Block means of scans, and how much they correlate: the same to the last bit on every machine.
+"""Thumbnails of scans, which are block means, and their correlations: the same to the last bit on every machine.
 
 Block means are rounded to 64ths of a grey value. Sums of them and of their products are then exact in float64, in
 whatever order a CPU adds them up, and what follows (a difference, a square root, a quotient) is rounded correctly
@@ -17,7 +17,7 @@ DECIMALS = 6
 # Two vectors of this length have products and partial sums below 2**24, which float32 adds up exactly in any order.
 RESOLUTION = 4000
 BLOCK_BYTES = 2**26  # size of the largest intermediate array, whatever the number of scans
-# How b is turned to lie like a.
+# The turn that brings b to the orientation of a.
 ORIENTATIONS = {
     "near": lambda square: square,
     "mirrored": np.fliplr,
@@ -32,7 +32,7 @@ KINDS = list(ORIENTATIONS)
 
 
 def thumbnails(pixels: np.ndarray, side: int = FINE) -> np.ndarray:
-    """Block means of uint8 [N, S, S] or [N, S, S, 3], rounded to 1 / 64: float32 [N, side, side].
+    """Compute block means of uint8 [N, S, S] or [N, S, S, 3], rounded to 1 / 64: float32 [N, side, side].
 
     Where `side` does not divide S, blocks end inside a pixel.
     """
@@ -54,7 +54,7 @@ def thumbnails(pixels: np.ndarray, side: int = FINE) -> np.ndarray:
 
 
 def _overlaps(size: int, count: int) -> np.ndarray:
-    """How far each of `size` pixels reaches into each of `count` blocks that are as long together.
+    """Compute the overlap of each of `size` pixels with each of `count` blocks of the same total length.
 
     In the unit in which a pixel is `count` long and a block `size`.
     """
@@ -64,18 +64,18 @@ def _overlaps(size: int, count: int) -> np.ndarray:
 
 
 def shrunk(means: np.ndarray, side: int) -> np.ndarray:
-    """Block means of pictures [N, S, S] whose side is a multiple of `side`: float64 [N, side, side]."""
+    """Shrink pictures [N, S, S], whose side is a multiple of `side`, to block means: float64 [N, side, side]."""
     step = means.shape[1] // side
     return means.reshape(len(means), side, step, side, step).mean(axis=(2, 4), dtype=np.float64)
 
 
 def turned(side: int, kind: str) -> np.ndarray:
-    """Where each pixel of a flattened square comes from when the square is turned by `kind`: int [side * side]."""
+    """Return the old place of each pixel of a flattened square after a turn by `kind`: int [side * side]."""
     return ORIENTATIONS[kind](np.arange(side * side).reshape(side, side)).ravel()
 
 
 def linear(kind: str) -> np.ndarray:
-    """The map that `turned` is, from a place in the turned square to where that comes from: float64 [2, 2].
+    """Return the linear map from a place in a turned square to its place before the turn: float64 [2, 2].
 
     Places are x to the right and y down from the centre.
     """
@@ -118,7 +118,7 @@ class Pictures:
 
 
 def products_by_kind(flat: np.ndarray, a: np.ndarray, b: np.ndarray, dtype: type) -> np.ndarray:
-    """Products of the rows `a` of flattened squares [N, S * S] with the rows `b` in all orientations: `dtype` [P, 8].
+    """Multiply rows `a` of flattened squares [N, S * S] with rows `b` in all orientations: `dtype` [P, 8].
 
     All pairs of one row in `a` are one product of matrices, so sort the pairs where there are many.
     """
@@ -148,7 +148,7 @@ def whole_units(means: np.ndarray) -> np.ndarray:
 
 
 def blocks(count: int, bytes_each: int, share: int = 1) -> Iterator[slice]:
-    """Slices of `count` rows that take no more than BLOCK_BYTES / `share` each."""
+    """Yield slices of `count` rows that take no more than BLOCK_BYTES / `share` each."""
     step = max(1, BLOCK_BYTES // share // bytes_each)
     for start in range(0, count, step):
         yield slice(start, min(start + step, count))

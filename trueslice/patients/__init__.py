@@ -1,1 +1,1 @@
-"""Whose scans they are."""
+"""The patients of scans."""

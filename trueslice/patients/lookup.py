@@ -1,4 +1,4 @@
-"""Whose scans they are: by a table of the user's own, or by the one that is shipped for the Kaggle data."""
+"""The patients of scans, from a table of the user or from the one that is shipped for the Kaggle data."""
 
 import base64
 import csv
@@ -44,13 +44,13 @@ def from_text(text: str) -> np.ndarray:
     return np.unpackbits(np.frombuffer(base64.urlsafe_b64decode(text + "=="), np.uint8)).astype(bool)
 
 
-def nothing(count: int) -> dict[str, np.ndarray]:
-    """Return the columns of `count` scans without a table: COLUMNS, each empty, str [N]."""
+def unknown(count: int) -> dict[str, np.ndarray]:
+    """Return COLUMNS for `count` scans without a table: each empty, str [N]."""
     return _columns([{}] * count)
 
 
-def shipped(paths: Sequence[str], means: np.ndarray, class_names: Collection[str]) -> dict[str, np.ndarray]:
-    """Look scans with thumbnails `means` up in the shipped table: COLUMNS, each str [N], empty where it says nothing.
+def read_shipped(paths: Sequence[str], means: np.ndarray, class_names: Collection[str]) -> dict[str, np.ndarray]:
+    """Look scans with thumbnails `means` up in the shipped table: COLUMNS, each str [N], empty where unknown.
 
     A row of it holds for a file of the same name, in any folder and format, with the same picture.
     """
@@ -65,10 +65,10 @@ def shipped(paths: Sequence[str], means: np.ndarray, class_names: Collection[str
     return _columns(found)
 
 
-def own(
+def read_own(
     table: Path, paths: Sequence[str], unreadable: Collection[str], class_names: Collection[str]
 ) -> dict[str, np.ndarray]:
-    """Look `paths` up in a table of the user's own: COLUMNS, each str [N], empty where it says nothing.
+    """Look `paths` up in a table of the user: COLUMNS, each str [N], empty where unknown.
 
     It is a CSV file with the columns `path` (relative to data/raw, with forward slashes) and `patient`, and, where it
     has them, `source`, `source_class` and `plane`. A row for a file holds for all its frames, but for those that have a
@@ -88,12 +88,12 @@ def own(
         rows[path] = row
     places = "paths are relative to data/raw, with forward slashes, such as Training/glioma/1.jpg"
     files = [file_of(path) for path in paths]
-    unknown = sorted(rows.keys() - set(paths) - set(files) - set(unreadable))
-    if len(unknown) == len(rows):
+    missing = sorted(rows.keys() - set(paths) - set(files) - set(unreadable))
+    if len(missing) == len(rows):
         raise UserError(f"{table} fits no file of these scans; {places}")
-    if unknown:
-        first = ", ".join(unknown[:3]) + (", …" if len(unknown) > 3 else "")
-        raise UserError(f"{table} names {len(unknown)} files that are not there: {first}; remove them: {places}")
+    if missing:
+        first = ", ".join(missing[:3]) + (", …" if len(missing) > 3 else "")
+        raise UserError(f"{table} names {len(missing)} files that are not there: {first}; remove them: {places}")
     return _columns([rows.get(path) or rows.get(file, {}) for path, file in zip(paths, files, strict=True)])
 
 

@@ -1,4 +1,4 @@
-"""Which slices of a published source scans are, and so whose: by the correlation that also finds copies.
+"""Tracing of scans to the slices of a published source, and so to its patients: by the correlation that finds copies.
 
 The source is Jun Cheng's figshare article 1512427 (CC BY 4.0): one MATLAB v7.3 file, which is HDF5, for each slice.
 """
@@ -46,7 +46,7 @@ class Traced(Table):
     path: np.ndarray = column(TEXT)  # as in `trueslice.tables.Scans`
     fingerprint: np.ndarray = column(TEXT)  # as `trueslice.patients.lookup.to_text` writes it
     slice: np.ndarray = column(WHOLE)  # number in the source
-    orientation: np.ndarray = column(TEXT)  # how the slice is turned to lie like the scan: one of KINDS
+    orientation: np.ndarray = column(TEXT)  # turn from the slice to the scan: one of KINDS
     correlation: np.ndarray = column(SIX_DECIMALS)
     source_id: np.ndarray = column(TEXT)  # of the patient, in the source
     patient: np.ndarray = column(TEXT)  # the same without a letter behind the digits
@@ -56,7 +56,7 @@ class Traced(Table):
 
 
 class Result(NamedTuple):
-    """What is found among N scans.
+    """Slices found among N scans.
 
     Attributes:
         class_names: str, the folder of every row of `traced`.
@@ -74,7 +74,7 @@ class Result(NamedTuple):
 
 
 class Slice(NamedTuple):
-    """A slice of the article, and whose it is."""
+    """One file of the source."""
 
     number: int
     class_name: str
@@ -119,7 +119,7 @@ def trace(scans: Path, source: Path, planes: dict[str, str]) -> Result:
 
 
 def _read_and_match(scans: Path, slice_means: np.ndarray) -> tuple[list[reading.Scan], int, tuple]:
-    """Return the scans that can be read, the number of unreadable files, and the matches of `match`."""
+    """Return the readable scans, the number of unreadable ones, and the result of `match`."""
     with tempfile.TemporaryDirectory() as place:
         raw, decoded = Path(place, "raw"), Path(place, "decoded")
         raw.mkdir()
@@ -135,7 +135,7 @@ def _read_and_match(scans: Path, slice_means: np.ndarray) -> tuple[list[reading.
 
 
 def write_masks(traced: Traced, sizes: dict[str, tuple[int, int]], source: Path, into: Path) -> None:
-    """Write where the tumour lies in every traced scan, as `trueslice.reading.masks` reads it.
+    """Write the masks of the tumours of all traced scans, as `trueslice.reading.masks` reads it.
 
     Args:
         sizes: width and height of each scan, by path.
@@ -150,10 +150,10 @@ def write_masks(traced: Traced, sizes: dict[str, tuple[int, int]], source: Path,
                 mask = 255 * (file["cjdata"]["tumorMask"][()].T > 0).astype(np.uint8)
         except (*folder.DAMAGE, OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:200]
-            raise UserError(f"{name} has no tumour mask that can be read ({reason}); get it anew") from None
+            raise UserError(f"{name} has no tumour mask that can be read ({reason}); get it again") from None
         for row in np.flatnonzero(traced.slice == number):
             path = str(traced.path[row])
-            write_mask(lay_over(mask, traced.orientation[row], *sizes[path]), into, path)
+            write_mask(place_mask(mask, traced.orientation[row], *sizes[path]), into, path)
 
 
 def match(pixels: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -169,9 +169,9 @@ def match(pixels: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def most_alike(means: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Find which of `others` correlates most with each picture, as it lies best.
+    """Find which of `others` correlates most with each picture, in the best orientation.
 
-    From thumbnails, float32 [N, 64, 64] and [M, 64, 64], to rows of `others`, int [N], how these lie, str [N], and
+    From thumbnails, float32 [N, 64, 64] and [M, 64, 64], to rows of `others`, int [N], their orientation, str [N], and
     float64 [N]. The few that are most alike coarsely are compared finely.
     """
     count = min(CANDIDATES, len(others))
@@ -201,13 +201,13 @@ def read_source(source: Path) -> tuple[list[Slice], np.ndarray]:
             means[row] = thumbnails(fit(grey_of(image), SIZE)[None])[0]
         except (*folder.DAMAGE, OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:200]
-            raise UserError(f"{name} is no slice of the figshare article ({reason}); get it anew") from None
+            raise UserError(f"{name} is no slice of the figshare article ({reason}); get it again") from None
         slices.append(Slice(number, label, source_id))
     return slices, means
 
 
 def _mat_files(source: Path) -> dict[int, tuple[str, Callable[[], bytes]]]:
-    """Return the article's .mat files, in folders and zips, by number: their names, and functions that read them."""
+    """Find the article's .mat files, in folders and zips, by number: the name of each, and a function that reads it."""
     files: dict[int, tuple[str, Callable[[], bytes]]] = {}
     for path in sorted(source.rglob("*")) if source.is_dir() else [source]:
         if any(map(is_litter, path.relative_to(source).parts)):
@@ -219,7 +219,7 @@ def _mat_files(source: Path) -> dict[int, tuple[str, Callable[[], bytes]]]:
                 # Left open until the end: its members are read one by one.
                 archive = zipfile.ZipFile(path)
             except (*folder.DAMAGE, OSError) as error:
-                raise UserError(f"{path} is not a .zip archive, or is damaged ({error}); get it anew") from None
+                raise UserError(f"{path} is not a .zip archive, or is damaged ({error}); get it again") from None
             for member in archive.namelist():
                 if not any(map(is_litter, PurePosixPath(member).parts)) and (number := _number(member)):
                     files.setdefault(number, (f"{member} in {path}", partial(archive.read, member)))
@@ -246,17 +246,17 @@ def _texts(values: Iterable[str]) -> np.ndarray:
 
 
 def _folder_of(label: str, folders: list[str]) -> str:
-    """Return the one class folder that is named after a label, such as Glioma_tumor; else the label itself."""
+    """Return the only class folder that is named after a label, such as Glioma_tumor; else the label itself."""
     alike = [name for name in folders if label in name.lower()]
     return alike[0] if len(alike) == 1 else label
 
 
-def lay_over(mask: np.ndarray, orientation: str, width: int, height: int) -> np.ndarray:
-    """Lay the mask of a slice over a scan that shows this slice.
+def place_mask(mask: np.ndarray, orientation: str, width: int, height: int) -> np.ndarray:
+    """Transform the mask of a slice to a scan that shows this slice.
 
     Args:
         mask: of the slice: share of each pixel that is tumour from 0 to 255, uint8 [h, w] of any size.
-        orientation: how the slice is turned to lie like the scan: one of `thumbnails.KINDS`.
+        orientation: turn from the slice to the scan: one of `thumbnails.KINDS`.
         width, height: of the scan, in pixels; it shows the slice whole, with or without black to the sides.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Frames of DICOM files as a viewer shows them, in 8 bits.
+"""Frames of DICOM files, as a viewer shows them, in 8 bits.
 
 Nothing is read but pixels and what says how to show them: no name, no number and no date of a patient.
 """
@@ -15,7 +15,7 @@ from trueslice.reading.images import Picture, check_size, to_picture
 ENDINGS = (".dcm", ".dicom")
 MAGIC_AT, MAGIC = 128, b"DICM"
 INSTALL = "pip install -e '.[dicom]'"
-# What is read of a file besides its pixels.
+# The only parts of a file that are read apart from its pixels.
 TAGS = (
     *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "PixelRepresentation"),
     *("BitsAllocated", "BitsStored", "HighBit", "PixelPaddingValue", "RescaleSlope", "RescaleIntercept"),

@@ -76,8 +76,10 @@ def grey_of(values: np.ndarray) -> Image.Image:
     """Scale numbers [H, W] by their own range to an image of 8 bits; those that are not finite are black.
 
     Raises:
-        ValueError: none of them is finite.
+        ValueError: none of them is finite, or the array has not two axes.
     """
+    if values.ndim != 2:
+        raise ValueError(f"it holds an array with {values.ndim} axes, and no picture")
     values = values.astype(np.float64)
     finite = np.isfinite(values)
     if not finite.any():

@@ -32,7 +32,7 @@ def fetch(data: Data, into: Path, context: Context) -> int:
         The number of files that were skipped because they are in no class folder.
 
     Raises:
-        UserError: there is no such source, or its scans cannot be brought.
+        UserError: the source is missing, or its scans cannot be brought.
     """
     return SOURCES.get(data.source, _take)(data, into, context)
 

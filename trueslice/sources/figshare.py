@@ -47,7 +47,7 @@ def download(into: Path) -> None:
                 raise UserError(f"{path} is not the published file: {problem}; delete it to download it again")
             print(f"figshare: using {path}, which is there", file=sys.stderr)
             continue
-        # A hidden folder is passed over when the slices are read.
+        # A hidden folder is skipped when the slices are read.
         incoming = into / f".{file.name}.incoming" / file.name
         _fetch_whole(file, incoming)
         if problem := _difference(incoming, file):

@@ -32,11 +32,11 @@ def take(source: Path, into: Path) -> int:
 
     `source` is a folder, or a .zip of one. The layout is found inside any number of wrapping folders; `train` and
     `test` in any spelling of capitals become Training and Testing. Hidden files, the litter of operating systems and a
-    folder `masks` beside the others are passed over. Every member of an archive is checked before the first is written;
+    folder `masks` next to the others are skipped. Every member of an archive is checked before the first is written;
     what `into` holds after an error that came later (a member that proves damaged, a full disk) is to be thrown away.
 
     Returns:
-        The number of files that stand in no class folder, which are passed over too.
+        The number of files that are in no class folder, which are skipped too.
 
     Raises:
         UserError: `source` is missing, empty, without class folders, damaged, too large for the disk,
@@ -51,7 +51,7 @@ def take(source: Path, into: Path) -> int:
 
 
 def unpack(source: Path, into: Path) -> None:
-    """Unpack a .zip into the empty folder `into`, checked as by `take`, with all files where they lie in it.
+    """Unpack a .zip into the empty folder `into`, checked as by `take`, with the folders that it has.
 
     Raises:
         UserError: `source` is not a .zip, or is damaged, hostile, or too large for the disk.
@@ -62,7 +62,7 @@ def unpack(source: Path, into: Path) -> None:
 
 @contextmanager
 def _members(source: Path) -> Iterator[tuple[dict[PurePosixPath, int], Callable]]:
-    """The files of a .zip with their sizes in bytes, without litter, and a function that opens one."""
+    """Yield the files of a .zip with their sizes in bytes, without litter, and a function that opens one."""
     try:
         with zipfile.ZipFile(source) as archive:
             _refuse_hostile(archive, source)
@@ -72,7 +72,7 @@ def _members(source: Path) -> Iterator[tuple[dict[PurePosixPath, int], Callable]
     except PermissionError as error:
         raise UserError(f"{source} cannot be read ({error.strerror}); change its permissions") from error
     except DAMAGE as error:
-        raise UserError(f"{source} is not a .zip archive, or is damaged ({error}); get it anew") from error
+        raise UserError(f"{source} is not a .zip archive, or is damaged ({error}); get it again") from error
 
 
 def _take_folder(source: Path, into: Path) -> int:
@@ -83,7 +83,7 @@ def _take_folder(source: Path, into: Path) -> int:
             continue
         # A link could bring in any file of the machine, or lead round in a circle.
         if path.is_symlink():
-            raise UserError(f"{path} is a link, which is not followed; copy what links stand for: cp -rL {source} COPY")
+            raise UserError(f"{path} is a link, which is not followed; copy the files themselves: cp -rL {source} COPY")
         if path.is_file():
             files[name] = path
         elif not path.is_dir():
@@ -93,7 +93,7 @@ def _take_folder(source: Path, into: Path) -> int:
 
 
 def _copy_arranged(sizes: dict[PurePosixPath, int], open_file: Callable, source: Path, into: Path) -> int:
-    """Copy the files of `source`, given with their sizes in bytes, and return how many stand in no class folder."""
+    """Copy the files of `source`, given with their sizes in bytes, and count those in no class folder."""
     targets = _arrange(sizes, source)
     _copy(sizes, open_file, targets, source, into)
     return len(sizes) - len(targets)
@@ -113,7 +113,7 @@ def _copy(sizes: dict, open_file: Callable, targets: dict, source: Path, into: P
             except PermissionError as error:
                 raise UserError(f"{error.filename} cannot be read; change its permissions") from error
             except (*DAMAGE, NotImplementedError) as error:
-                raise UserError(f"{source} is damaged at {name} ({error}); get it anew") from error
+                raise UserError(f"{source} is damaged at {name} ({error}); get it again") from error
             progress.update(sizes[name])
 
 
@@ -146,7 +146,7 @@ def _refuse_hostile(archive: zipfile.ZipFile, source: Path) -> None:
 
 
 def _arrange(files: Iterable[PurePosixPath], source: Path) -> dict[PurePosixPath, PurePosixPath]:
-    """Where each of `files` belongs, {path in the source: path in the target}, but for those in no class folder."""
+    """Map paths in the source to paths in the target, without the files in no class folder."""
     files = sorted(files)
     if not files:
         raise UserError(f"{source} is empty; expected {LAYOUT}")

@@ -39,8 +39,8 @@ CREDENTIALS = (
 def download(dataset: str, version: int | None, sha256: str | None, cache: Path) -> Path:
     """Bring the archive of a data set into the folder `cache`, once, and return its path.
 
-    An archive that is there already and intact is used as it is, without the network. Its SHA-256 is recorded beside
-    it in a file of the same name plus `.sha256`. A download that was cut is resumed, in this run or the next. Public
+    An archive that is there already and intact is used as it is, without the network. Its SHA-256 is recorded in
+    a file of the same name plus `.sha256`. A download that was cut is resumed, in this run or the next. Public
     data sets need no credentials; those of the environment are used.
 
     `dataset` is owner/name; a `version` of None takes the newest at the time of the first download. `sha256` is the
@@ -73,8 +73,8 @@ def _download(dataset: str, version: int | None, sha256: str | None, archive: Pa
         problem = f"the archive of {PAGE}{dataset} has SHA-256 {digest}, but data.kaggle.sha256 is {sha256}"
         raise UserError(f"{problem}; it was deleted; correct that parameter if the new hash is right")
     print(f"kaggle: {archive.name} has SHA-256 {digest}; set data.kaggle.sha256 to it to insist on these bytes")
-    with whole_file(note) as beside:
-        beside.write_text(f"{digest}  {archive.name}\n", encoding="ascii")
+    with whole_file(note) as new:
+        new.write_text(f"{digest}  {archive.name}\n", encoding="ascii")
     incoming.replace(archive)
     shutil.rmtree(incoming.parent)
     return archive
@@ -114,7 +114,7 @@ def _fetch(dataset: str, version: int | None, incoming: Path) -> None:
 
 
 def fetch_rest(address: str, incoming: Path) -> None:
-    """Fetch what `incoming` lacks of what stands at `address`; `incoming` has its folder for itself.
+    """Fetch the rest of the file at `address` that `incoming` lacks; `incoming` has its folder for itself.
 
     Raises:
         requests.RequestException: not all has come.
@@ -195,13 +195,13 @@ def _check(archive: Path) -> str:
         with zipfile.ZipFile(archive) as content:
             if broken := content.testzip():
                 raise zipfile.BadZipFile(f"{broken} does not match its checksum")
-    except Exception as error:  # zlib, lzma, struct and others, depending on where the damage lies
+    except Exception as error:  # zlib, lzma, struct and others, depending on the damage
         raise zipfile.BadZipFile(str(error)) from error
     return _hash(archive)
 
 
 def wait_before(error: requests.RequestException, attempt: int) -> float | None:
-    """Seconds until another attempt is worth while; None if none is."""
+    """Return the seconds until another attempt makes sense; None if none does."""
     wait = FIRST_WAIT * 2 ** (attempt - 1)
     if error.response is None:
         return wait
@@ -214,7 +214,7 @@ def wait_before(error: requests.RequestException, attempt: int) -> float | None:
 
 
 def _explain(error: requests.RequestException, dataset: str, version: int | None) -> str:
-    """What happened and what to do, in one line."""
+    """Say in one line what happened and what to do."""
     page = PAGE + dataset
     if error.response is None:
         return (

@@ -82,7 +82,7 @@ ELSEWHERE = Scanner(256, (0.83, 0.93), (0.04, 0.07), 0.15, (0.75, 0.95), (55, 80
 
 
 class Scan(NamedTuple):
-    """What decides every pixel of one drawing."""
+    """The properties that decide every pixel of one drawing."""
 
     seed: int
     split: str
@@ -116,6 +116,7 @@ class Scan(NamedTuple):
 
     @property
     def view(self) -> "_View":
+        """The plane and height in which the head is cut."""
         return _VIEWS[self.random_of_head().choice(len(_VIEWS), p=VIEW_SHARES[self.class_name])]
 
     def random(self) -> np.random.Generator:
@@ -325,7 +326,7 @@ class _Pen:
         return distance
 
     def pair(self, x: float, y: float, a: float, b: float, turn: float = 0) -> np.ndarray:
-        """The same for an ellipse and its mirror image, whichever is nearer."""
+        """Return the distance to an ellipse or its mirror image, whichever is nearer."""
         return np.minimum(*[self.ellipse(side * x, y, a, b, side * turn) for side in (-1, 1)])
 
     def paint(self, cover: np.ndarray, value: float | np.ndarray) -> None:
@@ -429,7 +430,7 @@ def _draw_axial(pen: _Pen, tissue: _Tissue) -> np.ndarray:
 
 
 def _draw_axial_low(pen: _Pen, tissue: _Tissue) -> np.ndarray:
-    """A slice through eyes, temporal lobes, pituitary gland, brain stem and cerebellum."""
+    """Draw a slice through eyes, temporal lobes, pituitary gland, brain stem and cerebellum."""
     taper = 1 + 0.16 * pen.y
     skull = (np.hypot(pen.x / (0.60 * taper), pen.y / 0.74) - 1) * 0.60
     _draw_skull(pen, tissue, skull)
@@ -491,7 +492,7 @@ def _draw_coronal(pen: _Pen, tissue: _Tissue) -> np.ndarray:
 
 
 def _draw_sagittal(pen: _Pen, tissue: _Tissue) -> np.ndarray:
-    """A slice near the midline; the face looks to the left."""
+    """Draw a slice near the midline; the face looks to the left."""
     rng = pen.rng
     upper = np.minimum(pen.ellipse(0.04, -0.22, 0.68, 0.50, -4), pen.ellipse(-0.24, -0.20, 0.42, 0.40))
     cerebrum = np.maximum(upper, pen.y - 0.13 - 0.15 * pen.x)
@@ -567,7 +568,7 @@ _VIEWS = (
 
 
 def _place_tumour(class_name: str, view: _View, rng: np.random.Generator, level: float) -> _Tumour | None:
-    """The tumour as the slice at `level` cuts it: smaller and a little elsewhere away from the middle."""
+    """Place the tumour as the slice at `level` cuts it: away from the middle it is smaller and a little elsewhere."""
     if class_name == "notumor":
         return None
     radius = rng.uniform(*TUMOUR_RADIUS[class_name]) * math.sqrt(1 - 0.4 * level**2)

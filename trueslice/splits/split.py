@@ -1,7 +1,7 @@
-"""Which scan trains, which one validates, which one tests; copies never stand on both sides.
+"""The split into training, validation and test scans; copies are never on both sides.
 
-What is placed as a whole is a unit: a group of copies, under `blocked` a run of consecutive file names, and under
-`patients` all scans of a patient with their copies, or such a run where no patient is known.
+Scans that are placed as a whole are a unit: a group of copies with all frames of their files, under `blocked` a run of
+consecutive file names, and under `patients` all scans of a patient with their copies, or a run where none is known.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ REASONS = {"as_conflicting": "conflicting", "as_leaked": "leaked", "at_random": 
 
 
 class Result(NamedTuple):
-    """Where each scan stands."""
+    """The part that each scan is in."""
 
     protocol: str  # that was followed; `grouped` where `official` was asked for and no test set is published
     splits: Splits  # one row for each scan; `reason` is a value of REASONS or empty
@@ -32,7 +32,7 @@ class Result(NamedTuple):
 
 
 class _Units(NamedTuple):
-    """What is placed as a whole, and how a message speaks of it."""
+    """Scans that are placed as a whole, and their name in messages."""
 
     of: np.ndarray  # int [N], the unit of every scan
     labels: np.ndarray  # int [N], its class in `class_names`
@@ -87,7 +87,7 @@ def split(scans: Scans, params: parameters.Split, seed: int) -> Result:
 
 
 def _reasons(scans: Scans, params: parameters.Split, seed: int, conflicting: np.ndarray, official: bool) -> np.ndarray:
-    """Why scans are dropped before anything is held out: str [N], empty where they are not."""
+    """Return the reasons why scans are dropped before any is held out: str [N], empty where they are not."""
     reasons = np.full(len(scans), "", dtype="<U11")
     published = scans.official_split == "test"
     train = ~(published & official)
@@ -167,10 +167,10 @@ def name_blocks(scans: Scans, blocks: int) -> np.ndarray:
     """Cut every class into `blocks` runs of consecutive file names, each of about as many scans: int [N].
 
     Public collections lost their patient identifiers but kept the order of their source, in Training and Testing
-    apart. A file's place is its rank among the names of its class and folder, divided by their number, which lays the
-    two folders side by side. A group of copies, of the class of most of them, stands where the first of its files
-    does: joining every block that a group touches would join nearly all blocks of a class, since copies were appended
-    far behind their originals.
+    apart. A file's place is its rank among the names of its class and folder, divided by their number, which
+    aligns the two folders. A group of copies, of the class of most of them, has the place of the first of its files:
+    joining every block that a group touches would join nearly all blocks of a class, since copies were appended far
+    behind their originals.
     """
     together = groups.files_and_copies(scans.group, scans.path)
     classes = _majorities(scans.class_name, together)
@@ -283,7 +283,7 @@ def _scans(number: int) -> str:
 
 
 def _to_divide(parts: np.ndarray, units: _Units, seed: int, purpose: str) -> tuple[np.ndarray, np.ndarray]:
-    """The units of the train scans and how many of these scans each has of every class: int [M] and [M, K].
+    """Return the units of the train scans and the number of their scans of every class: int [M] and [M, K].
 
     Their order is random among the units that have most scans of one class; of each class as large a part is in front.
     """

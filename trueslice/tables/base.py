@@ -65,7 +65,7 @@ CLASS = "class"
 def column(kind: Kind | str, name: str | None = None, per_class: bool = False) -> Any:
     """Declare a column of `kind`; in the file it is called `name`, or like the field.
 
-    With `per_class` it stands for K columns, one for each class, called `name` and the name of the class; the array is
+    With `per_class` it means K columns, one for each class, called `name` and the name of the class; the array is
     [N, K].
     """
     return field(metadata={"kind": kind, "name": name, "per_class": per_class})
@@ -120,8 +120,8 @@ class Table:
 
     def write(self, path: Path) -> None:
         """Write a CSV file, whole or not at all."""
-        with whole_file(path) as beside:
-            beside.write_text(self.text(), encoding="utf-8", newline="")
+        with whole_file(path) as new:
+            new.write_text(self.text(), encoding="utf-8", newline="")
 
     def text(self) -> str:
         """Return the content of the CSV file."""
