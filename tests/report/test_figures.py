@@ -1,6 +1,6 @@
 """What the figures say, read back from what they draw."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ from tests.report.example_run import changed, degenerate, example, examples, map
 from trueslice.evaluate import subsets
 from trueslice.records.data import CopyExample, MatchBin
 from trueslice.report import explanations, figures
+from trueslice.report.format import percent
 from trueslice.report.run import MIN_DISTINCT, Run
 from trueslice.report.templates import passages
 from trueslice.tables.steps import Steps
@@ -130,6 +131,12 @@ def test_the_original_projects_figures():
     assert np.allclose(image.get_array(), ORIGINAL / ORIGINAL.sum(axis=1, keepdims=True))
 
 
+def limits(run: Run, score: str, places: Iterable[int]) -> list:
+    """The whiskers of a score of the classes in these places."""
+    found = [(place, run.intervals.find(score, CLASSES[place])) for place in places]
+    return [[(each.low, place), (each.high, place)] for place, each in found]
+
+
 def test_bars_carry_the_intervals_of_their_own_score_and_numbers_stand_beside_them():
     run = example(names=CLASSES)
     records = [
@@ -140,12 +147,13 @@ def test_bars_carry_the_intervals_of_their_own_score_and_numbers_stand_beside_th
     ]
     run = changed(run, "intervals", intervals=records)
     sensitivity = figures.per_class_accuracy(run)
-    assert np.allclose(whiskers(sensitivity), [[(0.875, place), (0.975, place)] for place in (0, 1, 3)])
+    assert np.allclose(whiskers(sensitivity), limits(run, "recall", (0, 1, 3)))
     places = [text.xy[0] for text in sensitivity.axes[0].texts[1:]]
-    assert places == pytest.approx([0.975, 0.975, 0.925, 0.975])
+    recalls = [run.intervals.find("recall", name) for name in CLASSES]
+    assert places == pytest.approx([each.high or each.value for each in recalls])
     assert note(sensitivity) == "Accuracy over all classes: 92.5 % of 320 test scans.\nLines are 95 % intervals"
     f1 = figures.per_class_f1_score(run)
-    assert np.allclose(whiskers(f1), [[(0.875, place), (0.975, place)] for place in range(4)])
+    assert np.allclose(whiskers(f1), limits(run, "f1", range(4)))
     assert texts(f1) == ["0.925"] * 4
     assert note(f1).startswith("Mean over the classes (macro F1): 0.925.")
 
@@ -172,19 +180,30 @@ def test_a_name_with_dollar_signs_is_not_a_formula(tmp_path):
 
 
 def test_reliability_shows_accuracy_by_confidence_with_and_without_temperature_and_the_scans_of_each_bin():
-    figure = figures.reliability(example())
-    assert line(figure, "with temperature") == [(0.41, 0.0), (0.63, 0.5), (0.99, 0.95)]
-    assert line(figure, "without temperature") == [(0.999, 0.92)]
+    run = example()
+    figure, rows, found = figures.reliability(run), run.test.reliability, run.test.calibration
+    filled = [row for row in rows if row.scans]
+    assert len(filled) > 3
+    assert line(figure, "with temperature") == [(row.confidence, row.accuracy) for row in filled]
+    before = [(row.confidence_before, row.accuracy_before) for row in rows if row.scans_before]
+    assert line(figure, "without temperature") == before
     assert line(figure, "perfectly") == [(0, 0), (1, 1)]
     drawn = [collection.get_segments()[0].tolist() for collection in figure.axes[0].collections]
-    assert drawn == [[[0.41, 0.0], [0.41, 0.975]], [[0.63, 0.1], [0.63, 0.9]], [[0.99, 0.9], [0.99, 1.0]]]
+    assert drawn == [[[row.confidence, row.low], [row.confidence, row.high]] for row in filled]
     counts = {round(15 * bar.get_center()[0] - 0.5): bar.get_height() for bar in figure.axes[1].patches}
-    assert {place: count for place, count in counts.items() if count} == {6: 1, 9: 2, 14: 157}
-    assert "(ECE): 0.031 with temperature, 0.052 without,\nand 0.024 by chance if perfectly" in note(figure)
+    assert counts == {place: row.scans for place, row in enumerate(rows)}
+    eces = f"{found.ece:.3f} with temperature, {found.ece_before:.3f} without,"
+    assert f"(ECE): {eces}\nand {found.ece_if_calibrated:.3f} by chance if perfectly" in note(figure)
 
 
 def test_accuracy_by_similarity_gives_no_number_for_few_distinct_scans():
-    figure = figures.accuracy_by_similarity(example())
+    rows = [(0, 0, None), (1, 1, 1.0), (35, 29, 0.5), (1035, 30, 0.6), (40, 40, 1.0), (160, 160, 0.91)]
+    bins = [
+        each.model_copy(update={"scans": scans, "distinct": distinct, "accuracy": accuracy, "low": low, "high": high})
+        for each, (scans, distinct, accuracy) in zip(example().test.similarity, rows, strict=True)
+        for low, high in [(accuracy - 0.05, accuracy + 0.05) if scans > 1 else (None, None)]
+    ]
+    figure = figures.accuracy_by_similarity(changed(example(), "test", similarity=bins))
     assert texts(figure) == ["60.0 %", "100.0 %", "91.0 %"]
     dots = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
     assert [(dot.get_xdata()[0], dot.get_ydata()[0]) for dot in dots] == [
@@ -199,18 +218,16 @@ def test_accuracy_by_similarity_gives_no_number_for_few_distinct_scans():
 
 
 def test_exposure_draws_what_has_a_number_class_by_class_with_the_scans_beside_it():
-    figure = figures.exposure(example(names=CLASSES, leaks="keep"))
-    assert texts(figure) == [
-        *["82.9 % of 35"] * 3, "100.0 % of 45", *["82.9 % of 35", "82.9 % of 140"],
-        *[f"100.0 % of {scans}" for scans in (87, 48, 45)],
-    ]  # fmt: skip
+    run = example(names=CLASSES, leaks="keep")
+    figure, rows = figures.exposure(run), [row for row in run.test.exposure if row.accuracy is not None]
+    assert sorted(texts(figure)) == sorted(f"{percent(row.accuracy)} of {row.scans}" for row in rows)
     assert tick_labels(figure.axes[0].yaxis) == [*CLASSES, "all classes"]
     assert legend(figure) == [
         "a copy was seen", "only the patient was seen", "neither was seen", "no copy seen, patient unknown",
     ]  # fmt: skip
     assert [x for x, _ in line(figure, "a copy")] == pytest.approx([29 / 35] * 5)
     assert [x for x, _ in line(figure, "only the patient")] == [1.0], "of one class there are fewer than 30"
-    assert np.allclose([low for (low, _), _ in whiskers(figure)][:2], 29 / 35 - 0.05)
+    assert sorted(low for (low, _), _ in whiskers(figure)) == pytest.approx(sorted(row.low for row in rows))
     copies, patients, _, unknown = (line(figure, name)[-1][1] for name in legend(figure))
     assert copies < patients < unknown, "the kinds of one class from top to bottom"
 
@@ -225,9 +242,12 @@ def test_external_shows_the_internal_test_set_first_and_of_each_set_what_was_kep
         "internal test\n160 scans", "other_scanner\n90 kept, 10 left out", "third\n90 kept, 10 left out",
     ]  # fmt: skip
     assert line(figure, "kept") == [(0.925, 0), (0.7, 1)]
-    assert line(figure, "copies") == [(0.96, 1.25)]
-    assert texts(figure) == ["92.5 %", "70.0 %", "96.0 %"]
-    assert np.allclose(whiskers(figure), [[(0.875, 0), (0.975, 0)], [(0.65, 1), (0.75, 1)]])
+    assert line(figure, "copies") == [(other.accuracy_of_dropped, 1.25)]
+    assert texts(figure) == ["92.5 %", "70.0 %", percent(other.accuracy_of_dropped)]
+    inside = run.intervals.find("accuracy")
+    assert np.allclose(
+        whiskers(figure), [[(each.low, place), (each.high, place)] for place, each in enumerate((inside, other))]
+    )
 
 
 def test_roc_has_the_curve_its_band_and_the_operating_points():
@@ -235,14 +255,16 @@ def test_roc_has_the_curve_its_band_and_the_operating_points():
     figure = figures.roc(run)
     curve = run.test.tumour.roc
     assert line(figure, "this model") == [(each.false_alarms, each.sensitivity) for each in curve]
-    assert line(figure, "set for 95.0 %: sensitivity 94.0 %, specificity 71.0 %") == [(pytest.approx(0.94**20), 0.94)]
+    point = run.test.tumour.operating_points[0]
+    label = f"set for 95.0 %: sensitivity {percent(point.sensitivity)}, specificity {percent(point.specificity)}"
+    assert line(figure, label) == [(1 - point.specificity, point.sensitivity)]
     assert line(figure, "by chance") == [(0, 0), (1, 1)]
     (band,) = figure.axes[0].collections
     corners = {tuple(point) for point in band.get_paths()[0].vertices.round(9).tolist()}
     assert all(
         (round(each.false_alarms, 9), round(end, 9)) in corners for each in curve for end in (each.low, each.high)
     )
-    assert note(figure) == "Area under the curve: 0.952 (95 % interval 0.910 to 0.980)"
+    assert note(figure).startswith(f"Area under the curve: {run.test.tumour.auroc:.3f} (")
 
 
 def test_risk_coverage_shows_the_errors_among_the_most_confident_answers():
@@ -252,7 +274,7 @@ def test_risk_coverage_shows_the_errors_among_the_most_confident_answers():
     curve = run.test.risk_coverage
     rows = curve.rows
     assert list(zip(*drawn.get_data(), strict=True)) == [(row.coverage, row.risk) for row in rows]
-    assert note(figure) == "Area under the curve: 0.021 (95 % interval 0.011 to 0.034)"
+    assert note(figure) == f"Area under the curve: {curve.area:.3f} (95 % interval {curve.low:.3f} to {curve.high:.3f})"
     perfect = [row.model_copy(update={"risk": 0.0}) for row in rows]
     run = changed(run, "test", risk_coverage=curve.model_copy(update={"rows": perfect}))
     assert figures.risk_coverage(run).axes[0].get_ylim()[1] > 0

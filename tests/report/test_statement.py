@@ -43,7 +43,8 @@ def test_every_way_of_splitting_has_whole_sentences(choices, leaked):
         {"patients": "all", "folds": 4, "fold": 2, "copies": "one", "source": "phantom"},
         {"published": False},
     ):
-        whole_sentences(example(leaked=leaked, conflicting=leaked == 1, **choices, **more))
+        if more.get("patients") != "none" or choices.get("protocol") != "patients":
+            whole_sentences(example(leaked=leaked, conflicting=leaked == 1, **choices, **more))
 
 
 @pytest.mark.parametrize("name", degenerate())
@@ -93,7 +94,7 @@ def test_it_says_how_much_of_the_test_scans_was_seen_and_the_accuracy_there():
     assert (
         f"The {run.test.scans} test scans: {run.exposed('copy')} (a copy was seen), {run.exposed('patient')}" in words
     )
-    assert f"The model is right on {percent(run.exposures[0].accuracy)} where a copy was seen and" in words
+    assert f"The model is right on {percent(run.exposures[0].accuracy)} where a copy was seen, " in words
     assert "do not say how well the model does on new patients" in words
     assert f"It is right on {percent(run.remembered['copy'])} where a copy was seen" in words
     assert "new patients" not in statement(example(protocol="patients"))["exposure"]
@@ -133,7 +134,9 @@ def test_the_unit_of_the_intervals_is_named_and_if_they_are_too_narrow(patients,
     words = statement(run)["intervals"]
     assert f"Its unit is the {unit}: {run.intervals.unit.count} in the test set." in words
     assert ("So the intervals are too narrow for new patients." in words) == narrow
-    assert ("neighbouring names as units, the interval of the accuracy is 85.0 % to 97.0 %, 1.4" in words) == narrow
+    blocks = run.test.name_blocks
+    assert (blocks is not None) == narrow
+    assert not narrow or f"the interval of the accuracy is {percent(blocks.low)} to {percent(blocks.high)}, " in words
     assert "Intervals with the mark † are too narrow" in words
 
 
