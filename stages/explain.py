@@ -1,4 +1,4 @@
-"""Show where the predictions of the test scans come from, and hold it against the masks of their tumours.
+"""Explain the predictions of the test scans by heat maps, and compare these with the masks of their tumours.
 
 data/raw/masks, data/scans/pixels.npy, data/splits.csv, data/features.npy, models/finetuned, plots/predictions.csv
 -> data/explanations.npy, data/explanations.csv, data/examples.csv
@@ -36,10 +36,10 @@ def main(params: Params) -> None:
     captions = list(params.classes.values())
     heat = maps(encoder, scans, captions, predictions.y_pred)
     masks = _masks(params, splits.path)
-    with whole_file(stages.MAPS) as beside, beside.open("wb") as file:
+    with whole_file(stages.MAPS) as new, new.open("wb") as file:
         np.save(file, np.stack([np.rint(255 * heat).astype(np.uint8), 255 * masks[test].astype(np.uint8)], axis=1))
     embeddings = unit_length(np.load(stages.FEATURES))
-    has_mask = masks.any(axis=(1, 2))
+    has_mask: np.ndarray = masks.max(axis=(1, 2))
     examples.choose(predictions, has_mask[test], test, train, embeddings).write(stages.EXAMPLES)
 
     measured = has_mask[test]
@@ -55,7 +55,7 @@ def _measure(
     encoder: Encoder, captions: list, splits: Splits, pixels: np.ndarray, masks: np.ndarray,
     predictions: ModelPredictions, heat: np.ndarray,
 ) -> Explanations:  # fmt: skip
-    """Measure the maps of the test scans with a mask, of which `predictions` are; the encoder is of no use after."""
+    """Measure the maps of the test scans with a mask, of which `predictions` are; it spoils the encoder's weights."""
     has_mask = masks.any(axis=(1, 2))
     rows = np.flatnonzero(has_mask & (splits.split == "test"))
     fitted = has_mask & np.isin(splits.split, ["train", "val"])

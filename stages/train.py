@@ -42,10 +42,11 @@ def main(params: Params) -> None:
     cache = stages.repository_root() / ".cache"
     start = time.perf_counter()
     trainer = Trainer(encoder, data, params.train, params.seed, processes, cache / "features")
-    is_first = processes.rank == 0
-    states = States(cache / "training" / trainer.fingerprint, params.machine.save_interval) if is_first else None
+    states = None
+    if processes.rank == 0:
+        states = States(cache / "training" / trainer.fingerprint, params.machine.save_interval)
     history = trainer.fit(states)
-    if is_first:
+    if states:
         seconds = time.perf_counter() - start
         _write(trainer, params, splits, seconds)
         states.finish()

@@ -9,7 +9,7 @@ import types
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
-from typing import Any, ClassVar
+from typing import Any
 
 COMPILER = "torch._dynamo"
 INDEXING = f"{COMPILER}._trace_wrapped_higher_order_op"
@@ -45,7 +45,7 @@ def quick_transformers() -> Iterator[None]:
         until_end.enter_context(patch.object(torch.compiler, "disable", _unchanged))
         indexing = types.ModuleType(INDEXING)
         vars(indexing)["TransformGetItemToIndex"] = _Indexing
-        sys.modules |= {COMPILER: _Compiler(COMPILER), INDEXING: indexing}
+        sys.modules |= {COMPILER: _Compiler(), INDEXING: indexing}
         try:
             for name in MODULES:
                 import_module(f"transformers.{name}")
@@ -62,7 +62,9 @@ def _unchanged(function: Any = None, *_: Any, **__: Any) -> Any:
 class _Compiler(types.ModuleType):
     """A stand-in for the compiler, whose decorators leave functions as they are."""
 
-    __path__: ClassVar[list[str]] = []
+    def __init__(self) -> None:
+        super().__init__(COMPILER)
+        self.__path__ = []  # a package
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):

@@ -125,7 +125,7 @@ def _strength(x: np.ndarray, y_true: np.ndarray, units: np.ndarray) -> float:
             for strength in STRENGTHS:
                 model.set_params(C=strength).fit(x[fitted], y_true[fitted])
                 right[strength] += np.sum(model.predict(x[held_out]) == y_true[held_out])
-    return max(right, key=right.get)
+    return max(STRENGTHS, key=right.__getitem__)
 
 
 def _classified(model, task: Task, train: np.ndarray, test: np.ndarray) -> np.ndarray:

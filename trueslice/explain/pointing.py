@@ -69,7 +69,8 @@ def ceilings(masks: np.ndarray, cells: np.ndarray) -> tuple[np.ndarray, np.ndarr
     """
     flat = cells.reshape(len(cells), -1).astype(np.float64)
     inside = masks.reshape(len(masks), -1)
-    return inside[:, flat.argmax(axis=1)].any(axis=1), (inside @ (flat / flat.sum(axis=1, keepdims=True)).T).max(axis=1)
+    pointing: np.ndarray = inside[:, flat.argmax(axis=1)].max(axis=1)
+    return pointing, (inside @ (flat / flat.sum(axis=1, keepdims=True)).T).max(axis=1)
 
 
 class Measured(NamedTuple):

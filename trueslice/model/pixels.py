@@ -3,7 +3,7 @@
 import hashlib
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import psutil
@@ -70,7 +70,7 @@ class Pixels:
             yield from map(self.take, plan)
             return
         with ThreadPoolExecutor(1) as reader:
-            waiting = deque()
+            waiting: deque[Future[torch.Tensor]] = deque()
             for places in plan:
                 waiting.append(reader.submit(self._read, places))
                 if len(waiting) > AHEAD:

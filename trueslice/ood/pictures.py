@@ -41,9 +41,11 @@ def _like(scans: np.ndarray, picture: np.ndarray) -> np.ndarray:
 def photographs(generator: np.random.Generator) -> list[np.ndarray]:
     """Square parts of scikit-learn's two photographs, a temple in China and a flower: uint8 [s, s, 3] each."""
     found = []
+    # Importing scikit-learn for two files would take seconds.
+    (package,) = find_spec("sklearn").submodule_search_locations  # type: ignore[union-attr, misc]
+    folder = Path(package) / "datasets/images"
     for name in ("china.jpg", "flower.jpg"):
-        # Importing scikit-learn for two files would take seconds.
-        with Image.open(Path(find_spec("sklearn").origin).parent / "datasets/images" / name) as image:
+        with Image.open(folder / name) as image:
             photograph = np.asarray(image)
         height, width, _ = photograph.shape
         for _ in range(COUNT // 2):
@@ -74,10 +76,10 @@ class _Pen:
         return (np.hypot((self.x - x) / a, (self.y - y) / b) - 1) * min(a, b)
 
     def fill(self, distance: np.ndarray, grey: float) -> None:
-        """Paint what lies inside, with a soft edge and some texture."""
+        """Paint the inside, where `distance` is negative, with a soft edge and some texture."""
         share = np.clip(0.5 - distance / 0.02, 0, 1)
-        grey = grey * self.generator.uniform(0.85, 1.15) * (1 + 0.08 * self.noise(24))
-        self.image = self.image * (1 - share) + grey * share
+        texture = grey * self.generator.uniform(0.85, 1.15) * (1 + 0.08 * self.noise(24))
+        self.image = self.image * (1 - share) + texture * share
 
     def scan(self) -> np.ndarray:
         """Return the picture with Rician noise, as in magnitude images: uint8 [SIDE, SIDE]."""
