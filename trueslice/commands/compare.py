@@ -15,7 +15,7 @@ from string import ascii_uppercase as LETTERS
 
 import numpy as np
 
-from trueslice.commands.runs import Units, paragraph, read_predictions, share, units, unknown_patients
+from trueslice.commands.runs import Units, interval_text, paragraph, read_predictions, share, units, unknown_patients
 from trueslice.errors import UserError
 from trueslice.evaluate.compare import FEW, METHODS, SIGNIFICANT, Comparison, compare, holm, pair
 from trueslice.evaluate.intervals import Interval
@@ -92,7 +92,9 @@ def _print_p_value(test: str, p_value: float, remark: str = "") -> None:
 def _verdict(comparison: Comparison, letter: str, p_value: float) -> str:
     _, _, difference, interval, _ = comparison.scores["accuracy"]
     within = "" if interval.reason else f", 95 % interval {_interval(interval)}"
-    if p_value < SIGNIFICANT and (interval.reason or interval.low > 0 or interval.high < 0):
+    if p_value < SIGNIFICANT and (
+        interval.low is None or interval.high is None or interval.low > 0 or interval.high < 0
+    ):
         better = "better" if difference > 0 else "worse"
         return f"{letter} is {better}: {letter} minus A is {_points(difference)} points of accuracy{within}."
     return f"No difference is shown: {letter} minus A is {_points(difference)} points of accuracy{within}."
@@ -130,7 +132,7 @@ def _print_disagreements(scans: Predictions, comparison: Comparison, letter: str
 
 
 def _votes(votes: np.ndarray, names: Sequence[str]) -> str:
-    winner = votes.argmax()
+    winner = int(votes.argmax())
     return names[winner] + (f" {votes[winner]}/{votes.sum()}" if votes.sum() > 1 else "")
 
 
@@ -139,4 +141,4 @@ def _points(value: float) -> str:
 
 
 def _interval(interval: Interval) -> str:
-    return interval.reason or f"{100 * interval.low:+.1f} to {100 * interval.high:+.1f}"
+    return interval_text(interval, lambda end: f"{100 * end:+.1f}")

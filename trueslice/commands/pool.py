@@ -12,7 +12,16 @@ import argparse
 
 import numpy as np
 
-from trueslice.commands.runs import Units, paragraph, read_params, read_predictions, share, units, unknown_patients
+from trueslice.commands.runs import (
+    Units,
+    interval_text,
+    paragraph,
+    read_params,
+    read_predictions,
+    share,
+    units,
+    unknown_patients,
+)
 from trueslice.evaluate.intervals import Interval
 from trueslice.evaluate.pool import Pooled, Run, pool
 from trueslice.report.format import counted
@@ -39,7 +48,7 @@ def run(options: argparse.Namespace) -> None:
         print(paragraph("Folds share training scans, so this is not a confidence interval."))
     _print_seeds(pooled, unit)
     accuracy, (low, high, *_) = pooled.scores["accuracy"]
-    between = f", 95 % interval {100 * low:.1f} to {100 * high:.1f}" if low is not None else ""
+    between = "" if low is None or high is None else f", 95 % interval {100 * low:.1f} to {100 * high:.1f}"
     models = "The trained model is" if len(predictions) == 1 else f"The {len(predictions)} trained models are"
     right = f"{models} right on {100 * accuracy:.1f} % of these test scans{between}."
     others = "patients" if unit.name == "patient" else "scans"
@@ -54,15 +63,14 @@ def _print_seeds(pooled: Pooled, unit: Units) -> None:
     print(
         f"\nAccuracy of single seeds: {_spread(pooled.by_seed)} (standard deviation {np.std(accuracies, ddof=1):.4f})"
     )
-    if pooled.over_seeds:
+    if pooled.over_seeds and pooled.over_both:
         print(f"Their mean: {np.mean(accuracies):.4f}, 95 % interval")
         for what, interval in (("", pooled.over_seeds), (f" and {unit.plural}", pooled.over_both)):
-            low_high = interval.reason or f"{interval.low:.4f} to {interval.high:.4f}"
-            print(f"  {f'over other seeds{what}':<39}{low_high}")
+            print(f"  {f'over other seeds{what}':<39}{interval_text(interval, share)}")
 
 
 def _interval(interval: Interval) -> str:
-    return interval.reason or f"{interval.low:.4f} to {interval.high:.4f} ({interval.method})"
+    return interval_text(interval, share) + ("" if interval.reason else f" ({interval.method})")
 
 
 def _spread(accuracies: dict[int, float]) -> str:

@@ -129,7 +129,8 @@ def _in_folder(folder: Path) -> tuple[list[Path], list[Path]]:
     """Images and other files in all levels of a folder, each sorted by path; litter is in neither."""
     from trueslice.reading.pictures import is_image
 
-    images, others = [], []
+    images: list[Path] = []
+    others: list[Path] = []
     names = [path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir()]
     for name in sorted(names, key=Path.as_posix):
         if not any(map(is_litter, name.parts)):

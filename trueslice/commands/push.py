@@ -97,7 +97,7 @@ def _upload(repo: str, files: list[Path], visibility: str) -> str:
     raise UserError(f"{repo} is {is_what}, so nothing was uploaded; {advice[is_what]}")
 
 
-def _explain(error: Exception, repo: str) -> str:
+def _explain(error: BaseException, repo: str) -> str:
     """Return the message for the user."""
     from huggingface_hub import errors
 

@@ -1,7 +1,7 @@
 """What commands over several runs share: the predictions and parameters of any run, read through DVC."""
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from math import isnan
 from pathlib import Path
@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from trueslice.errors import UserError
+from trueslice.evaluate.intervals import Interval
 from trueslice.files import whole_folder
 from trueslice.report.format import counted
 from trueslice.tables.predictions import Predictions
@@ -72,6 +73,13 @@ def read_params(revision: str) -> dict:
 def share(value: float) -> str:
     """Format a share with four decimals; NaN is a dash."""
     return "-" if isnan(value) else f"{value:.4f}"
+
+
+def interval_text(interval: Interval, end: Callable[[float], str]) -> str:
+    """Format an interval, each end by `end`; if there is none, give the reason."""
+    if interval.low is None or interval.high is None:
+        return interval.reason or "-"
+    return f"{end(interval.low)} to {end(interval.high)}"
 
 
 class Units(NamedTuple):

@@ -145,9 +145,10 @@ def _place(path: str | None, places: Mapping[str, int | None]) -> int:
     key = path if path in places else re.split(r"[/\\]", path)[-1]
     if key not in places:
         raise ValueError(f"no scan is called {path}, or several are")
-    if places[key] is None:
+    place = places[key]
+    if place is None:
         raise ValueError(f"{path} is not in the published test set; leave it out")
-    return places[key]
+    return place
 
 
 def _class(row: Mapping[str, str], class_names: Sequence[str]) -> str:
@@ -162,7 +163,7 @@ def _class(row: Mapping[str, str], class_names: Sequence[str]) -> str:
             raise ValueError("a probability is not a number") from None
         if not np.isfinite(list(numbers.values())).all():
             raise ValueError("a probability is not a finite number")
-        return max(numbers, key=numbers.get)
+        return max(numbers, key=numbers.__getitem__)
     if row.get("class") is None:
         raise ValueError(f"there is neither a column `class` nor one `{PROBABILITY}CLASS`")
     if row["class"] not in class_names:

@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from itertools import islice
@@ -143,7 +143,9 @@ class Classifier:
             found.append(each)
         return found
 
-    def stream(self, items: Iterable[Item], frame: int | str | None = None) -> Iterator[Prediction | Unreadable]:
+    def stream(
+        self, items: Iterable[Item], frame: int | str | None = None
+    ) -> Generator[Prediction | Unreadable, None, None]:
         """Classify one batch after another, in the order given; what cannot be read is given back as `Unreadable`.
 
         Args:

@@ -72,7 +72,7 @@ class Server(ThreadingHTTPServer):
     def server_bind(self) -> None:
         # That of HTTPServer looks up a name for the address, perhaps on the network.
         TCPServer.server_bind(self)
-        self.server_name, self.server_port = self.server_address
+        self.server_name, self.server_port = ADDRESS, self.socket.getsockname()[1]
 
     def handle_error(self, request, client_address) -> None:
         # A browser that leaves is not an error.

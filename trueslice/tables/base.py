@@ -9,7 +9,7 @@ A table is a frozen dataclass whose columns are arrays with one entry per row:
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -126,13 +126,14 @@ class Table:
     def text(self) -> str:
         """Return the content of the CSV file."""
         columns = {}
+        class_names: tuple[str, ...] = getattr(self, "class_names", ())
         for each in self._columns():
             kind, name, values = each.metadata["kind"], each.metadata["name"] or each.name, getattr(self, each.name)
             if each.metadata["per_class"]:
-                for class_name, numbers in zip(self.class_names, values.T.tolist(), strict=True):
+                for class_name, numbers in zip(class_names, values.T.tolist(), strict=True):
                     columns[name + class_name] = map(kind.write, numbers)
             else:
-                write = self.class_names.__getitem__ if kind == CLASS else kind.write
+                write = class_names.__getitem__ if kind == CLASS else kind.write
                 columns[name] = map(write, values.tolist())
         file = io.StringIO(newline="")
         writer = csv.writer(file, lineterminator="\n")
@@ -156,7 +157,7 @@ class Table:
         return [each for each in fields(cls) if "kind" in each.metadata]
 
 
-def _cells(cells: dict[str, tuple[str, ...]], name: str, kind: Kind) -> np.ndarray:
+def _cells(cells: Mapping[str, Sequence[str]], name: str, kind: Kind) -> np.ndarray:
     if name not in cells:
         raise ValueError(f"it has no column {name}")
     result = []
