@@ -70,8 +70,10 @@ def read(raw: Path, into: Path, chosen: External, class_names: Sequence[str], pa
     scans, unreadable = reading.read(raw, files, into, params, workers)
     if not scans:
         raise UserError(f"external: {chosen.name}: none of its {len(files)} scans can be read; look at the files")
-    columns = (np.array([getattr(scan, name) for scan in scans]) for name in ("path", "class_name", "pixel_hash"))
-    return Decoded(*columns, unreadable, without_class)
+    path, class_name, pixel_hash = (
+        np.array([getattr(scan, name) for scan in scans]) for name in ("path", "class_name", "pixel_hash")
+    )
+    return Decoded(path, class_name, pixel_hash, unreadable, without_class)
 
 
 def audit(

@@ -128,7 +128,8 @@ def _across(images: Images, found: copies.Copies) -> tuple[Pairs, np.ndarray]:
     rows = np.arange(len(pixels))[::-1]
     first[images.part[rows], pixels[rows]] = rows
     in_both = np.flatnonzero((first >= 0).all(axis=0))
-    exact = Pairs(*first[:, in_both], np.full(len(in_both), "exact"), np.ones(len(in_both)))
+    a, b = first[:, in_both]
+    exact = Pairs(a, b, np.full(len(in_both), "exact"), np.ones(len(in_both)))
     parts = [(exact, np.tile(np.eye(2, 3), (len(exact), 1, 1)))]
     differ = pixels[found.pairs.a] != pixels[found.pairs.b]
     pairs, maps = found.pairs.take(differ), found.maps[differ]

@@ -55,10 +55,11 @@ class ScanImages(NamedTuple):
 class Joined:
     """Arrays of equal shape but for their length as one array; only the rows that are asked for are in memory."""
 
-    def __init__(self, *parts: np.ndarray):
+    def __init__(self, *parts: "np.ndarray | Joined"):
         self._parts = parts
         self._ends = np.cumsum([len(part) for part in parts])
-        self.shape = (int(self._ends[-1]), *parts[0].shape[1:])
+        self.shape: tuple[int, ...] = (int(self._ends[-1]), *parts[0].shape[1:])
+        self.dtype: np.dtype = parts[0].dtype
         self.ndim = len(self.shape)
 
     def __len__(self) -> int:
@@ -66,7 +67,7 @@ class Joined:
 
     def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
         rows = np.arange(len(self))[rows]
-        taken = np.empty((len(rows), *self.shape[1:]), self._parts[0].dtype)
+        taken = np.empty((len(rows), *self.shape[1:]), self.dtype)
         for part, end in zip(self._parts, self._ends, strict=True):
             inside = (rows >= end - len(part)) & (rows < end)
             taken[inside] = part[rows[inside] - (end - len(part))]

@@ -6,9 +6,13 @@ everywhere.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from trueslice.copies.search import Joined
 
 FINE = 64  # blocks per side
 # Parts of a grey value. All sums over 64 x 64 blocks are then whole multiples of 1 / PARTS**2, fewer than 2**53.
@@ -18,7 +22,7 @@ DECIMALS = 6
 RESOLUTION = 4000
 BLOCK_BYTES = 2**26  # size of the largest intermediate array, whatever the number of scans
 # The turn that brings b to the orientation of a.
-ORIENTATIONS = {
+ORIENTATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "near": lambda square: square,
     "mirrored": np.fliplr,
     "upside_down": np.flipud,
@@ -31,7 +35,7 @@ ORIENTATIONS = {
 KINDS = list(ORIENTATIONS)
 
 
-def thumbnails(pixels: np.ndarray, side: int = FINE) -> np.ndarray:
+def thumbnails(pixels: "np.ndarray | Joined", side: int = FINE) -> np.ndarray:
     """Compute block means of uint8 [N, S, S] or [N, S, S, 3], rounded to 1 / 64: float32 [N, side, side].
 
     Where `side` does not divide S, blocks end inside a pixel.
@@ -125,7 +129,7 @@ def products_by_kind(flat: np.ndarray, a: np.ndarray, b: np.ndarray, dtype: type
     side = math.isqrt(flat.shape[1])
     # Turning a back is as good as turning b.
     back = np.argsort([turned(side, kind) for kind in KINDS], axis=1)
-    products = np.empty((len(a), len(KINDS)), dtype)
+    products: np.ndarray = np.empty((len(a), len(KINDS)), dtype)
     order = np.argsort(a, kind="stable")
     for at in np.split(order, np.flatnonzero(np.diff(a[order])) + 1) if len(a) else []:
         own = flat[a[at[0]]].astype(dtype)[back].T

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial, reduce
 from pathlib import Path, PurePosixPath
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -126,7 +126,7 @@ def _read_and_match(scans: Path, slice_means: np.ndarray) -> tuple[list[reading.
         decoded.mkdir()
         folder.take(scans, raw)
         files = reading.find(raw)
-        limits = {"max_pixels": MAX_PIXELS, "max_unreadable": len(files)}
+        limits: dict[str, Any] = {"max_pixels": MAX_PIXELS, "max_unreadable": len(files)}
         settings = Verify.model_construct(image_size=SIZE, colour=False, **limits)
         found, unreadable = reading.read(raw, files, decoded, settings, workers=0)
         if not found:
@@ -156,7 +156,7 @@ def write_masks(traced: Traced, sizes: dict[str, tuple[int, int]], source: Path,
             write_mask(place_mask(mask, traced.orientation[row], *sizes[path]), into, path)
 
 
-def match(pixels: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def match(pixels: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, ...]:
     """Find which of `others` each scan is most like: what `most_alike` finds, and fingerprints, bool [N, bits].
 
     From pixels, uint8 [N, S, S], which may be memory-mapped, and thumbnails, float32 [M, 64, 64].

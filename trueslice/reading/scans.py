@@ -74,8 +74,8 @@ def find(raw: Path) -> list[ScanFile]:
         raise UserError(f"{raw} holds no class folder; {layout}: check data.source")
     files = []
     for split, folder in places:
-        names = [path.relative_to(raw) for path in folder.rglob("*") if not path.is_dir()]
-        scans = [name.as_posix() for name in names if not any(map(is_litter, name.parts))]
+        inside = [path.relative_to(raw) for path in folder.rglob("*") if not path.is_dir()]
+        scans = [path.as_posix() for path in inside if not any(map(is_litter, path.parts))]
         if not scans:
             raise UserError(f"the class folder {folder} holds no scans; add some, or remove the folder")
         files += [ScanFile(name, folder.name, OFFICIAL_SPLITS.get(split.name, "")) for name in scans]
@@ -92,7 +92,9 @@ def find_all(folder: Path) -> tuple[list[ScanFile], list[Unreadable]]:
     unreadable: list[Unreadable] = []
 
     def refused(error: OSError) -> None:
-        unreadable.append(Unreadable(printable(os.path.relpath(error.filename, folder)), error.strerror))
+        unreadable.append(
+            Unreadable(printable(os.path.relpath(error.filename, folder)), error.strerror or "it cannot be read")
+        )
 
     for place, folders, names in os.walk(folder, onerror=refused):
         folders[:] = [name for name in folders if not is_litter(name)]

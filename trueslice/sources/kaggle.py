@@ -84,6 +84,7 @@ def _fetch_whole(dataset: str, version: int | None, incoming: Path) -> str:
     """Fetch the archive in as many attempts as it takes, check it, and return its SHA-256."""
     attempt = 1
     was_damaged = False
+    wait: float | None
     while True:
         had = _size(incoming)
         try:
@@ -95,7 +96,7 @@ def _fetch_whole(dataset: str, version: int | None, incoming: Path) -> str:
             if was_damaged:
                 raise UserError(f"{problem}, for the second time; run `dvc repro` again later") from error
             was_damaged = True
-            wait = 0.0
+            wait = 0
         except requests.RequestException as error:
             if _size(incoming) > had:
                 attempt = 0
@@ -151,7 +152,7 @@ def fetch_rest(address: str, incoming: Path) -> None:
 
 def _address(dataset: str, version: int | None) -> str:
     """Ask the client for the address of the archive, in a thread that is left alone when it takes too long."""
-    answer = Future()
+    answer: Future[str] = Future()
 
     def ask() -> None:
         try:

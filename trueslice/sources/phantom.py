@@ -87,7 +87,7 @@ class Scan(NamedTuple):
     seed: int
     split: str
     class_name: str
-    index: int
+    index: int  # type: ignore[assignment]  # not the method of a tuple
 
     @property
     def path(self) -> Path:
@@ -575,6 +575,7 @@ def _place_tumour(class_name: str, view: _View, rng: np.random.Generator, level:
     visibility = rng.uniform(*(FAINT_VISIBILITY if rng.random() < FAINT_SHARE else CLEAR_VISIBILITY))
     lean = rng.normal(0, 0.15) * level
     if class_name == "pituitary":
+        assert view.gland
         x, y = view.gland
         return _Tumour(
             x + rng.normal(0, 0.012) + 0.1 * lean, y - 0.5 * radius + rng.normal(0, 0.012), radius, visibility

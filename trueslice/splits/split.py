@@ -179,8 +179,8 @@ def name_blocks(scans: Scans, blocks: int) -> np.ndarray:
     for folder in np.unique(scans.official_split):
         for name in np.unique(classes):
             members = np.flatnonzero((scans.official_split == folder) & (classes == name))
-            rows = sorted(members, key=sort_keys.__getitem__)
-            places[rows] = np.arange(len(rows)) / max(len(rows), 1)
+            ordered = sorted(members, key=sort_keys.__getitem__)
+            places[ordered] = np.arange(len(ordered)) / max(len(ordered), 1)
     result = np.zeros(len(scans), dtype=np.int64)
     for index, name in enumerate(np.unique(classes)):
         rows = np.flatnonzero(classes == name)
@@ -231,6 +231,7 @@ def _hold_out_fold(parts: np.ndarray, into: str, units: _Units, params: paramete
     add up to no more than they do on average if units are placed at random: (1 - 1 / folds) times the sum over units
     and classes of (the unit's share of the class) squared.
     """
+    assert params.folds is not None
     members, counts = _to_divide(parts, units, params.seed, "folds")
     for name, number in zip(units.class_names, (counts > 0).sum(axis=0), strict=True):
         if number < params.folds:
