@@ -50,6 +50,7 @@ STYLE = {
 }
 DPI = 200
 WIDTH = 6.2  # inches
+NOTE = 80  # characters of a line of explanation
 PERCENT = PercentFormatter(1, decimals=0, symbol=" %")
 COUNT = FuncFormatter(lambda number, _: f"{number:,.0f}")
 INTERVALS = "Lines are 95 % intervals"
@@ -431,7 +432,7 @@ def external(run: Run) -> Figure:
 def roc(run: Run) -> Figure:
     """ROC curve of tumour against the negative class, with its band and the operating points."""
     tumour = run.test.tumour
-    note = f"Area under the curve: {with_interval(tumour, 'auroc')}"
+    note = textwrap.fill(f"Area under the curve: {with_interval(tumour, 'auroc')}", NOTE)
     figure, axes = canvas("Tumour or no tumour", note, (WIDTH, 5.6))
     points = tumour.roc
     alarms = [point.false_alarms for point in points]
@@ -462,7 +463,7 @@ def roc(run: Run) -> Figure:
 def risk_coverage(run: Run) -> Figure:
     """Share of errors among the scans that the model is most confident of, by how many these are."""
     curve = run.test.risk_coverage
-    note = f"Area under the curve: {with_interval(curve, 'area')}"
+    note = textwrap.fill(f"Area under the curve: {with_interval(curve, 'area')}", NOTE)
     figure, axes = canvas("Errors among the most confident answers", note)
     coverages, risks = [row.coverage for row in curve.rows], [row.risk for row in curve.rows]
     axes.plot(coverages, risks, color=BLUE, linewidth=2, marker=_marker("o", len(risks)))
