@@ -157,7 +157,7 @@ def _draw(model, seed: int, vision_deviation: Callable[[str, tuple[int, ...]], f
 
 
 def _clip_deviation(name: str, tower: dict[str, int], attention: float) -> float:
-    """Standard deviation of a weight of CLIP's towers: as transformers draws it, but for tokens and attention."""
+    """Return the standard deviation of a weight of CLIP's towers: of transformers, but for tokens and attention."""
     outward = tower["hidden_size"] ** -0.5
     inward = outward * (2 * tower["num_hidden_layers"]) ** -0.5
     return {

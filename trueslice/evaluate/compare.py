@@ -80,13 +80,13 @@ def compare(runs: Mapping[str, Predictions], a: Sequence[str], b: Sequence[str])
 
 
 def number_units(predictions: Predictions) -> np.ndarray:
-    """The unit of each scan, from 0 on by first appearance, int [N]: so nothing hangs on how units were numbered."""
+    """Count the units of scans, int [N], from 0 on by first appearance, so that results do not depend on numbers."""
     numbers = {unit: number for number, unit in enumerate(dict.fromkeys(predictions.unit.tolist()))}
     return np.array([numbers[unit] for unit in predictions.unit.tolist()])
 
 
 def difference(a: Sequence[Predictions], b: Sequence[Predictions], score: Callable = accuracy) -> Difference:
-    """A score's mean over the runs `b` minus that over the runs `a`, on the same scans, over units.
+    """Compute a score's mean over the runs `b` minus that over the runs `a`, on the same scans, over units.
 
     With three runs or more on both sides it is a difference of methods, `method_error`; with fewer one of the trained
     models, `model_error`. The interval and the p-value are those of Student's t.
@@ -116,7 +116,7 @@ def student_interval(value: float, error: float, freedom: float, lowest: float =
 
 
 def jackknife(runs: Sequence[Predictions], units: np.ndarray, score: Callable) -> tuple[np.ndarray, np.ndarray]:
-    """A score of S runs, and what each of G units adds to its error.
+    """Compute a score of S runs, and the contribution of each of G units to its error.
 
     Leaving out unit g gives the score s_g, and its error is sqrt((G - 1) / G) (s_g - mean of all s_g). The sum of
     their squares is the variance of the score over other units, that of their products a covariance (Efron & Tibshirani
@@ -137,7 +137,7 @@ def jackknife(runs: Sequence[Predictions], units: np.ndarray, score: Callable) -
 def method_error(
     values: tuple[np.ndarray, np.ndarray], errors: tuple[np.ndarray, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Standard error of the difference of two methods and its degrees of freedom, over other seeds and other units.
+    """Compute the standard error of the difference of two methods, over seeds and units, and its degrees of freedom.
 
     The variance of the difference of the means of S_A and S_B runs is
 
@@ -267,7 +267,7 @@ def mcnemar_test(right_a: np.ndarray, right_b: np.ndarray) -> tuple[float, int, 
 
 
 def one_per_unit(units: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Indices of one randomly chosen scan of every unit, int [U], from int [N]."""
+    """Choose one scan of every unit at random: indices, int [U], from units, int [N]."""
     order = np.random.default_rng(seed).permutation(len(units))
     _, first = np.unique(units[order], return_index=True)
     return order[first]

@@ -110,7 +110,7 @@ def group_confusions(runs: Sequence[Predictions], numbers: np.ndarray, weights: 
 
 
 def percentile_interval(values: np.ndarray) -> Interval:
-    """The middle 95 % of the resampled `values`, [R]; NaN stands for a resample without a value."""
+    """Return the middle 95 % of the resampled `values`, [R]; NaN is a resample without a value."""
     defined = values[~np.isnan(values)]
     if len(defined) < MIN_DEFINED * len(values):
         return Interval(reason="too many resamples have no value: too few distinct scans")
@@ -119,7 +119,7 @@ def percentile_interval(values: np.ndarray) -> Interval:
 
 
 def jackknife_interval(value: float, without: np.ndarray, scale: Scale) -> Interval:
-    """The value plus and minus t standard errors of the jackknife over groups, on `scale`.
+    """Compute the value plus and minus t standard errors of the jackknife over groups, on `scale`.
 
     Near the end of its range a score errs to one side, and percentiles of resamples are too optimistic there. Where one
     group decides, the scale would be infinite without it, so no group takes more than three quarters of the way to an
@@ -142,13 +142,13 @@ def jackknife_interval(value: float, without: np.ndarray, scale: Scale) -> Inter
 
 
 def jackknife_errors(without: np.ndarray) -> np.ndarray:
-    """The errors of `jackknife` from the scores without each unit: both [..., G]."""
+    """Compute the errors of `jackknife` from the scores without each unit: both [..., G]."""
     count = without.shape[-1]
     return np.sqrt((count - 1) / count) * (without - without.mean(axis=-1, keepdims=True))
 
 
 def model_error(errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Standard error over units and its degrees of freedom, [...], from the jackknife's errors [..., G].
+    """Compute the standard error over units and its degrees of freedom, [...], from the jackknife's errors [..., G].
 
     The degrees of freedom are 2 variance^2 / variance of the variance (Satterthwaite 1946), the latter from the fourth
     moment: 2 G / (kurtosis - 1), and G - 1 at most. So a few large units, or few in which both sides differ at all,
@@ -162,7 +162,7 @@ def model_error(errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def share_interval(part: np.ndarray, whole: np.ndarray, counts: np.ndarray) -> Interval:
-    """The interval of a share of scans, `part.sum() / whole.sum()`.
+    """Compute the interval of a share of scans, `part.sum() / whole.sum()`.
 
     - If it is 0 or 1: exact (Clopper & Pearson 1934) at `effective_groups`, since nothing tells by how much the scans
       of a group differ.
@@ -224,13 +224,13 @@ class GroupBootstrap:
         self.counts = resample_counts(self.numbers.max() + 1, RESAMPLES, SEED)
 
     def share(self, hits: np.ndarray, among: np.ndarray) -> Estimate:
-        """The share of `hits`, bool [N], among the scans `among`, bool [N]."""
+        """Return the share of `hits`, bool [N], among the scans `among`, bool [N]."""
         part, whole = (np.bincount(self.numbers, weights=which) for which in (hits & among, among))
         value = float(part.sum() / whole.sum()) if whole.any() else np.nan
         return Estimate(value, share_interval(part, whole, self.counts))
 
     def mean(self, values: np.ndarray, scale: Scale) -> Estimate:
-        """The mean of `values`, float [N]."""
+        """Return the mean of `values`, float [N]."""
         sums, sizes = np.bincount(self.numbers, weights=values), np.bincount(self.numbers)
         value = float(values.mean())
         with np.errstate(invalid="ignore"):
@@ -238,7 +238,7 @@ class GroupBootstrap:
         return Estimate(value, jackknife_interval(value, without, scale))
 
     def weighted(self, score: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """A score of all scans, and without each of the groups: float64 [...] and [G, ...].
+        """Compute a score of all scans, and without each of the groups: float64 [...] and [G, ...].
 
         It is a function of how often each scan counts, from float64 [R, N] to [R, ...].
         """
@@ -257,14 +257,14 @@ class GroupBootstrap:
         return Estimate(float(value), jackknife_interval(value, without, scale))
 
     def means(self, scores: Sequence[Callable[[np.ndarray], np.ndarray]]) -> list[Estimate]:
-        """The mean of several such scores from 0 to 1, and then each."""
+        """Return the mean of several scores from 0 to 1, and then each of them."""
         values, without = self.weighted(lambda weights: np.stack([score(weights) for score in scores], axis=1))
         values, without = np.r_[values.mean(), values], np.c_[without.mean(axis=1), without]
         return list(map(Estimate, values.tolist(), map(jackknife_interval, values, without.T, repeat(UNIT))))
 
 
 def _blocks(rows: int, columns: int) -> list[np.ndarray]:
-    """The numbers of rows, cut so that no block has much more than `BLOCK_VALUES` values."""
+    """Yield the numbers of rows in blocks of about `BLOCK_VALUES` values at most."""
     return np.array_split(np.arange(rows), 1 + rows * columns // BLOCK_VALUES)
 
 
@@ -284,7 +284,7 @@ class ConfusionBootstrap:
         return self.estimates(score, *arguments)[0]
 
     def estimates(self, score: Callable[..., np.ndarray], *arguments) -> list[Estimate]:
-        """The same for a score that has a value for each class."""
+        """Estimate a score that has a value for each class."""
         values = np.atleast_1d(score(self._by_group.sum(axis=1), *arguments).mean(axis=0))
         if isinstance(score, Share):
             part, whole = map(_by_class, score.counts(self._by_group, *arguments))
@@ -297,5 +297,5 @@ class ConfusionBootstrap:
 
 
 def _by_class(values: np.ndarray) -> np.ndarray:
-    """The mean over runs with a row for each class: [K, R] from [S, R, K], or [1, R] from [S, R]."""
+    """Compute the mean over runs with a row for each class: [K, R] from [S, R, K], or [1, R] from [S, R]."""
     return np.atleast_2d(values.mean(axis=0).T)

@@ -22,6 +22,7 @@ class Share:
         update_wrapper(self, counts)
 
     def __call__(self, confusions: np.ndarray, *arguments) -> np.ndarray:
+        """Compute the score: [...] or [..., K] from [..., K, K]."""
         return _ratio(*self.counts(confusions, *arguments))
 
 
@@ -29,20 +30,21 @@ class Share:
 
 
 @Share
-def accuracy(confusions: np.ndarray):
+def accuracy(confusions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Share of the scans that are right."""
     hits, _, _, scans = _counts(confusions)
     return hits.sum(axis=-1), scans
 
 
 @Share
-def missed_tumours(confusions: np.ndarray, negative: int):
+def missed_tumours(confusions: np.ndarray, negative: int) -> tuple[np.ndarray, np.ndarray]:
     """Share of the tumours that are predicted as the negative class, whose index is `negative`."""
     hits, true, predicted, scans = _counts(confusions)
     return predicted[..., negative] - hits[..., negative], scans - true[..., negative]
 
 
 @Share
-def false_alarms(confusions: np.ndarray, negative: int):
+def false_alarms(confusions: np.ndarray, negative: int) -> tuple[np.ndarray, np.ndarray]:
     """Share of the scans of the negative class, whose index is `negative`, that are predicted as a tumour."""
     hits, true, _, _ = _counts(confusions)
     return true[..., negative] - hits[..., negative], true[..., negative]
@@ -54,10 +56,12 @@ def balanced_accuracy(confusions: np.ndarray) -> np.ndarray:
 
 
 def macro_precision(confusions: np.ndarray) -> np.ndarray:
+    """Mean precision over the classes."""
     return precision(confusions).mean(axis=-1)
 
 
 def macro_f1(confusions: np.ndarray) -> np.ndarray:
+    """Mean F1 score over the classes."""
     return f1(confusions).mean(axis=-1)
 
 
@@ -140,7 +144,7 @@ def average_precision(positive: np.ndarray, probability: np.ndarray, weights: np
 
 
 def roc(positive: np.ndarray, probability: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """False alarms and sensitivity at each of T thresholds, from none called positive to all: float64 [R, T + 1]."""
+    """Compute false alarms and sensitivity at T thresholds, from none called positive to all: float64 [R, T + 1]."""
     sides = _per_threshold(positive, probability, weights)
     sensitivity, false_alarms = (np.pad(_shares(side), ((0, 0), (1, 0))) for side in sides)
     return false_alarms, sensitivity
@@ -174,7 +178,7 @@ def brier(y_true: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 
 
 def ece(confidence: np.ndarray, correct: np.ndarray) -> float:
-    """Expected calibration error: mean gap between confidence and accuracy within 15 equal bins, from 0 to 1.
+    """Compute the expected calibration error: mean gap of confidence and accuracy in 15 equal bins, from 0 to 1.
 
     Guo et al. 2017, eq. 3. `confidence`, float64 [N], is the probability of the predicted class, and `correct`,
     bool [N], says whether it is the true one.
@@ -184,12 +188,12 @@ def ece(confidence: np.ndarray, correct: np.ndarray) -> float:
 
 
 def confidence_bins(confidence: np.ndarray) -> np.ndarray:
-    """The bin, from 0 to 14, of each confidence: bin b holds those above b / 15 and up to (b + 1) / 15."""
+    """Return the bin, from 0 to 14, of each confidence: bin b is above b / 15 and up to (b + 1) / 15."""
     return np.clip(np.ceil(confidence * ECE_BINS).astype(int) - 1, 0, ECE_BINS - 1)
 
 
 def _per_threshold(positive: np.ndarray, probability: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Scans of the class and of others at each of T thresholds, the highest first: float64 [R, T] each."""
+    """Count scans of the class and of others at each of T thresholds, the highest first: float64 [R, T] each."""
     order = np.argsort(-probability, kind="stable")
     starts = np.flatnonzero(np.r_[True, np.diff(probability[order]) != 0])
     weights, positive = weights[:, order], positive[order]
@@ -199,13 +203,13 @@ def _per_threshold(positive: np.ndarray, probability: np.ndarray, weights: np.nd
 
 
 def _shares(counts: np.ndarray) -> np.ndarray:
-    """Running sums as shares of the whole, [R, T]."""
+    """Return running sums as shares of the whole, [R, T]."""
     sums = counts.cumsum(axis=1)
     return _ratio(sums, np.broadcast_to(sums[:, -1:], sums.shape))
 
 
 def _counts(confusions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Scans of each class that are recognised, that are of it, that are predicted as it: [..., K]; all: [...]."""
+    """Count the scans of each class that are recognised, that are true, that are predicted: [..., K]; all: [...]."""
     hits = np.diagonal(confusions, axis1=-2, axis2=-1)
     return hits, confusions.sum(axis=-1), confusions.sum(axis=-2), confusions.sum(axis=(-2, -1))
 

@@ -86,7 +86,7 @@ def pool(runs: Sequence[Run]) -> Pooled:
 
 
 def _of_the_method(repeats: Sequence[Predictions]) -> dict[str, Interval | None]:
-    """The intervals `over_seeds` and `over_both` of the accuracy, from the predictions of every seed."""
+    """Compute the intervals `over_seeds` and `over_both` of the accuracy, from the predictions of every seed."""
     if len(repeats) < METHODS:
         return {"over_seeds": None, "over_both": None}
     units = number_units(repeats[0])
@@ -101,7 +101,7 @@ def _of_the_method(repeats: Sequence[Predictions]) -> dict[str, Interval | None]
 
 
 def _by_fold_and_seed(runs: Sequence[Run]) -> dict[tuple[int, int], Run]:
-    """The runs by fold and seed, in that order; every fold with every seed."""
+    """Order the runs by fold and seed; every fold with every seed."""
     first, *others = runs
     wanted = _flat(first.params)
     for run in others:
@@ -131,7 +131,7 @@ def _by_fold_and_seed(runs: Sequence[Run]) -> dict[tuple[int, int], Run]:
 
 
 def _flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """The parameters that must agree, by dotted name, as text."""
+    """Return the parameters that must agree, by dotted name, as text."""
     flat: dict[str, str] = {}
     for key, value in params.items():
         name = f"{prefix}{key}"

@@ -172,7 +172,7 @@ class Classifier:
         return maps[0].cpu().numpy()
 
     def _place(self, pixels: np.ndarray) -> torch.Tensor:
-        """Scans as the encoder takes them, from uint8 [B, S, S] or [B, S, S, 3], made by the steps of the stages."""
+        """Prepare scans, uint8 [B, S, S] or [B, S, S, 3], for the encoder by the steps of the stages."""
         rows = np.arange(len(pixels))
         return Pixels(pixels, rows, self.encoder.image_size, self.encoder.device, resident=True).take(
             torch.from_numpy(rows)

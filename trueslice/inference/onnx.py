@@ -57,6 +57,7 @@ class Graph(nn.Module):
         self.register_buffer("classes", scale * class_embeddings.detach().clone().T)
 
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        """Compute probabilities, float32 [B, K], of inputs, float32 [B, 3, S, S]."""
         embeddings = self.projection(self.vision_model(pixel_values=pixel_values).pooler_output)
         return (nn.functional.normalize(embeddings, dim=-1) @ self.classes).softmax(dim=-1)
 
@@ -106,7 +107,7 @@ def export(graph: Graph, image_size: int, path: Path) -> None:
 
 
 def normalise(pixels: np.ndarray, mean: Sequence[float], deviation: Sequence[float]) -> np.ndarray:
-    """What the graph takes, float32 [B, 3, S, S], of scans, uint8 [B, 1 or 3, S, S].
+    """Prepare scans, uint8 [B, 1 or 3, S, S], as inputs of the graph, float32 [B, 3, S, S].
 
     `mean` and `deviation` are of the three channels, for pixels from 0 to 1.
     """

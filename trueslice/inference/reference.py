@@ -107,7 +107,7 @@ class Comparison:
         return distances(coarse(thumbnails), self._train)
 
     def copies(self, thumbnails: np.ndarray) -> list[KnownScan | None]:
-        """The known scan most like each new one, uint8 [B, 64, 64], if it is a copy, mirrored or turned or not.
+        """Find the known scan most like each new one, uint8 [B, 64, 64], if it is a copy, mirrored or turned or not.
 
         A copy that is cropped, shifted or turned by other angles is not found.
         """
@@ -134,4 +134,5 @@ class Comparison:
 
 
 def known_scan(scans: KnownScans, row: int, kind: str, similarity: float) -> KnownScan:
+    """Describe a known scan that is like a new one."""
     return KnownScan(str(scans.path[row]), str(scans.class_name[row]), str(scans.split[row]), kind, similarity)

@@ -40,7 +40,7 @@ def write(folder: Path, names: Sequence[str], images: Images, found: Found) -> N
 
 
 def _groups(found: Found) -> list[list[tuple]]:
-    """The pairs of every group, the weakest first: both rows, kind, correlation, and how to lay b over a."""
+    """List the pairs of every group, the weakest first: both rows, kind, correlation, and the map from b to a."""
     pairs = found.pairs
     linear, shift = found.maps[:, :, :2], found.maps[:, :, 2:]
     inverse = np.linalg.inv(linear)

@@ -26,7 +26,7 @@ KINDS = {"mistake": "confident mistakes", "hit": "doubtful hits"}
 
 
 def draw(explain: Mapping, examples: Examples, maps: np.ndarray, pixels: np.ndarray) -> dict[str, Figure]:
-    """The figures that the run has something for, by name.
+    """Draw the figures that the run has data for, by name.
 
     Args:
         explain: the content of metrics/explain.json. Maps are drawn only if it says that they are worth it.
@@ -65,7 +65,7 @@ def worth(explain: Mapping) -> Figure:
 
 @rc_context(STYLE)
 def drawn_at_random(examples: Examples, maps: np.ndarray, pixels: np.ndarray) -> Figure:
-    """Scans drawn at random, each with its map and the outline of the tumour under it."""
+    """Draw scans chosen at random, each with its map and the outline of the tumour under it."""
     figure = Figure(figsize=(WIDTH + 1.2, 4.6), dpi=0.7 * DPI, layout="constrained")
     figure.suptitle("What matters most to the model", x=0.02, ha="left", fontsize=13, fontweight="bold")
     note = "Drawn at random. The line is the tumour's outline as the source gives it"

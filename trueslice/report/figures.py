@@ -273,7 +273,7 @@ def leaked_pairs(run: Run, pixels: np.ndarray) -> Figure:
 
 @rc_context(STYLE)
 def leaked_share(run: Run) -> Figure:
-    """Published test scans of each class, by whether a copy or another scan of the patient is in Training, as bars."""
+    """Draw published test scans of each class as bars, by copies and other scans of the patient in Training."""
     data = run.data
     rows = data.classes
     copies, patients = data.leaked_test_scans, data.patient_leaked_test_scans
@@ -514,7 +514,7 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def canvas(title: str, note: str, size: tuple[float, float] = (WIDTH, 4.2)) -> tuple[Figure, Axes]:
-    """A figure of `size` inches with one pair of axes, a bold title and a line of explanation under it."""
+    """Return a figure of `size` inches with one pair of axes, a bold title and a line of explanation under it."""
     figure = Figure(figsize=size, dpi=DPI, layout="constrained")
     axes = figure.add_subplot()
     _head(axes, title, note)
@@ -527,7 +527,7 @@ def _head(axes: Axes, title: str, note: str) -> None:
 
 
 def _bars(run: Run, score: str, title: str, note: str) -> tuple[Figure, Axes]:
-    """A bar from 0 to 1 for each class's value of `score`, with its interval."""
+    """Draw a bar from 0 to 1 for each class's value of `score`, with its interval."""
     rows = run.test.classes
     records = [run.intervals.find(score, row.class_name) for row in rows]
     if any(record.low is not None for record in records):
@@ -568,7 +568,7 @@ def _dots(axes: Axes, points: Sequence[tuple[float, float]], style: Mapping) -> 
 
 
 def _whisker(axes: Axes, x: tuple[float, float], y: tuple[float, float]) -> None:
-    """An interval from one point to another, black in a white edge so that it is seen on a bar too."""
+    """Draw an interval from one point to another, black in a white edge so that it is seen on a bar too."""
     marker = "|" if y[0] == y[1] else "_"
     for colour, extra in (("white", 1.8), (BLACK, 0)):
         ends = {"marker": marker, "markersize": 9 + extra, "markeredgewidth": 1.2 + extra}
@@ -576,7 +576,7 @@ def _whisker(axes: Axes, x: tuple[float, float], y: tuple[float, float]) -> None
 
 
 def _marker(shape: str, points: int) -> str:
-    """A marker on every point while they are few enough to tell apart; always on a single one, which has no line."""
+    """Mark every point while they are few enough to tell apart; always a single one, which has no line."""
     return shape if points <= 30 else ""
 
 

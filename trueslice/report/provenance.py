@@ -34,7 +34,7 @@ class Drawing:
 
     @classmethod
     def now(cls, root: Path, training: TrainingTime) -> "Drawing":
-        """The drawing that is made now, in a folder with a params.yaml, which may lie in a Git repository."""
+        """Describe a drawing made now, in a folder with a params.yaml, perhaps in a Git repository."""
         time = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
         commit = _git(root, "rev-parse", "HEAD")
         if commit is None:
@@ -47,7 +47,7 @@ class Drawing:
 
 
 def _git(root: Path, *arguments: str) -> str | None:
-    """What a git command prints; None where it fails, or where there is no Git."""
+    """Return the output of a git command; None where it fails, or where there is no Git."""
     try:
         done = subprocess.run(
             ["git", "--no-optional-locks", *arguments], cwd=root, capture_output=True, text=True, encoding="utf-8"
@@ -66,7 +66,7 @@ def _changed(before: str, after: str) -> Iterable[tuple[str, str, str]]:
 
 
 def flat(settings: Mapping, prefix: str = "") -> Iterable[tuple[str, object]]:
-    """The dotted keys of settings within settings, each with its value."""
+    """Yield the dotted keys of settings within settings, each with its value."""
     for key, setting in settings.items():
         if isinstance(setting, Mapping):
             yield from flat(setting, f"{prefix}{key}.")

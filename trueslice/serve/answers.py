@@ -33,7 +33,7 @@ class Answers:
         self._lock = threading.Lock()
 
     def about(self) -> dict:
-        """What the page says of the model before it is asked anything."""
+        """Return the description of the model for the page."""
         return {
             "folder": str(self._classifier.folder),
             "classes": self._classifier.class_names,

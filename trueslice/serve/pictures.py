@@ -34,7 +34,7 @@ class Pictures:
             self._rows = {}
 
     def whole(self, path: str) -> np.ndarray | None:
-        """A known scan as the model sees it, uint8 [S, S] or [S, S, 3]; None where the workspace has another or none.
+        """Return a known scan as the model sees it, uint8 [S, S] or [S, S, 3]; None where the workspace has none.
 
         Raises:
             KeyError: the model knows no such scan.
@@ -47,7 +47,7 @@ class Pictures:
         return np.array(self._pixels[row]) if is_same else None
 
     def of(self, path: str) -> np.ndarray:
-        """A known scan, as `whole` gives it or, where it gives none, as a thumbnail, uint8 [64, 64]."""
+        """Return a known scan, as `whole` gives it or, where it gives none, as a thumbnail, uint8 [64, 64]."""
         whole = self.whole(path)
         return self._reference.thumbnails[self._known[path]] if whole is None else whole
 
@@ -58,12 +58,12 @@ class Pictures:
         return [path for path in scans.path[chosen].tolist() if path in self._rows]
 
     def class_of(self, path: str) -> str:
-        """The class that a known scan has by its source."""
+        """Return the class that a known scan has by its source."""
         return str(self._reference.scans.class_name[self._known[path]])
 
 
 def coloured(heat: np.ndarray) -> np.ndarray:
-    """A map, float [S, S] from 0 to 1, to be laid over its scan as the report does it: uint8 [S, S, 4]."""
+    """Colour a map, float [S, S] from 0 to 1, as in the report, for an overlay on its scan: uint8 [S, S, 4]."""
     from matplotlib import colormaps
 
     shown = np.clip(heat, 0, 1)
@@ -81,7 +81,7 @@ def colours() -> list[str]:
 
 
 def data_url(pixels: np.ndarray) -> str:
-    """A picture, uint8 [H, W], [H, W, 3] or [H, W, 4], as PNG in a URL that holds it."""
+    """Encode a picture, uint8 [H, W], [H, W, 3] or [H, W, 4], as PNG in a data URL."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"

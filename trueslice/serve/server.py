@@ -123,7 +123,7 @@ class Handler(BaseHTTPRequestHandler):
             raise
 
     def _asked(self) -> tuple[str, dict[str, str]]:
-        """The path of the request, and its query; of a key that is there twice the first."""
+        """Return the path of the request, and its query; of a key that is there twice, the first."""
         try:
             path, query = urlsplit(self.path)[2:4]
         except ValueError:
