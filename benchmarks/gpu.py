@@ -259,7 +259,7 @@ def time_epochs(line: Line, folder: Path, device, size: Size) -> dict:
         "images_per_second": 10 * size.epoch / seconds,
         "seconds_to_load": ready - start,
         "seconds": seconds,
-        "val_accuracy": history.epochs[history.best_epoch - 1]["val_accuracy"],
+        "val_accuracy": history.epochs[history.best_epoch - 1].val_accuracy,
         "peak_mb": peak_memory_mb(device),
     }
 

@@ -13,7 +13,12 @@ from pathlib import Path
 from research.markdown import percent, points, table
 from research.protocols import FOLDS, MODEL
 from research.runs import CACHE, JOBS, ROOT, archive_parser, prepare, prepare_scans, run, score, validation
-from trueslice.files import read_json, write_json
+from trueslice.files import write_json
+from trueslice.records.baselines import Baselines
+from trueslice.records.external import ExternalScores
+from trueslice.records.intervals import Intervals
+from trueslice.records.test import ModelScores
+from trueslice.records.timing import Timing
 
 WORK = CACHE / "best"
 RESULT = ROOT / "research/results/best.json"
@@ -52,23 +57,20 @@ def train(scans: Path, pmram: Path, number: int) -> dict:
     for stage in ("checkpoint", "split", "train"):
         run(stage, folder(number))
     metrics = folder(number) / "metrics"
-    minutes = read_json(metrics / "timing.json")["train"]["seconds"] / 60
+    minutes = Timing.read(metrics / "timing.json").train.seconds / 60
     return {"candidate": name, "validation": validation(folder(number)), "minutes": minutes}
 
 
 def scores(metrics: Path) -> dict:
-    test, intervals = read_json(metrics / "test.json"), read_json(metrics / "intervals.json")
-    records = {row["score"]: row for row in intervals["intervals"] if row["class"] is None}
-    shown = {name: records[name] for name in ("accuracy", "macro_f1", "balanced_accuracy", "macro_auroc")}
+    test, intervals = ModelScores.read(metrics / "test.json"), Intervals.read(metrics / "intervals.json")
+    shown = map(intervals.find, ("accuracy", "macro_f1", "balanced_accuracy", "macro_auroc"))
     return {
-        "unit": intervals["unit"],
-        "scores": [
-            {"score": name, **{key: row[key] for key in ("value", "low", "high")}} for name, row in shown.items()
-        ],
-        "classes": [{"class": row["class"], "scans": row["scans"], "recall": row["recall"]} for row in test["classes"]],
-        "tumour": test["tumour"] | {"roc": None},
-        "baselines": read_json(metrics / "baselines.json")["baselines"],
-        "external": read_json(metrics / "external.json")["sets"],
+        "unit": intervals.unit.model_dump(),
+        "scores": [each.model_dump(include={"score", "value", "low", "high"}) for each in shown],
+        "classes": [each.model_dump(by_alias=True, include={"class_name", "scans", "recall"}) for each in test.classes],
+        "tumour": test.tumour.model_dump() | {"roc": None},
+        **Baselines.read(metrics / "baselines.json").model_dump(by_alias=True),
+        "external": ExternalScores.read(metrics / "external.json").model_dump(by_alias=True)["sets"],
     }
 
 

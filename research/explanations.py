@@ -156,23 +156,23 @@ def measure(name: str, run: Path, folder: Path) -> dict:
             predicted = np.array(predictions.class_names)[predictions.y_pred[places]]
             scores = pointing.measure(splits.take(rows), predicted, measured, splits.take(known), known_masks)
             scored = explanations.score(scores)
-            values = {(row["score"], row["of"]): row for row in scored["rows"] if row["by"] == "all"}
+            values = {(row.score, row.of): row for row in scored.rows if row.by == "all"}
             row = {
                 "method": method,
                 "part": part,
                 "scans": len(rows),
-                "units": values["pointing", "explanation"]["units"],
+                "units": values["pointing", "explanation"].units,
             }
             for kind in ("pointing", "energy"):
-                row |= {kind: values[kind, "explanation"]["value"]}
-                row |= {f"{kind}_{end}": values[kind, "explanation"][end] for end in ("low", "high")}
+                row |= {kind: values[kind, "explanation"].value}
+                row |= {f"{kind}_{end}": getattr(values[kind, "explanation"], end) for end in ("low", "high")}
             if part == "test":
                 row |= {
-                    "random_pointing": values["pointing", "random_weights"]["value"],
+                    "random_pointing": values["pointing", "random_weights"].value,
                     "milliseconds": 1000 * seconds,
                 }
                 if function in (explain.patch_gradients, explain.occlusion) and "chosen" not in result:
-                    result["chosen"] = {"method": method} | scored
+                    result["chosen"] = {"method": method} | scored.model_dump()
             print(name, row)
             result["methods"].append(row)
     return result

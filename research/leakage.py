@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from research.markdown import table
 from research.runs import CACHE, ROOT, archive_parser, prepare, prepare_scans, run
 from trueslice.files import read_json, write_json
+from trueslice.records.data import DataCounts
 from trueslice.report.figures import BLUE, DPI, GREY, LIGHT_GREY, ORANGE, PERCENT, STYLE
 from trueslice.tables.splits import Splits
 
@@ -49,7 +50,7 @@ def count(scans: Path) -> dict:
     run("split", folder)
     splits = Splits.read(folder / "data/splits.csv")
     test = splits.columns_of("test", sorted(set(splits.class_name.tolist())))
-    data = read_json(scans / "metrics/data.json")
+    data = DataCounts.read(scans / "metrics/data.json").model_dump(by_alias=True)
     leaks = [
         {"class": name, "leaked": kind, "scans": int(((splits.class_name == name) & tested(splits, kind)).sum())}
         for name in sorted(set(splits.class_name.tolist()))

@@ -19,7 +19,8 @@ from research.runs import CACHE, JOBS, ROOT, again, archive_parser, counted, pre
 from trueslice.evaluate import metrics
 from trueslice.evaluate.compare import difference, pair
 from trueslice.evaluate.intervals import LIMITS, ConfusionBootstrap
-from trueslice.files import read_json, write_json
+from trueslice.files import write_json
+from trueslice.records.split import SplitCounts
 from trueslice.tables.predictions import BaselinePredictions, Predictions
 
 WORK = CACHE / "protocols"
@@ -89,12 +90,12 @@ def joined(protocol: str, runs: list[Predictions]) -> list[Predictions]:
 
 def row(protocol: str) -> dict:
     """What a protocol's models and baselines reach: the mean over its runs, with intervals over units."""
-    counts = [read_json(folder(protocol, seed) / "metrics/split.json") for seed in SEEDS]
+    counts = [SplitCounts.read(folder(protocol, seed) / "metrics/split.json") for seed in SEEDS]
     single = read(protocol, Predictions, "plots/predictions.csv")
     runs = joined(protocol, single)
     return {
         "protocol": protocol,
-        "train": round(np.mean([count["train"] for count in counts])),
+        "train": round(np.mean([count.train for count in counts])),
         "test": len(runs[0]),
         "units": len(np.unique(runs[0].unit)),
         "patients": len(np.unique(runs[0].patient[runs[0].patient != ""])),

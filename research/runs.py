@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from trueslice.files import read_json
+from trueslice.records.train import Training
 
 ROOT = Path(__file__).parents[1]
 CACHE = ROOT / ".cache"
@@ -85,7 +85,7 @@ def counted(folder: Path) -> Path:
 
 def validation(folder: Path) -> float:
     """Validation accuracy of the epoch that was kept."""
-    return read_json(folder / "metrics/train.json")["val_accuracy"]
+    return Training.read(folder / "metrics/train.json").val_accuracy
 
 
 def prepare_scans(archive: Path) -> Path:

@@ -11,7 +11,9 @@ import numpy as np
 
 from research.markdown import span, table
 from research.runs import CACHE, ROOT, prepare, run, score
-from trueslice.files import read_json, write_json
+from trueslice.files import write_json
+from trueslice.records.external import ExternalScores
+from trueslice.records.test import ModelScores
 
 WORK = CACHE / "seeds"
 RESULT = ROOT / "research/results/seeds.json"
@@ -49,10 +51,11 @@ def one_run(seed: int) -> dict[str, float]:
     for stage in ("checkpoint", "split", "train"):
         run(stage, folder)
     score(folder)
-    test, external = (read_json(folder / f"metrics/{name}.json") for name in ("test", "external"))
-    of_all = {row["exposure"]: row["accuracy"] for row in test["exposure"] if row["class"] is None}
+    test = ModelScores.read(folder / "metrics/test.json")
+    other = ExternalScores.read(folder / "metrics/external.json").sets[0]
+    of_all = {row.exposure: row.accuracy for row in test.exposure if row.class_name is None}
     exposed = {f"accuracy_{name}": of_all[name] for name in ("patient", "neither")}
-    return {"accuracy": test["accuracy"], **exposed, "accuracy_other_scanner": external["sets"][0]["accuracy"]}
+    return {"accuracy": test.accuracy, **exposed, "accuracy_other_scanner": other.accuracy}
 
 
 def tables(result: dict) -> str:

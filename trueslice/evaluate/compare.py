@@ -1,4 +1,4 @@
-"""Whether two experiments that were tested on the same scans really differ.
+"""Comparison of two experiments that were tested on the same scans.
 
 Scans of one patient, and copies of one scan, succeed or fail together. So what counts is the unit that
 `Predictions.unit` names: the jackknife leaves out whole units, the sign-flip test flips them, and McNemar's test sees
@@ -38,17 +38,17 @@ class Difference(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """Side B against side A."""
+    """Side B minus side A: the differences of two scores, and the tests of the difference in accuracy."""
 
     runs: tuple[int, int]  # number of runs of A and of B
-    of_methods: bool  # whether it speaks of methods, or of trained models alone
+    of_methods: bool  # True for two methods, with three runs or more each; False for trained models
     scores: dict[str, Difference]
     sign_flip: float  # p-value of `sign_flip_test`, which takes the trained models as given
     mcnemar: tuple[float, int, int] | None  # `mcnemar_test` on one scan per unit; None with several runs on a side
-    p_value: float  # the one that decides: of methods that of the accuracy by t, of models that of the sign flips
-    votes: tuple[np.ndarray, np.ndarray]  # int [N, K] of A and of B, how many of its runs predict each class
-    differ: int  # number of units in which the two are right on unequally many scans
-    disagree: np.ndarray  # int [D], the scans for which most runs of A predict another class than most runs of B
+    p_value: float  # for the verdict: of Student's t for methods, of the sign flips for trained models
+    votes: tuple[np.ndarray, np.ndarray]  # int [N, K] of A and of B, the number of its runs that predict each class
+    differ: int  # number of units in which the two sides differ in the number of correct scans
+    disagree: np.ndarray  # int [D], scans for which most runs of A predict another class than most runs of B
 
 
 def compare(runs: Mapping[str, Predictions], a: Sequence[str], b: Sequence[str]) -> Comparison:
