@@ -102,7 +102,7 @@ def test_folders_are_searched_litter_is_passed_over_and_other_files_are_counted(
     status, out, err = run(tmp_path, "--format", "csv")
     assert status == 0
     assert [Path(row["path"]).name for row in csv.DictReader(io.StringIO(out))] == ["2.JPG", "1.jpg"]
-    assert err == f"passed over in folders: 1 that are not images, such as {tmp_path / 'patients.csv'}\n"
+    assert err == f"skipped in folders: 1 that are not images, such as {tmp_path / 'patients.csv'}\n"
 
 
 def test_an_unreadable_file_is_named_and_the_others_are_answered(run, released, tmp_path):

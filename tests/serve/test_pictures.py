@@ -24,7 +24,7 @@ def test_a_known_scan_is_shown_as_the_workspace_has_it(reference, scans):
     pictures = Pictures(reference, scans)
     stored = np.load(scans / "pixels.npy")
     for path in pictures.tests():
-        assert (stored == pictures.whole(path)).all(axis=(1, 2)).any()
+        assert (stored == pictures.full(path)).all(axis=(1, 2)).any()
 
 
 @pytest.mark.parametrize("lost", ["scans.csv", "pixels.npy"])
@@ -32,7 +32,7 @@ def test_without_a_workspace_thumbnails_are_shown_and_no_test_scan_is_offered(re
     (scans / lost).unlink()
     pictures = Pictures(reference, scans)
     path = str(reference.scans.path[0])
-    assert pictures.whole(path) is None and pictures.tests() == []
+    assert pictures.full(path) is None and pictures.tests() == []
     assert (pictures.of(path) == reference.thumbnails[0]).all()
 
 
@@ -40,7 +40,7 @@ def test_a_picture_of_another_run_is_not_taken_for_the_known_scan(reference, sca
     pixels = np.load(scans / "pixels.npy")
     np.save(scans / "pixels.npy", np.roll(pixels, 1, axis=0))
     pictures = Pictures(reference, scans)
-    assert not any(pictures.whole(path) is not None for path in pictures.tests())
+    assert not any(pictures.full(path) is not None for path in pictures.tests())
 
 
 def test_a_map_is_most_opaque_where_it_is_highest_and_leaves_the_rest_of_the_scan_as_it_is():

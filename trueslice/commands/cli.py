@@ -1,4 +1,4 @@
-"""The command `trueslice`. Each subcommand is a module with `add_arguments(parser)` and `run(options)`."""
+"""The command `trueslice`; each subcommand is a module with `add_arguments(parser)` and `run(options)`."""
 
 import argparse
 import os
@@ -9,7 +9,7 @@ from importlib import import_module
 from trueslice import startup
 from trueslice.errors import ParamsError, UserError
 
-# Another command is one line here: its module, and what its user gets.
+# One line per command: its module and its summary.
 COMMANDS = {
     "audit": ("trueslice.commands.audit", "find the copies in any folder of images, or across two"),
     "compare": ("trueslice.commands.compare", "say whether experiments really differ"),
@@ -22,7 +22,7 @@ COMMANDS = {
     "trace": ("trueslice.commands.trace", "whose scans they are: find them in a source that names patients"),
 }
 DESCRIPTION = """\
-A trained model put to work, what one run of the pipeline can't say, and where scans come from.
+Use a trained model, compare and pool runs of the pipeline, and find copies and sources of scans.
 
 A run is a DVC revision (a commit, a branch, a tag), the name of an experiment as `dvc exp list` prints it, or
 `workspace` for the files as they are now. Nothing is checked out and nothing runs again."""
@@ -43,9 +43,9 @@ examples:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command that `arguments` name, and end every foreseeable failure in one line.
+    """Run the command that `arguments` name, and report every error that the user can fix in one line.
 
-    Exit status 1 is an error, 2 a wrong argument or parameter, 130 a stop by the user.
+    Exit status 1 is an error, 2 a wrong argument or parameter, 130 Ctrl-C.
     """
     if arguments is None:
         startup.quick_start()  # this process runs nothing else
@@ -65,12 +65,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
-        # The reader, such as `head`, has seen enough. Python would complain when it flushes at its end.
+        # The reader, such as `head`, has closed the pipe. Python would complain when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser(chosen: Sequence[str]) -> argparse.ArgumentParser:
-    """Build the parser; of the commands, only the `chosen` one is imported, so that --help is quick."""
+    """Make the parser; import only the `chosen` command, so that --help is quick."""
     layout = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("trueslice", description=DESCRIPTION, epilog=EXAMPLES, formatter_class=layout)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)

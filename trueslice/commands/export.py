@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    _check_place(options.out)
+    _check_out(options.out)
     from trueslice.inference import onnx
 
     onnx.check_packages()
@@ -51,8 +51,8 @@ def run(options: argparse.Namespace) -> None:
     )
 
 
-def _check_place(out: Path) -> None:
-    """Refuse a place that holds anything but an earlier export: a folder is replaced as a whole."""
+def _check_out(out: Path) -> None:
+    """Refuse a folder with other files than an earlier export, since the folder is replaced."""
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file; give --out the name of a folder")
     others = [path.name for path in out.iterdir() if not path.name.startswith("model.")] if out.exists() else []
@@ -61,7 +61,7 @@ def _check_place(out: Path) -> None:
 
 
 def _write(classifier, path: Path) -> dict:
-    """Write the graph and compare it; return what model.json says of it."""
+    """Write the graph and compare it with PyTorch; return the content of model.json."""
     from trueslice.inference import onnx
     from trueslice.model.encoder import probabilities
 
@@ -94,7 +94,7 @@ def _write(classifier, path: Path) -> dict:
 
 
 def _scans(classifier):
-    """Return the test scans of this workspace if they are the model's, else the thumbnails that the model carries."""
+    """Return the model's test scans and their name: from this workspace if they are the same, else thumbnails."""
     import numpy as np
 
     from trueslice.model.pixels import Pixels

@@ -1,12 +1,12 @@
-"""Classify scans with a released model, and say how much each answer is worth.
+"""Classify scans with a released model, and say how often such answers are wrong.
 
   trueslice predict scan.jpg more/                 files, and folders with all that is in them
   find . -name '*.png' | trueslice predict -       a list of paths on standard input
   trueslice predict scans/ --format csv > a.csv    a table that `trueslice score` reads
   trueslice predict scan.jpg --model NAME          the model of a commit, a branch or an experiment
 
-`wrong` is the share of test scans with such a probability that were wrong, with its 95 % interval. Warnings stand
-below a scan that is a copy of a known one, unlike the scans of training (of which test scans say nothing), coloured, or
+`wrong` is the share of test scans of a similar probability that were wrong, with its 95 % interval. Warnings follow
+below a scan that is a copy of a known one, unlike the training scans (test scans say nothing about it), coloured, or
 long and narrow.
 
 A file that cannot be read is named, the others are answered, and the exit status is 1. Not for diagnosis.
@@ -28,7 +28,7 @@ from trueslice.errors import UserError
 from trueslice.files import is_litter
 
 MODEL = Path("models/released")
-SHORTEST = 20  # characters that are left of a path in a narrow terminal
+MIN_PATH = 20  # characters of a path that a narrow terminal shows
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +47,7 @@ def _frame(text: str) -> int | str:
 
 
 def run(options: argparse.Namespace) -> None:
-    files, passed_over = find(options.paths)
+    files, skipped = find(options.paths)
     folder = _model(options.model)
     from trueslice.inference.classifier import Classifier
 
@@ -57,17 +57,17 @@ def run(options: argparse.Namespace) -> None:
     explain = _explainer(classifier, options.explain) if options.explain else None
     unreadable: list[str] = []
     with closing(classifier.stream(files, options.frame)) as stream:
-        WRITERS[options.format](classifier.class_names, _answered(stream, unreadable, explain))
+        WRITERS[options.format](classifier.class_names, _predictions(stream, unreadable, explain))
     sys.stdout.flush()
-    if passed_over:
-        others = f"{len(passed_over)} that are not images, such as {passed_over[0]}"
-        print(f"passed over in folders: {others}", file=sys.stderr)
+    if skipped:
+        others = f"{len(skipped)} that are not images, such as {skipped[0]}"
+        print(f"skipped in folders: {others}", file=sys.stderr)
     if unreadable:
         raise UserError(f"{len(unreadable)} of {len(files)} files gave no answer, see above")
 
 
-def _answered(stream: Iterable, unreadable: list[str], explain: Callable | None) -> Iterator:
-    """Yield the predictions, once they are explained; unreadable files go to stderr and into the list."""
+def _predictions(stream: Iterable, unreadable: list[str], explain: Callable | None) -> Iterator:
+    """Yield the predictions, after explaining them; report unreadable files on stderr and add them to the list."""
     from trueslice.inference.classifier import Unreadable
 
     for each in stream:
@@ -82,7 +82,7 @@ def _answered(stream: Iterable, unreadable: list[str], explain: Callable | None)
 
 
 def _explainer(classifier, folder: Path) -> Callable:
-    """Return a function that draws where an answer comes from, into a file of `folder` named by number and scan."""
+    """Return a function that draws the heat map of a prediction into a numbered file of `folder`."""
     from trueslice.report.figures import save
     from trueslice.report.overlay import overlay
 
@@ -102,13 +102,13 @@ def _explainer(classifier, folder: Path) -> Callable:
 
 
 def find(paths: Sequence[str]) -> tuple[list[Path], list[Path]]:
-    """List the files that PATH... names, and the files in its folders that are skipped: they are not images.
+    """Return the files that PATH... names, and the files in its folders that are skipped because they are no images.
 
     Raises:
         UserError: a folder, or the list on standard input, holds none.
     """
     files: list[Path] = []
-    passed_over: list[Path] = []
+    skipped: list[Path] = []
     for path in paths:
         if path == "-":
             listed = [Path(line) for line in sys.stdin.read().splitlines() if line]
@@ -118,15 +118,15 @@ def find(paths: Sequence[str]) -> tuple[list[Path], list[Path]]:
             listed, others = _in_folder(Path(path))
             if not listed:
                 raise UserError(f"{path} holds no images; give a folder that does")
-            passed_over += others
+            skipped += others
         else:
             listed = [Path(path)]
         files += listed
-    return files, passed_over
+    return files, skipped
 
 
 def _in_folder(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Images and other files in all levels of a folder, each sorted by path; litter is in neither."""
+    """Return images and other files in all levels of a folder, each sorted by path, both without litter."""
     from trueslice.reading.pictures import is_image
 
     images: list[Path] = []
@@ -139,7 +139,7 @@ def _in_folder(folder: Path) -> tuple[list[Path], list[Path]]:
 
 
 def _model(name: str) -> Path:
-    """Return the folder of a model: `name` itself, or the model of the run with that name."""
+    """Return the folder of a model: `name` itself, or a copy of the model of the run with this name."""
     if name == str(MODEL) or Path(name).is_dir():
         return Path(name)
     from trueslice.commands.runs import fetch_model
@@ -157,7 +157,7 @@ def _write_table(class_names: Sequence[str], predictions: Iterable) -> None:
         second = max((name for name in class_names if name != each.y_pred), key=each.probabilities.get)
         sure, less = (f"{100 * each.probabilities[name]:.1f}" for name in (each.y_pred, second))
         row = f"{each.y_pred:<{width}}  {sure:>6}  {second:<{width}}  {less:>5}  {_errors(each.error_rate):<17} "
-        print(f"{row}{_end_of(each.name, room and max(room - len(row), SHORTEST))}")
+        print(f"{row}{_shortened(each.name, room and max(room - len(row), MIN_PATH))}")
         for warning in each.warnings:
             print(f"  ! {warning.text}")
     if counts.total() > 1:
@@ -171,7 +171,7 @@ def _errors(rate) -> str:
     return share if rate.low is None else f"{share} ({100 * rate.low:.0f} to {100 * rate.high:.0f})"
 
 
-def _end_of(name: str, room: int | None) -> str:
+def _shortened(name: str, room: int | None) -> str:
     return name if room is None or len(name) <= room else f"…{name[1 - room :]}"
 
 
@@ -181,7 +181,7 @@ def _write_json(_: Sequence[str], predictions: Iterable) -> None:
 
 
 def _write_csv(class_names: Sequence[str], predictions: Iterable) -> None:
-    """Write a table; its numbers have the digits of plots/predictions.csv."""
+    """Write a CSV table; its numbers have the digits of plots/predictions.csv."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
     of_classes = [f"probability_{name}" for name in class_names]
     errors = ["error_rate", "error_low", "error_high", "error_scans"]
@@ -198,7 +198,7 @@ def _write_csv(class_names: Sequence[str], predictions: Iterable) -> None:
         writer.writerow([each.name, each.y_pred, *numbers, warnings, *known])
 
 
-# Each takes the names of the classes and the predictions as they come.
+# Functions of the class names and of the predictions as they come.
 WRITERS: dict[str, Callable[[Sequence[str], Iterable], None]] = {
     "table": _write_table,
     "json": _write_json,

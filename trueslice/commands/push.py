@@ -1,9 +1,9 @@
 """Put the model into a repository on the Hugging Face hub, private unless --public is given.
 
-The folder also holds thumbnails and file names of the scans that the model was made and tested with. Whoever can read
-the repository can see them.
+The folder also holds thumbnails and file names of the scans that the model was trained and tested on. Everybody who can
+read the repository can see them.
 
-The token comes from where the hub's client looks for it: `hf auth login` or HF_TOKEN.
+The token is that of `hf auth login` or HF_TOKEN.
 """
 
 import argparse
@@ -54,7 +54,7 @@ def _check_name(repo: str) -> None:
 
 
 def _files(folder: Path) -> list[Path]:
-    """List the files of a released model, without hidden files and those of the operating system."""
+    """Return the files of a released model without hidden files and system litter."""
     advice = "run `dvc repro`, or give the folder of a released model by --model"
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder; {advice}")
@@ -68,7 +68,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _upload(repo: str, files: list[Path], visibility: str) -> str:
-    """Upload to a repository of that visibility, and return its address."""
+    """Upload to a repository of this visibility, `private` or `public`, and return its address."""
     from huggingface_hub import HfApi, get_token
     from huggingface_hub.errors import RepositoryNotFoundError
     from huggingface_hub.utils import disable_progress_bars
@@ -83,26 +83,26 @@ def _upload(repo: str, files: list[Path], visibility: str) -> str:
             found = api.repo_info(repo, timeout=TIMEOUT)
         except RepositoryNotFoundError:
             api.create_repo(repo, private=visibility == "private")
-            # What was asked for may not be what was made: an organisation has rules of its own.
+            # An organisation may have rules of its own for the visibility.
             found = api.repo_info(repo, timeout=TIMEOUT)
-        is_what = "private" if found.private else "public"
-        if is_what == visibility:
+        found_visibility = "private" if found.private else "public"
+        if found_visibility == visibility:
             names = [path.name for path in files]
             api.upload_folder(repo_id=repo, folder_path=files[0].parent, allow_patterns=names, commit_message=MESSAGE)
             return f"{api.endpoint}/{repo}"
-    # The hub's client and its ways of transport raise kinds that share no base.
+    # The errors of the hub's client and its transports share no base class.
     except Exception as error:
         raise UserError(_explain(error, repo)) from error
     advice = {"public": "give --public, or another name", "private": "leave --public out, or open it in its settings"}
-    raise UserError(f"{repo} is {is_what}, so nothing was uploaded; {advice[is_what]}")
+    raise UserError(f"{repo} is {found_visibility}, so nothing was uploaded; {advice[found_visibility]}")
 
 
 def _explain(error: BaseException, repo: str) -> str:
     """Return the message for the user."""
     from huggingface_hub import errors
 
-    if isinstance(error, RuntimeError) and error.__cause__:
-        error = error.__cause__  # the client names the file, but not what happened to it
+    if isinstance(error, RuntimeError) and isinstance(error.__cause__, Exception):
+        error = error.__cause__  # the client names the file, but not the problem
     if isinstance(error, errors.OfflineModeIsEnabled):
         return "the hub is switched off (HF_HUB_OFFLINE); unset it to upload"
     if not isinstance(error, errors.HfHubHTTPError):

@@ -1,8 +1,8 @@
-"""Open a page where one drops a scan and sees what the model says of it, how sure, and why.
+"""Serve a page on which you drop a scan and see the answer of the model, its probability, and why.
 
-The page is reached from this computer only, at the address that is printed. What is dropped stays in memory until it
-is answered; nothing is kept, and nothing is asked of the network. Where data/scans has the test scans of the model,
-they can be tried too. Ctrl-C ends it. For research, not for diagnosis.
+Only this computer can open the page, at the address that is printed. A scan stays in memory until it is answered;
+nothing is stored, and nothing is sent to the network. If data/scans has the test scans of the model, you can try them
+too. Ctrl-C ends it. For research, not for diagnosis.
 """
 
 import argparse
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     from trueslice.serve.server import Server
 
-    # Listens first: loading takes seconds, and the port may be in use.
+    # Listen before loading, which takes seconds: the port may be in use.
     with Server(options.port) as server:
         from trueslice import Classifier
         from trueslice.serve.answers import Answers

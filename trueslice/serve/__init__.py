@@ -1,1 +1,1 @@
-"""A page on the loopback address where one drops a scan and sees what a released model says of it."""
+"""A page on the loopback address that classifies the scans that a user drops on it."""

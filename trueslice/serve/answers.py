@@ -1,4 +1,4 @@
-"""What the page asks of a released model, as values that JSON can hold; pictures are URLs that hold them."""
+"""Answers of a released model for the page, as values for JSON; pictures are data URLs."""
 
 import re
 import threading
@@ -13,27 +13,27 @@ from trueslice.inference.reading import Unreadable
 from trueslice.serve.pictures import Pictures, coloured, colours, data_url
 from trueslice.serve.refused import Refused
 
-OFFERED = 16  # test scans at once
+OFFERED = 16  # test scans on the page
 
 
 class Answers:
     """Answers of a model, one at a time, since requests come from several threads.
 
     Args:
-        classifier: the model.
-        pictures: of the scans that it knows.
+        classifier: the released model.
+        pictures: pictures of the scans that it knows.
     """
 
     def __init__(self, classifier: Classifier, pictures: Pictures):
         self._classifier = classifier
-        # Maps are shown only where they were found to point at tumours.
+        # Heat maps are shown only for models whose maps were found to point at tumours.
         self._explains = classifier.settings.get("explain", {}).get("shown", False)
         self._pictures = pictures
         self._random = np.random.default_rng(0)
         self._lock = threading.Lock()
 
     def about(self) -> dict:
-        """Return the description of the model for the page."""
+        """Return the facts about the model that the page shows at its start."""
         return {
             "folder": str(self._classifier.folder),
             "classes": self._classifier.class_names,
@@ -46,13 +46,13 @@ class Answers:
         """Classify a file by its content.
 
         Raises:
-            Refused: it cannot be read, or holds several frames of which none is chosen.
+            Refused: it cannot be read, or holds several frames and none is chosen.
         """
         with self._lock:
             return self._answer(self._predict(Upload(name, content), _number(frame)))
 
     def test_scans(self, class_name: str | None) -> list[dict]:
-        """Test scans, drawn at random: of one class, or of all without a word on which is which."""
+        """Draw test scans at random, of one class, or of all classes without telling which."""
         with self._lock:
             names = [class_name] if class_name else self._classifier.class_names
             each = -(-OFFERED // len(names))
@@ -61,13 +61,13 @@ class Answers:
             return [{"path": path, "picture": data_url(self._pictures.of(path))} for path in paths]
 
     def predict_test_scan(self, path: str) -> dict:
-        """Classify a test scan, and say what it really shows.
+        """Classify a test scan, and add its true class.
 
         Raises:
             Refused: there is no such test scan.
         """
         with self._lock:
-            pixels = self._pictures.whole(path) if path in self._pictures.tests() else None
+            pixels = self._pictures.full(path) if path in self._pictures.tests() else None
             if pixels is None:
                 raise Refused(f"data/scans has no test scan {path} of this model", HTTPStatus.NOT_FOUND)
             found = replace(self._predict(pixels, None), name=path)

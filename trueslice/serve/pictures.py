@@ -1,4 +1,4 @@
-"""Pictures of the scans that a released model knows: those of the workspace where it has the same, else thumbnails."""
+"""Pictures of the scans that a released model knows: from the workspace if it has the same, else thumbnails."""
 
 import base64
 import io
@@ -12,15 +12,15 @@ from trueslice.inference.reference import Reference, small
 from trueslice.report.overlay import COLOURS, STRENGTH
 from trueslice.tables.scans import Scans
 
-ROUNDING = 1  # grey values by which thumbnails of one picture may differ
+ROUNDING = 1  # largest difference of grey values between thumbnails of one picture
 
 
 class Pictures:
-    """Finds the picture of a known scan by its path.
+    """Pictures of known scans by their path.
 
     Args:
         reference: the known scans of the model.
-        folder: where the stage `verify` puts scans, data/scans. It may be missing, or be of another run.
+        folder: data/scans, the output of the stage `verify`. It may be missing, or be that of another run.
     """
 
     def __init__(self, reference: Reference, folder: Path):
@@ -33,8 +33,8 @@ class Pictures:
         except (OSError, ValueError, UserError):
             self._rows = {}
 
-    def whole(self, path: str) -> np.ndarray | None:
-        """Return a known scan as the model sees it, uint8 [S, S] or [S, S, 3]; None where the workspace has none.
+    def full(self, path: str) -> np.ndarray | None:
+        """Return a known scan in full, uint8 [S, S] or [S, S, 3], or None if the workspace lacks it.
 
         Raises:
             KeyError: the model knows no such scan.
@@ -47,23 +47,23 @@ class Pictures:
         return np.array(self._pixels[row]) if is_same else None
 
     def of(self, path: str) -> np.ndarray:
-        """Return a known scan, as `whole` gives it or, where it gives none, as a thumbnail, uint8 [64, 64]."""
-        whole = self.whole(path)
-        return self._reference.thumbnails[self._known[path]] if whole is None else whole
+        """Return a known scan in full if the workspace has it, else its thumbnail, uint8 [64, 64]."""
+        full = self.full(path)
+        return self._reference.thumbnails[self._known[path]] if full is None else full
 
     def tests(self, class_name: str | None = None) -> list[str]:
-        """Paths of the test scans of a class, or of all, whose picture the workspace may have."""
+        """List the paths of test scans in the workspace, of one class or of all."""
         scans = self._reference.scans
         chosen = (scans.split == "test") & ((scans.class_name == class_name) | (class_name is None))
         return [path for path in scans.path[chosen].tolist() if path in self._rows]
 
     def class_of(self, path: str) -> str:
-        """Return the class that a known scan has by its source."""
+        """Return the true class of a known scan."""
         return str(self._reference.scans.class_name[self._known[path]])
 
 
 def coloured(heat: np.ndarray) -> np.ndarray:
-    """Colour a map, float [S, S] from 0 to 1, as in the report, for an overlay on its scan: uint8 [S, S, 4]."""
+    """Colour a heat map, float [S, S] from 0 to 1, as a layer over its scan, as in the report: uint8 [S, S, 4]."""
     from matplotlib import colormaps
 
     shown = np.clip(heat, 0, 1)
@@ -73,7 +73,7 @@ def coloured(heat: np.ndarray) -> np.ndarray:
 
 
 def colours() -> list[str]:
-    """Those of a map, from its lowest to its highest value."""
+    """List nine colours of a heat map, from its lowest to its highest value."""
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
 
@@ -81,7 +81,7 @@ def colours() -> list[str]:
 
 
 def data_url(pixels: np.ndarray) -> str:
-    """Encode a picture, uint8 [H, W], [H, W, 3] or [H, W, 4], as PNG in a data URL."""
+    """Return a picture, uint8 [H, W], [H, W, 3] or [H, W, 4], as PNG in a data URL."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"

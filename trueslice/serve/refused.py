@@ -1,14 +1,14 @@
-"""What ends a request without an answer."""
+"""The error that ends a request without an answer."""
 
 from http import HTTPStatus
 
 
 class Refused(Exception):
-    """Why there is no answer, in a line that the page shows.
+    """A request that gets no answer; the message is a line that the page shows.
 
     Attributes:
-        status: of the response.
-        frames: how many pictures the file holds where one of them must be chosen; else 1.
+        status: HTTP status of the response.
+        frames: number of pictures in the file, of which one must be chosen; else 1.
     """
 
     def __init__(self, message: str, status: HTTPStatus, frames: int = 1):

@@ -1,8 +1,8 @@
-"""The page of `trueslice serve`, and what it asks for, on the loopback address, by the standard library's server.
+"""HTTP server of `trueslice serve`, on the loopback address, based on the standard library's server.
 
 Any web page in the user's browser can send requests to the loopback address. So a request must name a loopback host,
-since a foreign name may be made to lead here, and what is posted must come from this page. Nothing is written to the
-disk, and no request is logged.
+since a foreign name can be made to point here (DNS rebinding), and a POST must come from this page. Nothing is written
+to the disk, and no request is logged.
 """
 
 import errno
@@ -23,13 +23,13 @@ from trueslice.errors import UserError
 from trueslice.serve.refused import Refused
 
 if TYPE_CHECKING:
-    from trueslice.serve.answers import Answers  # PyTorch with it, which takes seconds
+    from trueslice.serve.answers import Answers  # imports PyTorch, which takes seconds
 
 ADDRESS = "127.0.0.1"
-HOSTS = (ADDRESS, "localhost", "::1")  # the last where a tunnel brings the page to another machine
-LIMIT = 100 * 2**20  # bytes of a file
-PATIENCE = 30  # seconds in which nothing comes, after which a connection is closed
-# A refused sender may take note for so many seconds, and send so many times 64 kB more.
+HOSTS = (ADDRESS, "localhost", "::1")  # the last one for a tunnel from another machine
+LIMIT = 100 * 2**20  # bytes, largest file
+PATIENCE = 30  # seconds of silence after which a connection is closed
+# After a refusal: seconds to wait for the sender, and blocks of 64 kB to read from it.
 LINGER = 2
 LINGER_READS = 64
 FILES = {
@@ -49,10 +49,10 @@ HEADERS = {
 
 
 class Server(ThreadingHTTPServer):
-    """Listens from the start, so that a port in use is known before a model is loaded.
+    """Server that listens from the start, so that a port in use is reported before a model is loaded.
 
     Args:
-        port: where; 0 takes any that is free.
+        port: port of 127.0.0.1; 0 takes a free one.
 
     Raises:
         UserError: the port cannot be taken.
@@ -70,31 +70,33 @@ class Server(ThreadingHTTPServer):
             raise UserError(f"port {port} {problem}; give another one by --port") from None
 
     def server_bind(self) -> None:
-        # That of HTTPServer looks up a name for the address, perhaps on the network.
+        """Bind without looking up a name for the address on the network, as HTTPServer would."""
         TCPServer.server_bind(self)
         self.server_name, self.server_port = ADDRESS, self.socket.getsockname()[1]
 
     def handle_error(self, request, client_address) -> None:
-        # A browser that leaves is not an error.
+        """Print a traceback, unless the browser closed the connection."""
         if not isinstance(sys.exception(), (ConnectionError, TimeoutError)):
             super().handle_error(request, client_address)
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers one connection."""
+    """Handler of one connection."""
 
     server: Server
     protocol_version = "HTTP/1.1"
     timeout = PATIENCE
 
     def do_GET(self) -> None:
+        """Answer a GET request."""
         self._answer(self._get)
 
     def do_POST(self) -> None:
+        """Answer a POST request."""
         self._answer(self._post)
 
     def handle_expect_100(self) -> bool:
-        # Else a sender that asks first would be told to send what is refused then.
+        """Refuse a bad request before its body is sent."""
         try:
             self._check_host()
             self._check_origin()
@@ -105,15 +107,16 @@ class Handler(BaseHTTPRequestHandler):
         return super().handle_expect_100()
 
     def log_message(self, *_) -> None:
-        pass
+        """Log nothing."""
 
     def version_string(self) -> str:
+        """Return the name in the header `Server`, without versions."""
         return "trueslice"
 
     def _answer(self, respond) -> None:
         try:
             self._check_host()
-            respond(*self._asked())
+            respond(*self._parse())
         except Refused as error:
             self._refuse(error)
         except ConnectionError:
@@ -122,8 +125,8 @@ class Handler(BaseHTTPRequestHandler):
             self._refuse(Refused("the server failed; the terminal says why", HTTPStatus.INTERNAL_SERVER_ERROR))
             raise
 
-    def _asked(self) -> tuple[str, dict[str, str]]:
-        """Return the path of the request, and its query; of a key that is there twice, the first."""
+    def _parse(self) -> tuple[str, dict[str, str]]:
+        """Return the path of the request, and its query with the first value of each key."""
         try:
             path, query = urlsplit(self.path)[2:4]
         except ValueError:
@@ -162,7 +165,7 @@ class Handler(BaseHTTPRequestHandler):
             raise Refused("only the page itself may post here", HTTPStatus.FORBIDDEN)
 
     def _length(self) -> int:
-        """Bytes of the body."""
+        """Return the length of the body in bytes."""
         length = self.headers.get("Content-Length", "")
         if not re.fullmatch("[0-9]+", length):
             raise Refused("the request does not say how long it is", HTTPStatus.LENGTH_REQUIRED)
@@ -186,12 +189,12 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def _refuse(self, error: Refused) -> None:
-        """Say why, and close: what was sent may be unread."""
+        """Send the reason, and close the connection, whose body may be unread."""
         self.close_connection = True
         self._send_json({"error": str(error), "frames": error.frames}, error.status)
         self.wfile.flush()
         with suppress(OSError):
-            # Closed with unread bytes, the connection would be reset, and the answer lost with it.
+            # If it is closed with unread bytes, the connection is reset and the answer lost.
             self.connection.shutdown(socket.SHUT_WR)
             self.connection.settimeout(LINGER)
             for _ in range(LINGER_READS):
