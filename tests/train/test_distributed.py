@@ -14,17 +14,17 @@ from trueslice.train.distributed import Processes
 
 ROOT = Path(__file__).parents[2]
 CASES = {
-    "caption": ("tiny", {}),
-    "multi_positive": ("tiny", {"objective": "multi_positive"}),
-    "in_batch": ("tiny", {"objective": "in_batch"}),
+    "caption": ("clip", {}),
+    "multi_positive": ("clip", {"objective": "multi_positive"}),
+    "in_batch": ("clip", {"objective": "in_batch"}),
     "sigmoid": ("siglip", {"objective": "sigmoid"}),
-    "caption, mean of all": ("tiny", {"captions": "mean"}),
-    "vision": ("tiny", {"tune": "vision", "objective": "multi_positive"}),
-    "convolutions": ("tiny_conv", {}),
-    "batch normalisation": ("lite", {}),
-    "projection": ("tiny", {"tune": "projection", "objective": "multi_positive"}),
-    "lora": ("tiny", {"tune": "lora"}),
-    "parts of unequal sizes": ("tiny", {"batch_size": 13, "accumulation": 3, "objective": "in_batch"}),
+    "caption, mean of all": ("clip", {"captions": "mean"}),
+    "vision": ("clip", {"tune": "vision", "objective": "multi_positive"}),
+    "convolutions": ("tiny_conv", {"epochs": 1}),
+    "batch normalisation": ("lite", {"epochs": 1}),
+    "projection": ("clip", {"tune": "projection", "objective": "multi_positive"}),
+    "lora": ("clip", {"tune": "lora"}),
+    "parts of unequal sizes": ("clip", {"batch_size": 13, "accumulation": 3, "objective": "in_batch"}),
     "everything else": (
         "clip",
         {"balance": "weights", "ema": 0.9, "wise_ft": True, "max_gradient_norm": 0.5, "layer_decay": 0.7}

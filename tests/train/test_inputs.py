@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,28 +26,28 @@ def pixels(encoder) -> Pixels:
     return Pixels(scans()[0], np.arange(80), encoder.image_size, encoder.device)
 
 
-def test_features_are_computed_once_and_a_lost_view_again(tiny_folder, tmp_path):
-    one = tuned(Encoder.load(tiny_folder, "cpu"), cache=tmp_path, tune="projection", views=3)
+def test_features_are_computed_once_and_a_lost_view_again(family, tmp_path):
+    one = tuned(family("clip"), cache=tmp_path, tune="projection", views=3)
     files = sorted(tmp_path.glob("*/*"))
     assert [path.name for path in files] == ["view-0.npy", "view-1.npy", "view-2.npy"]
     written = [path.stat().st_mtime_ns for path in files]
     files[1].unlink()
-    other = tuned(Encoder.load(tiny_folder, "cpu"), cache=tmp_path, tune="projection", views=3)
+    other = tuned(family("clip"), cache=tmp_path, tune="projection", views=3)
     assert one == other
     assert [path.stat().st_mtime_ns == time for path, time in zip(files, written, strict=True)] == [True, False, True]
 
 
-def test_only_the_newest_features_stay(tiny_folder, tmp_path):
+def test_only_the_newest_features_stay(family, tmp_path):
     made = []
     for degrees in range(6):
-        tuned(Encoder.load(tiny_folder, "cpu"), cache=tmp_path, tune="projection", epochs=1, rotation=degrees)
+        tuned(family("clip"), cache=tmp_path, tune="projection", epochs=1, rotation=degrees)
         made += [path.name for path in tmp_path.iterdir() if path.is_dir() and path.name not in made]
     assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == set(made[2:])
 
 
-def test_the_first_view_is_the_scan_itself_and_validation_sees_no_other(tiny_folder, device, tmp_path):
-    inputs = trainer(Encoder.load(tiny_folder, device), cache=tmp_path, tune="projection", precision="fp32").inputs
-    untouched = Encoder.load(tiny_folder, device)
+def test_the_first_view_is_the_scan_itself_and_validation_sees_no_other(family, device, tmp_path):
+    inputs = trainer(family("clip", device), cache=tmp_path, tune="projection", precision="fp32").inputs
+    untouched = family("clip", device)
     batch = torch.from_numpy(scans()[0])[:, None].to(device)
     with torch.inference_mode():
         expected = untouched.image_features(batch)
@@ -80,11 +81,8 @@ def edited(folder, name: str, section: str | None, **values) -> None:
         ("config.json", "vision_config", {"hidden_act": "relu"}),
     ],
 )
-def test_another_normalisation_or_activation_trains_on_other_features(tmp_path, name, section, values):
-    from trueslice.checkpoints import drawn as builtin
-
-    folder = tmp_path / "checkpoint"
-    builtin.build(folder, seed=0)
+def test_another_normalisation_or_activation_trains_on_other_features(family_folder, tmp_path, name, section, values):
+    folder = shutil.copytree(family_folder("clip"), tmp_path / "checkpoint")
     before = tuned(Encoder.load(folder, "cpu"), cache=tmp_path / "features", tune="projection", epochs=1)
     edited(folder, name, section, **values)
     cached = tuned(Encoder.load(folder, "cpu"), cache=tmp_path / "features", tune="projection", epochs=1)

@@ -27,16 +27,17 @@ def changed(before: dict, after: dict) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("objective", "captions"), [("caption", "mean"), ("multi_positive", "random"), ("in_batch", "random")]
+    ("objective", "captions"),
+    [("caption", "random"), ("caption", "mean"), ("multi_positive", "random"), ("in_batch", "random")],
 )
-def test_every_objective_learns(tiny_folder, device, objective, captions):
-    history = tuned(Encoder.load(tiny_folder, device), objective=objective, captions=captions, epochs=6)
+def test_every_objective_learns(family, device, objective, captions):
+    history = tuned(family("clip", device), objective=objective, captions=captions, epochs=6)
     assert history.epochs[history.best_epoch - 1].val_accuracy > 0.9
     assert history.epochs[-1].train_loss < history.epochs[0].train_loss
 
 
-def test_bf16_learns_and_leaves_fp32_weights(tiny_folder, device):
-    encoder = Encoder.load(tiny_folder, device)
+def test_bf16_learns_and_leaves_fp32_weights(family, device):
+    encoder = family("clip", device)
     history = tuned(encoder, precision="bf16")
     assert history.epochs[history.best_epoch - 1].val_accuracy > 0.9
     assert {value.dtype for value in encoder.model.state_dict().values() if value.is_floating_point()} == {
@@ -55,9 +56,9 @@ def test_sigmoid_learns_with_its_bias(family, device):
 @pytest.mark.parametrize(
     ("name", "tune"),
     [
-        *((name, "full") for name in FAMILIES),
-        *(("tiny", tune) for tune in TUNING if tune != "full"),
-        *(("dual", "lora"), ("tiny_conv", "vision"), ("clip", "projection")),
+        *((name, "full") for name in FAMILIES if name != "tiny"),
+        *(("clip", tune) for tune in TUNING if tune != "full"),
+        *(("dual", "lora"), ("tiny_conv", "vision")),
         *(("lite", "lora"), ("siglip", "projection")),  # which are refused
     ],
 )
@@ -75,8 +76,7 @@ def test_every_family_is_tuned_in_every_way_and_saved_as_a_plain_checkpoint(fami
             tuned(encoder, tune=tune)
         return
     before, kind = weights(encoder), type(encoder.model)
-    epochs = 2 if name == "lite" else 6  # it is larger, and it learns faster
-    history = tuned(encoder, cache=tmp_path, tune=tune, epochs=epochs, **changes)
+    history = tuned(encoder, cache=tmp_path, tune=tune, epochs=4 if name == "siglip" else 2, **changes)
     assert history.epochs[-1].val_loss < history.epochs[0].train_loss
     assert weights(encoder).keys() == before.keys()
     moved = changed(before, weights(encoder))
@@ -101,7 +101,7 @@ def test_the_history_is_whole_and_the_best_epoch_is_kept(encoder):
     assert [epoch.epoch for epoch in history.epochs] == [1, 2, 3, 4]
     assert [step["step"] for step in history.steps] == list(range(1, 17))
     best = max(history.epochs, key=lambda epoch: (epoch.val_accuracy, -epoch.val_loss))
-    assert history.best_epoch == best["epoch"]
+    assert history.best_epoch == best.epoch
     # The weights that are left are those of the best epoch, not of the last.
     assert validation_loss(encoder) == pytest.approx(best.val_loss, abs=1e-6)
 
@@ -120,7 +120,7 @@ def validation_loss(encoder) -> float:
     [
         ("dual", {"objective": "multi_positive", "ema": 0.9}),  # its text tower has dropout
         ("dual", {"tune": "lora"}),
-        ("tiny_conv", {}),
+        ("tiny_conv", {"epochs": 1}),
     ],
 )
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(family, name, changes):
@@ -132,20 +132,20 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(family, name
     assert results[0][0] != results[2][0]
 
 
-def test_streamed_scans_train_the_same_weights(tiny_folder, device):
-    one, other = (Encoder.load(tiny_folder, device) for _ in range(2))
-    assert_same(tuned(one, resident=True, epochs=1), tuned(other, resident=False, epochs=1), device)
+def test_streamed_scans_train_the_same_weights(family, device):
+    one, other = (family("clip", device) for _ in range(2))
+    assert_same(tuned(one, resident=True), tuned(other, resident=False), device)
     assert device.type == "cuda" or not changed(weights(one), weights(other))
 
 
-def test_no_other_scan_is_looked_at(tiny_folder):
+def test_no_other_scan_is_looked_at(family):
     pixels, labels = scans()
     histories = []
     for change in (False, True):
         if change:
             pixels[60:] = 0
             labels[60:] = 1 - labels[60:]
-        encoder = Encoder.load(tiny_folder, "cpu")
+        encoder = family("clip")
         rows = torch.arange(40)
         drawn = Pixels(pixels, np.arange(80), 64, encoder.device)
         data = TrainingData(drawn, labels, rows, rows + 20, Captions(CAPTIONS))
@@ -153,9 +153,9 @@ def test_no_other_scan_is_looked_at(tiny_folder):
     assert histories[0] == histories[1]
 
 
-def test_parts_of_a_batch_add_up_to_the_batch(tiny_folder, device):
+def test_parts_of_a_batch_add_up_to_the_batch(family, device):
     """The caption loss is a mean over scans, so dividing the batch may change nothing but rounding."""
-    whole, parts = (Encoder.load(tiny_folder, device) for _ in range(2))
+    whole, parts = (family("clip", device) for _ in range(2))
     same = {"captions": "mean", "rotation": 0.0, "translation": 0.0, "scale": 0.0, "epochs": 1, "precision": "fp32"}
     one = tuned(whole, **same)
     other = tuned(parts, accumulation=3, **same)
@@ -194,8 +194,8 @@ def test_gradients_are_shortened(encoder):
     assert max((after[name] - before[name]).abs().max().item() for name in before) < 1e-4
 
 
-def test_ema_validates_and_keeps_the_average(tiny_folder, device):
-    plain, averaged = (Encoder.load(tiny_folder, device) for _ in range(2))
+def test_ema_validates_and_keeps_the_average(family, device):
+    plain, averaged = (family("clip", device) for _ in range(2))
     one, other = tuned(plain, epochs=2), tuned(averaged, epochs=2, ema=0.99)
     assert_same_steps(one, other, device)  # the average does not steer
     assert one.epochs[-1].val_loss != other.epochs[-1].val_loss
@@ -204,11 +204,11 @@ def test_ema_validates_and_keeps_the_average(tiny_folder, device):
 
 
 @pytest.mark.parametrize("tune", ["full", "lora"])
-def test_wise_ft_leaves_a_point_between_before_and_after(tiny_folder, tune):
-    before = weights(Encoder.load(tiny_folder, "cpu"))
-    plain, mixed = (Encoder.load(tiny_folder, "cpu") for _ in range(2))
-    tuned(plain, tune=tune, epochs=2)
-    history = tuned(mixed, tune=tune, epochs=2, wise_ft=True)
+def test_wise_ft_leaves_a_point_between_before_and_after(family, tune):
+    before = weights(family("clip"))
+    plain, mixed = (family("clip") for _ in range(2))
+    tuned(plain, tune=tune)
+    history = tuned(mixed, tune=tune, wise_ft=True)
     alpha, after, between = history.wise_ft_alpha, weights(plain), weights(mixed)
     assert alpha in loop.ALPHAS
     for name in before:
@@ -225,17 +225,17 @@ def test_wise_ft_leaves_a_point_between_before_and_after(tiny_folder, tune):
 @pytest.mark.parametrize(
     ("name", "changes", "said"),
     [
-        ("tiny", {"batch_size": 64}, "train.batch_size is 64, but there are only 60 training scans; lower it"),
-        ("tiny", {"objective": "sigmoid"}, "this checkpoint has no logit bias; only SigLIP ones have"),
+        ("clip", {"batch_size": 64}, "train.batch_size is 64, but there are only 60 training scans; lower it"),
+        ("clip", {"objective": "sigmoid"}, "this checkpoint has no logit bias; only SigLIP ones have"),
         (
             "dual",
             {"tune": "lora", "lora": CONFIG["lora"] | {"targets": ["query"]}},
             "train.lora.targets is query, but in this checkpoint the linear layers of the image tower",
         ),
         (
-            "tiny",
+            "clip",
             {"tune": "lora", "lora": CONFIG["lora"] | {"rank": 10_000_000_000}},
-            "train.lora.rank is 10000000000, but no layer of train.lora.targets has a rank above 128; lower it",
+            "train.lora.rank is 10000000000, but no layer of train.lora.targets has a rank above 32; lower it",
         ),
         ("tiny_conv", {"tune": "lora"}, "the image tower are called pwconv1, pwconv2, those of the text tower fc1"),
     ],
@@ -247,8 +247,8 @@ def test_what_does_not_fit_is_refused_in_one_line(family, name, changes, said):
 
 
 @pytest.mark.parametrize("tune", ["full", "lora", "projection"])
-def test_a_loss_that_is_no_number_stops_training_soon_and_names_the_step(tiny_folder, device, tmp_path, tune):
-    encoder = Encoder.load(tiny_folder, device)
+def test_a_loss_that_is_no_number_stops_training_soon_and_names_the_step(family, device, tmp_path, tune):
+    encoder = family("clip", device)
     with torch.no_grad():
         encoder.model.visual_projection.weight.fill_(float("nan"))
     training = trainer(encoder, tune=tune, cache=tmp_path, batch_size=4)
@@ -273,8 +273,8 @@ def test_a_model_that_cannot_be_compiled_is_not_reported_as_too_large(encoder, m
 OUT_OF_MEMORY = r"out of memory .* train.batch_size \(now 16\), .*accumulation .* train.tune"
 
 
-def test_too_little_memory_names_the_ways_out(tiny_folder, device):
-    encoder = Encoder.load(tiny_folder, device)
+def test_too_little_memory_names_the_ways_out(family, device):
+    encoder = family("clip", device)
 
     class Huge(torch.nn.Linear):
         def forward(self, **_):
@@ -301,5 +301,5 @@ def test_the_learning_rate_rises_and_falls():
     factors = [learning_rate_factor(step, 100, 0.1) for step in range(101)]
     assert factors[:10] == pytest.approx([step / 11 for step in range(1, 11)])
     assert factors[10] == 1 and factors[55] == pytest.approx(0.5) and factors[100] == pytest.approx(0)
-    assert all(a > b for a, b in itertools.pairwise(factors))
+    assert all(a > b for a, b in itertools.pairwise(factors[10:]))
     assert learning_rate_factor(1, 1, 0.9) >= 0

@@ -46,7 +46,8 @@ def test_the_logit_bias_learns_only_where_the_loss_uses_it(family, objective):
     assert "logit_scale" in learning(encoder)
 
 
-def test_lower_layers_learn_slower(encoder):
+def test_lower_layers_learn_slower(family):
+    encoder = family("tiny")
     make_trainable(encoder, Train(**CONFIG))
     names = {id(parameter): name for name, parameter in encoder.model.named_parameters()}
     peaks = {
