@@ -120,7 +120,7 @@ def validation_loss(encoder) -> float:
     [
         ("dual", {"objective": "multi_positive", "ema": 0.9}),  # its text tower has dropout
         ("dual", {"tune": "lora"}),
-        ("tiny_conv", {"epochs": 1}),
+        ("tiny_conv", {}),
     ],
 )
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(family, name, changes):
