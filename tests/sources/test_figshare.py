@@ -6,7 +6,7 @@ import pytest
 from tests.servers.figshare import Figshare
 from tests.servers.loopback import Answer
 from trueslice.errors import UserError
-from trueslice.sources import figshare, kaggle
+from trueslice.sources import download, figshare
 
 CONTENT = {11: bytes(range(256)) * 800, 12: b"second"}
 NAMES = {11: "1-2.zip", 12: "3-4.zip"}
@@ -20,7 +20,7 @@ def server(monkeypatch: pytest.MonkeyPatch):
         described = [(NAMES[number], len(body), hashlib.md5(body).hexdigest()) for number, body in CONTENT.items()]
         files = [figshare.File(number, *rest) for number, rest in zip(CONTENT, described, strict=True)]
         monkeypatch.setattr(figshare, "FILES", tuple(files))
-        monkeypatch.setattr(kaggle, "FIRST_WAIT", 0.01)
+        monkeypatch.setattr(download, "FIRST_WAIT", 0.01)
         yield server
 
 
@@ -47,17 +47,17 @@ def test_what_was_cut_is_resumed(server: Figshare, tmp_path: Path):
     server.faults["body"] = [Answer(cut_at=140_000)]
     figshare.download(tmp_path)
     assert contents(tmp_path) == WHOLE
-    assert ranges(server) == [None, f"bytes={2 * kaggle.CHUNK}-", None]
+    assert ranges(server) == [None, f"bytes={2 * download.CHUNK}-", None]
 
 
 def test_what_was_cut_is_resumed_by_the_next_call(server: Figshare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     server.faults["body"] = [Answer(cut_at=140_000), Answer(404)]
-    monkeypatch.setattr(kaggle, "ATTEMPTS", 1)
+    monkeypatch.setattr(download, "ATTEMPTS", 1)
     with pytest.raises(UserError, match="cannot be reached, or the connection broke"):
         figshare.download(tmp_path)
     figshare.download(tmp_path)
     assert contents(tmp_path) == WHOLE
-    assert ranges(server)[2] == f"bytes={2 * kaggle.CHUNK}-"
+    assert ranges(server)[2] == f"bytes={2 * download.CHUNK}-"
 
 
 def test_an_answer_with_nothing_is_told(server: Figshare, tmp_path: Path):

@@ -22,11 +22,11 @@ RUN = """
 import json, sys
 from pathlib import Path
 from trueslice.errors import UserError
-from trueslice.sources import kaggle
+from trueslice.sources import download, kaggle
 constants, arguments, cache = json.loads(sys.argv[1]), json.loads(sys.argv[2]), Path(sys.argv[3])
-vars(kaggle).update(constants)
+vars(download).update(constants)
 try:
-    path = kaggle.download(*arguments, cache)
+    path = kaggle.bring(*arguments, cache)
 except UserError as error:
     sys.exit(f"error: {error}")
 print("stdin:", sys.stdin.read())

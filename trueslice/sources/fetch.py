@@ -47,7 +47,7 @@ def _draw(data: Data, into: Path, context: Context) -> int:
 def _download(data: Data, into: Path, context: Context) -> int:
     from trueslice.sources import folder, kaggle
 
-    return folder.take(kaggle.download(**data.kaggle.model_dump(), cache=context.cache / "kaggle"), into)
+    return folder.take(kaggle.bring(**data.kaggle.model_dump(), cache=context.cache / "kaggle"), into)
 
 
 def _take(data: Data, into: Path, context: Context) -> int:

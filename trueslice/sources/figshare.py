@@ -3,14 +3,14 @@
 import hashlib
 import shutil
 import sys
-import time
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import requests
 
 from trueslice.errors import UserError
-from trueslice.sources import kaggle
+from trueslice.sources.download import fetch_whole
 
 # https://figshare.com/ndownloader/files/ answers 202 with nothing.
 ADDRESS = "https://ndownloader.figshare.com/files/"
@@ -49,7 +49,7 @@ def download(into: Path) -> None:
             continue
         # A hidden folder is skipped when the slices are read.
         incoming = into / f".{file.name}.incoming" / file.name
-        _fetch_whole(file, incoming)
+        fetch_whole(lambda file=file: f"{ADDRESS}{file.number}", incoming, "figshare", partial(_explain, file))
         if problem := _difference(incoming, file):
             shutil.rmtree(incoming.parent)
             raise UserError(f"what figshare sent for {file.name} was deleted: {problem}; start again later")
@@ -57,30 +57,12 @@ def download(into: Path) -> None:
         shutil.rmtree(incoming.parent)
 
 
-def _fetch_whole(file: File, incoming: Path) -> None:
-    """Fetch a file in as many attempts as it takes; each goes on where the one before was cut."""
-    attempt = 1
-    while True:
-        had = _size(incoming)
-        try:
-            return kaggle.fetch_rest(f"{ADDRESS}{file.number}", incoming)
-        except requests.RequestException as error:
-            if _size(incoming) > had:
-                attempt = 0
-            problem = _explain(error, file)
-            wait = kaggle.wait_before(error, attempt)
-            if wait is None or attempt == kaggle.ATTEMPTS:
-                raise UserError(f"{problem}, or download the article's four zips from {PAGE}") from error
-            attempt += 1
-        print(f"figshare: {problem.split(';')[0]}; trying again in {wait:.0f} s", file=sys.stderr)
-        time.sleep(wait)
-
-
-def _explain(error: requests.RequestException, file: File) -> str:
+def _explain(file: File, error: requests.RequestException) -> str:
+    advice = f"or download the article's four zips from {PAGE}"
     if error.response is None:
-        reason = type(error).__name__
-        return f"figshare cannot be reached, or the connection broke ({reason}); check the network and start again"
-    return f"figshare did not send {file.name}: status {error.response.status_code}; start again later"
+        problem = f"figshare cannot be reached, or the connection broke ({type(error).__name__})"
+        return f"{problem}; check the network and start again, {advice}"
+    return f"figshare did not send {file.name}: status {error.response.status_code}; start again later, {advice}"
 
 
 def _difference(path: Path, file: File) -> str:
@@ -90,7 +72,3 @@ def _difference(path: Path, file: File) -> str:
     with path.open("rb") as content:
         md5 = hashlib.file_digest(content, "md5").hexdigest()
     return "" if md5 == file.md5 else f"its MD5 is {md5} instead of {file.md5}"
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0

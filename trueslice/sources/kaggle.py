@@ -8,35 +8,28 @@ import contextlib
 import hashlib
 import importlib
 import io
-import re
 import shutil
 import sys
 import threading
-import time
 import zipfile
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 
 import filelock
 import requests
-from tqdm import tqdm
 
 from trueslice.errors import UserError
 from trueslice.files import whole_file
+from trueslice.sources import download
 
-ATTEMPTS = 5  # in a row without a new byte
-FIRST_WAIT = 1.0  # seconds; doubles with every attempt that brings nothing
-LONGEST_WAIT = 120.0  # seconds; a Retry-After beyond it ends the download
-CONNECT_TIMEOUT = 15.0  # seconds
-SILENCE_TIMEOUT = 60.0  # seconds without a byte
-CHUNK = 2**16  # bytes; what has come of a chunk when the connection is cut is lost
 PAGE = "https://www.kaggle.com/datasets/"
 CREDENTIALS = (
     "KAGGLE_API_TOKEN (or ~/.kaggle/access_token), or KAGGLE_USERNAME and KAGGLE_KEY (or ~/.kaggle/kaggle.json)"
 )
 
 
-def download(dataset: str, version: int | None, sha256: str | None, cache: Path) -> Path:
+def bring(dataset: str, version: int | None, sha256: str | None, cache: Path) -> Path:
     """Bring the archive of a data set into the folder `cache`, once, and return its path.
 
     An archive that is there already and intact is used as it is, without the network. Its SHA-256 is recorded in
@@ -81,73 +74,19 @@ def _download(dataset: str, version: int | None, sha256: str | None, archive: Pa
 
 
 def _fetch_whole(dataset: str, version: int | None, incoming: Path) -> str:
-    """Fetch the archive in as many attempts as it takes, check it, and return its SHA-256."""
-    attempt = 1
-    was_damaged = False
-    wait: float | None
-    while True:
-        had = _size(incoming)
+    """Fetch the archive, a second time if it is damaged, and return its SHA-256."""
+    address, explain = (partial(work, dataset=dataset, version=version) for work in (_address, _explain))
+    for is_last in (False, True):
+        download.fetch_whole(address, incoming, "kaggle", explain)
         try:
-            _fetch(dataset, version, incoming)
             return _check(incoming)
         except zipfile.BadZipFile as error:
             shutil.rmtree(incoming.parent)
             problem = f"what {PAGE}{dataset} sent is damaged and was deleted ({error})"
-            if was_damaged:
+            if is_last:
                 raise UserError(f"{problem}, for the second time; run `dvc repro` again later") from error
-            was_damaged = True
-            wait = 0
-        except requests.RequestException as error:
-            if _size(incoming) > had:
-                attempt = 0
-            problem = _explain(error, dataset, version)
-            wait = wait_before(error, attempt)
-            if wait is None or attempt == ATTEMPTS:
-                raise UserError(problem) from error
-            attempt += 1
-        print(f"kaggle: {problem.split(';')[0]}; trying again in {wait:.0f} s", file=sys.stderr)
-        time.sleep(wait)
-
-
-def _fetch(dataset: str, version: int | None, incoming: Path) -> None:
-    """Ask for a fresh address, and fetch the archive from where an earlier attempt was cut."""
-    fetch_rest(_address(dataset, version), incoming)
-
-
-def fetch_rest(address: str, incoming: Path) -> None:
-    """Fetch the rest of the file at `address` that `incoming` lacks; `incoming` has its folder for itself.
-
-    Raises:
-        requests.RequestException: not all has come.
-        UserError: there is no room for it.
-    """
-    incoming.parent.mkdir(parents=True, exist_ok=True)
-    # The server's name for the bytes that it sent: it sends the rest only where it still has the same ones.
-    tag = incoming.parent / "etag"
-    headers = {"Accept-Encoding": "identity"}
-    if tag.exists() and (known := tag.read_text("utf-8")):
-        headers |= {"Range": f"bytes={_size(incoming)}-", "If-Range": known}
-    with requests.get(address, headers=headers, stream=True, timeout=(CONNECT_TIMEOUT, SILENCE_TIMEOUT)) as response:
-        if response.status_code == 416:  # nothing is missing
-            return
-        if response.status_code in (400, 401, 403, 404, 410):
-            raise requests.ConnectionError(f"the address has expired ({response.status_code})")
-        response.raise_for_status()
-        if response.status_code not in (200, 206):  # figshare's 202 comes with nothing
-            raise requests.HTTPError(f"nothing came ({response.status_code})", response=response)
-        missing = int(response.headers.get("Content-Length") or 0)
-        free = shutil.disk_usage(incoming.parent).free
-        if missing > free:
-            problem = f"the archive needs {missing:,} more bytes in {incoming.parent}, where {free:,} are free"
-            raise UserError(f"{problem}; free some space and start again")
-        is_rest = response.status_code == 206
-        progress = tqdm(total=missing or None, desc="downloading", unit="B", unit_scale=True, disable=None)
-        with progress, incoming.open("ab" if is_rest else "wb") as file:
-            if not is_rest:
-                tag.write_text(response.headers.get("ETag") or response.headers.get("Last-Modified") or "", "utf-8")
-            for chunk in response.iter_content(CHUNK):
-                file.write(chunk)
-                progress.update(len(chunk))
+            print(f"kaggle: {problem}; trying again", file=sys.stderr)
+    raise AssertionError
 
 
 def _address(dataset: str, version: int | None) -> str:
@@ -165,9 +104,9 @@ def _address(dataset: str, version: int | None) -> str:
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             threading.Thread(target=ask, daemon=True).start()
-            return answer.result(SILENCE_TIMEOUT)
+            return answer.result(download.SILENCE_TIMEOUT)
     except TimeoutError:
-        raise requests.Timeout(f"no answer for {SILENCE_TIMEOUT:.0f} s") from None
+        raise requests.Timeout(f"no answer for {download.SILENCE_TIMEOUT:.0f} s") from None
     finally:
         sys.stdin = stdin
 
@@ -201,19 +140,6 @@ def _check(archive: Path) -> str:
     return _hash(archive)
 
 
-def wait_before(error: requests.RequestException, attempt: int) -> float | None:
-    """Return the seconds until another attempt makes sense; None if none does."""
-    wait = FIRST_WAIT * 2 ** (attempt - 1)
-    if error.response is None:
-        return wait
-    status = error.response.status_code
-    if status not in (408, 429) and status < 500:
-        return None
-    if re.fullmatch(r"\d+", wished := error.response.headers.get("Retry-After", "")):
-        wait = max(wait, float(wished))
-    return wait if wait <= LONGEST_WAIT else None
-
-
 def _explain(error: requests.RequestException, dataset: str, version: int | None) -> str:
     """Say in one line what happened and what to do."""
     page = PAGE + dataset
@@ -239,10 +165,6 @@ def _explain(error: requests.RequestException, dataset: str, version: int | None
     }
     other = f"Kaggle refused the request for {dataset} ({status}: {reason}); check data.kaggle.dataset against {page}"
     return problems.get(status, other)
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
 
 
 def _hash(path: Path) -> str:

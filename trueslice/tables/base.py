@@ -12,7 +12,7 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -74,12 +74,6 @@ def column(kind: Kind | str, name: str | None = None, per_class: bool = False) -
 @dataclass(frozen=True)
 class Table:
     """A table of N rows, whose fields with a kind are its columns."""
-
-    if TYPE_CHECKING:
-        # A field of the tables with columns of classes.
-        @property
-        def class_names(self) -> tuple[str, ...]:
-            """Names of the classes, in the order of their indices."""
 
     def __len__(self) -> int:
         return len(getattr(self, fields(self)[-1].name))
