@@ -7,7 +7,7 @@ from tests.made import CLASSES
 from trueslice.evaluate import external
 from trueslice.evaluate.intervals import GroupBootstrap
 from trueslice.records.external import ExternalFiles, SetFiles, SetScores
-from trueslice.records.test import AtThreshold
+from trueslice.records.tumour import AtThreshold
 from trueslice.tables.external import ExternalPredictions
 
 

@@ -8,7 +8,7 @@ from tests.made import table
 from trueslice.evaluate import tumour
 from trueslice.evaluate.intervals import GroupBootstrap
 from trueslice.params import Evaluate
-from trueslice.records.test import AtThreshold
+from trueslice.records.tumour import AtThreshold
 
 
 def of(y_true, of_tumour, **columns):

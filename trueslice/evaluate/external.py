@@ -11,7 +11,7 @@ import numpy as np
 from trueslice.evaluate import metrics, tumour
 from trueslice.evaluate.intervals import SHARE, GroupBootstrap
 from trueslice.records.external import ClassRecall, ExternalFiles, ExternalScores, SetFiles, SetScores
-from trueslice.records.test import AtThreshold
+from trueslice.records.tumour import AtThreshold
 from trueslice.tables.external import ExternalPredictions
 
 

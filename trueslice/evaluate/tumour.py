@@ -10,7 +10,7 @@ import numpy as np
 from trueslice.evaluate import metrics
 from trueslice.evaluate.intervals import UNIT, GroupBootstrap, percentile_interval
 from trueslice.params import Evaluate
-from trueslice.records.test import AtThreshold, PredictiveValues, RocPoint, TumourScores
+from trueslice.records.tumour import AtThreshold, PredictiveValues, RocPoint, TumourScores
 from trueslice.tables.external import ExternalPredictions
 from trueslice.tables.predictions import Predictions
 

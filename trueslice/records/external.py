@@ -1,7 +1,7 @@
 """Scores on other data sets: metrics/external.json."""
 
 from trueslice.records.base import Record, key
-from trueslice.records.test import AtThreshold
+from trueslice.records.tumour import AtThreshold
 
 
 class FolderWithoutClass(Record):
