@@ -49,7 +49,7 @@ def download(into: Path) -> None:
             continue
         # A hidden folder is skipped when the slices are read.
         incoming = into / f".{file.name}.incoming" / file.name
-        fetch_whole(lambda file=file: f"{ADDRESS}{file.number}", incoming, "figshare", partial(_explain, file))
+        fetch_whole(partial(str, f"{ADDRESS}{file.number}"), incoming, "figshare", partial(_explain, file))
         if problem := _difference(incoming, file):
             shutil.rmtree(incoming.parent)
             raise UserError(f"what figshare sent for {file.name} was deleted: {problem}; start again later")
