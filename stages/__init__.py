@@ -1,4 +1,4 @@
-"""What all stage scripts share: where files lie, the checked parameters, and how a stage ends."""
+"""Shared parts of the stage scripts: places of files, checked parameters, and the end of a stage."""
 
 import contextlib
 import errno
@@ -28,9 +28,9 @@ RELEASED = Path("models/released")
 METRICS = Path("metrics")
 PLOTS = Path("plots")
 
-# Before PyTorch is imported. By default, waiting threads keep a core busy for so long that training stands still beside
+# Before PyTorch is imported. By default, waiting threads keep a core busy for so long that training halts next to
 # a second process. If they sleep at once instead, the steps of a small model take a third longer. So they wait briefly.
-# Beside a process that keeps a core busy, that makes such steps take up to half as long again.
+# Next to a process that keeps a core busy, that makes such steps take up to half as long again.
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")

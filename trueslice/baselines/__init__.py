@@ -1,1 +1,1 @@
-"""What needs no fine-tuning."""
+"""Classifiers without any fine-tuning."""

@@ -93,7 +93,7 @@ def build_lite(into: Path, seed: int) -> None:
     seeded random weights: this is not a CLIP.
 
     Raises:
-        UserError: a package is missing, or its weights are not those that were published.
+        UserError: a package is missing, or its weights are not the published ones.
     """
     import transformers
 
@@ -106,7 +106,7 @@ def build_lite(into: Path, seed: int) -> None:
     model = transformers.VisionTextDualEncoderModel(config)
     _draw(model, seed, lambda _, shape: math.prod(shape[1:]) ** -0.5)
     tower = model.vision_model.timm_model
-    # The names differ, but the order is the same; the classifier stands last and is left out.
+    # The names differ, but the order is the same; the classifier is the last and is left out.
     tower.load_state_dict(dict(zip(tower.state_dict(), weights.values(), strict=False)))
     _write(model, DUAL_PROCESSOR, LITE_IMAGE_SIZE, into, LITE_NORMALISATION)
 
@@ -115,7 +115,7 @@ def imagenet_weights() -> dict:
     """Load the weights of EfficientNet-Lite0 by name, in the order of its layers, with the classifier of ImageNet.
 
     Raises:
-        UserError: a package is missing, or its weights are not those that were published.
+        UserError: a package is missing, or its weights are not the published ones.
     """
     import torch
 

@@ -125,7 +125,7 @@ def _retry(name: str, revision: str | None, request: Callable[[], Any]) -> Any:
         except Exception as error:
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            problem, is_final = _explain(error, name, revision or "main")
+            problem, is_final = _describe(error, name, revision or "main")
             if is_final or attempt == ATTEMPTS:
                 raise UserError(problem) from error
         wait = FIRST_WAIT * 2 ** (attempt - 1)
@@ -139,7 +139,7 @@ def _limit_time(request: Any) -> None:
     request.extensions["timeout"] = {kind: given.get(kind) or TIMEOUT for kind in ("connect", "read", "write", "pool")}
 
 
-def _explain(error: BaseException, name: str, revision: str) -> tuple[str, bool]:
+def _describe(error: BaseException, name: str, revision: str) -> tuple[str, bool]:
     """Return a message for the user, and whether the error is final: another attempt would end in it too."""
     from huggingface_hub import errors
 

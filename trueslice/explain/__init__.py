@@ -1,1 +1,1 @@
-"""Where a prediction comes from."""
+"""Explanations of predictions: heat maps, similar training scans, and their comparison with masks."""

@@ -1,4 +1,4 @@
-"""Where in a scan a prediction comes from: the method that pointed at tumours best, for each kind of image tower.
+"""Heat maps of predictions, by the method that pointed at tumours best for each kind of image tower.
 
 research/explanations.py measures it against others; docs/explanations.md says what it is worth.
 """
@@ -30,7 +30,7 @@ def explain(
         float32 [B, S, S], from 0 to 1, where 1 is the highest value of the scan; all 0 if no place matters.
     """
     method = patch_gradients if encoder.has_patches else occlusion
-    # What a caller made in inference mode has no gradient, and a copy of it has.
+    # Tensors that a caller made in inference mode have no gradient; copies of them have.
     with torch.inference_mode(False):
         grid = method(encoder, pixels.float().clone(), class_embeddings.clone(), targets.clone())
     maps = enlarged(grid, pixels.shape[-1])
@@ -70,24 +70,24 @@ def occlusion(
 def log_probabilities(
     encoder: Encoder, features: torch.Tensor, class_embeddings: torch.Tensor, targets: torch.Tensor
 ) -> torch.Tensor:
-    """Of one class for each scan, from what the image tower pools: float32 [B]."""
+    """Compute the log-probability of one class for each scan, from features of the image tower: float32 [B]."""
     logits = encoder.score(features, class_embeddings)
     return logits.log_softmax(dim=1).gather(1, targets.to(logits.device)[:, None])[:, 0]
 
 
 def on_grid(encoder: Encoder, tokens: torch.Tensor) -> torch.Tensor:
-    """Lay one number for each token, [B, L], out as the patches lie in the scan: [B, g, g]."""
+    """Arrange one number for each token, [B, L], as the patches are in the scan: [B, g, g]."""
     side = grid_side(encoder)
     return tokens[:, -side * side :].reshape(-1, side, side)
 
 
 def enlarged(grid: torch.Tensor, size: int) -> torch.Tensor:
-    """Bring maps [B, g, g] to float32 [B, size, size]."""
+    """Enlarge maps [B, g, g] to float32 [B, size, size]."""
     return functional.interpolate(grid[:, None], (size, size), mode="bilinear", align_corners=False)[:, 0].detach()
 
 
 def grid_side(encoder: Encoder) -> int:
-    """How many values per side a map of `explain` is made of."""
+    """Return the number of values per side in a map of `explain`."""
     if not encoder.has_patches:
         return CELLS
     return encoder.image_size // encoder.model.config.vision_config.patch_size

@@ -77,7 +77,7 @@ class Measured(NamedTuple):
     """Maps, masks and pixels of N scans, each of the whole scan with S pixels per side."""
 
     maps: np.ndarray  # float [N, S, S]
-    random: np.ndarray  # those of the same model with its weights in random order, float [N, S, S]
+    random: np.ndarray  # maps of the same model with its weights in random order, float [N, S, S]
     masks: np.ndarray  # bool [N, S, S], none empty
     pixels: np.ndarray  # uint8 [N, S, S]
     cells: np.ndarray  # as `ceilings` takes them

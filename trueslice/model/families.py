@@ -1,4 +1,4 @@
-"""The families of checkpoints that are supported: one row for each."""
+"""Supported families of checkpoints, one row for each."""
 
 from dataclasses import dataclass
 

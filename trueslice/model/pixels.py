@@ -23,7 +23,7 @@ class Pixels:
         pixels: uint8 array [N, S, S], grey, or [N, S, S, 3], colour.
         rows: which of them, int [n]; from here on they are known by their place in it.
         size: side in pixels that they are resized to.
-        resident: whether they all lie on the device; None decides by its free memory.
+        resident: whether all are kept on the device; None decides by its free memory.
     """
 
     def __init__(

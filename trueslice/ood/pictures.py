@@ -56,7 +56,7 @@ def photographs(generator: np.random.Generator) -> list[np.ndarray]:
 
 
 class _Pen:
-    """A picture that is painted part by part, as head phantoms are; the body lies a little differently each time."""
+    """A picture that is painted part by part, as head phantoms are; each body is placed a little differently."""
 
     def __init__(self, generator: np.random.Generator):
         self.generator = generator
