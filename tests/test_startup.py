@@ -23,6 +23,10 @@ with torch.inference_mode():
     found["embeddings"] = encoder.encode_images(torch.arange(4096).view(1, 1, 64, 64) %% 255).tolist()
     compiled = torch.compile(encoder.encode_images, backend="eager")
     found["compiled"] = compiled(torch.ones(1, 1, 64, 64)).isfinite().all().item()
+from trueslice import params
+from trueslice.train.trainable import make_trainable
+config = params.load(Path("params.yaml")).train.model_copy(update={"tune": "lora"})
+found["lora"] = type(make_trainable(encoder, config)).__name__
 print(json.dumps(found))
 """
 
@@ -42,7 +46,8 @@ def test_a_model_loads_without_what_it_does_not_need(quick):
 
 
 @pytest.mark.slow
-def test_a_quick_start_changes_no_bit_and_leaves_the_compiler_usable(tiny_folder, quick):
+def test_a_quick_start_changes_no_bit_and_leaves_compiler_and_lora_usable(tiny_folder, quick):
     slow = load(tiny_folder, "slow")
-    assert "torch._dynamo" in slow["modules"] and quick["compiled"]
+    assert "torch._dynamo" in slow["modules"]
+    assert quick["compiled"] and quick["lora"] == slow["lora"] == "PeftModel"
     assert (quick["hash"], quick["embeddings"]) == (slow["hash"], slow["embeddings"])

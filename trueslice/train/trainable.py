@@ -38,6 +38,8 @@ def make_trainable(encoder: Encoder, config: Train) -> nn.Module | None:
 
 
 def _add_lora(model: nn.Module, lora: Lora) -> nn.Module:
+    # peft expects that transformers has imported it.
+    import torch.distributed.tensor  # noqa: F401
     from peft import LoraConfig, get_peft_model
 
     targets = set(lora.targets)
