@@ -119,6 +119,6 @@ def _last_coefficient(design: np.ndarray, offset: np.ndarray, outcome: np.ndarra
 
 
 def _verdict(change: Interval) -> str:
-    if change.low is None or change.low <= 0 <= change.high:
+    if change.low is None or change.high is None or change.low <= 0 <= change.high:
         return "did not help"
     return "helped" if change.high < 0 else "made it worse"

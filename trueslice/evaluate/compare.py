@@ -24,7 +24,7 @@ SIGNIFICANT = 0.05  # a p-value below it says that there is a difference
 FEW = 12  # in fewer units that differ, the interval covers too little (simulated with research/simulations/methods.py)
 METHODS = 3  # from this many runs on both sides on, a comparison speaks of methods
 ROUNDING = 1e-12  # what is no more than that is 0
-SCORES = {"accuracy": accuracy, "macro F1": macro_f1}
+SCORES: dict[str, Callable[..., np.ndarray]] = {"accuracy": accuracy, "macro F1": macro_f1}
 
 
 class Difference(NamedTuple):
@@ -56,7 +56,7 @@ def compare(runs: Mapping[str, Predictions], a: Sequence[str], b: Sequence[str])
     sides = [[runs[name] for name in names] for names in (a, b)]
     first = sides[0][0]
     units = number_units(first)
-    scores = {name: difference(*sides, score) for name, score in SCORES.items()}
+    scores = {name: difference(sides[0], sides[1], score) for name, score in SCORES.items()}
     right_a, right_b = (np.array([run.y_pred == run.y_true for run in side]) for side in sides)
     # The difference of the means, times the number of runs on both sides to stay whole.
     differences = right_b.sum(axis=0) * len(a) - right_a.sum(axis=0) * len(b)
@@ -104,7 +104,7 @@ def difference(a: Sequence[Predictions], b: Sequence[Predictions], score: Callab
         error, freedom = model_error(errors_b.mean(axis=0) - errors_a.mean(axis=0))
     found = mean_b - mean_a
     p_value = float(2 * stats.t.sf(abs(found) / error, freedom)) if error > ROUNDING else np.nan
-    return Difference(mean_a, mean_b, found, student_interval(found, error, freedom), p_value)
+    return Difference(mean_a, mean_b, found, student_interval(found, float(error), float(freedom)), p_value)
 
 
 def student_interval(value: float, error: float, freedom: float, lowest: float = -1) -> Interval:

@@ -51,8 +51,8 @@ class Scale(NamedTuple):
 
     method: str
     ends: tuple[float, float]
-    there: Callable[[np.ndarray], np.ndarray]
-    back: Callable[[np.ndarray], np.ndarray]
+    there: Callable[[Any], Any]
+    back: Callable[[Any], Any]
 
 
 PLAIN = Scale("jackknife", (-np.inf, np.inf), np.positive, np.positive)
@@ -254,13 +254,13 @@ class GroupBootstrap:
     def estimate(self, score: Callable[[np.ndarray], np.ndarray], scale: Scale) -> Estimate:
         """Such a score, with one value."""
         value, without = self.weighted(score)
-        return Estimate(float(value), jackknife_interval(value, without, scale))
+        return Estimate(float(value), jackknife_interval(float(value), without, scale))
 
     def means(self, scores: Sequence[Callable[[np.ndarray], np.ndarray]]) -> list[Estimate]:
         """Return the mean of several scores from 0 to 1, and then each of them."""
         values, without = self.weighted(lambda weights: np.stack([score(weights) for score in scores], axis=1))
         values, without = np.r_[values.mean(), values], np.c_[without.mean(axis=1), without]
-        return list(map(Estimate, values.tolist(), map(jackknife_interval, values, without.T, repeat(UNIT))))
+        return list(map(Estimate, values.tolist(), map(jackknife_interval, values.tolist(), without.T, repeat(UNIT))))
 
 
 def _blocks(rows: int, columns: int) -> list[np.ndarray]:

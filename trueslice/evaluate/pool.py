@@ -24,13 +24,13 @@ from trueslice.evaluate.compare import (
     student_interval,
 )
 from trueslice.evaluate.intervals import ConfusionBootstrap, Estimate, Interval
-from trueslice.evaluate.score import distinct_weights
+from trueslice.evaluate.score import Metric, distinct_weights
 from trueslice.tables.predictions import Predictions
 
 # Runs that are pooled may differ in these parameters alone, or the mean would be one of different things.
 FREE = ("split.fold", "seed", "train.device", "verify.device")
 FREE_SECTION = "machine."
-SCORES = {
+SCORES: dict[str, Metric] = {
     "accuracy": metrics.accuracy,
     "balanced accuracy": metrics.balanced_accuracy,
     "macro F1": metrics.macro_f1,
@@ -93,10 +93,10 @@ def _of_the_method(repeats: Sequence[Predictions]) -> dict[str, Interval | None]
     values, errors = jackknife(repeats, units, metrics.accuracy)
     mean, of_seeds = float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
     # Against a side that is known exactly.
-    of_both = method_error((np.zeros(2), values), (np.zeros((2, units.max() + 1)), errors))
+    error, freedom = method_error((np.zeros(2), values), (np.zeros((2, units.max() + 1)), errors))
     return {
         "over_seeds": student_interval(mean, of_seeds, len(values) - 1, lowest=0),
-        "over_both": student_interval(mean, *of_both, lowest=0),
+        "over_both": student_interval(mean, float(error), float(freedom), lowest=0),
     }
 
 

@@ -4,7 +4,7 @@ Every score is one `Score` with its value, its 95 % interval and, where one of t
 records take their values from these.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -33,7 +33,8 @@ from trueslice.records.test import (
 from trueslice.records.train import Training
 from trueslice.tables.predictions import BaselinePredictions, ModelPredictions, Predictions
 
-OVERALL = {
+Metric = Callable[..., np.ndarray]
+OVERALL: dict[str, Metric] = {
     "accuracy": metrics.accuracy,
     "balanced_accuracy": metrics.balanced_accuracy,
     "macro_precision": metrics.macro_precision,
@@ -41,8 +42,8 @@ OVERALL = {
     "mcc": metrics.mcc,
     "cohen_kappa": metrics.cohen_kappa,
 }
-OF_TUMOURS = {"missed_tumours": metrics.missed_tumours, "false_alarms": metrics.false_alarms}
-PER_CLASS = {
+OF_TUMOURS: dict[str, Metric] = {"missed_tumours": metrics.missed_tumours, "false_alarms": metrics.false_alarms}
+PER_CLASS: dict[str, Metric] = {
     "recall": metrics.recall,
     "precision": metrics.precision,
     "f1": metrics.f1,
@@ -119,14 +120,15 @@ def score_baselines(predictions: BaselinePredictions, model: Predictions, negati
 def _score_baseline(table: BaselinePredictions, model: Predictions, negative: int | None) -> Baseline:
     scores = _of_classes(table, negative)
     ahead = difference([table], [model])
-    correct = table.y_pred == table.y_true
+    correct, kinds = table.y_pred == table.y_true, ("copy", "patient", "neither")
+    exposed: dict[str, Any] = {f"accuracy_{kind}": _mean(correct[table.exposure == kind]) for kind in kinds}
     return Baseline(
         baseline=table.baseline[0].item(),
         **_values(scores, Baseline),
         **{key: getattr(scores[0], key) for key in Interval._fields},
         **Estimate(ahead.difference, ahead.interval).limits("difference"),
         difference_reason=ahead.interval.reason,
-        **{f"accuracy_{kind}": _mean(correct[table.exposure == kind]) for kind in ("copy", "patient", "neither")},
+        **exposed,
     )
 
 
@@ -148,15 +150,15 @@ def summarise(scores: ModelScores, intervals: Intervals, baselines: Baselines, t
     accuracy = intervals.find("accuracy")
     exposed = {each.exposure: each.scans for each in scores.exposure if each.class_name is None}
     return Summary(
-        accuracy=_rounded(scores.accuracy),
+        accuracy=round(scores.accuracy, 4),
         low=_rounded(accuracy.low),
         high=_rounded(accuracy.high),
         macro_f1=_rounded(scores.macro_f1),
         recall={each.class_name: _rounded(each.recall) for each in scores.classes},
-        nll=_rounded(scores.calibration.nll),
-        val_loss=_rounded(training.val_loss),
+        nll=round(scores.calibration.nll, 4),
+        val_loss=round(training.val_loss, 4),
         best_epoch=training.best_epoch,
-        baseline=_rounded(best.accuracy),
+        baseline=round(best.accuracy, 4),
         ahead=_rounded(best.difference_low),
         copied=exposed.get("copy", 0),
         patient=exposed.get("patient", 0),

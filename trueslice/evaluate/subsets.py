@@ -96,11 +96,12 @@ def name_blocks(predictions: Predictions, by_units: Score | Interval) -> NameBlo
     for folder in np.unique(folders[unknown]):
         for index in range(len(predictions.class_names)):
             own = np.flatnonzero(unknown & (folders == folder) & (predictions.y_true == index))
-            ordered = sorted(own.tolist(), key=lambda row: natural_key(predictions.path[row]))
+            ordered = sorted(own.tolist(), key=lambda row: natural_key(str(predictions.path[row])))
             blocks[ordered] = following + np.arange(len(own)) // BLOCK
             following += len(own)
     correct = predictions.y_pred == predictions.y_true
     low, high, *_ = GroupBootstrap(blocks).share(correct, np.ones_like(correct)).interval
-    has_both = None not in (low, high, by_units.low, by_units.high)
-    times = (high - low) / (by_units.high - by_units.low) if has_both else None
+    times = None
+    if low is not None and high is not None and by_units.low is not None and by_units.high is not None:
+        times = (high - low) / (by_units.high - by_units.low)
     return NameBlocks(length=BLOCK, low=low, high=high, times_as_wide=times)
