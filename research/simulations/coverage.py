@@ -50,6 +50,7 @@ CLASSES = ("glioma", "meningioma", "notumor", "pituitary")
 NOTUMOR = CLASSES.index("notumor")
 POPULATION = 200  # times the test set, from which true values are taken
 MOST_UNITS = 500  # with more, only scores of predicted classes: the others would take too long
+SENSITIVITY = 0.95  # on validation, for which the threshold of a tumour is chosen
 PREVALENCE = 0.01
 CASES = [("copies", 2.4), ("copies", 3.0), ("patients", 3.0), *(("new patients", level) for level in (1.8, 2.4, 3.0))]
 OF_COUNTS = {name: getattr(metrics, name) for name in ("accuracy", "balanced_accuracy", "macro_precision", "macro_f1")}
@@ -167,8 +168,8 @@ def estimates(table: Predictions, least: float) -> dict[str, Estimate]:
         "average precision, glioma": (partial(metrics.average_precision, y_true == 0, shares[:, 0]), UNIT),
         "risk_coverage": (partial(metrics.risk_coverage_area, table.y_pred != y_true, shares.max(axis=1)), LOSS),
     }
-    point = tumour.at_threshold(table, NOTUMOR, least, bootstrap)
-    point |= tumour.predictive_values(point, PREVALENCE)
+    at = tumour.at_threshold(table, NOTUMOR, SENSITIVITY, least, bootstrap)
+    point = dict(at) | dict(tumour.predictive_values(at, PREVALENCE))
     fit = recalibration(y_true != NOTUMOR, shares[:, NOTUMOR], bootstrap.numbers)
     return (
         counted
@@ -190,7 +191,7 @@ def score_coverage(name: str, level: float, seed: int = 0, repeats: int = REPEAT
     # What a group shares changes no expectation. The few units only hold the jackknife down, whose errors are not used.
     many = predicted(random, [np.ones(POPULATION * each.sum(), int) for each in sizes], level, shared=0)
     many = replace(many, unit=np.arange(len(many)) % 4)
-    least = tumour.threshold(many, NOTUMOR, 0.95)
+    least = tumour.threshold(many, NOTUMOR, SENSITIVITY)
     truth = {score: estimate.value for score, estimate in estimates(many, least).items()}
     seen: dict[str, list[Interval]] = {}
     for _ in range(repeats):
