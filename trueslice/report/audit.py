@@ -1,4 +1,4 @@
-"""The copies that an audit found as one page to look at, which audit.html lays out, with the pictures beside it."""
+"""The copies that an audit found, as one page of pictures, which audit.html lays out."""
 
 import json
 from collections.abc import Sequence
@@ -14,9 +14,13 @@ SIDE, QUALITY = 192, 80  # of the pictures: largest side in pixels, and JPEG's q
 
 
 def write(folder: Path, names: Sequence[str], images: Images, found: Found) -> None:
-    """Write pairs.html into `folder`, and its pictures into thumbnails/ there; it loads nothing else.
+    """Write pairs.html into a folder, and its pictures into thumbnails/ there. The page loads nothing else.
 
-    `names` are those of the folders that were audited.
+    Args:
+        folder: an existing folder.
+        names: of the folders that were audited.
+        images: of these folders.
+        found: the copies among the images.
     """
     rows = np.unique(np.concatenate([found.pairs.a, found.pairs.b]))
     pictures = folder / "thumbnails"
@@ -40,11 +44,11 @@ def write(folder: Path, names: Sequence[str], images: Images, found: Found) -> N
 
 
 def _groups(found: Found) -> list[list[tuple]]:
-    """List the pairs of every group, the weakest first: both rows, kind, correlation, and the map from b to a."""
+    """Return the pairs of every group, the weakest first: both rows, kind, correlation, and the map from b to a."""
     pairs = found.pairs
     linear, shift = found.maps[:, :, :2], found.maps[:, :, 2:]
     inverse = np.linalg.inv(linear)
-    # As CSS has them: matrix(a, b, c, d), then how far to the right and down, as shares of half a side.
+    # In the order of CSS: matrix(a, b, c, d), then the shift right and down, in half sides.
     placed = np.concatenate([inverse.swapaxes(1, 2).reshape(-1, 4), -(inverse @ shift)[..., 0]], axis=1).round(4)
     columns = (pairs.a, pairs.b, pairs.kind, pairs.correlation, placed + 0.0)
     rows = list(zip(*(column.tolist() for column in columns), strict=True))

@@ -1,14 +1,14 @@
-"""The figures of a run. Each function draws one matplotlib Figure of what stands in metrics/ and plots/steps.csv.
+"""The figures of a run: each function draws one, as a matplotlib Figure.
 
-Nothing is computed here: a number in a figure stands in one of those files. Colours are those of Okabe and Ito (2008),
-which the colour-blind can tell apart; lines also differ in dash and marker, so that a grey print can be read too.
+Nothing is computed here: every number in a figure is in metrics/, plots/steps.csv or plots/embedding.csv. Colour-blind
+readers can tell the colours of Okabe and Ito (2008) apart; lines also differ in dash and marker, for grey prints.
 """
 
 import io
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib import rc_context
@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from trueslice.files import whole_file
+from trueslice.records.test import TumourScores
 from trueslice.report.format import counted, number, percent, with_interval
 from trueslice.report.run import EXPOSURES, MIN_DISTINCT, Run
 from trueslice.tables.embedding import EmbeddingMap
@@ -55,11 +56,11 @@ PERCENT = PercentFormatter(1, decimals=0, symbol=" %")
 COUNT = FuncFormatter(lambda number, _: f"{number:,.0f}")
 INTERVALS = "Lines are 95 % intervals"
 PAIRS_IN_A_ROW = 4
-# Of classes, the rest of Okabe and Ito's colours last; a class also has a marker of its own.
+# Colours of classes. A class also has a marker of its own.
 OF_CLASSES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#1A1A1A", "#B8A800")
 MARKERS = "osD^vPXp"
-# How what a model has seen of a scan is drawn, everywhere.
-SEEN = {
+# The style of each exposure.
+SEEN: dict[str, dict[str, Any]] = {
     "copy": {"color": ORANGE, "marker": "s"},
     "patient": {"color": BLUE, "marker": "D", "markerfacecolor": "white"},
     "neither": {"color": BLUE, "marker": "o"},
@@ -68,19 +69,22 @@ SEEN = {
 
 
 class Tables(NamedTuple):
-    """The tables that figures are drawn from."""
+    """Tables with the points of two figures."""
 
-    steps: Steps  # of the training
-    embedding: EmbeddingMap  # where the model places the scans
+    steps: Steps  # the loss of every training step
+    embedding: EmbeddingMap  # the scans in the plane of the embeddings
 
 
 def draw(run: Run, tables: Tables, pixels: np.ndarray) -> dict[str, Figure]:
-    """Every figure that the run has something for, by name.
+    """Draw every figure for which the run has numbers.
 
     Args:
         run: the run.
         tables: of the run.
         pixels: of all scans, uint8 [N, S, S] or [N, S, S, 3].
+
+    Returns:
+        Figures by name.
     """
     figures = {
         "training_loss": training_loss(run, tables.steps),
@@ -97,7 +101,7 @@ def draw(run: Run, tables: Tables, pixels: np.ndarray) -> dict[str, Figure]:
     if any(row.accuracy is not None and row.exposure != "unknown" for row in run.test.exposure):
         figures["exposure"] = exposure(run)
     if run.test.tumour is not None and run.test.tumour.roc:
-        figures["roc"] = roc(run)
+        figures["roc"] = roc(run.test.tumour)
     if run.external.sets:
         figures["external"] = external(run)
     if run.data.examples:
@@ -109,7 +113,7 @@ def draw(run: Run, tables: Tables, pixels: np.ndarray) -> dict[str, Figure]:
 
 @rc_context(STYLE)
 def training_loss(run: Run, steps: Steps) -> Figure:
-    """Loss of every training step, its running mean, and the validation loss at the end of every epoch."""
+    """Draw the loss of every training step, its running mean, and the validation loss at the end of every epoch."""
     epochs = run.train.epochs
     figure, axes = canvas("Training loss", f"{counted(len(steps), 'step')}, {counted(len(epochs), 'epoch')}")
     marker = _marker("o", len(steps))
@@ -136,7 +140,7 @@ def training_loss(run: Run, steps: Steps) -> Figure:
 
 @rc_context(STYLE)
 def train_vs_test_accuracy(run: Run) -> Figure:
-    """Training and validation accuracy of every epoch, and the test accuracy as one line."""
+    """Draw training and validation accuracy of every epoch, and the test accuracy as one line."""
     epochs, best_epoch, test = run.train.epochs, run.train.best_epoch, run.test.accuracy
     figure, axes = canvas("Accuracy in training and test", f"{counted(len(epochs), 'epoch')}")
     numbers = [epoch.epoch for epoch in epochs]
@@ -144,10 +148,10 @@ def train_vs_test_accuracy(run: Run) -> Figure:
     axes.plot(numbers, train, color=BLUE, marker=_marker("o", len(epochs)), label="training")
     axes.plot(numbers, validation, color=ORANGE, linestyle="--", marker=_marker("s", len(epochs)), label="validation")
     best = validation[numbers.index(best_epoch)]
-    ring = {"color": BLACK, "linestyle": "", "marker": "o", "markersize": 12, "fillstyle": "none"}
-    axes.plot([best_epoch], [best], **ring, label=f"best epoch: {best_epoch} ({percent(best)})")
+    ring = f"best epoch: {best_epoch} ({percent(best)})"
+    axes.plot(best_epoch, best, color=BLACK, linestyle="", marker="o", markersize=12, fillstyle="none", label=ring)
     axes.axhline(test, color=BLACK, linestyle="-.", linewidth=1.3)
-    beside = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center"}
+    beside: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center"}
     axes.annotate(f"test\n{percent(test)}", (1, test), (6, 0), **beside)
     axes.set(xlabel="epoch", ylabel="accuracy (share of scans)", xlim=(0.7, len(epochs) + 0.3))
     axes.set_ylim(max(0, np.floor(10 * min(*train, *validation, test) - 0.3) / 10), 1.02)
@@ -160,7 +164,7 @@ def train_vs_test_accuracy(run: Run) -> Figure:
 
 @rc_context(STYLE)
 def per_class_accuracy(run: Run) -> Figure:
-    """Sensitivity of each class as bars: the share of its test scans that are recognised."""
+    """Draw the sensitivity of each class, the share of its test scans that are recognised, as bars."""
     note = f"Accuracy over all classes: {percent(run.test.accuracy)} of {counted(run.test.scans, 'test scan')}"
     figure, axes = _bars(run, "recall", "Sensitivity of each class", note)
     axes.set_xlabel("sensitivity (share of the class's scans)")
@@ -170,7 +174,7 @@ def per_class_accuracy(run: Run) -> Figure:
 
 @rc_context(STYLE)
 def per_class_f1_score(run: Run) -> Figure:
-    """F1 score of each class as bars."""
+    """Draw the F1 score of each class as bars."""
     note = f"Mean over the classes (macro F1): {number(run.test.macro_f1, 'macro_f1')}"
     figure, axes = _bars(run, "f1", "F1 score of each class", note)
     axes.set_xlabel("F1 score (0 to 1)")
@@ -179,17 +183,17 @@ def per_class_f1_score(run: Run) -> Figure:
 
 @rc_context(STYLE)
 def confusion_matrix(run: Run) -> Figure:
-    """Test scans by reference standard (rows) and predicted class (columns); the diagonal shows the sensitivity."""
+    """Draw test scans by reference standard (rows) and predicted class (columns), with the sensitivity."""
     classes = run.test.classes
     counts = np.array([row.predicted_as for row in classes])
-    # How dark a cell is, relative to its row. The colour bar says what it stands for.
+    # The darkness of a cell, relative to its row, as the colour bar says.
     shades = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = max(3.2, 0.85 * len(classes))
     note = "Number of test scans, and sensitivity on the diagonal"
     figure, axes = canvas("Confusion matrix", note, (side + 3, side + 1.7))
     image = axes.imshow(shades, cmap=PAPER_TO_INK, vmin=0, vmax=1)
     for (row, column), scans in np.ndenumerate(counts):
-        centred = {"textcoords": "offset points", "ha": "center", "va": "center"}
+        centred: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "va": "center"}
         centred["color"] = _readable_on(PAPER_TO_INK(shades[row, column]))
         up = 6 if row == column else 0
         axes.annotate(f"{scans:,}", (column, row), (0, up), **centred, fontsize=12, fontweight="bold")
@@ -199,7 +203,8 @@ def confusion_matrix(run: Run) -> Figure:
     places = np.arange(len(classes))
     names = [_wrapped(row.class_name) for row in classes]
     slanted = max(len(line) for name in names for line in name.split("\n")) > 10
-    axes.set_xticks(places, names, **({"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if slanted else {}))
+    slant: dict[str, Any] = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"}
+    axes.set_xticks(places, names, **(slant if slanted else {}))
     axes.set_yticks(places, [_wrapped(f"{row.class_name} ({row.scans:,})") for row in classes])
     axes.set(xlabel="predicted class", ylabel="reference standard (number of scans)")
     for edge in places[1:] - 0.5:
@@ -213,11 +218,11 @@ def confusion_matrix(run: Run) -> Figure:
 
 @rc_context(STYLE)
 def copy_matches(run: Run) -> Figure:
-    """Histogram of how much each scan correlates with the one most like it, for copies and others."""
+    """Draw a histogram of the highest correlation of each scan with another, for copies and others."""
     data, threshold = run.data, run.params.verify.copy_threshold
     note = f"{counted(data.decoded, 'file')}, {counted(data.distinct_scans, 'distinct scan')}"
     figure, axes = canvas("Each scan's best match", note)
-    # The first bin holds all that is less alike and would be far wider. It is drawn as wide as the others, apart.
+    # The first bin is far wider: it holds all lower correlations. It is drawn apart, and as narrow as the others.
     bins = data.best_matches
     step = bins[1].upper - bins[1].lower
     left = np.array([bins[0].upper - 3 * step, *(each.lower for each in bins[1:])])
@@ -227,8 +232,13 @@ def copy_matches(run: Run) -> Figure:
     ):
         axes.bar(left + offset * step, heights, step / 2, align="edge", color=colour, label=name)
     axes.axvline(threshold, color=ORANGE, linestyle="--", linewidth=1.3, label=f"threshold {threshold:g}")
-    words = f"copies from {threshold:g} on, if small windows agree too;\nbelow it, only if alignment raises them to it"
-    beside = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "ha": "right", "va": "top"}
+    words = f"copies from {threshold:g} on, if small windows agree too;\nbelow it, only if alignment lifts them to it"
+    beside: dict[str, Any] = {
+        "xycoords": ("data", "axes fraction"),
+        "textcoords": "offset points",
+        "ha": "right",
+        "va": "top",
+    }
     axes.annotate(words, (threshold, 1), (-6, 0), **beside, fontsize=9)
     axes.set_yscale("symlog", linthresh=1)
     axes.yaxis.set_major_formatter(COUNT)
@@ -236,7 +246,7 @@ def copy_matches(run: Run) -> Figure:
     axes.set(xlim=(left[0] - step, bins[-1].upper + step / 2))
     ticks = np.linspace(bins[0].upper, bins[-1].upper, 5)[1:]
     axes.set_xticks([left[0] + step / 2, *ticks], [f"below\n{bins[0].upper:g}", *(f"{tick:g}" for tick in ticks)])
-    axes.set_xlabel("correlation with the scan most like it, before alignment")
+    axes.set_xlabel("correlation with the most similar scan, before alignment")
     axes.grid(True, axis="y")
     figure.legend(loc="outside lower center", ncols=3)
     return figure
@@ -244,16 +254,16 @@ def copy_matches(run: Run) -> Figure:
 
 @rc_context(STYLE)
 def leaked_pairs(run: Run, pixels: np.ndarray) -> Figure:
-    """Pairs of copies, one above the other, as they lie in their files; `pixels` as for `draw`."""
+    """Draw pairs of copies, one above the other, as their files show them; `pixels` as for `draw`."""
     examples, published = run.data.examples, run.data.test_scans > 0
     rows = -(-len(examples) // PAIRS_IN_A_ROW)
     title = "Test scans and their copies in Training" if published else "Scans and their copies"
     # About as many pixels as the scans have themselves: more only make a larger file.
     figure = Figure(figsize=(WIDTH, 0.9 + 3.5 * rows), dpi=0.7 * DPI, layout="constrained")
     figure.suptitle(title, x=0.02, ha="left", fontsize=13, fontweight="bold")
-    note = "Above each pair: how the copy was made, and how much\nthe pixels correlate once that is undone"
+    note = "Above each pair: the kind of copy, and the correlation\nof the pixels once it is undone"
     figure.supxlabel(note, x=0.02, ha="left", fontsize=10, color=GREY)
-    for row, part in enumerate(np.atleast_1d(figure.subfigures(rows, 1))):
+    for row, part in enumerate(np.ravel(figure.subfigures(rows, 1, squeeze=False))):
         panels = part.subplots(2, PAIRS_IN_A_ROW)
         for panel in panels.flat:
             panel.set(xticks=[], yticks=[])
@@ -273,24 +283,26 @@ def leaked_pairs(run: Run, pixels: np.ndarray) -> Figure:
 
 @rc_context(STYLE)
 def leaked_share(run: Run) -> Figure:
-    """Draw published test scans of each class as bars, by copies and other scans of the patient in Training."""
+    """Draw the published test scans of each class with a copy, or another scan of the patient, in Training."""
     data = run.data
     rows = data.classes
     copies, patients = data.leaked_test_scans, data.patient_leaked_test_scans
     whole = counted(data.test_scans, "published test scan")
     note = f"{copies:,} by a copy, {patients:,} by the patient alone,\nof {whole}"
-    figure, axes = canvas("Test scans that Training shows too", note, (WIDTH + 0.6, 2.3 + 0.45 * len(rows)))
+    figure, axes = canvas(
+        "Test scans with a copy or a patient in Training", note, (WIDTH + 0.6, 2.3 + 0.45 * len(rows))
+    )
     list_classes(axes, [_wrapped(row.class_name) for row in rows], "class")
     places, starts = range(len(rows)), np.zeros(len(rows))
-    hatched = {"color": BLUE, "hatch": "////", "edgecolor": "white", "linewidth": 0}
+    hatched: dict[str, Any] = {"color": BLUE, "hatch": "////", "edgecolor": "white", "linewidth": 0}
     for widths, name, style in (
-        ([row.leaked for row in rows], "a copy is there", {"color": ORANGE}),
-        ([row.patient_leaked for row in rows], "only the patient is", hatched),
+        ([row.leaked for row in rows], "copy in Training", {"color": ORANGE}),
+        ([row.patient_leaked for row in rows], "only the patient in Training", hatched),
     ):
         axes.barh(places, widths, left=starts, height=0.65, label=name, **style)
         starts = starts + widths
     rest = [row.test for row in rows] - starts
-    axes.barh(places, rest, left=starts, height=0.65, color=PALE, label="neither is known to be")
+    axes.barh(places, rest, left=starts, height=0.65, color=PALE, label="neither known")
     for place, row in enumerate(rows):
         text = f"{row.leaked:,} + {row.patient_leaked:,} of {row.test:,}"
         axes.annotate(text, (row.test, place), (5, 0), textcoords="offset points", va="center")
@@ -302,7 +314,7 @@ def leaked_share(run: Run) -> Figure:
 
 @rc_context(STYLE)
 def reliability(run: Run) -> Figure:
-    """How often predictions of each confidence are right, with and without temperature, above the number of scans."""
+    """Draw the accuracy at each confidence, with and without temperature, above the number of scans."""
     bins, calibration = run.test.reliability, run.test.calibration
     figure = Figure(figsize=(WIDTH, 6.4), dpi=DPI, layout="constrained")
     axes, strip = figure.subplots(2, 1, height_ratios=(4, 1), sharex=True)
@@ -317,8 +329,8 @@ def reliability(run: Run) -> Figure:
         if each.low is not None:
             axes.vlines(each.confidence, each.low, each.high, color=BLUE, alpha=0.25, linewidth=6)
     axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1.3, label="perfectly calibrated")
-    before = {"color": ORANGE, "linestyle": "--", "linewidth": 0.9, "marker": "s", "fillstyle": "none"}
-    after = {"color": BLUE, "marker": "o"}
+    before: dict[str, Any] = {"color": ORANGE, "linestyle": "--", "linewidth": 0.9, "marker": "s", "fillstyle": "none"}
+    after: dict[str, Any] = {"color": BLUE, "marker": "o"}
     for points, label, style in (
         ([(each.confidence_before, each.accuracy_before) for each in bins], "without temperature", before),
         ([(each.confidence, each.accuracy) for each in bins], "with temperature", after),
@@ -341,7 +353,7 @@ def reliability(run: Run) -> Figure:
 
 @rc_context(STYLE)
 def accuracy_by_similarity(run: Run) -> Figure:
-    """Accuracy of the test scans by how much they correlate with the training scan most like them."""
+    """Draw the accuracy of test scans by correlation with the most similar training scan."""
     bins = run.test.similarity
     note = INTERVALS
     few = [0 < each.distinct < MIN_DISTINCT for each in bins]
@@ -351,12 +363,12 @@ def accuracy_by_similarity(run: Run) -> Figure:
     for place, each in enumerate(bins):
         if each.accuracy is None:
             continue
-        if each.low is not None:
+        if each.low is not None and each.high is not None:
             _whisker(axes, (place, place), (each.low, each.high))
         fill = "white" if few[place] else BLUE
         axes.plot(place, each.accuracy, color=BLUE, marker="o", markersize=7, markerfacecolor=fill)
         if not few[place]:
-            beside = {"textcoords": "offset points", "va": "center"}
+            beside: dict[str, Any] = {"textcoords": "offset points", "va": "center"}
             axes.annotate(percent(each.accuracy), (place, each.accuracy), (8, 0), **beside)
     names = [f"below {bins[0].upper:g}", *(f"{each.lower:g} to {each.upper:g}" for each in bins[1:])]
     counts = [f"{counted(each.scans, 'scan')}\n{each.distinct:,} distinct" for each in bins]
@@ -371,11 +383,11 @@ def accuracy_by_similarity(run: Run) -> Figure:
 
 @rc_context(STYLE)
 def exposure(run: Run) -> Figure:
-    """Accuracy of each class and of all, by what of its scans the model has seen, as dots."""
+    """Draw the accuracy of each class and of all by exposure, as dots."""
     shown = [row for row in run.test.exposure if row.accuracy is not None]
     order = [*(row.class_name for row in run.test.classes), None]
     names = [name for name in order if any(row.class_name == name for row in shown)]
-    # The rows of a class stand close together, and those of all classes last.
+    # The rows of a class are close together; those of all classes come last.
     rows = sorted(shown, key=lambda row: names.index(row.class_name))
     places = [place + 0.8 * names.index(row.class_name) for place, row in enumerate(rows)]
     note = f"{INTERVALS}.\nFewer than {MIN_DISTINCT} distinct scans: no number"
@@ -386,14 +398,16 @@ def exposure(run: Run) -> Figure:
     ]
     axes.set_yticks(middles, ["all classes" if name is None else _wrapped(name) for name in names])
     axes.tick_params(axis="y", length=0)
+    dots: dict[str, list[tuple[float, float]]] = {kind: [] for kind in EXPOSURES}
     for place, row in zip(places, rows, strict=True):
-        beside = {"textcoords": "offset points", "va": "center", "fontsize": 9}
-        words = f"{percent(row.accuracy)} of {row.scans:,}"
-        axes.annotate(words, (_interval_at(axes, row.accuracy, (row.low, row.high), place), place), (7, 0), **beside)
-    for kind, name in EXPOSURES.items():
-        own = [(row.accuracy, place) for place, row in zip(places, rows, strict=True) if row.exposure == kind]
-        if own:  # no entry in the legend for what is not there
-            _dots(axes, own, SEEN[kind] | {"label": name})
+        if row.accuracy is not None:
+            dots[row.exposure].append((row.accuracy, place))
+            end = _interval_at(axes, row.accuracy, (row.low, row.high), place)
+            words = f"{percent(row.accuracy)} of {row.scans:,}"
+            axes.annotate(words, (end, place), (7, 0), textcoords="offset points", va="center", fontsize=9)
+    for kind, own in dots.items():
+        if own:  # the legend names only what is drawn
+            _dots(axes, own, SEEN[kind] | {"label": EXPOSURES[kind]})
     axes.set(xlabel="accuracy (share of the scans)", xlim=(0, 1), ylabel="class", ylim=(places[-1] + 0.8, -0.8))
     axes.xaxis.set_major_formatter(PERCENT)
     axes.grid(True, axis="x")
@@ -403,7 +417,7 @@ def exposure(run: Run) -> Figure:
 
 @rc_context(STYLE)
 def external(run: Run) -> Figure:
-    """Accuracy on the internal test set, and on each other data set: of what was kept and of the copies left out."""
+    """Draw the accuracy on the internal test set and on each other data set, of new scans and of copies."""
     sets = run.external.sets
     figure, axes = canvas("Other data sets", INTERVALS, (WIDTH + 0.6, 2.4 + 0.7 * len(sets)))
     labels = [f"internal test\n{counted(run.test.scans, 'scan')}"]
@@ -429,18 +443,14 @@ def external(run: Run) -> Figure:
 
 
 @rc_context(STYLE)
-def roc(run: Run) -> Figure:
-    """ROC curve of tumour against the negative class, with its band and the operating points."""
-    tumour = run.test.tumour
+def roc(tumour: TumourScores) -> Figure:
+    """Draw the ROC curve of tumour against the negative class, with its band and the operating points."""
     note = textwrap.fill(f"Area under the curve: {with_interval(tumour, 'auroc')}", NOTE)
     figure, axes = canvas("Tumour or no tumour", note, (WIDTH, 5.6))
     points = tumour.roc
     alarms = [point.false_alarms for point in points]
-    band = [point for point in points if point.low is not None]
-    axes.fill_between(
-        [point.false_alarms for point in band], [point.low for point in band], [point.high for point in band],
-        color=BLUE, alpha=0.18, linewidth=0, label="95 % band",
-    )  # fmt: skip
+    band = np.array([(at.false_alarms, at.low, at.high) for at in points if at.low is not None], float).reshape(-1, 3)
+    axes.fill_between(*band.T, color=BLUE, alpha=0.18, linewidth=0, label="95 % band")
     axes.plot(alarms, [point.sensitivity for point in points], color=BLUE, linewidth=2, label="this model")
     axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1.3, label="by chance")
     for row, marker in zip(tumour.operating_points, "sD^vP*", strict=False):
@@ -448,8 +458,8 @@ def roc(run: Run) -> Figure:
             continue
         reached = f"sensitivity {percent(row.sensitivity)}, specificity {percent(row.specificity)}"
         label = f"set for {percent(row.target)}: {reached}"
-        style = {"color": ORANGE, "marker": marker, "linestyle": "", "markersize": 7}
-        axes.plot([1 - row.specificity], [row.sensitivity], **style, label=label, clip_on=False)
+        at = (1 - row.specificity, row.sensitivity)
+        axes.plot(*at, color=ORANGE, marker=marker, linestyle="", markersize=7, label=label, clip_on=False)
     axes.set(xlabel="false alarms (share of scans without a tumour)", ylabel="sensitivity (share of the tumours)")
     axes.set(xlim=(0, 1), ylim=(0, 1.01))
     axes.xaxis.set_major_formatter(PERCENT)
@@ -461,7 +471,7 @@ def roc(run: Run) -> Figure:
 
 @rc_context(STYLE)
 def risk_coverage(run: Run) -> Figure:
-    """Share of errors among the scans that the model is most confident of, by how many these are."""
+    """Draw the share of errors among the most confident answers by the share of scans that is answered."""
     curve = run.test.risk_coverage
     note = textwrap.fill(f"Area under the curve: {with_interval(curve, 'area')}", NOTE)
     figure, axes = canvas("Errors among the most confident answers", note)
@@ -477,16 +487,16 @@ def risk_coverage(run: Run) -> Figure:
 
 @rc_context(STYLE)
 def embedding_map(run: Run, scans: EmbeddingMap) -> Figure:
-    """Where the model places test scans and, faint, training scans, by class; mistakes have a ring."""
+    """Draw the embeddings of test scans and, faint, of training scans by class, in a plane; mistakes have a ring."""
     shares = run.embedding.variance
     test, faint = scans.take(scans.split == "test"), scans.take(scans.split == "train")
     wrong = test.take(test.y_pred != test.class_name)
     both = f"{counted(len(test), 'test scan')} and, faint, {counted(len(faint), 'training scan')}"
     note = f"{both}; ringed: wrongly classified"
-    figure, axes = canvas("Where the model places the scans", note, (WIDTH, 5.6))
+    figure, axes = canvas("Map of the scans by their embeddings", note, (WIDTH, 5.6))
     for place, row in enumerate(run.test.classes):
         colour, marker = (of[place % len(of)] for of in (OF_CLASSES, MARKERS))
-        style = {"color": colour, "marker": marker, "linewidths": 0}
+        style: dict[str, Any] = {"color": colour, "marker": marker, "linewidths": 0}
         below, above = (part.take(part.class_name == row.class_name) for part in (faint, test))
         axes.scatter(below.x, below.y, s=9, alpha=0.16, **style)
         axes.scatter(above.x, above.y, s=16, alpha=0.85, label=_wrapped(row.class_name), zorder=2, **style)
@@ -514,7 +524,7 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def canvas(title: str, note: str, size: tuple[float, float] = (WIDTH, 4.2)) -> tuple[Figure, Axes]:
-    """Return a figure of `size` inches with one pair of axes, a bold title and a line of explanation under it."""
+    """Make a figure of `size` inches with one pair of axes, a bold title and a note under it."""
     figure = Figure(figsize=size, dpi=DPI, layout="constrained")
     axes = figure.add_subplot()
     _head(axes, title, note)
@@ -546,7 +556,7 @@ def _bars(run: Run, score: str, title: str, note: str) -> tuple[Figure, Axes]:
 
 
 def list_classes(axes: Axes, names: Sequence[str], label: str) -> None:
-    """One place on the y axis for each name, the first on top."""
+    """Give each name a place on the y axis, the first on top."""
     axes.set_yticks(range(len(names)), names)
     axes.set(ylabel=label, ylim=(len(names) - 0.5, -0.5))
     axes.tick_params(axis="y", length=0)
@@ -562,21 +572,22 @@ def _interval_at(axes: Axes, value: float, ends: tuple[float | None, float | Non
     return high
 
 
-def _dots(axes: Axes, points: Sequence[tuple[float, float]], style: Mapping) -> None:
-    """Markers at `points`, which may be none."""
+def _dots(axes: Axes, points: Sequence[tuple[float, float]], style: Mapping[str, Any]) -> None:
+    """Draw markers at `points`, if any."""
     axes.plot([x for x, _ in points], [y for _, y in points], **style, linestyle="", markersize=6, clip_on=False)
 
 
 def _whisker(axes: Axes, x: tuple[float, float], y: tuple[float, float]) -> None:
-    """Draw an interval from one point to another, black in a white edge so that it is seen on a bar too."""
+    """Draw an interval from one point to another, black with a white edge so that it can be seen on a bar."""
     marker = "|" if y[0] == y[1] else "_"
     for colour, extra in (("white", 1.8), (BLACK, 0)):
-        ends = {"marker": marker, "markersize": 9 + extra, "markeredgewidth": 1.2 + extra}
-        axes.plot(x, y, color=colour, linewidth=1.2 + extra, **ends, clip_on=False)
+        width = 1.2 + extra
+        style: dict[str, Any] = {"marker": marker, "markersize": 9 + extra, "markeredgewidth": width}
+        axes.plot(x, y, color=colour, linewidth=width, **style, clip_on=False)
 
 
 def _marker(shape: str, points: int) -> str:
-    """Mark every point while they are few enough to tell apart; always a single one, which has no line."""
+    """Return a marker for every point while they are few enough to tell apart, else none."""
     return shape if points <= 30 else ""
 
 
@@ -585,7 +596,7 @@ def _wrapped(name: str) -> str:
 
 
 def _readable_on(background: tuple[float, ...]) -> str:
-    """Black or white, whichever has the higher contrast (WCAG 2.2) on the RGB colour `background`."""
+    """Return black or white, whichever has the higher contrast (WCAG 2.2) with an RGB colour."""
     red, green, blue = (v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in background[:3])
     luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue
     return "black" if (luminance + 0.05) ** 2 > 1.05 * 0.05 else "white"

@@ -7,7 +7,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 COLOURS = "inferno"
-STRENGTH = 0.65  # opacity where the map is highest; where it is 0 the scan is seen as it is
+STRENGTH = 0.65  # opacity where the map is highest; a map of 0 leaves the scan as it is
 CONTOUR = "#35d0ff"
 
 
@@ -17,7 +17,7 @@ def overlay(pixels: np.ndarray, heat: np.ndarray, mask: np.ndarray | None = None
     Args:
         pixels: uint8 [H, W] or [H, W, 3].
         heat: from 0 to 1, float [h, w], over the whole scan.
-        mask: where the tumour is, bool [m, n], over the whole scan; None where that is not known.
+        mask: True in the tumour, bool [m, n], over the whole scan; None if it is not known.
     """
     figure = Figure(figsize=(7.2, 3.3), dpi=150, layout="constrained")
     plain, covered = figure.subplots(1, 2)
@@ -32,7 +32,7 @@ def overlay(pixels: np.ndarray, heat: np.ndarray, mask: np.ndarray | None = None
 
 
 def draw(axes: Axes, pixels: np.ndarray, heat: np.ndarray | None = None, mask: np.ndarray | None = None) -> None:
-    """Draw a scan into `axes`, and over it a map and the outline of a mask; all as `overlay` takes them."""
+    """Draw a scan into `axes`, with a map and the outline of a mask over it; arguments as for `overlay`."""
     height, width = pixels.shape[:2]
     whole = (0, width, height, 0)
     axes.imshow(pixels, cmap="gray", vmin=0, vmax=255, extent=whole)
@@ -47,7 +47,7 @@ def draw(axes: Axes, pixels: np.ndarray, heat: np.ndarray | None = None, mask: n
 
 
 def add_colour_bar(figure: Figure, axes: Axes | list[Axes]) -> None:
-    """Say beside `axes` what the colours of a map mean."""
+    """Add the colour bar of a map next to `axes`."""
     bar = figure.colorbar(ScalarMappable(Normalize(0, 1), COLOURS), ax=axes, shrink=0.85, pad=0.02)
     bar.set_label("influence, relative to the highest in this scan", fontsize=8)
     bar.ax.tick_params(labelsize=8)

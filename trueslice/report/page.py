@@ -88,7 +88,7 @@ def page(run: Run, figures: Mapping[str, bytes], scans_sha256: str, drawing: Dra
 def _picture(png: bytes, lossless: bool) -> Picture:
     """Encode a figure as WebP."""
     with Image.open(io.BytesIO(png)) as image, io.BytesIO() as file:
-        image.convert("RGB").save(file, "WEBP", lossless=lossless, quality=70, method=6)
+        image.convert("RGB").save(file, "WEBP", lossless=lossless, quality=45, method=4)
         link = f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
         return Picture(link, *image.size)
 

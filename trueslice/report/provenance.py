@@ -1,4 +1,4 @@
-"""Where a report comes from: the commit at which it was drawn, what was changed on top of it, and when."""
+"""The origin of a report: the time, the commit that was checked out, and the changes on top of it."""
 
 import subprocess
 from collections.abc import Iterable, Mapping
@@ -10,18 +10,18 @@ from ruamel.yaml import YAML
 
 from trueslice.records.timing import TrainingTime
 
-# What a run writes itself is not a change on top of a commit.
+# The outputs of a run are no changes on top of a commit.
 WRITTEN = ("dvc.lock", "metrics", "plots")
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """What differs between two drawings of the same run.
+    """All that can differ between two reports of the same run.
 
     Attributes:
-        time: when it was drawn, in UTC.
+        time: of the drawing, in UTC.
         commit: the commit that was checked out; None where there is none.
-        files: what was changed on top of it, but for what a run writes.
+        files: those that were changed on top of it, without the outputs of a run.
         settings: key, value in that commit's params.yaml and value in the run, for each setting that differs.
         training: seconds, device and memory of the training, from metrics/timing.json.
     """
@@ -34,7 +34,7 @@ class Drawing:
 
     @classmethod
     def now(cls, root: Path, training: TrainingTime) -> "Drawing":
-        """Describe a drawing made now, in a folder with a params.yaml, perhaps in a Git repository."""
+        """Return the state of a folder with a params.yaml, which may be in a Git repository."""
         time = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
         commit = _git(root, "rev-parse", "HEAD")
         if commit is None:
@@ -47,7 +47,7 @@ class Drawing:
 
 
 def _git(root: Path, *arguments: str) -> str | None:
-    """Return the output of a git command; None where it fails, or where there is no Git."""
+    """Return the output of a git command; None if it fails, or if there is no Git."""
     try:
         done = subprocess.run(
             ["git", "--no-optional-locks", *arguments], cwd=root, capture_output=True, text=True, encoding="utf-8"
@@ -58,15 +58,16 @@ def _git(root: Path, *arguments: str) -> str | None:
 
 
 def _changed(before: str, after: str) -> Iterable[tuple[str, str, str]]:
-    """Key and both values of all that differs between two texts of params.yaml; a dash where it has none."""
+    """Yield key and both values of each setting that differs in two texts of params.yaml; a dash for none."""
     old, new = (dict(flat(YAML(typ="safe").load(text))) for text in (before, after))
     for key in sorted({*old, *new}):
-        if old.get(key, flat) != new.get(key, flat):  # `flat` stands for what no value can be
-            yield key, *(str(values[key]) if key in values else "–" for values in (old, new))
+        if old.get(key, flat) != new.get(key, flat):  # `flat` is no value of a setting
+            before, after = (str(values[key]) if key in values else "–" for values in (old, new))
+            yield key, before, after
 
 
 def flat(settings: Mapping, prefix: str = "") -> Iterable[tuple[str, object]]:
-    """Yield the dotted keys of settings within settings, each with its value."""
+    """Yield the dotted keys of nested settings, each with its value."""
     for key, setting in settings.items():
         if isinstance(setting, Mapping):
             yield from flat(setting, f"{prefix}{key}.")

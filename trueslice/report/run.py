@@ -173,13 +173,19 @@ class Run:
         return max(mistakes, key=lambda mistake: mistake.scans, default=None)
 
     @property
-    def too_narrow(self) -> str:
-        """The note that explains the mark of too narrow intervals; empty if no interval has it."""
+    def coverage(self) -> str:
+        """The share of simulations in which too narrow intervals held the true value; empty if there are none."""
         test = self.test
-        rows = [*self.intervals.intervals, *test.exposure, *test.by, test.risk_coverage, *self.baselines.baselines]
-        covered = [row.covers for row in [*rows, *filter(None, [test.tumour])]] + [test.calibration.slope_covers]
+        covered = [row.covers for row in self.intervals.intervals]
+        covered += [row.covers for row in test.exposure] + [row.covers for row in test.by]
+        covered += [row.covers for row in self.baselines.baselines]
+        covered += [test.risk_coverage.covers, test.calibration.slope_covers]
+        covered += [test.tumour.covers] if test.tumour else []
         shares = sorted(share for share in covered if share is not None)
-        if not shares:
-            return ""
-        held = " to ".join(dict.fromkeys(percent(share) for share in (shares[0], shares[-1])))
-        return f"{TOO_NARROW} Too narrow: in simulations of this case it held the true value in {held}, not in 95 %."
+        return " to ".join(dict.fromkeys(percent(share) for share in (*shares[:1], *shares[-1:])))
+
+    @property
+    def too_narrow(self) -> str:
+        """The note under a table with too narrow intervals; empty if the run has none."""
+        held = f"in simulations of this case it held the true value in {self.coverage}, not in 95 %"
+        return f"{TOO_NARROW} Too narrow: {held}." if self.coverage else ""

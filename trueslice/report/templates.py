@@ -26,7 +26,7 @@ TEMPLATES.globals.update(
     BUILT_IN=BUILT_IN,
     MIN_DISTINCT=MIN_DISTINCT,
     TOO_NARROW=written.TOO_NARROW,
-    listing=TEMPLATES.get_template("macros.jinja").module.listing,
+    listing=vars(TEMPLATES.get_template("macros.jinja").module)["listing"],
 )
 
 
