@@ -14,6 +14,7 @@ from PIL import Image
 
 import stages
 from tests.finished import files, predictions
+from tests.released import release, scans
 from trueslice.commands import cli
 
 ROOT = Path(__file__).parents[2]
@@ -182,3 +183,15 @@ def test_the_model_of_a_revision_answers_as_it_did_there(released, project):
     shutil.rmtree(project.root / ".cache")
     said = project.run(f"{predict} --model HEAD").stdout
     assert said.startswith("error: HEAD: models/released is not in DVC's cache; ") and said.count("\n") == 1, said
+
+
+def test_an_answer_needs_no_module_of_training_scores_or_figures(tiny_folder, tmp_path):
+    release(tiny_folder, tmp_path / "model")
+    Image.fromarray(scans(1)[0]).save(tmp_path / "scan.png")
+    needless = ("torchvision", "matplotlib", "sklearn", "scipy.optimize", "peft", "dvc")
+    needless += ("trueslice.evaluate", "trueslice.train", "trueslice.report", "trueslice.ood.pictures")
+    program = "import sys; from trueslice.commands.cli import main; main(); "
+    program += f"print([name for name in {needless} if name in sys.modules])"
+    command = [sys.executable, "-c", program, "predict", tmp_path / "scan.png", "--model", tmp_path / "model"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
