@@ -8,10 +8,10 @@ RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 PIP := .venv/bin/python -m pip install --quiet --disable-pip-version-check
 CPU_WHEELS := https://download.pytorch.org/whl/cpu
 
-.PHONY: help setup setup-cpu repro test test-slow lint
+.PHONY: help setup setup-cpu repro test test-slow coverage lint
 
 help:
-	@sed -n "s/^# \(make repro.*\)/\1/p" Makefile; echo "Others: make setup, make setup-cpu, make test-slow, make lint"
+	@sed -n "s/^# \(make repro.*\)/\1/p" Makefile; echo "Others: make setup, make setup-cpu, make test-slow, make coverage, make lint"
 
 setup: .venv/.ready
 
@@ -25,10 +25,13 @@ repro: .venv/.ready
 	@$(RUN) dvc repro
 
 test: .venv/.ready-test
-	@$(RUN) python -m pytest -q -n logical --maxprocesses 4 --dist loadfile
+	@$(RUN) python -m pytest -q -n logical --maxprocesses 4 --dist worksteal
 
 test-slow: .venv/.ready-test
-	@$(RUN) python -m pytest -q -m slow -n logical --maxprocesses 2 --dist loadfile
+	@$(RUN) python -m pytest -q -m slow -n logical --maxprocesses 2 --dist worksteal
+
+coverage: .venv/.ready-test
+	@$(RUN) python -m pytest -q -m "" -n logical --maxprocesses 2 --dist worksteal --cov
 
 lint: .venv/.ready-test
 	@$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) mypy

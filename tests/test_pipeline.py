@@ -145,16 +145,35 @@ def test_a_folder_imports_only_from_folders_before_it():
                 assert own == "__main__.py" or ORDER.index(other) <= ORDER.index(own), f"{relative} imports {imported}"
 
 
+LIMITS = {"lines": 50, "depth": 4, "parameters": 5}
+# More, where a function would be harder to read in two parts.
+EXCEPTIONS = {
+    "_measure": {"parameters": 7},
+    "read": {"depth": 5, "parameters": 6},
+    "most_alike": {"lines": 56, "parameters": 6},
+    "__init__": {"parameters": 6},
+    **{key: {"depth": 5} for key in ("scratch_folder", "_mat_files", "find_all", "_refuse_hostile")},
+}
+BLOCKS = (ast.If, ast.For, ast.While, ast.With, ast.Try)
+
+
+def depth(node: ast.AST) -> int:
+    """The blocks within one another; functions within are counted on their own."""
+    inner = [each for each in ast.iter_child_nodes(node) if not isinstance(each, (ast.FunctionDef, ast.ClassDef))]
+    return max((isinstance(each, BLOCKS) + depth(each) for each in inner), default=0)
+
+
 def test_functions_fit_on_a_screen():
-    for folder in ("stages", "trueslice"):
-        for path in (ROOT / folder).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text())):
-                if isinstance(node, ast.FunctionDef):
-                    arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
-                    given = [argument for argument in arguments if argument.arg not in ("self", "cls")]
-                    assert len(given) <= 8, f"{path.name}: {node.name} has {len(given)} parameters"
-                    lines = node.end_lineno - node.lineno + 1
-                    assert lines <= 60, f"{path.name}: {node.name} has {lines} lines"
+    for path in [*(ROOT / "stages").rglob("*.py"), *(ROOT / "trueslice").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+                given = [argument for argument in arguments if argument.arg not in ("self", "cls")]
+                found = {
+                    "lines": node.end_lineno - node.lineno + 1, "depth": depth(node), "parameters": len(given),
+                }  # fmt: skip
+                for kind, limit in (LIMITS | EXCEPTIONS.get(node.name, {})).items():
+                    assert found[kind] <= limit, f"{path.name}: {node.name} has {found[kind]} as its {kind}"
 
 
 @pytest.mark.parametrize("stage", STAGES)
