@@ -207,7 +207,7 @@ def test_what_cannot_be_compared_is_refused_in_one_line(runs, arguments, said):
         (lambda text: text.replace(b"pixel_hash", b"hash", 1), "it has no column pixel_hash"),
         (lambda text: text.splitlines(keepends=True)[0], "it holds no scan"),
         (lambda text: text[:-10], "line 401 has another number of columns than the first"),
-        (lambda text: text.replace(b"000.jpg", b"002.jpg", 1), "a path stands in it twice"),
+        (lambda text: text.replace(b"000.jpg", b"002.jpg", 1), "a path is in it twice"),
         (lambda text: text.replace(b",0.9,", b",nan,", 1), "column probability_glioma, is not a number from 0 to 1"),
         (
             lambda text: text.replace(b",notumor,", b",other,"),

@@ -118,7 +118,7 @@ WHOLE = "path,class\n" + "".join(f"{path},glioma\n" for path in PATHS)
     [
         (WHOLE.replace("b.png", "z.png"), "mine.csv, line 3: no scan is called Testing/glioma/z.png, or several are"),
         (WHOLE.replace("Testing/glioma/a.png", "a.png"), "line 2: no scan is called a.png, or several are"),
-        (WHOLE.replace("b.png", "a.png"), "line 3: Testing/glioma/a.png stands there twice"),
+        (WHOLE.replace("b.png", "a.png"), "line 3: Testing/glioma/a.png is there twice"),
         (WHOLE.replace(PATHS[1], "x.png"), "line 3: x.png is not in the published test set; leave it out"),
         (WHOLE[: WHOLE.index(PATHS[2])], "2 of 4 scans are missing, such as Testing/notumor/c.png; predict them all"),
         (

@@ -11,7 +11,7 @@ from sklearn.metrics import balanced_accuracy_score, cohen_kappa_score, f1_score
 from tests.made import table
 from trueslice.errors import UserError
 from trueslice.evaluate.compare import difference
-from trueslice.evaluate.pool import Run, pool
+from trueslice.evaluate.pool import PooledRun, pool
 from trueslice.tables.predictions import Predictions
 
 CLASSES = ("glioma", "meningioma", "notumor")
@@ -33,22 +33,22 @@ def predictions(scans: range, seed: int, skill: float = 0.8) -> Predictions:
     return table(groups % 3, probabilities, groups, path=np.array(paths), pixel_hash=np.array(hashes))
 
 
-def run(fold: int, seed: int, scans: range, folds: int | None = 2) -> Run:
+def run(fold: int, seed: int, scans: range, folds: int | None = 2) -> PooledRun:
     params = {
         "seed": seed,
         "split": {"protocol": "grouped", "folds": folds, "fold": fold, "seed": 0},
         "train": {"epochs": 3, "device": "cpu"},
         "machine": {"workers": fold},
     }
-    return Run(f"fold-{fold}-seed-{seed}", params, predictions(scans, seed))
+    return PooledRun(f"fold-{fold}-seed-{seed}", params, predictions(scans, seed))
 
 
 @pytest.fixture
-def folds() -> list[Run]:
+def folds() -> list[PooledRun]:
     return [run(fold, seed, range(240) if fold == 1 else range(240, 400)) for fold in (1, 2) for seed in (0, 1)]
 
 
-def share_right(run: Run) -> float:
+def share_right(run: PooledRun) -> float:
     return np.mean(run.predictions.y_true == run.predictions.y_pred)
 
 
@@ -142,7 +142,7 @@ def test_a_class_without_test_scans_has_no_value():
     assert np.isnan(scores["balanced accuracy"].value) and scores["balanced accuracy"].interval.reason
 
 
-def changed(runs: list[Run], place: int, section: str, **values) -> list[Run]:
+def changed(runs: list[PooledRun], place: int, section: str, **values) -> list[PooledRun]:
     params = copy.deepcopy(runs[place].params)
     params[section] |= values
     return [*runs[:place], runs[place]._replace(params=params), *runs[place + 1 :]]

@@ -183,7 +183,7 @@ def test_any_predictions_have_a_value_within_its_interval_or_a_reason(y_true, sh
 def test_every_group_of_copies_weighs_the_same_by_the_mean_of_its_scans():
     shares = [[0.6, 0.4], [0.6, 0.4], [0.0, 1.0], [0.9, 0.1], [0.2, 0.8], [0.2, 0.8]]
     predictions = model_table([0, 0, 0, 0, 1, 0], shares, group=[7, 7, 7, 3, 5, 5])
-    # Two of three copies in group 7 are right; group 5 stands under both classes.
+    # Two of three copies in group 7 are right; group 5 is in both classes.
     assert distinct_weights(predictions).tolist() == pytest.approx([1 / 3, 1 / 3, 1 / 3, 1, 0, 0])
     test, records = evaluate(predictions, None)
     assert list(test.per_distinct_scan) == [

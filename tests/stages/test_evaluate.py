@@ -212,7 +212,7 @@ def test_baselines_are_a_table_of_the_same_scans(finished):
         assert own.probabilities.sum(axis=1) == pytest.approx(1, abs=1e-6)
     nearest = found.take(found.baseline == "nearest_neighbour")
     assert (nearest.probabilities.max(axis=1) == 1).all()
-    assert nearest.y_pred[0] == 1, "the copy of the first scan stands under the second class"
+    assert nearest.y_pred[0] == 1, "the copy of the first scan is in the second class"
 
 
 def test_the_metrics_follow_from_the_tables(finished):

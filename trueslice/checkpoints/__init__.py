@@ -1,1 +1,1 @@
-"""Where a dual encoder comes from."""
+"""Sources of a dual encoder: the Hugging Face hub, or random weights."""

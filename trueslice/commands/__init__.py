@@ -1,1 +1,1 @@
-"""What people type: `trueslice <command>`."""
+"""The commands that a user types: `trueslice <command>`."""

@@ -12,7 +12,7 @@ from trueslice.errors import ParamsError, UserError
 # One line per command: its module and its summary.
 COMMANDS = {
     "audit": ("trueslice.commands.audit", "find the copies in any folder of images, or across two"),
-    "compare": ("trueslice.commands.compare", "say whether experiments really differ"),
+    "compare": ("trueslice.commands.compare", "test if experiments really differ"),
     "export": ("trueslice.commands.export", "the model as one file that runs without PyTorch"),
     "pool": ("trueslice.commands.pool", "one score from all folds, or from several seeds"),
     "predict": ("trueslice.commands.predict", "classify scans, and say how much each answer is worth"),
@@ -28,7 +28,7 @@ A run is a DVC revision (a commit, a branch, a tag), the name of an experiment a
 `workspace` for the files as they are now. Nothing is checked out and nothing runs again."""
 EXAMPLES = """\
 examples:
-  trueslice audit SCANS OTHER -o audit    which images stand in both folders, also mirrored or cropped?
+  trueslice audit SCANS OTHER -o audit    which images are in both folders, also mirrored or cropped?
   trueslice compare main workspace        is what I have now better than main?
   trueslice compare A1,A2,A3 B1,B2,B3     is method B better than A, each trained with three seeds?
   trueslice export onnx                   a graph that runs without PyTorch
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
-        # The reader, such as `head`, has closed the pipe. Python would complain when it flushes at exit.
+        # The reader (`head`, for example) has closed the pipe. Python would complain when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

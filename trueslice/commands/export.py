@@ -1,8 +1,8 @@
 """Write the model in a form that runs without this project and without PyTorch.
 
-`onnx` is one graph from `pixel_values` to `probabilities`: image tower, classes, scale and temperature. model.json
-beside it says how pixels are prepared, which classes the probabilities are of, and how close the graph comes to PyTorch
-on the test scans. If one answer differs, nothing is written.
+`onnx` is one graph from `pixel_values` to `probabilities`: image tower, classes, scale and temperature. model.json next
+to it gives the preparation of the pixels, the classes of the probabilities, and the largest difference to PyTorch on
+the test scans. If one answer differs, nothing is written.
 """
 
 import argparse

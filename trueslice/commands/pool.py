@@ -4,8 +4,8 @@
   dvc queue start
   trueslice pool RUN RUN ...
 
-Every fold must be there, with every seed. Scans of one patient, and copies of one scan, err together. So patients are
-what counts as independent, and groups of copies where no patient is known.
+Every fold must be there, with every seed. Scans of one patient, and copies of one scan, err together. So patients
+count as independent units, and groups of copies where no patient is known.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from trueslice.commands.runs import (
     unknown_patients,
 )
 from trueslice.evaluate.intervals import Interval
-from trueslice.evaluate.pool import Pooled, Run, pool
+from trueslice.evaluate.pool import Pooled, PooledRun, pool
 from trueslice.report.format import counted
 
 
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     predictions = read_predictions(options.runs)
-    pooled = pool([Run(name, read_params(name), table) for name, table in predictions.items()])
+    pooled = pool([PooledRun(name, read_params(name), table) for name, table in predictions.items()])
     folds, unit = len(pooled.by_fold), units(pooled.predictions)
     print(f"{counted(folds, 'fold')}, {counted(len(pooled.by_seed), 'seed')}")
     print(paragraph(unit.scans))

@@ -1,4 +1,4 @@
-"""Classify scans with a released model, and say how often such answers are wrong.
+"""Classify scans with a released model, and show how often similar answers are wrong.
 
   trueslice predict scan.jpg more/                 files, and folders with all that is in them
   find . -name '*.png' | trueslice predict -       a list of paths on standard input
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     of_a_run = "folder of a released model, or a revision or experiment that has one"
     parser.add_argument("--model", default=str(MODEL), help=f"{of_a_run} (default: {MODEL})")
     parser.add_argument("--format", choices=WRITERS, default="table", help="json is one object a line (default: table)")
-    parser.add_argument("--explain", metavar="DIR", type=Path, help="write there where each answer comes from, as PNGs")
+    parser.add_argument("--explain", metavar="DIR", type=Path, help="write a heat map of each answer there, as a PNG")
     parser.add_argument("--frame", metavar="N", type=_frame, help="of a file with several pictures: a number, or all")
 
 

@@ -1,4 +1,4 @@
-"""What commands over several runs share: the predictions and parameters of any run, read through DVC."""
+"""Functions that `compare`, `pool` and `predict` share: they read any run through DVC, and write numbers as text."""
 
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
@@ -47,7 +47,7 @@ def read_predictions(revisions: Sequence[str]) -> dict[str, Predictions]:
             if len(runs[revision]) == 0:
                 raise ValueError("it holds no scan")
             if len(set(runs[revision].path.tolist())) < len(runs[revision]):
-                raise ValueError("a path stands in it twice")
+                raise ValueError("a path is in it twice")
         except ValueError as error:
             raise UserError(f"{revision}: {PREDICTIONS} cannot be used: {error}; run the pipeline again") from None
     return runs
@@ -83,7 +83,7 @@ def interval_text(interval: Interval, end: Callable[[float], str]) -> str:
 
 
 class Units(NamedTuple):
-    """What counts as independent among test scans: patients, or groups of copies where none is known."""
+    """The independent units of the test scans: patients, or groups of copies where no patient is known."""
 
     name: str  # of one, as short as can be
     plural: str
@@ -91,7 +91,7 @@ class Units(NamedTuple):
 
 
 def units(predictions: Predictions) -> Units:
-    """How the test scans are counted."""
+    """Name and count the units of the test scans."""
     known = predictions.patient != ""
     count, of_patients = (len(np.unique(unit)) for unit in (predictions.unit, predictions.unit[known]))
     patients, scans = len(np.unique(predictions.patient[known])), counted(len(predictions), "test scan")
@@ -116,12 +116,12 @@ def unknown_patients(predictions: Predictions) -> str | None:
 
 
 def paragraph(*sentences: str | None) -> str:
-    """Sentences as lines of at most 80 characters."""
+    """Join sentences, and wrap them into lines of at most 80 characters."""
     return textwrap.fill(" ".join(sentence for sentence in sentences if sentence), WIDTH)
 
 
 def _refuse_stale(revision: str) -> None:
-    """Refuse predictions of another model: an experiment that ended with the training keeps those of its start."""
+    """Refuse predictions of another model: an experiment that ended with the training has old ones."""
     lock = YAML(typ="safe").load(_read(revision, "dvc.lock", missing="stages: {}"))["stages"]
     if not {"train", "predict"} <= lock.keys():
         return
@@ -144,8 +144,8 @@ def fetch_model(revision: str, path: str) -> Path:
     folder = Path(Repo.find_root(), ".cache/models", hashes[0].removesuffix(".dir"))
     try:
         if not folder.exists():
-            with _opened(revision, path) as repo, whole_folder(folder) as beside:
-                repo.dvcfs.get(f"/{path}", str(beside / "model"), recursive=True)
+            with _opened(revision, path) as repo, whole_folder(folder) as new:
+                repo.dvcfs.get(f"/{path}", str(new / "model"), recursive=True)
     except (FileNotFoundError, DataIndexError):
         problem = f"{revision}: {path} is not in DVC's cache"
         raise UserError(f"{problem}; bring it by `dvc fetch`, or run the pipeline there again") from None

@@ -1,10 +1,10 @@
-"""Score anybody's predictions, and tell which of the scans their model may have seen.
+"""Score the predictions of any model, and show which scans that model may have seen.
 
   trueslice score FILE.csv                    on the published test set of the data that the pipeline verified
   trueslice score FILE.csv --external NAME    on a data set that the pipeline tested its model on
 
 FILE.csv has a column `path` and either `class`, the predicted one, or `probability_CLASS` for each class; other columns
-are passed over. A path is one of the data set, or ends in a file name that only one scan there has.
+are ignored. A path is one of the data set, or ends in a file name that only one scan there has.
 
 A model that was trained on the published Training folder knows the copies of its scans and their patients: each row of
 the result is one kind of scan, all its classes together and each alone. Intervals take patients as independent, or
@@ -106,8 +106,8 @@ def _read(file: Path, asked: Asked) -> np.ndarray:
     """Read the predicted class of each scan that is asked for: str [N].
 
     Raises:
-        UserError: the file is missing or damaged; or a path or a class is unknown, or a scan is missing or stands there
-            twice.
+        UserError: the file is missing or damaged; or a path or a class is unknown, or a scan is missing or
+            there twice.
     """
     try:
         rows = list(csv.DictReader(io.StringIO(file.read_text(encoding="utf-8-sig"), newline="")))
@@ -119,7 +119,7 @@ def _read(file: Path, asked: Asked) -> np.ndarray:
         try:
             place = _place(row.get("path"), places)
             if place in predicted:
-                raise ValueError(f"{row['path']} stands there twice")
+                raise ValueError(f"{row['path']} is there twice")
             predicted[place] = _class(row, asked.class_names)
         except ValueError as error:
             raise UserError(f"{file}, line {line}: {error}") from None

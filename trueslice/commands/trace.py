@@ -1,8 +1,8 @@
 """Find the patients of scans among the slices of a source that names them.
 
 The source is Jun Cheng's brain tumour data (figshare, article 1512427, CC BY 4.0): 3,064 slices of 233 patients. Many
-data sets on Kaggle and elsewhere are made of them, without the patients. What is written can be given to the pipeline
-as verify.patients.
+data sets on Kaggle and elsewhere are made of them, without the patients. Give the written table to the pipeline as
+verify.patients.
 """
 
 import argparse

@@ -1,1 +1,1 @@
-"""Which scans show the same picture."""
+"""The search for scans that show the same picture."""

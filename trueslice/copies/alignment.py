@@ -1,4 +1,4 @@
-"""Alignment of two pictures, of which one is cropped, zoomed, stretched, shifted or slightly turned, and its quality.
+"""Alignment of a picture with a cropped, zoomed, stretched, shifted or slightly turned one, and its quality.
 
 The second picture is resampled so that it fits the first, by Gauss-Newton steps on an affine map, from small thumbnails
 to large ones. Each step is one least-squares fit of the resampled picture by the first picture, a constant and the six
@@ -6,8 +6,8 @@ pictures by which the first changes when the map does (the inverse compositional
 Lucas-Kanade 20 years on, IJCV 2004, with brightness and contrast free as in Bartoli, PAMI 2008). All pairs of a block
 take their steps together, in PyTorch, which resamples, multiplies and solves many small pictures at once.
 
-CPUs differ in the last bit. So what may be copies takes its last steps in float64, enough of them that the start no
-longer matters, and what decides in the end is float64, rounded to six decimals.
+CPUs differ in the last bit. So pairs that may be copies take their last steps in float64, enough of them that the start
+no longer matters, and decisions use float64, rounded to six decimals.
 """
 
 from collections.abc import Callable, Iterable
@@ -33,7 +33,7 @@ class Level(NamedTuple):
 
     side: int  # blocks per side
     steps: int
-    # By how much they may fall short of copies, for what resampling blurs and small windows hide.
+    # By how much they may fall short of copies, since resampling blurs and small windows hide detail.
     correlation: float
     local: float
 
@@ -200,7 +200,7 @@ def _between(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def _fit(first: Tensor, second: Tensor, warp: Tensor, steps: int) -> Tensor:
-    """Improve maps [P, 2, 3] from coordinates in `first` to those in `second`, both [P, side, side]."""
+    """Improve maps [P, 2, 3] from coordinates in `first` to coordinates in `second`, both [P, side, side]."""
     count, side, _ = first.shape
     x, y = (places.to(first.dtype) for places in _coordinates(side))
     down, across = torch.gradient(first, spacing=2 / side, dim=(1, 2))

@@ -1,4 +1,4 @@
-"""Groups of copies and scans of one patient, and what they mean for the published test set and for the labels.
+"""Groups of copies and scans of one patient, and their effect on the published test set and on the labels.
 
 Copies are pairs, which search.py finds; groups are the connected components of the pairs. Units join the groups that
 show one patient, also by frames of one file.
@@ -182,7 +182,7 @@ def _flags(scans: Scans) -> dict[str, np.ndarray]:
         "without_patient": ~known,
         "patient_leaked": how == "patient",
         "test_of_train_patients": test & shared,
-        # What could be trained on if every scan of the test set's patients were dropped.
+        # The scans left for training if every scan of the test set's patients were dropped.
         "train_of_other_patients": train & known & ~np.isin(joined, joined[test]),
     }
 

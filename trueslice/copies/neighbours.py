@@ -94,7 +94,7 @@ def _columns(rows: slice) -> Iterator[slice]:
 def _products(own: list[Tensor], others: Tensor, offset: int) -> Tensor:
     """Multiply rows in all orientations with others, and keep the best: float32 [rows, others].
 
-    Row i comes `offset` + i places after the first of the others; it has minus infinity with itself and what follows.
+    Row i comes `offset` + i places after the first of the others; it has minus infinity for itself and later ones.
     """
     best = own[0] @ others.T
     product = torch.empty_like(best)

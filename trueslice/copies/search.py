@@ -30,7 +30,7 @@ from trueslice.params import Verify
 from trueslice.tables.scans import Groups, Pairs
 
 FINEST, COARSE = 128, 16  # blocks per side
-# Coarse correlation is nearly always above the fine one, as averages hide what differs: among the 15,000 pairs of the
+# Coarse correlation is nearly always above the fine one, as averages hide differences: among the 15,000 pairs of the
 # Kaggle brain tumour data with a fine correlation of 0.98 or more the lowest coarse one is below it by 0.004.
 COARSE_MARGIN = 0.02
 # In slices of one head, skull and background alone can lift the correlation over a threshold (to 0.9812 in the Kaggle
@@ -91,7 +91,7 @@ def find(images: ScanImages, params: Verify, device: str, known: int = 0) -> Cop
 
     Args:
         images: the N scans.
-        device: where candidates are sought, as `trueslice.device.pick_device` gives it; the CPU decides what they are.
+        device: where candidates are sought, as `pick_device` in trueslice.device gives it; the CPU decides on copies.
         known: how many scans, the first ones, are not compared with each other but with the later ones alone.
     """
     exact = exact_copies(images.pixel_hash.tolist())
@@ -103,7 +103,7 @@ def find(images: ScanImages, params: Verify, device: str, known: int = 0) -> Cop
     alike = correlations >= params.copy_threshold
     groups = group(len(means), Pairs(a, b, kinds, correlations).take(alike & (correlations >= SURE)))
     unsure = groups[a] != groups[b]
-    # What is alike but not sure, and what is not alike, must prove itself once aligned.
+    # Doubtful pairs, and pairs that are not alike as they are, are decided once they are aligned.
     aligned, maps = np.full(len(a), -1.0), _maps_of(kinds)
     aligned[unsure], moved = _aligned(
         (a[unsure], b[unsure]), means, lambda rows: thumbnails(images.pixels[distinct[rows]], FINEST), params
@@ -174,8 +174,8 @@ def nearest_training(test_means: np.ndarray, train_means: np.ndarray) -> np.ndar
 def candidates(means: np.ndarray, floor: float, device: str = "cpu", known: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Find every pair that correlates coarsely at `floor` or more in some orientation, and neighbours of every scan.
 
-    Neighbours are the scans most alike as they are, and those most alike once both are framed, which undoes most of a
-    shift, a stretch or a crop. From thumbnails, float32 [N, 64, 64], to rows a < b of each pair, int [P], sorted. The
+    Neighbours are the scans most alike as they are, and the scans most alike once both are framed, which undoes most of
+    a shift, a stretch or a crop. From thumbnails, float32 [N, 64, 64], to rows a < b of each pair, int [P], sorted. The
     first `known` rows are not compared with each other, nor given neighbours.
     """
     # They load PyTorch, which the processes that decode scans can do without.

@@ -1,7 +1,7 @@
 """Thumbnails of scans, which are block means, and their correlations: the same to the last bit on every machine.
 
 Block means are rounded to 64ths of a grey value. Sums of them and of their products are then exact in float64, in
-whatever order a CPU adds them up, and what follows (a difference, a square root, a quotient) is rounded correctly
+whatever order a CPU adds them up, and the next steps (a difference, a square root, a quotient) are rounded correctly
 everywhere.
 """
 
@@ -20,7 +20,7 @@ PARTS = 64
 DECIMALS = 6
 # Two vectors of this length have products and partial sums below 2**24, which float32 adds up exactly in any order.
 RESOLUTION = 4000
-BLOCK_BYTES = 2**26  # size of the largest intermediate array, whatever the number of scans
+BLOCK_BYTES = 2**26  # size of the largest intermediate array, for any number of scans
 # The turn that brings b to the orientation of a.
 ORIENTATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "near": lambda square: square,
@@ -90,7 +90,7 @@ def linear(kind: str) -> np.ndarray:
 class Pictures:
     """N thumbnails of 64 x 64 blocks or fewer, ready to be correlated with each other and with others.
 
-    Correlations are float64, rounded to six decimals; those of an even picture are 0.
+    Correlations are float64, rounded to six decimals; correlations with an even picture are 0.
     """
 
     def __init__(self, means: np.ndarray):

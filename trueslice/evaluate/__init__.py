@@ -1,1 +1,1 @@
-"""What predictions are worth."""
+"""Scores of predictions, with their intervals."""

@@ -1,4 +1,4 @@
-"""Calibration: how far probabilities differ from the frequencies of what they predict."""
+"""Calibration: the difference between predicted probabilities and observed frequencies."""
 
 from typing import NamedTuple
 
@@ -109,7 +109,7 @@ def _last_coefficient(design: np.ndarray, offset: np.ndarray, outcome: np.ndarra
     inverse = np.linalg.pinv(design.T @ (design * (share * (1 - share))[:, None]))
     sums = np.zeros((groups.max() + 1, columns))
     np.add.at(sums, groups, design * (outcome - share)[:, None])
-    # What each group adds to the error, as if it were left out (Liang & Zeger 1986).
+    # The part of each group in the error, as if it were left out (Liang & Zeger 1986).
     error, freedom = model_error((sums @ inverse)[:, -1] * np.sqrt(len(sums) / max(len(sums) - 1, 1)))
     half = float(stats.t.ppf((1 + LEVEL) / 2, freedom) * error)
     value = float(found[-1])

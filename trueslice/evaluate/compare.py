@@ -1,11 +1,11 @@
 """Comparison of two experiments that were tested on the same scans.
 
-Scans of one patient, and copies of one scan, succeed or fail together. So what counts is the unit that
-`Predictions.unit` names: the jackknife leaves out whole units, the sign-flip test flips them, and McNemar's test sees
-one scan of each.
+Scans of one patient, and copies of one scan, tend to be right or wrong together. So the statistics work on units of
+scans, `Predictions.unit`: the jackknife leaves out whole units, the sign-flip test flips whole units, and McNemar's
+test uses one scan of each unit.
 
-A side of a comparison is one run, or several that differ in their seed. What one training reaches varies with its
-seed, so only several runs on both sides say something about two methods; fewer say something about trained models.
+A side of a comparison is one run, or several that differ in their seed. The score of a trained model depends on its
+seed. So a statement about two methods needs several runs on both sides; with fewer it is one about the models.
 """
 
 from collections import Counter
@@ -22,8 +22,8 @@ from trueslice.tables.predictions import Predictions
 
 SIGNIFICANT = 0.05  # a p-value below it says that there is a difference
 FEW = 12  # in fewer units that differ, the interval covers too little (simulated with research/simulations/methods.py)
-METHODS = 3  # from this many runs on both sides on, a comparison speaks of methods
-ROUNDING = 1e-12  # what is no more than that is 0
+METHODS = 3  # from this many runs on both sides on, a comparison is one of methods
+ROUNDING = 1e-12  # a number up to this size counts as 0
 SCORES: dict[str, Callable[..., np.ndarray]] = {"accuracy": accuracy, "macro F1": macro_f1}
 
 
@@ -52,7 +52,7 @@ class Comparison(NamedTuple):
 
 
 def compare(runs: Mapping[str, Predictions], a: Sequence[str], b: Sequence[str]) -> Comparison:
-    """Compare the runs named in `b` with those named in `a`, all of them as `pair` returns them."""
+    """Compare the runs named in `b` with those named in `a`, all as `pair` returns them."""
     sides = [[runs[name] for name in names] for names in (a, b)]
     first = sides[0][0]
     units = number_units(first)
@@ -80,16 +80,16 @@ def compare(runs: Mapping[str, Predictions], a: Sequence[str], b: Sequence[str])
 
 
 def number_units(predictions: Predictions) -> np.ndarray:
-    """Count the units of scans, int [N], from 0 on by first appearance, so that results do not depend on numbers."""
+    """Return the unit of each scan as a number from 0, by first appearance, so that results do not depend on names."""
     numbers = {unit: number for number, unit in enumerate(dict.fromkeys(predictions.unit.tolist()))}
     return np.array([numbers[unit] for unit in predictions.unit.tolist()])
 
 
 def difference(a: Sequence[Predictions], b: Sequence[Predictions], score: Callable = accuracy) -> Difference:
-    """Compute a score's mean over the runs `b` minus that over the runs `a`, on the same scans, over units.
+    """Compute the mean score of the runs `b` minus the mean score of the runs `a`, on the same scans.
 
     With three runs or more on both sides it is a difference of methods, `method_error`; with fewer one of the trained
-    models, `model_error`. The interval and the p-value are those of Student's t.
+    models, `model_error`. The interval and the p-value come from Student's t distribution.
 
     Args:
         a, b: one run or several, all over the same N scans in one order.
@@ -108,7 +108,7 @@ def difference(a: Sequence[Predictions], b: Sequence[Predictions], score: Callab
 
 
 def student_interval(value: float, error: float, freedom: float, lowest: float = -1) -> Interval:
-    """Student's t interval from a standard error and its degrees of freedom, cut at `lowest` and 1."""
+    """Compute Student's t interval from a standard error and its degrees of freedom, cut at `lowest` and 1."""
     if not error > ROUNDING:
         return Interval(reason="none: all units say the same" if error <= ROUNDING else "none: too few units")
     half = stats.t.ppf((1 + LEVEL) / 2, freedom) * error
@@ -147,7 +147,7 @@ def method_error(
     C_AB that of a run of A and one of B. It is the analysis of variance of radiologists who read the same cases, with
     runs for readers, nested in the methods (Obuchowski & Rockette 1995; Hillis 2007; Gallas et al. 2009). The degrees
     of freedom are Satterthwaite's: variance^2 / sum of term^2 / degrees of freedom of the term, which are S - 1 and,
-    for the last term, those of `model_error`.
+    for the last term, the ones that `model_error` returns.
 
     Args:
         values, errors: of both sides as `jackknife` returns them, [..., S] and [..., S, G].
@@ -176,7 +176,7 @@ def pair(runs: Mapping[str, Predictions]) -> dict[str, Predictions]:
 
     Raises:
         UserError: a run knows other classes than the first one, or was tested on other scans, or on other labels or
-            groups of copies or units. Groups are equal if they hold the same scans, whatever their numbers. The
+            groups of copies or units. Groups are equal if they hold the same scans; their numbers may differ. The
             message says how many scans the two have in common.
     """
     require_same_classes(runs)
@@ -212,7 +212,7 @@ def pair(runs: Mapping[str, Predictions]) -> dict[str, Predictions]:
 
 
 def _alike(groups: list[int], others: list[int]) -> int:
-    """How many scans are grouped with exactly the same scans in both partitions."""
+    """Count the scans that are grouped with exactly the same scans in both partitions."""
     pairs = list(zip(groups, others, strict=True))
     sizes, other_sizes, common = Counter(groups), Counter(others), Counter(pairs)
     return sum(sizes[one] == other_sizes[other] == common[one, other] for one, other in pairs)
@@ -227,13 +227,13 @@ def require_same_classes(runs: Mapping[str, Predictions]) -> None:
 
 
 def sign_flip_test(differences: np.ndarray) -> float:
-    """Exact two-sided p-value of a permutation test over units.
+    """Compute the exact two-sided p-value of a permutation test over units.
 
-    If A and B do equally well, they could as well have changed places in any unit, which flips the sign of that
-    unit's difference d_u. The p-value is the share of the 2^U ways to flip signs with |sum of +-d_u| at least as
-    large as the one observed. The distribution of that sum is convolved unit by unit, so every flip is counted and
-    none is drawn. A test that draws flips needs a correction for that (Phipson and Smyth, Permutation P-values Should
-    Never Be Zero, 2010); this one needs none.
+    If A and B are equally good, exchanging them in any unit is as likely, which flips the sign of that unit's
+    difference d_u. The p-value is the share of the 2^U ways to flip signs with |sum of +-d_u| at least as large as the
+    one observed. The distribution of that sum is convolved unit by unit, so every flip is counted and none is drawn at
+    random. A test that draws flips needs a correction (Phipson and Smyth, Permutation P-values Should Never Be Zero,
+    2010); this one needs none.
 
     Args:
         differences: whole numbers [U], how many more scans of the unit B gets right than A.
@@ -242,7 +242,7 @@ def sign_flip_test(differences: np.ndarray) -> float:
     if len(differences) == 0:
         return 1.0
     differences //= np.gcd.reduce(differences)
-    share = np.ones(1)  # of the flips whose sum is the index minus the middle one
+    share = np.ones(1)  # of the flips with the sum: index minus the middle one
     for size in np.abs(differences):
         share = (np.pad(share, (0, 2 * size)) + np.pad(share, (2 * size, 0))) / 2
     sums = np.arange(len(share)) - len(share) // 2
@@ -250,7 +250,7 @@ def sign_flip_test(differences: np.ndarray) -> float:
 
 
 def mcnemar_test(right_a: np.ndarray, right_b: np.ndarray) -> tuple[float, int, int]:
-    """McNemar's exact test: do the scans that only one side gets right fall to either side like tosses of a coin?
+    """McNemar's exact test: are the scans that only one side gets right equally likely on either side?
 
     McNemar, Note on the Sampling Error of the Difference between Correlated Proportions, Psychometrika 12 (1947), with
     the binomial distribution in place of its approximation. The scans must be independent: one of each unit.

@@ -1,4 +1,4 @@
-"""Errors on the test scans by confidence: what a user is told with an answer."""
+"""Error rates of the test scans by confidence; `trueslice predict` shows them with each answer."""
 
 from itertools import pairwise
 

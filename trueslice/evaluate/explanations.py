@@ -8,7 +8,7 @@ from trueslice.evaluate.intervals import LIMITS, SIGNED, UNIT, Estimate, GroupBo
 from trueslice.records.explain import ExplanationScores, PointingDifference, PointingScore
 from trueslice.tables.explanations import Explanations
 
-# A map and what it is compared with, and the columns of each for both scores.
+# The maps: the explanation, and the ones it is compared with. The columns of each are for both scores.
 COLUMNS = {
     "explanation": ("pointing", "energy"),
     "uniform": ("uniform", "uniform"),
@@ -37,7 +37,7 @@ def score(table: Explanations) -> ExplanationScores:
 
 
 def _parts(table: Explanations) -> Iterator[tuple[str, str | None, np.ndarray]]:
-    """Yield all scans; those of a class; thirds by size; and those that were answered right or wrong."""
+    """Yield all scans, the scans of each class, thirds by size, and the scans that were answered right and wrong."""
     yield "all", None, np.ones(len(table), bool)
     for name in np.unique(table.class_name).tolist():
         yield "class", name, table.class_name == name

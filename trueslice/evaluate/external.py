@@ -1,7 +1,7 @@
 """Scores of the finished model on other data sets: metrics/external.json.
 
-Nothing is fitted here: weights, temperature and thresholds are those of development. Scans that are no copies count; no
-table of patients is known for them, so that the interval is too narrow where one patient has several scans.
+Nothing is fitted here: weights, temperature and thresholds come from development. Only scans that are no copies count.
+Their patients are not known, so the interval is too narrow where one patient has several scans.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
-"""95 % intervals for scores on test scans of which several may be of one patient, or copies of each other.
+"""95 % intervals for scores on test scans, some of which may be of one patient, or copies of each other.
 
-Such scans are right or wrong together, so whole units, as in `Predictions.unit`, are drawn (the cluster bootstrap;
-Davison & Hinkley 1997, section 3.8) or left out (the jackknife; Efron & Tibshirani 1993, chapter 11).
-research/simulations/coverage.py simulates how often the intervals hold; the rules below follow from it.
+These scans are right or wrong together. So whole units, `Predictions.unit`, are drawn (the cluster bootstrap; Davison &
+Hinkley 1997, section 3.8) or left out (the jackknife; Efron & Tibshirani 1993, chapter 11).
+research/simulations/coverage.py simulates how often intervals contain the true value; the rules below follow from it.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,14 +20,14 @@ from trueslice.tables.predictions import Predictions
 LEVEL = 0.95
 RESAMPLES = 2000
 SEED = 0  # the same predictions always have the same intervals
-# Where the percentile bootstrap of a share covers less than it says.
+# With fewer groups, or a share nearer to 0 or 1, the percentile bootstrap of a share covers less than 95 %.
 FEW_GROUPS = 400  # as `effective_groups` counts them
 NEAR_ONE = 0.95
 MIN_DISTINCT = 30  # fewer distinct scans of a class are too few for a score of their own
-# This share of the resamples must have a value: a class that is often not drawn leaves a score without one.
+# At least this share of the resamples must have a value; a resample without a class may have none.
 MIN_DEFINED = 0.95
-NEAREST = 0.75  # of the way from a score to the end of its scale
-ROUNDING = 1e-12  # what is no more than that is 0
+NEAREST = 0.75  # share of the way from a score to the end of its scale
+ROUNDING = 1e-12  # a number up to this size counts as 0
 BLOCK_VALUES = 2**22  # weights of scans held at once
 
 
@@ -39,25 +39,25 @@ class Interval(NamedTuple):
     # `bootstrap`, `jackknife`, `logit_jackknife`, `log_jackknife`, `wilson` or `exact`
     method: str | None = None
     reason: str | None = None
-    covers: float | None = None  # how often these intervals hold by simulation, where that is less than 0.93
+    covers: float | None = None  # simulated share of intervals that hold the true value, where it is below 0.93
 
 
 LIMITS = ("low", "high")
-SHARE = (*LIMITS, "method", "reason")  # what is told of the interval of a share of scans
+SHARE = (*LIMITS, "method", "reason")  # the fields of the interval of a share of scans that records keep
 
 
 class Scale(NamedTuple):
-    """On which the errors of a score lie about evenly around it: its ends, there, and back again."""
+    """A transformation of a score after which its errors are about symmetric."""
 
     method: str
-    ends: tuple[float, float]
-    there: Callable[[Any], Any]
-    back: Callable[[Any], Any]
+    ends: tuple[float, float]  # of the score
+    transform: Callable[[Any], Any]
+    inverse: Callable[[Any], Any]
 
 
 PLAIN = Scale("jackknife", (-np.inf, np.inf), np.positive, np.positive)
 UNIT = Scale("logit_jackknife", (0, 1), logit, expit)
-SIGNED = Scale("logit_jackknife", (-1, 1), lambda values: logit((values + 1) / 2), lambda there: 2 * expit(there) - 1)
+SIGNED = Scale("logit_jackknife", (-1, 1), lambda values: logit((values + 1) / 2), lambda values: 2 * expit(values) - 1)
 LOSS = Scale("log_jackknife", (0, np.inf), np.log, np.exp)
 
 
@@ -68,7 +68,7 @@ class Estimate(NamedTuple):
     interval: Interval
 
     def fields(self, name: str, keys: Sequence[str] = Interval._fields) -> dict[str, Any]:
-        """Return fields for a record: the value as `name`, None where it is not defined, and some of the interval's."""
+        """Return fields for a record: the value as `name`, None where it is not defined, and fields of the interval."""
         value = None if np.isnan(self.value) else self.value
         return {name: value} | {key: getattr(self.interval, key) for key in keys}
 
@@ -79,7 +79,7 @@ class Estimate(NamedTuple):
 
 @lru_cache(maxsize=4)
 def resample_counts(groups: int, resamples: int, seed: int) -> np.ndarray:
-    """How often each group is drawn when as many as there are get drawn with replacement: float64 [R, G]."""
+    """Draw G of G groups with replacement, R times; count how often each is drawn: float64 [R, G]."""
     generator = np.random.default_rng(seed)
     draws = (generator.integers(groups, size=groups) for _ in range(resamples))
     # Floating, so that sums over groups are matrix products.
@@ -89,9 +89,10 @@ def resample_counts(groups: int, resamples: int, seed: int) -> np.ndarray:
 
 
 def effective_groups(sizes: np.ndarray) -> float:
-    """(sum of sizes)^2 / sum of sizes^2: how many groups of equal size tell as much as these (Kish 1965, section 8.2).
+    """Compute the number of groups of equal size that tell as much as these (Kish 1965, section 8.2).
 
-    `sizes`, [G], are numbers of scans, not all 0. All scans of a group are taken to have one outcome.
+    It is (sum of sizes)^2 / sum of sizes^2, if all scans of a group have one outcome. `sizes`, [G], are numbers of
+    scans, not all 0.
     """
     return float(sizes.sum() ** 2 / (sizes**2).sum())
 
@@ -99,8 +100,8 @@ def effective_groups(sizes: np.ndarray) -> float:
 def group_confusions(runs: Sequence[Predictions], numbers: np.ndarray, weights: np.ndarray | float = 1.0) -> np.ndarray:
     """Count the scans of every group by true (rows) and predicted class, for each of S runs: float64 [S, G, K, K].
 
-    The runs are over the same N scans in one order; `numbers`, int [N], say of which group each is, from 0 to G - 1,
-    and `weights`, float [N], how much each counts.
+    The runs are over the same N scans in one order; `numbers`, int [N], are their groups, from 0 to G - 1, and
+    `weights`, float [N], their weights.
     """
     classes = len(runs[0].class_names)
     confusions = np.zeros((len(runs), numbers.max() + 1, classes, classes))
@@ -121,9 +122,9 @@ def percentile_interval(values: np.ndarray) -> Interval:
 def jackknife_interval(value: float, without: np.ndarray, scale: Scale) -> Interval:
     """Compute the value plus and minus t standard errors of the jackknife over groups, on `scale`.
 
-    Near the end of its range a score errs to one side, and percentiles of resamples are too optimistic there. Where one
-    group decides, the scale would be infinite without it, so no group takes more than three quarters of the way to an
-    end.
+    Near the end of its range the errors of a score are skewed, and percentiles of resamples are too optimistic. A score
+    without one of the groups may be at the end itself, where the scale is infinite. So it is moved back: to at most
+    three quarters of the way from the score to the end.
 
     Args:
         without: the score without each of the groups, [G].
@@ -135,9 +136,9 @@ def jackknife_interval(value: float, without: np.ndarray, scale: Scale) -> Inter
         return Interval(reason="it is the same without any of the units, which tells nothing about others")
     low, high = scale.ends
     inside = np.clip(without, value - NEAREST * (value - low), value + NEAREST * (high - value))
-    error, _ = model_error(jackknife_errors(scale.there(inside)))
+    error, _ = model_error(jackknife_errors(scale.transform(inside)))
     half = stats.t.ppf((1 + LEVEL) / 2, freedom) * error
-    low, high = scale.back(scale.there(value) + half * np.array([-1, 1]))
+    low, high = scale.inverse(scale.transform(value) + half * np.array([-1, 1]))
     return Interval(float(low), float(high), scale.method)
 
 
@@ -151,8 +152,8 @@ def model_error(errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Compute the standard error over units and its degrees of freedom, [...], from the jackknife's errors [..., G].
 
     The degrees of freedom are 2 variance^2 / variance of the variance (Satterthwaite 1946), the latter from the fourth
-    moment: 2 G / (kurtosis - 1), and G - 1 at most. So a few large units, or few in which both sides differ at all,
-    widen the interval.
+    moment: 2 G / (kurtosis - 1), and G - 1 at most. So the interval is wider with a few large units, or with few units
+    in which two sides differ.
     """
     count = errors.shape[-1]
     variance = (errors**2).sum(axis=-1)
@@ -164,8 +165,8 @@ def model_error(errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def share_interval(part: np.ndarray, whole: np.ndarray, counts: np.ndarray) -> Interval:
     """Compute the interval of a share of scans, `part.sum() / whole.sum()`.
 
-    - If it is 0 or 1: exact (Clopper & Pearson 1934) at `effective_groups`, since nothing tells by how much the scans
-      of a group differ.
+    - If it is 0 or 1: exact (Clopper & Pearson 1934) at `effective_groups`, since the data do not show how much the
+      scans of a group differ.
     - With fewer than 400 effective groups, or above 0.95, or below 0.05: Wilson's (1927) at the effective number of
       scans, see `_wilson` (Franco, Little, Louis & Slud 2019, Journal of Survey Statistics and Methodology 7).
     - Else the percentiles of the bootstrap over groups.
@@ -192,7 +193,7 @@ def share_interval(part: np.ndarray, whole: np.ndarray, counts: np.ndarray) -> I
 
 
 def _wilson(part: np.ndarray, whole: np.ndarray, most: float) -> Interval:
-    """Wilson's interval at the effective number of scans, n / design effect, and at `most` at that many.
+    """Compute Wilson's interval at the effective number of scans, n / design effect, but at `most` that many.
 
     That number is reduced by the squared ratio of normal to t quantile, because the design effect is estimated from the
     groups (Korn & Graubard 1998, Survey Methodology 24).
@@ -212,7 +213,7 @@ class GroupBootstrap:
     """Resamples of N scans by their groups, drawn once and used for all scores.
 
     Args:
-        groups: the same for scans that are drawn together, any type, [N]; `Predictions.unit` as a rule.
+        groups: the group of each scan, of any type, [N]; usually `Predictions.unit`. A group is drawn as a whole.
 
     Attributes:
         numbers: the groups, numbered from 0: int [N].
@@ -224,13 +225,13 @@ class GroupBootstrap:
         self.counts = resample_counts(self.numbers.max() + 1, RESAMPLES, SEED)
 
     def share(self, hits: np.ndarray, among: np.ndarray) -> Estimate:
-        """Return the share of `hits`, bool [N], among the scans `among`, bool [N]."""
+        """Estimate the share of `hits`, bool [N], among the scans `among`, bool [N]."""
         part, whole = (np.bincount(self.numbers, weights=which) for which in (hits & among, among))
         value = float(part.sum() / whole.sum()) if whole.any() else np.nan
         return Estimate(value, share_interval(part, whole, self.counts))
 
     def mean(self, values: np.ndarray, scale: Scale) -> Estimate:
-        """Return the mean of `values`, float [N]."""
+        """Estimate the mean of `values`, float [N]."""
         sums, sizes = np.bincount(self.numbers, weights=values), np.bincount(self.numbers)
         value = float(values.mean())
         with np.errstate(invalid="ignore"):
@@ -240,38 +241,38 @@ class GroupBootstrap:
     def weighted(self, score: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Compute a score of all scans, and without each of the groups: float64 [...] and [G, ...].
 
-        It is a function of how often each scan counts, from float64 [R, N] to [R, ...].
+        `score` is a function of the weights of the scans, from float64 [R, N] to [R, ...].
         """
         groups = self.numbers.max() + 1
         kept = (np.arange(groups)[block, None] != self.numbers for block in _blocks(groups, len(self.numbers)))
         return score(np.ones((1, len(self.numbers))))[0], np.concatenate([score(block.astype(float)) for block in kept])
 
     def resampled(self, score: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        """Such a score in each of R resamples: float64 [R, ...]."""
+        """Compute a score, as in `weighted`, of each of R resamples: float64 [R, ...]."""
         blocks = _blocks(len(self.counts), len(self.numbers))
         return np.concatenate([score(self.counts[block][:, self.numbers]) for block in blocks])
 
     def estimate(self, score: Callable[[np.ndarray], np.ndarray], scale: Scale) -> Estimate:
-        """Such a score, with one value."""
+        """Estimate a score, as in `weighted`, that is one number."""
         value, without = self.weighted(score)
         return Estimate(float(value), jackknife_interval(float(value), without, scale))
 
     def means(self, scores: Sequence[Callable[[np.ndarray], np.ndarray]]) -> list[Estimate]:
-        """Return the mean of several scores from 0 to 1, and then each of them."""
+        """Estimate the mean of several scores from 0 to 1, and then each of them."""
         values, without = self.weighted(lambda weights: np.stack([score(weights) for score in scores], axis=1))
         values, without = np.r_[values.mean(), values], np.c_[without.mean(axis=1), without]
         return list(map(Estimate, values.tolist(), map(jackknife_interval, values.tolist(), without.T, repeat(UNIT))))
 
 
 def _blocks(rows: int, columns: int) -> list[np.ndarray]:
-    """Yield the numbers of rows in blocks of about `BLOCK_VALUES` values at most."""
+    """Divide the numbers of rows into blocks of about `BLOCK_VALUES` values or fewer."""
     return np.array_split(np.arange(rows), 1 + rows * columns // BLOCK_VALUES)
 
 
 class ConfusionBootstrap:
-    """Scores of predicted classes with their intervals. Of several runs over the same N scans, the mean counts.
+    """Estimates of scores of predicted classes: the mean score of several runs over the same N scans.
 
-    `weights`, float [N], say how much each scan counts.
+    `weights`, float [N], are the weights of the scans.
     """
 
     def __init__(self, runs: Sequence[Predictions], weights: np.ndarray | float = 1.0):
@@ -280,7 +281,7 @@ class ConfusionBootstrap:
         self._by_group = group_confusions(runs, bootstrap.numbers, weights)
 
     def estimate(self, score: Callable[..., np.ndarray], *arguments) -> Estimate:
-        """Value and interval of a score of trueslice.evaluate.metrics that has one value for all classes together."""
+        """Estimate a score of trueslice.evaluate.metrics that has one value for all classes together."""
         return self.estimates(score, *arguments)[0]
 
     def estimates(self, score: Callable[..., np.ndarray], *arguments) -> list[Estimate]:

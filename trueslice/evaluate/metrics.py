@@ -1,4 +1,4 @@
-"""What each score means. A point value and its resamples come from the same function.
+"""Scores of predictions. The same function computes a value and its resamples.
 
 Scores of predicted classes take confusion counts [..., K, K], with the true class in rows and the predicted class in
 columns. They give [...], or [..., K] where each class has a value of its own. NaN is a value that is not defined: a
@@ -15,7 +15,7 @@ ECE_BINS = 15
 
 
 class Share:
-    """A score that is a share of scans. `counts` gives part and whole, from which intervals are made."""
+    """A score that is a share of scans. `counts` returns part and whole; intervals are computed from them."""
 
     def __init__(self, counts: Callable[..., tuple[np.ndarray, np.ndarray]]):
         self.counts = counts
@@ -122,7 +122,7 @@ def f1(confusions: np.ndarray) -> np.ndarray:
     return _ratio(2 * hits, true + predicted)
 
 
-# Scores of the ranking of N scans by the probability of a class. `positive`, bool [N], says which scans are of it;
+# Scores of the ranking of N scans by the probability of a class. `positive`, bool [N], is True for scans of the class;
 # `weights`, float [R, N], how often each scan counts: all 1 for the point value. Scans of equal probability count as
 # one threshold.
 
@@ -136,7 +136,7 @@ def auroc(positive: np.ndarray, probability: np.ndarray, weights: np.ndarray) ->
 
 
 def average_precision(positive: np.ndarray, probability: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Mean precision over the scans of the class, each at its own threshold: float64 [R]. NaN without such scans."""
+    """Mean precision over the scans of the class, each at its own threshold: float64 [R]. NaN without any."""
     positives, negatives = _per_threshold(positive, probability, weights)
     above, below = positives.cumsum(axis=1), negatives.cumsum(axis=1)
     precisions = np.nan_to_num(_ratio(above, above + below))

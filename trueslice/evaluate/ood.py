@@ -1,7 +1,6 @@
 """Warnings of pictures that are unlike the training scans (out of distribution): metrics/ood.json.
 
-The threshold is set on validation scans. A good one seldom warns of test scans, and often of pictures that are no scans
-like those of training.
+The threshold is set on validation scans. A good one seldom warns of test scans, and often of other pictures.
 """
 
 import numpy as np

@@ -1,9 +1,9 @@
 """One score from several runs: the out-of-fold predictions of a cross-validation, or repeats with other seeds.
 
-The interval of a score comes from the pooled predictions, by `Predictions.unit`: it says what other scans would
-change for these models. From three seeds on there are two more of the accuracy: what other seeds would change, and what
-both would. How much single folds differ is no confidence interval, since they share most of their training scans
-(Bengio & Grandvalet, No Unbiased Estimator of the Variance of K-Fold Cross-Validation, JMLR 5, 2004).
+The interval of a score comes from the pooled predictions, by `Predictions.unit`: it covers other test scans with the
+same models. From three seeds on the accuracy has two more: over other seeds, and over other seeds and scans. The range
+over single folds is no confidence interval, since folds share most of their training scans (Bengio & Grandvalet, No
+Unbiased Estimator of the Variance of K-Fold Cross-Validation, JMLR 5, 2004).
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,7 +39,7 @@ SCORES: dict[str, Metric] = {
 }
 
 
-class Run(NamedTuple):
+class PooledRun(NamedTuple):
     """A run's name, the content of its params.yaml, and its predictions."""
 
     name: str
@@ -48,10 +48,10 @@ class Run(NamedTuple):
 
 
 class Pooled(NamedTuple):
-    """What several runs say together. A score is the mean over repeats of what they reach on all pooled scans."""
+    """Scores of several runs together. Each is the mean over repeats of the score on all pooled scans."""
 
     out_of_fold: bool  # whether every fold tested other scans; else all runs tested the same ones
-    predictions: Predictions  # of one seed, for what is said of the scans
+    predictions: Predictions  # of one seed; its scans are the pooled ones
     scores: dict[str, Estimate]  # overall, per class, and per distinct scan
     by_fold: dict[int, float]  # accuracy of every fold, the mean over its seeds
     by_seed: dict[int, float]  # of every seed on all pooled scans; the mean over folds that tested the same scans
@@ -59,7 +59,7 @@ class Pooled(NamedTuple):
     over_both: Interval | None  # the same over other seeds and other units
 
 
-def pool(runs: Sequence[Run]) -> Pooled:
+def pool(runs: Sequence[PooledRun]) -> Pooled:
     """Pool the predictions of several runs: one for every seed and, if params have `split.folds`, every fold.
 
     Raises:
@@ -100,7 +100,7 @@ def _of_the_method(repeats: Sequence[Predictions]) -> dict[str, Interval | None]
     }
 
 
-def _by_fold_and_seed(runs: Sequence[Run]) -> dict[tuple[int, int], Run]:
+def _by_fold_and_seed(runs: Sequence[PooledRun]) -> dict[tuple[int, int], PooledRun]:
     """Order the runs by fold and seed; every fold with every seed."""
     first, *others = runs
     wanted = _flat(first.params)
@@ -112,7 +112,7 @@ def _by_fold_and_seed(runs: Sequence[Run]) -> dict[tuple[int, int], Run]:
                     f"{first.name} and {run.name} differ in {key}: {wanted.get(key)} and {given.get(key)}; "
                     "runs that are pooled may differ in split.fold and seed alone"
                 )
-    placed: dict[tuple[int, int], Run] = {}
+    placed: dict[tuple[int, int], PooledRun] = {}
     for run in runs:
         fold, seed = run.params["split"]["fold"], run.params["seed"]
         if other := placed.get((fold, seed)):
@@ -139,8 +139,12 @@ def _flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return {name: value for name, value in flat.items() if name not in FREE and not name.startswith(FREE_SECTION)}
 
 
-def _are_disjoint(folds: Sequence[Run]) -> bool:
-    """Whether folds tested different scans, in different groups of copies; False if all tested the same scans."""
+def _are_disjoint(folds: Sequence[PooledRun]) -> bool:
+    """Return True if all folds tested different scans, False if all tested the same ones.
+
+    Raises:
+        UserError: two folds share some of their scans or groups of copies.
+    """
     if len({frozenset(run.predictions.path.tolist()) for run in folds}) == 1:
         return False
     for kind, column in (("test scans", "path"), ("groups of copies", "group")):

@@ -191,7 +191,7 @@ def _negative(predictions: Predictions, negative_class: str | None) -> int | Non
 
 
 def _of_classes(predictions: Predictions, negative: int | None) -> list[Score]:
-    """Score predicted classes: accuracy first, then the other overall scores, those of tumours, and those per class."""
+    """Score predicted classes: accuracy first, then the other overall scores, scores of tumours, scores per class."""
     confusions = ConfusionBootstrap([predictions])
     scores = [_score(name, None, confusions.estimate(metric)) for name, metric in OVERALL.items()]
     if negative is None:
@@ -241,7 +241,7 @@ def _per_distinct_scan(predictions: ModelPredictions) -> tuple[dict[str, int], l
     scans, left_out = (len(np.unique(predictions.group[which])) for which in (weights > 0, weights == 0))
     counts = {"scans": scans, "conflicting_groups_left_out": left_out}
     if not scans:
-        reason = "every group of copies stands under several classes"
+        reason = "every group of copies is in several classes"
         return counts, [_score(name + PER_DISTINCT, None, NO_ESTIMATE, reason) for name in OF_DISTINCT]
     confusions = ConfusionBootstrap([predictions], weights)
     return counts, [_score(name + PER_DISTINCT, None, confusions.estimate(OVERALL[name])) for name in OF_DISTINCT]
@@ -311,7 +311,7 @@ def _score(name: str, class_name: str | None, estimate: Estimate, reason: str | 
 def _values(
     scores: Iterable[Score], record: type[Record], class_name: str | None = None, suffix: str = ""
 ) -> dict[str, Any]:
-    """Return the values of the scores of a class for which a record has a field, by the name of the field."""
+    """Return the values of the scores of a class that a record has a field for, by the name of the field."""
     values = {each.score: each.value for each in scores if each.class_name == class_name}
     return {name: values[name + suffix] for name in record.model_fields if name + suffix in values}
 

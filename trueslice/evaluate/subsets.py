@@ -39,7 +39,7 @@ def columns(scans: Scans, predictions: Predictions, names: Sequence[str]) -> dic
 
 
 def by_exposure(predictions: Predictions, bootstrap: GroupBootstrap) -> list[ExposureScore]:
-    """Score each exposure, for all classes together and for those with 30 distinct scans or more."""
+    """Score each exposure, for all classes together and for each class with 30 distinct scans or more."""
     return [
         ExposureScore(exposure=exposure, **row)
         for exposure in EXPOSURES

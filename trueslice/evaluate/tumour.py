@@ -1,4 +1,4 @@
-"""Tumour of any kind against the negative class: the ROC curve, and what a threshold on the probability reaches.
+"""Tumour of any kind against the negative class: the ROC curve, and scores at thresholds of the probability.
 
 A threshold is chosen on the validation scans and then kept: chosen on the test scans it would look better than it is.
 """
@@ -50,8 +50,8 @@ def at_threshold(
 def predictive_values(point: AtThreshold, prevalence: float) -> PredictiveValues:
     """Compute PPV and NPV at a threshold if this share of the scans showed a tumour (Bayes).
 
-    Their limits are those at the lower, and at the upper limits of both sensitivity and specificity. That is a little
-    wider than 95 %: at a low prevalence the PPV depends on the specificity nearly alone.
+    Their limits are the values at the lower, and at the upper limits of both sensitivity and specificity. This is a
+    little wider than 95 %: at a low prevalence the PPV depends on the specificity nearly alone.
     """
     values: dict[str, Any] = {}
     for end in ("", "_low", "_high"):

@@ -1,4 +1,4 @@
-"""A released model that classifies any scan, and says how much the answer is worth."""
+"""A released model that classifies any scan, with the error rate of similar answers and with warnings."""
 
 import os
 from collections import deque
@@ -34,19 +34,19 @@ EXTREME_ASPECT = 2.0  # longer side by shorter side
 
 @dataclass(frozen=True)
 class ErrorRate:
-    """How often test scans of such a confidence were wrong, with its 95 % interval where there is one."""
+    """Share of wrong answers among test scans of similar confidence, with its 95 % interval where there is one."""
 
     share: float
     low: float | None
     high: float | None
-    scans: int  # test scans of such a confidence
-    confidence_from: float  # what "such" means
+    scans: int  # test scans of similar confidence
+    confidence_from: float  # the range that counts as similar
     confidence_to: float
 
 
 @dataclass(frozen=True)
 class ScanWarning:
-    """Why an answer may be worth less, or more in appearance, than its error rate says."""
+    """A reason not to trust an answer, or its error rate."""
 
     kind: str  # copy, unlike, colour or aspect
     text: str
@@ -54,14 +54,14 @@ class ScanWarning:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the model says of one scan."""
+    """The model's answer for one scan."""
 
     name: str  # the path as given; `scan.dcm, frame 3`; `array`
     y_pred: str
     probabilities: dict[str, float]  # calibrated, by class
-    error_rate: ErrorRate | None  # None for a scan unlike those of training, of which test scans say nothing
+    error_rate: ErrorRate | None  # None for a scan unlike the training scans, since no test scan is like it
     warnings: list[ScanWarning]
-    copy: KnownScan | None  # the known scan that it is a copy of
+    copy: KnownScan | None  # the known scan that this one is a copy of
     nearest: list[KnownScan]  # the training scans most like it by embedding, the nearest first
     pixels: np.ndarray = field(repr=False, compare=False)  # as training sees it: uint8 [S, S], or [S, S, 3]
 
@@ -71,7 +71,7 @@ class Prediction:
         return self.probabilities[self.y_pred]
 
     def to_dict(self) -> dict:
-        """All but the pixels, ready for JSON."""
+        """Return all but the pixels, as values for JSON."""
         return {
             "path": self.name,
             "class": self.y_pred,
@@ -89,7 +89,7 @@ class Classifier:
 
     Attributes:
         folder: where it was loaded from.
-        device: where it computes, such as `cpu`.
+        device: the device that it computes on, for example `cpu`.
         settings: the content of its trueslice.json.
         class_names: the classes, in the order of their indices.
 
@@ -114,7 +114,7 @@ class Classifier:
 
     @classmethod
     def load(cls, folder: Path | str = "models/released", device: str = "auto") -> Self:
-        """Load a released model. A small one computes from here on as it was trained, to the same bytes.
+        """Load a released model. A small one then computes the same bytes as the stages, on every CPU.
 
         Args:
             device: auto, cpu, cuda, cuda:1 or mps.
@@ -146,12 +146,12 @@ class Classifier:
     def stream(
         self, items: Iterable[Item], frame: int | str | None = None
     ) -> Generator[Prediction | Unreadable, None, None]:
-        """Classify one batch after another, in the order given; what cannot be read is given back as `Unreadable`.
+        """Classify one batch after another, in the order given; yield `Unreadable` for a file that cannot be read.
 
         Args:
             items: one or several: paths of image files, or their contents; or arrays, uint8 [H, W], grey, or
                 [H, W, 3], RGB.
-            frame: which picture of a file with several: its number, from 1, or `all`. None refuses such a file.
+            frame: number, from 1, of the picture in a file with several, or `all`. None refuses a file with several.
         """
         if isinstance(items, Item):
             items = [items]
@@ -162,9 +162,9 @@ class Classifier:
                 yield next(answers) if isinstance(each, Square) else each
 
     def explain(self, prediction: Prediction) -> np.ndarray:
-        """Show where the answer comes from: float32 [S, S] from 0 to 1 over the whole scan, S the model's own size.
+        """Compute a heat map of the answer: float32 [S, S] from 0 to 1 over the whole scan, S the model's own size.
 
-        docs/explanations.md says what such a map is worth.
+        docs/explanations.md describes how far to trust it.
         """
         target = torch.tensor([self.class_names.index(prediction.y_pred)], device=self.device)
         with torch.no_grad():
@@ -208,7 +208,7 @@ class Classifier:
 
     @property
     def caution(self) -> str:
-        """What holds for every answer of this model; empty where nothing does."""
+        """The warning that holds for every answer of this model; empty where there is none."""
         drawn = "The model was trained on drawn scans. Of a person's scan its answers say nothing."
         return drawn if self.settings["drawn"] else ""
 

@@ -1,4 +1,4 @@
-"""The released model as one ONNX graph, which runs without PyTorch, and how close it comes to PyTorch."""
+"""The released model as one ONNX graph, which runs without PyTorch, and its comparison with PyTorch."""
 
 import logging
 import warnings
@@ -24,21 +24,15 @@ TOLERANCE = 1e-3  # of a probability; sums in another order change fp32 by some 
 
 @dataclass(frozen=True)
 class Parity:
-    """How close ONNX Runtime comes to PyTorch.
+    """Agreement of ONNX Runtime with PyTorch."""
 
-    Attributes:
-        scans: on how many scans both were asked.
-        largest_difference: of a probability.
-        answers_changed: how many scans get another class.
-    """
-
-    scans: int
-    largest_difference: float
-    answers_changed: int
+    scans: int  # number of scans that both classified
+    largest_difference: float  # of a probability
+    answers_changed: int  # number of scans that get another class
 
     @property
     def holds(self) -> bool:
-        """Whether both say the same."""
+        """True if both give the same answers."""
         return self.answers_changed == 0 and self.largest_difference <= TOLERANCE
 
 
@@ -75,13 +69,13 @@ def check_packages() -> None:
 
 
 def export(graph: Graph, image_size: int, path: Path) -> None:
-    """Write the graph to `path`; the number of scans is open. Weights of 2 GB or more go to a file beside it.
+    """Write the graph, for any number of scans, to `path`. Weights of 2 GB or more go to a second file next to it.
 
     Raises:
         UserError: the image tower does something that ONNX has no operation for.
     """
     example = torch.zeros(2, 3, image_size, image_size)
-    # What the exporter says of its own steps is not for the user.
+    # The exporter's messages about its own steps are not for the user.
     for name in ("onnxscript", "onnx_ir"):
         logging.getLogger(name).setLevel(logging.ERROR)
     with warnings.catch_warnings():
@@ -101,7 +95,7 @@ def export(graph: Graph, image_size: int, path: Path) -> None:
             tower = type(graph.vision_model).__name__
             raise UserError(f"PyTorch cannot write a {tower} as ONNX ({type(error).__name__})") from error
     for node in program.model.graph.all_nodes():
-        node.metadata_props.clear()  # lines of Python, and where they lie on this machine
+        node.metadata_props.clear()  # lines of Python, and their paths on this machine
     weights = sum(value.numel() * value.element_size() for value in graph.state_dict().values())
     program.save(path, external_data=weights >= LARGEST_FILE)
 
@@ -116,7 +110,7 @@ def normalise(pixels: np.ndarray, mean: Sequence[float], deviation: Sequence[flo
 
 
 def compare(path: Path, batches: Iterable[np.ndarray], expected: np.ndarray) -> Parity:
-    """Hold what ONNX Runtime says on the CPU of batches that `normalise` gave against PyTorch's answer, [N, K]."""
+    """Compare probabilities of ONNX Runtime on the CPU with PyTorch's, `expected` [N, K], on normalised batches."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])

@@ -1,4 +1,4 @@
-"""Image files and arrays in, one square per picture out, by the same steps as for training."""
+"""Decoding of image files and arrays into squares, by the same steps as for training."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ def read(item: Item, settings: Mapping, frame: int | str | None = None) -> list[
     Args:
         item: path of a file, or its content; or uint8 array [H, W], grey, or [H, W, 3], RGB.
         settings: `decode` in trueslice.json: image_size, colour, max_pixels.
-        frame: which picture of a file with several: its number, from 1, or `all`.
+        frame: number, from 1, of the picture in a file with several, or `all`.
     """
     name = "array" if isinstance(item, np.ndarray) else printable(item.name if isinstance(item, Upload) else item)
     try:

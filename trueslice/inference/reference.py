@@ -1,4 +1,4 @@
-"""Known scans of a released model, of training, validation and test, with which new scans are compared."""
+"""Known scans of a released model (training, validation and test), with which new scans are compared."""
 
 import zipfile
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class KnownScan:
     path: str  # relative to the data that the pipeline read
     class_name: str
     split: str  # train, val or test
-    kind: str  # how the new scan is turned to lie like it: `near` as it is, `mirrored`, ...; empty where not compared
+    kind: str  # orientation of the new scan: `near` for the same one, `mirrored`, ...; empty where not compared
     similarity: float  # correlation of thumbnails, or cosine of embeddings
 
 
@@ -60,7 +60,7 @@ class Reference:
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """Read what `write` wrote.
+        """Read the files of `write`.
 
         Raises:
             UserError: a file is missing or damaged, or they don't belong together.
@@ -90,7 +90,7 @@ def small(pixels: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 
 class Comparison:
-    """Compares new scans with all known ones, by thumbnail.
+    """Comparison of new scans with all known ones, by thumbnail.
 
     Args:
         threshold: correlation from which two thumbnails show the same picture.
@@ -107,7 +107,7 @@ class Comparison:
         return distances(coarse(thumbnails), self._train)
 
     def copies(self, thumbnails: np.ndarray) -> list[KnownScan | None]:
-        """Find the known scan most like each new one, uint8 [B, 64, 64], if it is a copy, mirrored or turned or not.
+        """Find the known scan that each new one, uint8 [B, 64, 64], is a copy of, also mirrored or turned; else None.
 
         A copy that is cropped, shifted or turned by other angles is not found.
         """
@@ -123,7 +123,7 @@ class Comparison:
         return found
 
     def _candidates(self, units: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Pairs of a known scan and a new one, int [P] each, that may be copies."""
+        """Find pairs of a known scan and a new one, int [P] each, that may be copies."""
         best = units @ self._coarse.T
         for kind in KINDS[1:]:
             np.maximum(best, units[:, turned(copies.COARSE, kind)] @ self._coarse.T, out=best)

@@ -48,7 +48,7 @@ class Record(BaseModel):
 
 
 def key(name: str) -> Any:
-    """Declare a field that has another name in the file, such as a word that Python keeps to itself."""
+    """Declare a field that has another name in the file, for example a keyword of Python."""
     return Field(validation_alias=name, serialization_alias=name)
 
 

@@ -1,4 +1,4 @@
-"""Scores of what needs no fine-tuning: metrics/baselines.json."""
+"""Scores of methods without fine-tuning: metrics/baselines.json."""
 
 from trueslice.records.base import Record
 

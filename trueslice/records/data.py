@@ -51,7 +51,7 @@ class ClassCounts(Record):
 
 
 class CopyKind(Record):
-    """Pairs of copies of one kind, such as `exact` or `mirrored`."""
+    """Pairs of copies of one kind, for example `exact` or `mirrored`."""
 
     kind: str
     pairs: int

@@ -1,10 +1,10 @@
-"""How well explanations point at tumours: metrics/explain.json."""
+"""Scores of explanations, which should point at tumours: metrics/explain.json."""
 
 from trueslice.records.base import Record
 
 
 class PointingScore(Record):
-    """A score of some scans with a mask, of explanations or of what they are compared with."""
+    """A score of explanations, or of maps to compare with, on some scans with a mask."""
 
     by: str  # how the scans are divided: `all`, `class`, `size` or `answer`
     value_of: str | None  # the class, the size, or whether the answer was right

@@ -39,7 +39,7 @@ class ClassRecall(Record):
 
 
 class SetScores(SetFiles):
-    """Scores on the new scans of one data set: those that are no copies."""
+    """Scores on the new scans of one data set; copies are not new."""
 
     dropped_as_development: int  # copies of scans that the model was developed on
     dropped_within: int  # copies of an earlier scan of the same data set

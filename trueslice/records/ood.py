@@ -4,7 +4,7 @@ from trueslice.records.base import Record
 
 
 class WarningRate(Record):
-    """How often a kind of picture is warned of."""
+    """Share of the pictures of one kind that lead to a warning."""
 
     pictures: str
     count: int
@@ -16,7 +16,7 @@ class WarningRate(Record):
 
 
 class OodWarnings(Record):
-    """The distance from which a picture is warned of, and how often that happens."""
+    """The distance above which a picture leads to a warning, and the share of pictures that do."""
 
     threshold: float
     rates: list[WarningRate]

@@ -13,10 +13,10 @@ class Calibration(Record):
     nll_before: float
     brier_before: float
     ece_before: float
-    ece_if_calibrated: float  # mean of what perfectly calibrated models show by chance
+    ece_if_calibrated: float  # mean error of perfectly calibrated models, by chance
     ece_p95_if_calibrated: float
     ece_p_value: float
-    verdict: str  # what the temperature did: `helped`, `did not help` or `made it worse`
+    verdict: str  # effect of the temperature: `helped`, `did not help` or `made it worse`
     nll_change: float | None
     nll_change_low: float | None
     nll_change_high: float | None

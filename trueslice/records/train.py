@@ -1,4 +1,4 @@
-"""Epochs of the training, and what was chosen on validation: metrics/train.json."""
+"""Epochs of the training, and choices made on validation: metrics/train.json."""
 
 from trueslice.records.base import Record
 
@@ -23,6 +23,6 @@ class Training(Record):
     val_loss: float
     val_accuracy: float
     temperature: float  # by which logits are divided
-    wise_ft_alpha: float | None  # share of the tuned weights in those that were kept; None without WiSE-FT
+    wise_ft_alpha: float | None  # share of the tuned weights in the kept ones; None without WiSE-FT
     steps: int
     epochs: list[Epoch]

@@ -52,7 +52,7 @@ class Answers:
             return self._answer(self._predict(Upload(name, content), _number(frame)))
 
     def test_scans(self, class_name: str | None) -> list[dict]:
-        """Draw test scans at random, of one class, or of all classes without telling which."""
+        """Draw test scans at random, of one class, or of all classes without naming the class."""
         with self._lock:
             names = [class_name] if class_name else self._classifier.class_names
             each = -(-OFFERED // len(names))

@@ -189,7 +189,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def _refuse(self, error: Refused) -> None:
-        """Send the reason, and close the connection, whose body may be unread."""
+        """Send the reason, and close the connection, since the body may be unread."""
         self.close_connection = True
         self._send_json({"error": str(error), "frames": error.frames}, error.status)
         self.wfile.flush()

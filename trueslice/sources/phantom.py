@@ -1,9 +1,9 @@
 """Head phantoms: drawings that look like brain MRI slices, made on the spot and offline.
 
 A patient has one head, with an anatomy, a fold pattern, a view (axial, low axial, coronal or sagittal) and a tumour of
-its class. Gliomas lie inside the brain: irregular, with a bright rim, a dead core and oedema. Meningiomas are round
-and bright and sit on the dura. Pituitary tumours are small and lie at the midline below. `notumor` has none. Each scan
-of a patient is a slice at another height, in one of three contrasts; what it shows changes smoothly with the height.
+its class. Gliomas are inside the brain: irregular, with a bright rim, a dead core and oedema. Meningiomas are round and
+bright and sit on the dura. Pituitary tumours are small and at the midline below. `notumor` has none. Each scan of a
+patient is a slice at another height, in one of three contrasts; the picture changes smoothly with the height.
 
 Every head has its own random numbers, and so has every scan: the same seed gives the same bytes however many processes
 draw. Everything is computed in float64 and rounded to grey values at the end: CPUs differ in the last bit of an
@@ -12,8 +12,8 @@ exponential or a power, and that must not reach a pixel.
 Two leaks are planted, so that the checks downstream have something to find. Five training scans in a row show one head.
 Of every ten test scans of a class, four show a head that is in Training too, three a head that is not, and three are
 copies of training scans: one exact (the same bytes), one near (another contrast, brightness and JPEG quality), one
-mirrored left to right (and near as well). Three of every 50 training scans are such copies too. patients.csv tells
-whose scans they are, and masks/ where each tumour lies.
+mirrored left to right (and near as well). Three of every 50 training scans are copies too, in the same three ways.
+patients.csv names the patient of each scan, and masks/ marks each tumour.
 """
 
 import math
@@ -67,7 +67,7 @@ _X, _Y = np.meshgrid(np.linspace(-1, 1, SIZE), np.linspace(-1, 1, SIZE))
 
 
 class Scanner(NamedTuple):
-    """How a scanner pictures a head; pairs are ranges."""
+    """Properties of a scanner; pairs are ranges."""
 
     size: int  # pixels per side of the files
     zoom: tuple[float, float]
@@ -91,13 +91,13 @@ class Scan(NamedTuple):
 
     @property
     def path(self) -> Path:
-        """Such as Training/glioma/Tr-gl_0001.jpg; scans by the other scanner have no folder for the split."""
+        """A path like Training/glioma/Tr-gl_0001.jpg; scans by the other scanner have no folder for the split."""
         folder = Path(self.class_name) if self.split == "Elsewhere" else Path(self.split, self.class_name)
         return folder / f"{self.split[:2]}-{self.class_name[:2]}_{self.index:04d}.jpg"
 
     @property
     def head(self) -> int:
-        """Whose head it is: the same number in a class for all slices of it, even if it is in Training."""
+        """The number of the head within its class: the same for all its slices, also across Training and Testing."""
         if self.split == "Training":
             return 2 * (self.index // 5)
         ten, place = divmod(self.index, 10)
@@ -105,12 +105,12 @@ class Scan(NamedTuple):
 
     @property
     def patient(self) -> str:
-        """Such as P0012: no other class has it."""
+        """The name of the patient, like P0012; unique over all classes."""
         return f"P{len(CLASSES) * self.head + CLASSES.index(self.class_name):04d}"
 
     @property
     def level(self) -> float:
-        """How high in its stack the slice lies, between -1 and 1; no two of a head lie at the same level."""
+        """The height of the slice in its stack, between -1 and 1; no two of a head have the same."""
         turn = self.index % 5 if self.split == "Training" else 5 + self.index % 10
         return (2 * (2 * turn % SLICES) + 1) / SLICES - 1
 
@@ -130,7 +130,7 @@ class Scan(NamedTuple):
 
 
 class File(NamedTuple):
-    """One file to write: the place it has, the drawing it shows, and in what sense it is a copy of it, if so."""
+    """One file to write: its place, its drawing, and the kind of copy if it is one."""
 
     place: Scan
     drawing: Scan
@@ -139,7 +139,7 @@ class File(NamedTuple):
 
 @dataclass(frozen=True)
 class Patients(Table):
-    """Whose scans the files are: patients.csv."""
+    """The patient of each file: patients.csv."""
 
     path: np.ndarray = column(TEXT)
     patient: np.ndarray = column(TEXT)
@@ -275,12 +275,12 @@ class _Pen:
     """An image with the coordinates of a randomly turned, sized, shifted and gently warped head.
 
     `x` (to the right) and `y` (down) are float64 [SIZE, SIZE]; the head reaches to about 0.85 either way. `rng` gives
-    what all slices of the head share, `of_scan` how it lies in this one, and `level` is as in `Scan`.
+    the properties that all slices of the head share, `of_scan` the position in this one, and `level` is as in `Scan`.
     """
 
     def __init__(self, rng: np.random.Generator, of_scan: np.random.Generator, level: float, zoom: tuple[float, float]):
         self.rng = rng
-        # The stack of one patient lies higher in the head than that of another; 0 is the middle of the head.
+        # The stack of one patient is higher in the head than another's; 0 is the middle of the head.
         self.height = rng.uniform(-0.45, 0.45) + 0.45 * level
         x = _X - rng.uniform(-0.02, 0.02) - of_scan.uniform(-0.01, 0.01)
         y = _Y - rng.uniform(-0.02, 0.02) - of_scan.uniform(-0.01, 0.01)
@@ -302,7 +302,7 @@ class _Pen:
         return 1.3 * _enlarged(_enlarged(math.cos(turn) * one + math.sin(turn) * other).T)
 
     def push_away_from(self, tumour: _Tumour) -> None:
-        """Displace what is drawn later, as a growing mass does."""
+        """Displace all that is drawn later, as a growing mass does."""
         dx, dy = self.x - tumour.x, self.y - tumour.y
         reach = 2.0 * tumour.radius
         pull = 0.40 * np.exp(-(dx**2 + dy**2) / reach**2)
@@ -354,7 +354,7 @@ def _enlarged(values: np.ndarray) -> np.ndarray:
 
 @cache
 def _cubic_convolution(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where `SIZE` places lie among `count` values: four rows each, int64, and their weights, float64, [4, SIZE]."""
+    """Compute the four nearest of `count` values to each of `SIZE` places, int64, and weights, float64: [4, SIZE]."""
     places = (np.arange(SIZE) + 0.5) * count / SIZE - 0.5
     neighbours = np.floor(places).astype(np.int64) + np.arange(-1, 3)[:, None]
     distance = np.abs(places - neighbours)
@@ -554,9 +554,9 @@ class _View(NamedTuple):
 
     plane: str
     draw: Callable[[_Pen, _Tissue], np.ndarray]
-    brain: tuple[float, float, float, float]  # an ellipse (x, y, a, b) that stands for it
+    brain: tuple[float, float, float, float]  # as an ellipse (x, y, a, b)
     dura: tuple[tuple[float, float], ...]  # where along the ellipse it can be reached; degrees, 0 to the right, 90 down
-    gland: tuple[float, float] | None  # where the pituitary gland lies
+    gland: tuple[float, float] | None  # place of the pituitary gland
 
 
 _VIEWS = (
@@ -664,7 +664,7 @@ def _draw_distractor(pen: _Pen, tissue: _Tissue, view: _View) -> None:
 
 
 def _scan(image: np.ndarray, rng: np.random.Generator, scanner: Scanner) -> np.ndarray:
-    """Add what a scanner adds: uneven coils, noise (Rician, as in magnitude images), window and gamma."""
+    """Add the effects of a scanner: uneven coils, noise (Rician, as in magnitude images), window and gamma."""
     slope, bend = rng.normal(0, scanner.bias, 2).tolist(), rng.normal(0, scanner.bias, 3).tolist()
     coils = np.exp(slope[0] * _X + slope[1] * _Y + bend[0] * _X * _Y + bend[1] * _X**2 + bend[2] * _Y**2)
     real, imaginary = rng.uniform(*scanner.noise) * rng.standard_normal((2, SIZE, SIZE))

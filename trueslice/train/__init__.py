@@ -1,1 +1,1 @@
-"""How the dual encoder learns."""
+"""Training of the dual encoder."""
