@@ -9,7 +9,6 @@ from PIL import Image
 from tests.scan_tables import rows
 from trueslice import params
 from trueslice.audit import external
-from trueslice.copies import groups
 from trueslice.copies import search as copies
 from trueslice.copies.thumbnails import thumbnails
 from trueslice.errors import UserError
@@ -129,28 +128,3 @@ def test_folders_that_fit_no_class_end_in_one_line(tmp_path, classes, said):
 def test_a_missing_source_ends_in_one_line_that_names_the_set(tmp_path):
     with pytest.raises(UserError, match=r"external: other: .*nowhere does not exist; give phantom, or a folder or"):
         external.bring(chosen(Path("nowhere")), tmp_path, tmp_path, PARAMS.data.phantom, 1)
-
-
-@pytest.mark.slow
-def test_phantoms_of_another_scanner_hold_copies_of_the_development_scans(tmp_path):
-    from trueslice.sources import phantom
-
-    settings = PARAMS.data.phantom.model_copy(update={"train_per_class": 20, "test_per_class": 20})
-    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
-    for folder in (home, elsewhere):
-        folder.mkdir()
-    phantom.draw(home, **settings.model_dump(), workers=2)
-    source = params.External(name="other", source="phantom", classes=None)
-    external.bring(source, elsewhere, tmp_path, settings, 2)
-    development = external.read(home, home, source, CLASSES, PARAMS.verify, 2)
-    other = external.read(elsewhere, elsewhere, source, CLASSES, PARAMS.verify, 2)
-    assert sorted(set(other.class_name)) == CLASSES
-    pixels = [np.load(folder / "pixels.npy") for folder in (home, elsewhere)]
-    search = PARAMS.verify, "cpu"
-    known, new = (
-        copies.ScanImages(each, thumbnails(each), scans.pixel_hash)
-        for each, scans in zip(pixels, (development, other), strict=True)
-    )
-    group = groups.group(len(pixels[0]), copies.find(known, *search).pairs)
-    _, dropped = external.audit(known, group, new, other.path, search)
-    assert 0 < np.mean(dropped != "") < 0.5

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from tests.browsers import chromium
 from tests.dicom_files import write
 from trueslice import params
 from trueslice.audit import folders as audit
@@ -299,20 +300,14 @@ def test_an_earlier_audit_is_replaced_as_a_whole(first, second, tmp_path, capsys
 @pytest.fixture
 def browser():
     """A tab of a real browser, that notes what the page asks for and what goes wrong in it."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if not path:
-        pytest.skip("no Chromium is installed")
-    with playwright.sync_playwright() as running:
-        chromium = running.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        tab = chromium.new_page(viewport={"width": 1280, "height": 900})
+    with chromium() as running:
+        tab = running.new_page(viewport={"width": 1280, "height": 900})
         tab.asked, tab.wrong = [], []
         tab.on("request", lambda request: tab.asked.append(request.url))
         tab.on("requestfailed", lambda request: tab.wrong.append(request.url))
         tab.on("console", lambda message: tab.wrong.append(message.text))
         tab.on("pageerror", lambda error: tab.wrong.append(str(error)))
         yield tab
-        chromium.close()
 
 
 def test_the_page_filters_opens_groups_and_asks_for_nothing_but_its_pictures(first, second, tmp_path, capsys, browser):

@@ -32,12 +32,10 @@ with open("plots/predictions.csv", "w", newline="") as file:
 
 @pytest.fixture(scope="module")
 def runs(make_project):
-    """A project with a run for every one of three folds and three seeds, and an experiment with other epochs."""
+    """A project with a run for every one of three folds and three seeds."""
     params = "seed: {}\nsplit: {{folds: 3, fold: {}}}\ntrain: {{epochs: 2}}\n"
     content = {f"s{seed}f{fold}": params.format(seed, fold) for seed in (0, 1, 2) for fold in (1, 2, 3)}
-    project = invent(make_project(), PREDICT, "seed, split, train", content)
-    project.run("dvc exp run -q -n longer -S split.fold=2 -S train.epochs=3 && git checkout -q .", check=True)
-    return project
+    return invent(make_project(), PREDICT, "seed, split, train", content)
 
 
 def pool(project, arguments: str, status: int = 0) -> str:
@@ -73,7 +71,6 @@ def test_one_seed_has_no_spread_over_seeds(runs):
     [
         ("HEAD s0f2", "with seed 0 split.fold 3 of 3 is missing; run: dvc exp run --queue"),
         ("HEAD HEAD s0f2", "HEAD is named twice"),
-        ("HEAD longer s0f3", "HEAD and longer differ in train.epochs: 2 and 3"),
         ("HEAD nowhere", "nowhere: no such revision or experiment"),
         ("HEAD~1", "HEAD~1 has no plots/predictions.csv"),
     ],

@@ -16,11 +16,6 @@ def test_each_exact_copy_is_paired_with_the_first():
     assert rows(groups.exact_copies(["x", "y"])) == []
 
 
-def test_a_copy_of_a_copy_is_in_the_same_group():
-    pairs = pair_table((3, 5, "near", 0.99), (1, 3, "mirrored", 0.98), (0, 4, "exact", 1.0))
-    assert groups.group(6, pairs).tolist() == [0, 1, 2, 1, 0, 1]
-
-
 @settings(deadline=None)
 @given(st.integers(1, 30).flatmap(lambda n: st.tuples(st.just(n), st.lists(st.tuples(*[st.integers(0, n - 1)] * 2)))))
 def test_groups_are_the_connected_components_named_by_their_first_row(drawn):

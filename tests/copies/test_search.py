@@ -221,21 +221,6 @@ def test_exact_copies_are_paired_with_the_first_and_compared_once():
     ]  # fmt: skip
 
 
-def test_the_copies_planted_in_the_phantoms_are_found_and_nothing_else():
-    files = list(phantom.plan(5, 50, 20))
-    drawn = [phantom.render(file.drawing)[0] for file in files]
-    images = [Image.fromarray(np.rint(255 * pixels).astype(np.uint8)) for pixels in drawn]
-    row_of = {file.place: number for number, file in enumerate(files)}
-    for number, file in enumerate(files):
-        if file.copy in ("near", "mirrored"):
-            image = NEAR["gamma 1.25"](images[number])
-            images[number] = TURNED["mirrored"](image) if file.copy == "mirrored" else jpeg(image, 50)
-    planted = sorted(
-        (*sorted((row_of[file.drawing], number)), file.copy) for number, file in enumerate(files) if file.copy
-    )
-    assert [pair[:3] for pair in found_among(images)] == planted
-
-
 def test_even_pictures_are_copies_of_nothing():
     even = [Image.new("L", (40, 40), grey) for grey in (0, 1, 128, 255)]
     assert found_among([*even, HEADS[0]]) == []

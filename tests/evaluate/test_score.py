@@ -1,7 +1,6 @@
 """The records and files made of the scores; what each score means is tested in test_metrics.py."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,7 +27,6 @@ ORIGINAL_TABLE = {
     "precision": [0.8761, 0.5198, 0.8459, 0.5611],
     "f1": [0.4794, 0.5386, 0.8077, 0.7009],
 }
-ORIGINAL_FILE = Path(__file__).parents[3] / "shared/seed/evaluation_metrics.json"
 
 
 def evaluate(predictions: ModelPredictions, negative_class: str | None, labels=None) -> tuple[ModelScores, Intervals]:
@@ -60,19 +58,6 @@ def test_the_original_projects_predictions_give_its_published_table():
     assert column(test, "predicted_as") == ORIGINAL.tolist()
     assert test.missed_tumours == (0 + 52 + 5) / (300 + 306 + 300)
     assert test.false_alarms == (2 + 50 + 40) / 405
-
-
-@pytest.mark.skipif(not ORIGINAL_FILE.exists(), reason="the original project's files are not beside this repository")
-def test_the_original_projects_own_file_gives_the_same():
-    original = json.loads(ORIGINAL_FILE.read_text())
-    y_true, y_pred = (np.array([CLASSES.index(name) for name in original[key]]) for key in ("all_labels", "all_preds"))
-    test, _ = evaluate(certain(y_true, y_pred), "notumor")
-    assert test.accuracy == pytest.approx(original["overall_accuracy"], abs=1e-9)
-    for row in test.classes:
-        published = original["class_metrics"][row.class_name]
-        assert row.recall == pytest.approx(original["class_accuracies"][row.class_name], abs=1e-9)
-        assert row.precision == pytest.approx(published["precision"], abs=1e-9)
-        assert row.f1 == pytest.approx(published["f1_score"], abs=1e-9)
 
 
 def test_values_are_those_of_scikit_learn():
@@ -215,17 +200,6 @@ def test_where_every_group_stands_under_several_classes_there_is_no_distinct_sca
     assert "several classes" in records.find("accuracy_per_distinct_scan").reason
 
 
-def test_the_interval_of_accuracy_counts_groups_not_files():
-    wrong = np.random.default_rng(0).random(450) < 0.3
-    shares = np.where(wrong[:, None], [[0.1, 0.9]], [[0.9, 0.1]])
-    _, alone = evaluate(model_table(np.zeros(450), shares), None)
-    tenfold = model_table(np.zeros(4500), np.repeat(shares, 10, axis=0), group=np.repeat(np.arange(450), 10))
-    _, repeated = evaluate(tenfold, None)
-    one, ten = (dict(each.find("accuracy")) for each in (alone, repeated))
-    assert one == pytest.approx(ten)
-    assert alone.find("accuracy").method == "bootstrap"
-
-
 def test_a_score_that_no_unit_changes_has_no_interval():
     # The third class is never predicted: its F1 is 0 whatever is drawn, which does not make it certain.
     shares = np.tile([0.6, 0.3, 0.1], (120, 1))
@@ -289,21 +263,6 @@ def test_accuracy_by_similarity_has_bins_that_hold_their_lower_edge():
     assert [row.scans for row in rows] == [2, 1, 0, 0, 1, 2]
     assert [row.distinct for row in rows] == [1, 1, 0, 0, 1, 1]
     assert [row.accuracy for row in rows] == [0.5, 1, None, None, 1, 0]
-
-
-def test_keys_are_never_a_classs_name():
-    names = ("accuracy", "baselines", "classes", "mean_over_classes", "total")
-    y_true = np.repeat(np.arange(5), 80)
-    y_pred = np.where(np.arange(400) % 3 == 0, (y_true + 1) % 5, y_true)
-    columns = {"class_names": names, "exposure": np.where(np.arange(400) % 2, "copy", "neither")}
-    predictions = model_table(y_true, one_hot(y_pred, 5), **columns)
-    test, records = evaluate(predictions, "total")
-    other = model_table(y_true, one_hot(y_pred, 5), **columns | {"class_names": tuple("abcde")})
-    expected, expected_records = evaluate(other, "e")
-    assert [each.score for each in records.intervals] == [each.score for each in expected_records.intervals]
-    assert test.accuracy == expected.accuracy == pytest.approx(266 / 400)
-    assert [row.class_name for row in test.classes] == list(names)
-    assert [row.class_name for row in test.exposure] == [None, *names] * 2
 
 
 def baselines_of(**predicted) -> BaselinePredictions:

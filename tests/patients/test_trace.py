@@ -202,54 +202,27 @@ def test_a_file_that_is_no_slice_is_told(content: bytes, source: Path, scans: Pa
     assert sorted(path.name for path in tmp_path.iterdir()) == ["source"]
 
 
-def damaged_zip(tmp_path: Path) -> list:
-    (tmp_path / "s").mkdir()
-    (tmp_path / "s/1-6.zip").write_bytes(b"PK\3\4 not really")
-    return ["{scans}", tmp_path / "s", "-o", tmp_path / "out.csv"]
-
-
-def no_slices(tmp_path: Path) -> list:
-    return ["{scans}", "{scans}", "-o", tmp_path / "out.csv"]
-
-
-def no_scans(tmp_path: Path) -> list:
-    return [tmp_path / "missing", "{source}", "-o", tmp_path / "out.csv"]
-
-
-def unwritable(tmp_path: Path) -> list:
-    (tmp_path / "file").touch()
-    return ["{scans}", "{source}", "-o", tmp_path / "file/out.csv"]
-
-
-def onto_a_folder(tmp_path: Path) -> list:
-    return ["{scans}", "{source}", "-o", tmp_path]
-
-
-def planes_without_header(tmp_path: Path) -> list:
-    (tmp_path / "planes.csv").write_text("1.jpg,axial\n")
-    return ["{scans}", "{source}", "-o", tmp_path / "out.csv", "--planes", tmp_path / "planes.csv"]
-
-
-def planes_of_other_scans(tmp_path: Path) -> list:
-    (tmp_path / "planes.csv").write_text("path,plane\n1.jpg,axial\n")
-    return ["{scans}", "{source}", "-o", tmp_path / "out.csv", "--planes", tmp_path / "planes.csv"]
-
-
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (damaged_zip, "1-6.zip is not a .zip archive, or is damaged"),
-        (no_slices, "holds no 1.mat, 2.mat, … and no .zip of them"),
-        (no_scans, "missing does not exist; give the folder or .zip of the scans"),
-        (unwritable, "file: "),
-        (onto_a_folder, "is a folder; give -o the name of a file"),
-        (planes_without_header, "planes.csv is no table of planes: its first line must name two columns"),
-        (planes_of_other_scans, "planes.csv names no scan that was traced"),
+        ("{scans} {tmp}/zipped -o {tmp}/out.csv", "1-6.zip is not a .zip archive, or is damaged"),
+        ("{scans} {scans} -o {tmp}/out.csv", "holds no 1.mat, 2.mat, … and no .zip of them"),
+        ("{tmp}/missing {source} -o {tmp}/out.csv", "missing does not exist; give the folder or .zip of the scans"),
+        ("{scans} {source} -o {tmp}/bare.csv/out.csv", "bare.csv: "),
+        ("{scans} {source} -o {tmp}", "is a folder; give -o the name of a file"),
+        (
+            "{scans} {source} -o {tmp}/out.csv --planes {tmp}/bare.csv",
+            "is no table of planes: its first line",
+        ),
+        ("{scans} {source} -o {tmp}/out.csv --planes {tmp}/others.csv", "others.csv names no scan that was traced"),
     ],
 )
 def test_bad_input_ends_in_one_line_and_writes_nothing(arguments, words, source, scans, tmp_path, capsys):
-    given = [str(each).format(scans=scans, source=source) for each in arguments(tmp_path)]
-    assert words in error_of(capsys, *given)
+    (tmp_path / "zipped").mkdir()
+    (tmp_path / "zipped/1-6.zip").write_bytes(b"PK\3\4 not really")
+    (tmp_path / "bare.csv").write_text("1.jpg,axial\n")
+    (tmp_path / "others.csv").write_text("path,plane\n1.jpg,axial\n")
+    assert words in error_of(capsys, *arguments.format(scans=scans, source=source, tmp=tmp_path).split())
     assert not (tmp_path / "out.csv").exists() and not list(tmp_path.glob(".*"))
 
 

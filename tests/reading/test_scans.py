@@ -72,11 +72,6 @@ def test_find_lists_both_official_folders_and_passes_litter_over(tmp_path: Path)
     ]
 
 
-def test_find_takes_class_folders_alone(tmp_path: Path):
-    put(tmp_path / "a" / "1.jpg", b"x")
-    assert reading.find(tmp_path) == [("a/1.jpg", "a", "")]
-
-
 @pytest.mark.parametrize(
     ("files", "words"),
     [
@@ -95,16 +90,7 @@ def test_find_refuses_a_folder_without_scans(tmp_path: Path, files: list[str], w
     assert all(word in str(error.value) for word in words) and "\n" not in str(error.value)
 
 
-def test_find_refuses_a_folder_that_does_not_exist(tmp_path: Path):
-    with pytest.raises(UserError, match="holds no class folder"):
-        reading.find(tmp_path / "nowhere")
-
-
 # Which classes there are
-
-
-def test_classes_that_agree_pass():
-    check_classes([("train", "a"), ("train", "b"), ("test", "b"), ("test", "a")], ["a", "b"])
 
 
 @pytest.mark.parametrize(
@@ -118,6 +104,7 @@ def test_classes_that_agree_pass():
     ],
 )
 def test_classes_that_differ_are_named(found: list[tuple[str, str]], words: list[str]):
+    check_classes([("train", "a"), ("train", "b"), ("test", "b"), ("test", "a")], ["a", "b"])
     with pytest.raises(UserError) as error:
         check_classes(found, ["a", "b"])
     assert all(word in str(error.value) for word in words) and "\n" not in str(error.value)
@@ -177,9 +164,7 @@ def test_deep_scans_are_scaled_by_their_own_range(tmp_path: Path, mode: str):
     assert np.abs(pixels - (picture().astype(int) - low) / (high - low) * 255).max() <= 0.5
 
 
-def test_sixteen_bit_png_is_scaled_and_a_flat_one_is_black(tmp_path: Path):
-    _, pixels = read_one(tmp_path, Image.fromarray(picture().astype(np.uint16) * 100))
-    assert (pixels.min(), pixels.max()) == (0, 255)
+def test_a_flat_sixteen_bit_png_is_black(tmp_path: Path):
     _, flat = read_one(tmp_path, Image.fromarray(np.full((48, 48), 5000, np.uint16)))
     assert not flat.any()
 

@@ -187,14 +187,6 @@ def test_a_long_wished_wait_is_told_and_not_slept(download, kaggle):
 
 
 @pytest.mark.slow
-def test_a_wished_wait_is_slept(download, kaggle):
-    kaggle.faults["sign"] = [Answer(429, headers={"Retry-After": "3"})]
-    start = time.monotonic()
-    assert download().returncode == 0
-    assert time.monotonic() - start > 3
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "faults"),
     [("introspect", [SILENT]), ("sign", [SILENT] * 2), ("body", [SILENT] * 2), ("body", [CLIENT, SILENT] * 2)],
