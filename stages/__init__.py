@@ -48,8 +48,7 @@ def repository_root() -> Path:
 def run(main: Callable[[params.Params], None]) -> None:
     """Check params.yaml whole, run `main` with it, and report an expected failure in one line.
 
-    The process ends with status 2 after a wrong parameter, 1 after another failure that the user can mend, and 130
-    after Ctrl-C. It also ends when DVC, or whatever started it, is killed.
+    The status is 2 after a wrong parameter, 1 after another failure that the user can mend, 130 after Ctrl-C.
     """
     lifetime.stop_with_parent()
     startup.quick_start()

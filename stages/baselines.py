@@ -1,7 +1,4 @@
-"""Classify the test scans without any fine-tuning.
-
-data/scans, data/splits.csv, models/pretrained -> data/baselines.csv
-"""
+"""Classify the test scans without any fine-tuning."""
 
 import numpy as np
 

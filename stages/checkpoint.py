@@ -1,7 +1,4 @@
-"""Bring the pretrained dual encoder into models/pretrained, as a Hugging Face directory in one form.
-
-After this stage nothing touches the network.
-"""
+"""Bring the pretrained dual encoder into models/pretrained; after this stage nothing touches the network."""
 
 import time
 from pathlib import Path

@@ -9,7 +9,6 @@ from trueslice.sources.fetch import Context, fetch
 
 
 def main(params: Params) -> None:
-    """Run the stage."""
     start = time.perf_counter()
     source, root = params.data.source, stages.repository_root()
     # Downloads are kept outside the outputs, which DVC deletes before every run.

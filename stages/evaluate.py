@@ -1,10 +1,4 @@
-"""Score all predictions.
-
-plots/predictions.csv, data/validation.csv, data/baselines.csv, data/scans/scans.csv, plots/external.csv,
-data/external.json, data/explanations.csv, data/ood.csv, metrics/train.json
--> metrics/summary.json, metrics/test.json, metrics/intervals.json, metrics/baselines.json, metrics/external.json,
-   metrics/explain.json, metrics/confidence.json, metrics/ood.json
-"""
+"""Score all predictions."""
 
 import stages
 from trueslice.evaluate import explanations, external, ood, score, subsets

@@ -1,8 +1,4 @@
-"""Explain the predictions of the test scans by heat maps, and compare these with the masks of their tumours.
-
-data/raw/masks, data/scans/pixels.npy, data/splits.csv, data/features.npy, models/finetuned, plots/predictions.csv
--> data/explanations.npy, data/explanations.csv, data/examples.csv
-"""
+"""Explain the predictions of the test scans by heat maps, and compare these with the masks of their tumours."""
 
 from pathlib import Path
 

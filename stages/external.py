@@ -1,7 +1,4 @@
-"""Classify the scans of other data sets with the fine-tuned encoder, and tell which of them are new.
-
-data/scans, models/finetuned -> data/external.json (counts of files), plots/external.csv
-"""
+"""Classify the scans of other data sets with the fine-tuned encoder, and tell which of them are new."""
 
 import time
 

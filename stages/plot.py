@@ -1,9 +1,4 @@
-"""Draw the figures of the run and write its report.
-
-data/scans/pixels.npy, data/scans/scans.csv, data/examples.csv, data/explanations.npy, metrics/*.json,
-models/finetuned/trueslice.json, plots/steps.csv, plots/embedding.csv
--> plots/figures, plots/report.html
-"""
+"""Draw the figures of the run and write its report."""
 
 import hashlib
 from pathlib import Path

@@ -1,8 +1,4 @@
-"""Run the fine-tuned image tower over every scan, and classify the validation and test scans.
-
-data/scans, data/splits.csv, models/finetuned
--> data/features.npy, data/validation.csv, data/ood.csv, plots/predictions.csv
-"""
+"""Run the fine-tuned image tower over every scan, and classify the validation and test scans."""
 
 import numpy as np
 import torch

@@ -1,8 +1,4 @@
-"""Put together the model to hand over: weights, known scans, the error rates of its answers, and the model card.
-
-data/features.npy, data/scans/thumbnails.npy, data/splits.csv, models/finetuned, plots/predictions.csv, metrics/*.json
--> models/released, metrics/embedding.json, plots/embedding.csv
-"""
+"""Put together the model to hand over: weights, known scans, the error rates of its answers, and the model card."""
 
 import shutil
 

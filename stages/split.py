@@ -1,4 +1,4 @@
-"""Divide the scans into train, val and test: data/scans/scans.csv -> data/splits.csv, metrics/split.json."""
+"""Divide the scans into train, val and test."""
 
 import stages
 from trueslice.params import Params
@@ -9,7 +9,6 @@ from trueslice.tables.scans import Scans
 
 
 def main(params: Params) -> None:
-    """Run the stage."""
     scans = Scans.read(stages.SCANS / "scans.csv")
     found = zip(scans.official_split.tolist(), scans.class_name.tolist(), strict=True)
     check_classes(found, params.class_names)

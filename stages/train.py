@@ -1,8 +1,5 @@
 """Fine-tune the dual encoder on the training scans and keep the weights of its best epoch.
 
-data/scans, data/splits.csv, models/pretrained -> models/finetuned, metrics/train.json, metrics/timing.json,
-plots/steps.csv
-
 On several devices: machine.launcher: torchrun --standalone --nproc-per-node 2
 """
 

@@ -1,4 +1,4 @@
-"""Decode and check every scan once and find copies: data/raw -> data/scans, metrics/data.json."""
+"""Decode and check every scan once, and find copies."""
 
 import time
 from pathlib import Path
@@ -21,7 +21,6 @@ from trueslice.tables.scans import Pairs, Scans
 
 
 def main(params: Params) -> None:
-    """Run the stage."""
     start = time.perf_counter()
     device = pick_device(params.verify.device, "verify.device")
     found = reading.find(stages.RAW)

@@ -1,5 +1,6 @@
 """Files and folders that are written completely or not at all, and JSON."""
 
+import hashlib
 import io
 import json
 import os
@@ -101,6 +102,12 @@ def _locked(path: Path, blocking: bool) -> Iterator[bool]:
         yield is_locked
 
 
+def file_hash(path: Path, algorithm: str = "sha256") -> str:
+    """Return a hash of the bytes of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
+
+
 def flush(path: Path) -> None:
     """Write the content of a file, or the names in a folder, to the disk, where it survives a power cut."""
     handle = os.open(path, os.O_RDONLY)
@@ -118,9 +125,5 @@ def write_json(path: Path, content: Mapping) -> None:
 
 
 def read_json(path: Path) -> dict:
-    """Read a JSON file.
-
-    Raises:
-        OSError, ValueError: it cannot be read, or is not JSON.
-    """
+    """Read a JSON file; an OSError or a ValueError if it cannot be read, or is no JSON."""
     return json.loads(path.read_text(encoding="utf-8"))

@@ -38,10 +38,9 @@ class Decoded(NamedTuple):
 
 
 def bring(chosen: External, into: Path, root: Path, phantoms: Phantom, workers: int) -> None:
-    """Bring the files of a data set into the empty folder `into`.
+    """Bring the files of a data set into the empty folder `into`; a relative path starts from the folder `root`.
 
-    `root` is the folder that a relative path starts from. Phantoms are drawn with the seed of `phantoms`, as many of
-    each class as that has test scans.
+    Phantoms are drawn with the seed of `phantoms`, as many of each class as that has test scans.
 
     Raises:
         UserError: the source is missing, or is not a folder or .zip of scans.
@@ -63,8 +62,7 @@ def read(raw: Path, into: Path, chosen: External, class_names: Sequence[str], pa
     """Decode the scans of a data set from `raw` to `into`/pixels.npy, as the verify stage decodes its own.
 
     Raises:
-        UserError: no folder is named like a class, or one of `chosen.classes` is missing, or more than
-            `params.max_unreadable` files cannot be read.
+        UserError: no folder has the name of a class, one of `chosen.classes` is missing, or too few files can be read.
     """
     files, without_class = _classify(reading.find(raw), chosen, class_names)
     scans, unreadable = reading.read(raw, files, into, params, workers)
@@ -79,15 +77,10 @@ def read(raw: Path, into: Path, chosen: External, class_names: Sequence[str], pa
 def audit(
     known: ScanImages, known_group: np.ndarray, new: ScanImages, new_path: np.ndarray, search: tuple[Verify, str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Find the copies among the scans of a data set.
+    """Find the copies among the N scans of a data set, `new`, with paths str [N], and of them in the development scans.
 
-    Args:
-        known: the development scans, whose groups of copies are `known_group`, int [D].
-        new: the N scans of the data set, with their paths, str [N].
-        search: parameters and device, as for `copies.find`.
-
-    Returns:
-        The columns `group`, int [N], and `dropped`, str [N], of `trueslice.tables.ExternalPredictions`.
+    `known_group`, int [D], are the groups of copies of `known`; `search` is parameters and device for `copies.find`.
+    Return the columns `group`, int [N], and `dropped`, str [N], of `tables.external.ExternalPredictions`.
     """
     images = ScanImages(
         copies.Joined(known.pixels, new.pixels), *map(np.concatenate, zip(known[1:], new[1:], strict=True))

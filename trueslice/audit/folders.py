@@ -65,9 +65,7 @@ class Found(NamedTuple):
 
 
 def read(sources: Sequence[Path], into: Path, params: Verify, workers: int) -> Images:
-    """Decode all images of one or two folders or .zip files, as the verify stage decodes scans.
-
-    They are written to the empty folder `into`, and only those that are asked for are in memory.
+    """Decode all images of one or two folders or .zip files into the empty folder `into`, as the verify stage does.
 
     Raises:
         UserError: a source is neither a folder nor a .zip, or nothing in it can be read.
@@ -108,9 +106,8 @@ def _decode(source: Path, into: Path, params: Verify, workers: int) -> tuple[lis
 def search(images: Images, params: Verify, device: str) -> Found:
     """Find all copies within one folder, or all across two: pairs of a file of the first and a file of the second.
 
-    All images are compared with each other, so across two folders the copies are those that a search in both together
-    finds. A file with the very pixels of another one is paired with the first of them; across two folders with the
-    first on the other side, and with the first of each kind of copies there.
+    All images are compared with each other. A file with the very pixels of another is paired with the first of them;
+    across two folders with the first on the other side, and with the first of each kind of copies there.
     """
     means = thumbnails(images.pixels)
     found = copies.find(ScanImages(images.pixels, means, images.pixel_hash), params, device)

@@ -1,7 +1,6 @@
 """Complete small dual encoders built on the spot, so that the whole pipeline runs without any download.
 
-Weights that are not pretrained are drawn by NumPy in float64 and rounded to float32 at the end. PyTorch's generator
-gives other bytes on other CPUs.
+NumPy draws their weights in float64, rounded at the end: PyTorch's generator gives other bytes on other CPUs.
 """
 
 import hashlib
@@ -48,8 +47,7 @@ def build(into: Path, seed: int) -> None:
     """Write a CLIP with seeded random weights into the folder `into`, as a Hugging Face directory.
 
     The vision tower is a ViT of 0.6 M parameters on 64 x 64 pixels in patches of 8; the text tower has 0.1 M and reads
-    bytes. It knows nothing yet. Weights are drawn as CLIP draws them, but so that a few hundred steps are enough to
-    learn something.
+    bytes. Its weights are drawn as CLIP's are, but so that it learns something in a few hundred steps.
     """
     import torch
 
@@ -68,10 +66,9 @@ def build(into: Path, seed: int) -> None:
 def build_convolutional(into: Path, seed: int) -> None:
     """Write a dual encoder with a convolutional image tower and seeded random weights into the folder `into`.
 
-    The image tower is a ConvNeXt (Liu et al. 2022, "A ConvNet for the 2020s") of 1.0 M parameters on 96 x 96 pixels;
-    the text tower is that of `build`. It has no batch normalisation, so that it trains alike on one device and on
-    several. Weights start with the variance 1 / fan-in (LeCun et al. 1998, "Efficient BackProp") instead of one that is
-    the same for all layers, which a few thousand steps do not get over at this size.
+    The image tower is a ConvNeXt (Liu et al. 2022) of 1.0 M parameters on 96 x 96 pixels, without batch normalisation,
+    so that it trains alike on one device and on several; the text tower is that of `build`. Weights have the variance
+    1 / fan-in (LeCun et al. 1998, "Efficient BackProp"): with one variance for all it hardly learns at this size.
     """
     import transformers
 
@@ -88,9 +85,8 @@ def build_convolutional(into: Path, seed: int) -> None:
 def build_lite(into: Path, seed: int) -> None:
     """Write a dual encoder whose image tower knows ImageNet into the folder `into`, as a Hugging Face directory.
 
-    The image tower is EfficientNet-Lite0 (Tan & Le 2019, "EfficientNet"; Lite0 has ReLU6 and no squeeze-and-excitation)
-    of 3.4 M parameters on 96 x 96 pixels. The text tower is that of `build`, and like the projections it starts from
-    seeded random weights: this is not a CLIP.
+    The image tower is EfficientNet-Lite0 (Tan & Le 2019) of 3.4 M parameters on 96 x 96 pixels. The text tower is that
+    of `build`, and like the projections it starts from seeded random weights: this is not a CLIP.
 
     Raises:
         UserError: a package is missing, or its weights are not the published ones.
@@ -136,10 +132,7 @@ BUILDERS = {"tiny": build, "tiny_conv": build_convolutional, "lite": build_lite}
 
 
 def _draw(model, seed: int, vision_deviation: Callable[[str, tuple[int, ...]], float]) -> None:
-    """Draw all weights but biases, normalisations and layer scales from normal distributions.
-
-    `vision_deviation` gives the standard deviation of a weight of the vision tower by its name and shape.
-    """
+    """Draw all weights but biases, normalisations and layer scales; `vision_deviation` is for the vision tower."""
     import torch
 
     rng = np.random.default_rng(seed)
@@ -175,11 +168,7 @@ def _clip_deviation(name: str, tower: dict[str, int], attention: float) -> float
 
 
 def _write(model, processor: str, side: int, into: Path, normalisation: dict = CLIP_NORMALISATION) -> None:
-    """Write a model and its processor, which reads bytes and scans of `side` x `side` pixels.
-
-    `processor` is the name of its class. It is written as the class would write itself, since importing that takes
-    seconds.
-    """
+    """Write a model and its processor, as the named class would do it: importing that takes seconds."""
     from transformers import CLIPTokenizer
     from transformers.utils import logging
 
@@ -225,10 +214,7 @@ def _sines_and_cosines(side: int, width: int) -> np.ndarray:
 
 
 def _byte_vocabulary() -> dict[str, int]:
-    """CLIP's tokenizer without merges: every byte, every byte at the end of a word, two special tokens.
-
-    The tokenizer writes a byte as a printable character (the byte-level alphabet of GPT-2; Radford et al. 2019).
-    """
+    """CLIP's tokenizer without merges: every byte, every byte at the end of a word, two special tokens."""
     from tokenizers.pre_tokenizers import ByteLevel
 
     alphabet = sorted(ByteLevel.alphabet())

@@ -45,9 +45,8 @@ WEIGHTS = [rf"model{SHARD}\.safetensors(\.index\.json)?", rf"pytorch_model{SHARD
 def fetch(name: str, revision: str | None, into: Path) -> str:
     """Bring configuration, tokenizer, image processor and weights into the empty folder `into`, and return the commit.
 
-    The repository is called owner/name. `revision` is a commit (40 hexadecimal digits), branch or tag; None takes the
-    main branch. Files come through the hub's own cache, which also serves without a network if it is complete. A
-    damaged file is deleted from it.
+    `name` is owner/name; `revision` a commit, branch or tag, None for the main branch. Files come through the hub's own
+    cache, which also serves without a network if it is complete. A damaged file is deleted from it.
 
     Raises:
         UserError: no such repository or revision, no access, no network, no weights in it, or a file damaged twice.

@@ -10,8 +10,7 @@ from trueslice.model.preprocessing import Preprocessing
 def normalise(source: Path, into: Path) -> None:
     """Load a Hugging Face directory and write it to `into` as `Encoder.load` takes it.
 
-    Weights become safetensors in float32, tokenizers that can be fast become tokenizer.json, and settings that a file
-    leaves to the defaults of transformers are written out.
+    Weights become safetensors in float32, tokenizers fast ones where possible, and default settings are written out.
 
     Raises:
         UserError: the directory is incomplete or damaged, needs code of its own, or holds an unsupported family.

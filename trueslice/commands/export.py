@@ -6,13 +6,12 @@ the test scans. If one answer differs, nothing is written.
 """
 
 import argparse
-import hashlib
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
 from trueslice.errors import UserError
-from trueslice.files import whole_folder, write_json
+from trueslice.files import file_hash, whole_folder, write_json
 
 GRAPH, ABOUT = "model.onnx", "model.json"
 PIXELS, SPLITS = Path("data/scans/pixels.npy"), Path("data/splits.csv")
@@ -112,8 +111,4 @@ def _scans(classifier):
 
 
 def _hashes(folder: Path) -> dict[str, str]:
-    found = {}
-    for path in sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")]):
-        with path.open("rb") as file:
-            found[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return found
+    return {path.name: file_hash(path) for path in sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")])}

@@ -83,10 +83,7 @@ class Thumbnails:
 
 
 def framed(means: np.ndarray, side: int) -> np.ndarray:
-    """Normalise the position, width and height of pictures, by mean and standard deviation of their brightness.
-
-    From [N, 64, 64] to float64 [N, side, side]; black where there is no picture.
-    """
+    """Normalise the position, width and height of pictures [N, 64, 64] by their brightness: float64 [N, side, side]."""
     moved, inside = _resample(torch.from_numpy(means).double(), torch.from_numpy(_frames(means)), side)
     return (moved * inside).numpy()
 
@@ -94,17 +91,10 @@ def framed(means: np.ndarray, side: int) -> np.ndarray:
 def align(
     pictures: Thumbnails, pairs: tuple[np.ndarray, np.ndarray], kind: str, params: Verify
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Find the affine map from each first picture to its second, turned by `kind`.
+    """Find the affine map from each first picture to its second, turned by `kind`; `pairs` are rows, int [P] each.
 
-    The search is given up where pictures fit much less well than copies do at the end of a level, by the thresholds of
-    `params`.
-
-    Args:
-        pairs: rows of the first pictures and of the second, int [P] each.
-
-    Returns:
-        The pairs whose search was not given up, int [Q]; and their maps, float64 [Q, 2, 3], between coordinates that
-        run from -1 to 1 over a picture.
+    A search is given up after a level at which the pictures fit much less well than copies do, by `params`. Return the
+    pairs whose search was not, int [Q], and their maps, float64 [Q, 2, 3], between places from -1 to 1 over a picture.
     """
     a, b = pairs
     maps = _between(pictures.frames[a], pictures.turned_frames(b, kind))
@@ -158,10 +148,7 @@ def settle(pictures: Thumbnails, pairs: tuple[np.ndarray, np.ndarray], kind: str
 
 
 def compare(first: np.ndarray, second: np.ndarray, maps: np.ndarray) -> Alignment:
-    """Compare pictures [P, 128, 128] under their maps, float64 [P, 2, 3], in the better of both directions.
-
-    They are resampled at this size and averaged to 64 blocks per side, so that the blur counts for little.
-    """
+    """Compare pictures [P, 128, 128] under their maps, float64 [P, 2, 3], in the better of both directions."""
     forth, one, other = torch.from_numpy(maps), torch.from_numpy(first).double(), torch.from_numpy(second).double()
     inverse = torch.linalg.inv(forth[:, :, :2])
     back = torch.cat([inverse, -inverse @ forth[:, :, 2:]], dim=2)
@@ -260,10 +247,7 @@ def _correlation(sums: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _resample(pictures: Tensor, maps: Tensor, to: int) -> tuple[Tensor, Tensor]:
-    """Sample pictures [P, side, side] at mapped places, bilinear, averaged to `to` blocks per side; and 1 where inside.
-
-    Both results are [P, to, to].
-    """
+    """Sample pictures at mapped places, bilinear, averaged to [P, to, to]; and 1 where inside, of the same shape."""
     side = pictures.shape[1]
     across, down, shift = maps[..., None].unbind(dim=2)
     centres = _centres(side).to(maps.dtype)

@@ -1,8 +1,4 @@
-"""Groups of copies and scans of one patient, and their effect on the published test set and on the labels.
-
-Copies are pairs, which search.py finds; groups are the connected components of the pairs. Units join the groups that
-show one patient, also by frames of one file.
-"""
+"""Groups of copies, the connected components of pairs, and their effect on the published test set and the labels."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -40,10 +36,7 @@ def group(count: int, pairs: Pairs) -> np.ndarray:
 
 
 def units(scans: Scans) -> np.ndarray:
-    """Join scans that are copies of each other, of one patient or of one file: int64 [N], the first row of each unit.
-
-    A scan without a known patient is joined with its copies and the frames of its file alone.
-    """
+    """Join copies, scans of one patient and frames of one file: int64 [N], the first row of each unit."""
     return _joined(scans.group, scans.patient, _files(scans.path))
 
 
@@ -77,8 +70,7 @@ def _joined(group: np.ndarray, *labels: np.ndarray) -> np.ndarray:
 def leaked(scans: Scans) -> np.ndarray:
     """Tell which published test scans are also in the published Training folder: str [N].
 
-    `copy` where a copy does, `patient` where no copy but another scan of the patient does, else empty. A copy of a
-    patient's scan is the patient's too.
+    `copy` where a copy is, `patient` where only another scan of the patient or of a copy's patient is, else empty.
     """
     joined, train = units(scans), scans.official_split == "train"
     cases = [np.isin(scans.group, scans.group[train]), np.isin(joined, joined[train])]
@@ -138,10 +130,7 @@ def examples(pairs: Pairs, scans: Scans, count: int = SHOWN_PAIRS) -> Pairs:
 
 
 def summarise(scans: Scans, pairs: Pairs, **files: Any) -> DataCounts:
-    """Count scans, copies, groups, patients and leaks, in total, per class and per kind, and choose example pairs.
-
-    `files` are the fields of the record that count files.
-    """
+    """Count scans, copies and leaks, in total, per class and per kind; `files` are the fields that count files."""
     sizes = np.bincount(scans.group)
     kinds = ["exact", *np.unique(pairs.kind[pairs.kind != "exact"]).tolist()]
     flags = _flags(scans)

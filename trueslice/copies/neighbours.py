@@ -1,7 +1,6 @@
 """Nearest neighbours among very many scans: all pairs from a threshold on, and the most alike ones of every scan.
 
-Every scan is multiplied with every other one in all eight orientations, in tiles of a matrix of which only the lower
-triangle is computed. Products are whole numbers that float32 holds exactly, so the result is the same on every machine.
+Products are whole numbers that float32 holds exactly, so the result is the same on every machine.
 """
 
 from collections.abc import Iterator
@@ -37,12 +36,10 @@ def most_alike(
 ) -> Alike:
     """Find every pair with a product of `floor` or more in some orientation, and the nearest neighbours of every row.
 
-    Of neighbours that are equally near the first count.
-
     Args:
         units: square pictures as `whole_units` gives them, float32 [N, S * S].
         floor: more than 0, in whole units squared.
-        neighbours: how many neighbours every row has, fewer than N.
+        neighbours: how many every row has, fewer than N; of equally near ones the first count.
         device: where products are computed, as PyTorch writes it.
         known: how many rows, the first ones, are not compared with each other, nor given neighbours.
         excluded: rows a < b of pairs, int [P], that are skipped.
@@ -94,7 +91,7 @@ def _columns(rows: slice) -> Iterator[slice]:
 def _products(own: list[Tensor], others: Tensor, offset: int) -> Tensor:
     """Multiply rows in all orientations with others, and keep the best: float32 [rows, others].
 
-    Row i comes `offset` + i places after the first of the others; it has minus infinity for itself and later ones.
+    Row i is at `offset` + i of the others; it has minus infinity for itself and later ones.
     """
     best = own[0] @ others.T
     product = torch.empty_like(best)

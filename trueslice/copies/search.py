@@ -85,14 +85,10 @@ class Copies(NamedTuple):
 
 
 def find(images: ScanImages, params: Verify, device: str, known: int = 0) -> Copies:
-    """Pair all scans that are copies of each other.
+    """Pair all scans that are copies of each other; the CPU decides, `device` only seeks candidates.
 
-    An exact copy is paired with the first scan of the same pixels, and only that one is compared with the others.
-
-    Args:
-        images: the N scans.
-        device: where candidates are sought, as `pick_device` in trueslice.device gives it; the CPU decides on copies.
-        known: how many scans, the first ones, are not compared with each other but with the later ones alone.
+    An exact copy is paired with the first scan of the same pixels, and only that one is compared with the others. The
+    first `known` scans are not compared with each other but with the later ones alone.
     """
     exact = exact_copies(images.pixel_hash.tolist())
     distinct = np.setdiff1d(np.arange(len(images.pixel_hash)), exact.b)
@@ -128,10 +124,9 @@ def find(images: ScanImages, params: Verify, device: str, known: int = 0) -> Cop
 
 
 def weakest_pairs(means: np.ndarray, groups: np.ndarray) -> Groups:
-    """Pair the two scans of every group of copies that correlate least, in the best orientation and without alignment.
+    """Pair the two scans of every group of copies that correlate least, without alignment, the weakest groups first.
 
-    A chain of copies may join scans that are not copies of each other; the groups where that happened come first.
-    `means` are thumbnails, float32 [N, 64, 64]; `groups` is the same number for copies of each other, int [N].
+    A chain of copies may join scans that are not copies. `means` are thumbnails, `groups` the same number for copies.
     """
     order = np.argsort(groups, kind="stable")
     members = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
@@ -156,10 +151,7 @@ def _least_alike(means: np.ndarray, rows: np.ndarray) -> tuple[int, int]:
 
 
 def nearest_training(test_means: np.ndarray, train_means: np.ndarray) -> np.ndarray:
-    """Compute the highest correlation of each test scan with a training scan, in the best orientation: float64 [T].
-
-    From thumbnails, float32 [T, 64, 64] and [N, 64, 64], at least one.
-    """
+    """Compute the highest correlation of each test thumbnail, [T, 64, 64], with a training one: float64 [T]."""
     nearest = np.full(len(test_means), -1.0)
     bytes_each = 3 * 8 * train_means[0].size
     for columns in blocks(len(train_means), bytes_each):
@@ -172,11 +164,10 @@ def nearest_training(test_means: np.ndarray, train_means: np.ndarray) -> np.ndar
 
 
 def candidates(means: np.ndarray, floor: float, device: str = "cpu", known: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Find every pair that correlates coarsely at `floor` or more in some orientation, and neighbours of every scan.
+    """Find the pairs of thumbnails that correlate coarsely at `floor` or more, and the neighbours of every scan.
 
-    Neighbours are the scans most alike as they are, and the scans most alike once both are framed, which undoes most of
-    a shift, a stretch or a crop. From thumbnails, float32 [N, 64, 64], to rows a < b of each pair, int [P], sorted. The
-    first `known` rows are not compared with each other, nor given neighbours.
+    Neighbours are the scans most alike as they are, and once both are framed, which undoes most of a shift, stretch or
+    crop. Return rows a < b, int [P] each, sorted. The first `known` are not compared with each other.
     """
     # They load PyTorch, which the processes that decode scans can do without.
     from trueslice.copies.alignment import framed
@@ -205,10 +196,7 @@ def best_orientations(means: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[
 
 
 def _aligned(pairs: tuple, means: np.ndarray, finest: Callable, params: Verify) -> tuple[np.ndarray, np.ndarray]:
-    """Align pairs of rows: their correlation, float64 [P], -1 where they are not copies; and the maps of copies.
-
-    `finest` gives the thumbnails of rows in FINEST blocks per side. Maps are as in `Copies`, float64 [P, 2, 3].
-    """
+    """Align pairs of rows: correlations, float64 [P], -1 where they are no copies, and maps of copies, [P, 2, 3]."""
     from trueslice.copies.alignment import Thumbnails, align, compare, framed, may_fit, settle, side_by_side
 
     a, b = pairs
@@ -250,10 +238,7 @@ def _turn(means: np.ndarray, kind: str) -> np.ndarray:
 
 
 def _among_nearest(a: np.ndarray, b: np.ndarray, products: np.ndarray) -> np.ndarray:
-    """Tell which pairs are among the NEIGHBOURS nearest of all that have the same `a`, or the same `b`: bool [P].
-
-    Of equals the first count.
-    """
+    """Tell which pairs are among the NEIGHBOURS nearest, the first of equals, with the same `a` or `b`: bool [P]."""
     nearest = np.zeros(len(a), bool)
     for rows in (a, b):
         order = np.lexsort((-products, rows))

@@ -36,10 +36,7 @@ KINDS = list(ORIENTATIONS)
 
 
 def thumbnails(pixels: "np.ndarray | Joined", side: int = FINE) -> np.ndarray:
-    """Compute block means of uint8 [N, S, S] or [N, S, S, 3], rounded to 1 / 64: float32 [N, side, side].
-
-    Where `side` does not divide S, blocks end inside a pixel.
-    """
+    """Compute block means of uint8 [N, S, S] or [N, S, S, 3], rounded to 1 / 64: float32 [N, side, side]."""
     size = pixels.shape[1]
     parts = math.gcd(size, side)  # of a row or column, each of which holds whole pixels and whole blocks
     overlaps = _overlaps(size // parts, side // parts)
@@ -58,10 +55,7 @@ def thumbnails(pixels: "np.ndarray | Joined", side: int = FINE) -> np.ndarray:
 
 
 def _overlaps(size: int, count: int) -> np.ndarray:
-    """Compute the overlap of each of `size` pixels with each of `count` blocks of the same total length.
-
-    In the unit in which a pixel is `count` long and a block `size`.
-    """
+    """Compute the overlap of `size` pixels, each `count` long, with `count` blocks, each `size` long."""
     ends = np.minimum.outer(np.arange(1, size + 1) * count, np.arange(1, count + 1) * size)
     starts = np.maximum.outer(np.arange(size) * count, np.arange(count) * size)
     return np.clip(ends - starts, 0, None)
@@ -79,19 +73,13 @@ def turned(side: int, kind: str) -> np.ndarray:
 
 
 def linear(kind: str) -> np.ndarray:
-    """Return the linear map from a place in a turned square to its place before the turn: float64 [2, 2].
-
-    Places are x to the right and y down from the centre.
-    """
+    """Return the linear map from a place in a turned square, relative to its centre, to that before: float64 [2, 2]."""
     places = np.stack([[-0.5, 0.5, -0.5, 0.5], [-0.5, -0.5, 0.5, 0.5]])  # the centres of four pixels
     return places[:, turned(2, kind)] @ places.T
 
 
 class Pictures:
-    """N thumbnails of 64 x 64 blocks or fewer, ready to be correlated with each other and with others.
-
-    Correlations are float64, rounded to six decimals; correlations with an even picture are 0.
-    """
+    """N thumbnails to correlate: float64, rounded to six decimals; correlations of an even picture are 0."""
 
     def __init__(self, means: np.ndarray):
         self.flat = means.reshape(len(means), -1)  # float32 [N, side * side]
@@ -122,10 +110,7 @@ class Pictures:
 
 
 def products_by_kind(flat: np.ndarray, a: np.ndarray, b: np.ndarray, dtype: type) -> np.ndarray:
-    """Multiply rows `a` of flattened squares [N, S * S] with rows `b` in all orientations: `dtype` [P, 8].
-
-    All pairs of one row in `a` are one product of matrices, so sort the pairs where there are many.
-    """
+    """Multiply rows `a` of flattened squares [N, S * S] with rows `b` in all orientations: `dtype` [P, 8]."""
     side = math.isqrt(flat.shape[1])
     # Turning a back is as good as turning b.
     back = np.argsort([turned(side, kind) for kind in KINDS], axis=1)
@@ -141,8 +126,7 @@ def products_by_kind(flat: np.ndarray, a: np.ndarray, b: np.ndarray, dtype: type
 def whole_units(means: np.ndarray) -> np.ndarray:
     """Flatten, remove the mean, bring to length RESOLUTION, and round to whole numbers: float32 [N, side * side].
 
-    A product of two rows is their correlation times RESOLUTION squared, to some 1e-4. An even picture becomes zero and
-    correlates with nothing.
+    A product of two rows is their correlation times RESOLUTION squared, to some 1e-4; an even picture becomes zero.
     """
     flat = means.reshape(len(means), -1).astype(np.float64)
     flat -= flat.mean(axis=1, keepdims=True)

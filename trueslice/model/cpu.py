@@ -14,9 +14,8 @@ SAME_INSTRUCTIONS = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"
 def same_bytes_on_cpus(checkpoint: Path) -> None:
     """Have a small model give the same bytes on all x86 CPUs of one maker since AVX2, however many cores they have.
 
-    PyTorch, oneDNN and MKL choose instructions by the CPU and divide sums among its cores, and both change the last
-    bits. A small model gains little from either, so it does without; a large one is left alone. MKL tells AMD from
-    Intel even so: benchmarks/README.md has other trials. To be called before anything is computed.
+    PyTorch, oneDNN and MKL choose instructions by the CPU and divide sums among its cores, which changes the last bits.
+    A small model gains little from either. To be called before anything is computed.
     """
     if sum(path.stat().st_size for path in checkpoint.glob("*.safetensors")) >= 4 * LARGE:
         return

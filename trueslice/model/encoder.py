@@ -44,12 +44,7 @@ class Encoder:
 
     @classmethod
     def load(cls, folder: Path, device: torch.device | str) -> Self:
-        """Load a directory that the stage `checkpoint` or `save` wrote; nothing is looked up on the network.
-
-        Raises:
-            FileNotFoundError: there is no such directory.
-            UserError: the directory is incomplete or damaged, needs code of its own, or holds an unsupported family.
-        """
+        """Load a directory that the stage `checkpoint` or `save` wrote, offline; the errors are those of `check`."""
         model = load_model(folder)
         return cls(model, Preprocessing.read(folder), torch.device(device))
 
@@ -69,10 +64,7 @@ class Encoder:
         return digest.hexdigest()
 
     def image_features(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Pool scans in the image tower, before the projection: [B, F].
-
-        Scans are 0 to 255, of any dtype, grey, [B, 1, S, S], or colour, [B, 3, S, S], where S is `image_size`.
-        """
+        """Pool scans from 0 to 255, any dtype [B, 1 or 3, S, S], S = `image_size`, before the projection: [B, F]."""
         return self.model.vision_model(pixel_values=self._normalised(pixels)).pooler_output
 
     @property
@@ -83,8 +75,7 @@ class Encoder:
     def image_features_and_states(self, pixels: torch.Tensor) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
         """Return the features and the hidden states of the image tower: inputs of all blocks, and the last output.
 
-        In a transformer the states are tokens, [B, L, C], of which the last are the patches, row by row; in a
-        convolutional tower they are maps, [B, C, H, W].
+        States are tokens, [B, L, C], the patches last and row by row, or in a convolutional tower maps, [B, C, H, W].
         """
         output = self.model.vision_model(pixel_values=self._normalised(pixels), output_hidden_states=True)
         return output.pooler_output, output.hidden_states
@@ -143,8 +134,7 @@ class Encoder:
     def score(self, features: torch.Tensor, class_embeddings: torch.Tensor) -> torch.Tensor:
         """Compute logits of scans, from features of `image_features`, against K classes, [K, D]: float32 [B, K].
 
-        As in CLIP's zero-shot classification, softmax over K gives probabilities. SigLIP's bias is left out: it is the
-        same for all classes, and softmax does not see it.
+        SigLIP's bias is left out: it is the same for all classes, and softmax does not see it.
         """
         return self.logit_scale * self.project_images(features) @ class_embeddings.T
 
@@ -155,10 +145,7 @@ class Encoder:
 
     @torch.inference_mode()
     def classify(self, features: torch.Tensor, captions: list[list[str]]) -> torch.Tensor:
-        """Compute logits of N scans, from features as `features` returns them: float32 [N, K] on the CPU.
-
-        The K classes are those of `captions`, as `encode_classes` takes them.
-        """
+        """Compute logits of N scans from `features` against K classes of captions: float32 [N, K] on the CPU."""
         classes = self.encode_classes(captions)
         return torch.cat([self.score(part.to(self.device), classes).cpu() for part in features.split(BATCH)])
 
@@ -174,12 +161,7 @@ def probabilities(logits: torch.Tensor, temperature: float = 1.0) -> np.ndarray:
 
 
 def load_model(folder: Path) -> nn.Module:
-    """Load the model of a Hugging Face directory in float32; no code of the directory is run.
-
-    Raises:
-        FileNotFoundError: there is no such directory.
-        UserError: the directory is incomplete or damaged, needs code of its own, or holds an unsupported family.
-    """
+    """Load the model of a Hugging Face directory in float32, with the errors of `check`; no code of it is run."""
     family = check(folder)
     safely = {"local_files_only": True, "trust_remote_code": False}
     try:

@@ -17,13 +17,10 @@ AHEAD = 3  # batches that are read while the device works
 
 
 class Pixels:
-    """Scans of a memory-mapped array, as uint8 tensors on a device.
+    """Scans of a memory-mapped array, uint8 [N, S, S] or [N, S, S, 3], as uint8 tensors on a device.
 
-    Args:
-        pixels: uint8 array [N, S, S], grey, or [N, S, S, 3], colour.
-        rows: which of them, int [n]; from here on they are known by their place in it.
-        size: side in pixels that they are resized to.
-        resident: whether all are kept on the device; None decides by its free memory.
+    Of them only `rows`, int [n], are taken, and known by their place in it; they are resized to `size` pixels per side.
+    All are kept on the device if `resident`; None decides by its free memory.
     """
 
     def __init__(

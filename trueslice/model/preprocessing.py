@@ -35,11 +35,7 @@ class Preprocessing:
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """Read them from a directory that the stage `checkpoint` or `Encoder.save` wrote.
-
-        Raises:
-            UserError: a file is missing or damaged.
-        """
+        """Read them from a directory of the stage `checkpoint` or `Encoder.save`; a UserError if it is damaged."""
         try:
             images = _image_settings(folder)
             tokenizer = _fast_tokenizer(folder) if (folder / TOKENIZERS[0]).exists() else _slow_tokenizer(folder)
@@ -59,7 +55,7 @@ class Preprocessing:
         return self.images["image_std"]
 
     def tokenize(self, captions: list[str], length: int, pad_to_length: bool) -> dict[str, np.ndarray]:
-        """Return `input_ids` and `attention_mask`, int64 [C, L] each; tokens after the first `length` are cut off.
+        """Return `input_ids` and `attention_mask`, int64 [C, L] each, of captions cut off at `length` tokens.
 
         Captions are padded to the longest of them, or all to `length`.
         """

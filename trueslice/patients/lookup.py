@@ -20,11 +20,10 @@ TOLERANCE = 24
 
 
 def fingerprints(means: np.ndarray) -> np.ndarray:
-    """Describe pictures by bits that hardly change when they are resized or recompressed: bool [N, BITS].
+    """Describe thumbnails, [N, 64, 64], by bits that resizing and recompressing hardly change: bool [N, BITS].
 
-    A bit is the sign of one coefficient of the Hadamard transform of 32 x 32 block means, those of lowest frequency
-    first and without the mean. All sums are exact, so that every CPU finds the same. From thumbnails, float32
-    [N, 64, 64]; a picture that is mirrored or turned has another fingerprint.
+    A bit is the sign of a coefficient of the Hadamard transform of 32 x 32 block means, those of lowest frequency first
+    and without the mean. All sums are exact, so that every CPU finds the same.
     """
     waves = hadamard(SIDE)
     waves = waves[np.argsort(np.count_nonzero(np.diff(waves), axis=1))].astype(np.float64)
@@ -70,13 +69,11 @@ def read_own(
 ) -> dict[str, np.ndarray]:
     """Look `paths` up in a table of the user: COLUMNS, each str [N], empty where unknown.
 
-    It is a CSV file with the columns `path` (relative to data/raw, with forward slashes) and `patient`, and, where it
-    has them, `source`, `source_class` and `plane`. A row for a file holds for all its frames, but for those that have a
-    row of their own. It may also name `unreadable` files.
+    It is a CSV file with the columns `path` (in data/raw) and `patient`, and any other of COLUMNS. A row for a file
+    holds for all its frames, but for those with a row of their own. It may also name `unreadable` files.
 
     Raises:
-        UserError: it is missing or damaged, lacks a column, fits no file, names a path that there is not, one path
-            twice, or an unknown class.
+        UserError: the table is missing or damaged, or does not fit the files or classes.
     """
     rows: dict[str, dict[str, str]] = {}
     for line, row in enumerate(_rows(table), start=2):

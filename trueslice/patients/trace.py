@@ -82,7 +82,7 @@ class Slice(NamedTuple):
 
 
 def trace(scans: Path, source: Path, planes: dict[str, str]) -> Result:
-    """Find the slice of `source` that each of `scans` is.
+    """Find the slice that each scan is.
 
     Args:
         scans: a folder or .zip of scans in class folders, as `data.source` takes it.
@@ -135,12 +135,7 @@ def _read_and_match(scans: Path, slice_means: np.ndarray) -> tuple[list[reading.
 
 
 def write_masks(traced: Traced, sizes: dict[str, tuple[int, int]], source: Path, into: Path) -> None:
-    """Write the masks of the tumours of all traced scans, as `trueslice.reading.masks` reads it.
-
-    Args:
-        sizes: width and height of each scan, by path.
-        source: as `trace` takes it.
-    """
+    """Write the tumour masks of all traced scans, of width and height `sizes` by path, for `reading.masks`."""
     h5py = _h5py()
     files = _mat_files(source)
     for number in tqdm(np.unique(traced.slice).tolist(), desc="writing masks", unit="slice", disable=None):
@@ -157,10 +152,7 @@ def write_masks(traced: Traced, sizes: dict[str, tuple[int, int]], source: Path,
 
 
 def match(pixels: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Find which of `others` each scan is most like: what `most_alike` finds, and fingerprints, bool [N, bits].
-
-    From pixels, uint8 [N, S, S], which may be memory-mapped, and thumbnails, float32 [M, 64, 64].
-    """
+    """Find what `most_alike` does, and fingerprints, bool [N, bits], of pixels, uint8 [N, S, S], even memory-mapped."""
     parts = []
     for start in tqdm(range(0, len(pixels), AT_ONCE), desc="comparing", unit_scale=AT_ONCE, unit="scan", disable=None):
         means = thumbnails(pixels[start : start + AT_ONCE])
@@ -169,10 +161,9 @@ def match(pixels: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 def most_alike(means: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Find which of `others` correlates most with each picture, in the best orientation.
+    """Find which of `others`, thumbnails [M, 64, 64], correlates most with each of `means`, [N, 64, 64].
 
-    From thumbnails, float32 [N, 64, 64] and [M, 64, 64], to rows of `others`, int [N], their orientation, str [N], and
-    float64 [N]. The few that are most alike coarsely are compared finely.
+    Return rows of `others`, int [N], their orientation, str [N], and correlation, float64 [N].
     """
     count = min(CANDIDATES, len(others))
     own, there = (whole_units(shrunk(each, copies.COARSE)) for each in (means, others))
@@ -252,15 +243,9 @@ def _folder_of(label: str, folders: list[str]) -> str:
 
 
 def place_mask(mask: np.ndarray, orientation: str, width: int, height: int) -> np.ndarray:
-    """Transform the mask of a slice to a scan that shows this slice.
+    """Transform the mask of a slice, uint8 [h, w] from 0 to 255, to a scan that shows it whole: bool [height, width].
 
-    Args:
-        mask: of the slice: share of each pixel that is tumour from 0 to 255, uint8 [h, w] of any size.
-        orientation: turn from the slice to the scan: one of `thumbnails.KINDS`.
-        width, height: of the scan, in pixels; it shows the slice whole, with or without black to the sides.
-
-    Returns:
-        bool [height, width]
+    `orientation` is the turn from the slice to the scan, one of `thumbnails.KINDS`; the scan may have black sides.
     """
     side = max(width, height)
     square = ORIENTATIONS[orientation](fit(Image.fromarray(mask), side))

@@ -1,6 +1,5 @@
 """Downloads that survive a cut: attempts with growing waits, each of which goes on where the one before ended."""
 
-import re
 import shutil
 import sys
 import time
@@ -51,12 +50,7 @@ def fetch_whole(
 
 
 def _fetch_rest(address: str, incoming: Path) -> None:
-    """Fetch the rest of the file at `address` that `incoming` lacks; `incoming` has its folder for itself.
-
-    Raises:
-        requests.RequestException: not all has come.
-        UserError: there is no room for it.
-    """
+    """Fetch what `incoming` lacks of the file at `address`; end in a RequestException if not all has come."""
     incoming.parent.mkdir(parents=True, exist_ok=True)
     # The server's name for the bytes that it sent: it sends the rest only where it still has the same ones.
     tag = incoming.parent / "etag"
@@ -94,7 +88,7 @@ def _wait_before(error: requests.RequestException, attempt: int) -> float | None
     status = error.response.status_code
     if status not in (408, 429) and status < 500:
         return None
-    if re.fullmatch(r"\d+", wished := error.response.headers.get("Retry-After", "")):
+    if (wished := error.response.headers.get("Retry-After", "")).isdecimal():
         wait = max(wait, float(wished))
     return wait if wait <= LONGEST_WAIT else None
 

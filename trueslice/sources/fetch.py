@@ -9,13 +9,7 @@ from trueslice.params import Data
 
 
 class Context(NamedTuple):
-    """Settings of the machine that a source may need.
-
-    Attributes:
-        root: the folder that a relative path starts from.
-        cache: a folder that is kept between runs, for downloads.
-        workers: number of processes; 0 takes one per CPU core.
-    """
+    """Folder `root` of relative paths, folder `cache` for downloads, and number of processes, 0 for all cores."""
 
     root: Path
     cache: Path
@@ -23,13 +17,10 @@ class Context(NamedTuple):
 
 
 def fetch(data: Data, into: Path, context: Context) -> int:
-    """Bring the scans of `data.source` into an empty folder.
+    """Bring the scans of `data.source` into an empty folder, as Training/<class>/ and Testing/<class>/, or <class>/.
 
-    The folder then holds Training/<class>/ and Testing/<class>/, or <class>/ alone. A name that is not in SOURCES is
-    the path of a folder or .zip.
-
-    Returns:
-        The number of files that were skipped because they are in no class folder.
+    A name that is not in SOURCES is the path of a folder or .zip. Return the number of files that were skipped because
+    they are in no class folder.
 
     Raises:
         UserError: the source is missing, or its scans cannot be brought.

@@ -1,6 +1,5 @@
 """The four zips of Jun Cheng's brain tumour data: figshare, article 1512427, doi 10.6084/m9.figshare.1512427."""
 
-import hashlib
 import shutil
 import sys
 from functools import partial
@@ -10,6 +9,7 @@ from typing import NamedTuple
 import requests
 
 from trueslice.errors import UserError
+from trueslice.files import file_hash
 from trueslice.sources.download import fetch_whole
 
 # https://figshare.com/ndownloader/files/ answers 202 with nothing.
@@ -66,9 +66,8 @@ def _explain(file: File, error: requests.RequestException) -> str:
 
 
 def _difference(path: Path, file: File) -> str:
-    """In what a file differs from the published one; empty if in nothing."""
+    """Say in what a file differs from the published one; empty if in nothing."""
     if (size := path.stat().st_size) != file.size:
         return f"it has {size:,} bytes instead of {file.size:,}"
-    with path.open("rb") as content:
-        md5 = hashlib.file_digest(content, "md5").hexdigest()
+    md5 = file_hash(path, "md5")
     return "" if md5 == file.md5 else f"its MD5 is {md5} instead of {file.md5}"

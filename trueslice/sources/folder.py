@@ -30,32 +30,24 @@ DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError)
 def take(source: Path, into: Path) -> int:
     """Copy the scans of `source` into the empty folder `into`, as Training/<class>/ and Testing/<class>/, or <class>/.
 
-    `source` is a folder, or a .zip of one. The layout is found inside any number of wrapping folders; `train` and
-    `test` in any spelling of capitals become Training and Testing. Hidden files, the litter of operating systems and a
-    folder `masks` next to the others are skipped. Every member of an archive is checked before the first is written;
-    what `into` holds after an error that came later (a member that proves damaged, a full disk) is to be thrown away.
-
-    Returns:
-        The number of files that are in no class folder, which are skipped too.
+    `source` is a folder, or a .zip of one, wrapped in any number of folders; `train` and `test` in any spelling of
+    capitals become Training and Testing. Litter, a folder `masks` next to the others, and files in no class folder are
+    skipped. Every member of an archive is checked before the first is written. Return the number of files in no class
+    folder.
 
     Raises:
-        UserError: `source` is missing, empty, without class folders, damaged, too large for the disk,
-            or holds what could write elsewhere: links, devices, absolute paths, paths with `..`.
+        UserError: `source` is missing, empty, without class folders, damaged, too large for the disk, or hostile.
     """
-    if source.is_dir():
-        return _take_folder(source, into)
-    if not source.is_file():
+    if not (source.is_file() or source.is_dir()):
         raise UserError(f"{source} is neither a file nor a folder; give the path of a folder or .zip")
-    with _members(source) as (sizes, open_file):
-        return _copy_arranged(sizes, open_file, source, into)
+    with _folder_files(source) if source.is_dir() else _members(source) as (sizes, open_file):
+        targets = _arrange(sizes, source)
+        _copy(sizes, open_file, targets, source, into)
+        return len(sizes) - len(targets)
 
 
 def unpack(source: Path, into: Path) -> None:
-    """Unpack a .zip into the empty folder `into`, checked as by `take`, with the folders that it has.
-
-    Raises:
-        UserError: `source` is not a .zip, or is damaged, hostile, or too large for the disk.
-    """
+    """Unpack a .zip into the empty folder `into`, checked as by `take`, with the folders that it has."""
     with _members(source) as (sizes, open_file):
         _copy(sizes, open_file, {name: name for name in sizes}, source, into)
 
@@ -75,7 +67,9 @@ def _members(source: Path) -> Iterator[tuple[dict[PurePosixPath, int], Callable]
         raise UserError(f"{source} is not a .zip archive, or is damaged ({error}); get it again") from error
 
 
-def _take_folder(source: Path, into: Path) -> int:
+@contextmanager
+def _folder_files(source: Path) -> Iterator[tuple[dict[PurePosixPath, int], Callable]]:
+    """Yield the same of a folder as `_members` of a .zip."""
     files = {}
     for path in sorted(source.rglob("*")):
         name = PurePosixPath(path.relative_to(source).as_posix())
@@ -88,15 +82,7 @@ def _take_folder(source: Path, into: Path) -> int:
             files[name] = path
         elif not path.is_dir():
             raise UserError(f"{path} is neither a file nor a folder; remove it from the scans")
-    sizes = {name: path.stat().st_size for name, path in files.items()}
-    return _copy_arranged(sizes, lambda name: files[name].open("rb"), source, into)
-
-
-def _copy_arranged(sizes: dict[PurePosixPath, int], open_file: Callable, source: Path, into: Path) -> int:
-    """Copy the files of `source`, given with their sizes in bytes, and count those in no class folder."""
-    targets = _arrange(sizes, source)
-    _copy(sizes, open_file, targets, source, into)
-    return len(sizes) - len(targets)
+    yield {name: path.stat().st_size for name, path in files.items()}, lambda name: files[name].open("rb")
 
 
 def _copy(sizes: dict, open_file: Callable, targets: dict, source: Path, into: Path) -> None:

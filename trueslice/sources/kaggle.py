@@ -5,7 +5,6 @@ an error page in place of the archive. While it is imported it authenticates, pr
 """
 
 import contextlib
-import hashlib
 import importlib
 import io
 import shutil
@@ -20,7 +19,7 @@ import filelock
 import requests
 
 from trueslice.errors import UserError
-from trueslice.files import whole_file
+from trueslice.files import file_hash, whole_file
 from trueslice.sources import download
 
 PAGE = "https://www.kaggle.com/datasets/"
@@ -30,14 +29,10 @@ CREDENTIALS = (
 
 
 def bring(dataset: str, version: int | None, sha256: str | None, cache: Path) -> Path:
-    """Bring the archive of a data set into the folder `cache`, once, and return its path.
+    """Bring the archive of the data set owner/name into the folder `cache`, once, and return its path.
 
-    An archive that is there already and intact is used as it is, without the network. Its SHA-256 is recorded in
-    a file of the same name plus `.sha256`. A download that was cut is resumed, in this run or the next. Public
-    data sets need no credentials; those of the environment are used.
-
-    `dataset` is owner/name; a `version` of None takes the newest at the time of the first download. `sha256` is the
-    expected hash in lower-case hexadecimal digits; None accepts what comes.
+    An intact one that is there is used without the network. A `version` of None takes the newest at the first download;
+    a `sha256` of None accepts any bytes. Credentials of the environment are used; public data sets need none.
 
     Raises:
         UserError: no access, no such data set or version, no network, no room, or a damaged archive, which is deleted.
@@ -52,7 +47,7 @@ def bring(dataset: str, version: int | None, sha256: str | None, cache: Path) ->
 def _download(dataset: str, version: int | None, sha256: str | None, archive: Path) -> Path:
     note = archive.with_name(archive.name + ".sha256")
     recorded = note.read_text(encoding="ascii", errors="replace")[:64] if note.exists() else None
-    if archive.exists() and _hash(archive) == recorded:
+    if archive.exists() and file_hash(archive) == recorded:
         if sha256 and recorded != sha256:
             problem = f"{archive} has SHA-256 {recorded}, but data.kaggle.sha256 is {sha256}"
             raise UserError(f"{problem}; correct that parameter, or delete the archive to download it again")
@@ -73,20 +68,18 @@ def _download(dataset: str, version: int | None, sha256: str | None, archive: Pa
     return archive
 
 
-def _fetch_whole(dataset: str, version: int | None, incoming: Path) -> str:
+def _fetch_whole(dataset: str, version: int | None, incoming: Path, is_second: bool = False) -> str:
     """Fetch the archive, a second time if it is damaged, and return its SHA-256."""
     address, explain = (partial(work, dataset=dataset, version=version) for work in (_address, _explain))
-    for is_last in (False, True):
-        download.fetch_whole(address, incoming, "kaggle", explain)
-        try:
-            return _check(incoming)
-        except zipfile.BadZipFile as error:
-            shutil.rmtree(incoming.parent)
-            problem = f"what {PAGE}{dataset} sent is damaged and was deleted ({error})"
-            if is_last:
-                raise UserError(f"{problem}, for the second time; run `dvc repro` again later") from error
-            print(f"kaggle: {problem}; trying again", file=sys.stderr)
-    raise AssertionError
+    download.fetch_whole(address, incoming, "kaggle", explain)
+    if not (damage := _damage(incoming)):
+        return file_hash(incoming)
+    shutil.rmtree(incoming.parent)
+    problem = f"what {PAGE}{dataset} sent is damaged and was deleted ({damage})"
+    if is_second:
+        raise UserError(f"{problem}, for the second time; run `dvc repro` again later")
+    print(f"kaggle: {problem}; trying again", file=sys.stderr)
+    return _fetch_whole(dataset, version, incoming, is_second=True)
 
 
 def _address(dataset: str, version: int | None) -> str:
@@ -129,15 +122,14 @@ def _ask(dataset: str, version: int | None) -> str:
         return response.url
 
 
-def _check(archive: Path) -> str:
-    """Read every member against its checksum, and return the SHA-256 of the whole."""
+def _damage(archive: Path) -> str:
+    """Read every member against its checksum, and say what is wrong; empty if nothing is."""
     try:
         with zipfile.ZipFile(archive) as content:
-            if broken := content.testzip():
-                raise zipfile.BadZipFile(f"{broken} does not match its checksum")
+            broken = content.testzip()
     except Exception as error:  # zlib, lzma, struct and others, depending on the damage
-        raise zipfile.BadZipFile(str(error)) from error
-    return _hash(archive)
+        return str(error) or type(error).__name__
+    return f"{broken} does not match its checksum" if broken else ""
 
 
 def _explain(error: requests.RequestException, dataset: str, version: int | None) -> str:
@@ -165,8 +157,3 @@ def _explain(error: requests.RequestException, dataset: str, version: int | None
     }
     other = f"Kaggle refused the request for {dataset} ({status}: {reason}); check data.kaggle.dataset against {page}"
     return problems.get(status, other)
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -42,18 +42,14 @@ class _Units(NamedTuple):
 
 
 def split(scans: Scans, params: parameters.Split, seed: int) -> Result:
-    """Place every scan.
+    """Place every scan, as docs/parameters.md describes.
 
     Groups of copies never straddle train and val, nor either of them and test, except test under `keep` and
     `drop_random`; under `patients` no patient does either. Class by class, shares and folds are kept as well as whole
     units allow. `params.seed` draws the test set of a new split and folds, `seed` all else.
 
-    docs/parameters.md says what the parameters mean. `conflicts: drop` spares a published test set; `copies: one`
-    leaves val and test whole.
-
     Raises:
-        UserError: a class has fewer units than there are folds, or is left without scans in train, val or test; or no
-            patient is known for `patients`.
+        UserError: a class has fewer units than folds, or no scans in train, val or test; or no patient is known.
     """
     published = scans.official_split == "test"
     protocol = params.protocol if params.protocol != "official" or published.any() else "grouped"
@@ -128,9 +124,8 @@ def _units(scans: Scans, params: parameters.Split, protocol: str) -> _Units:
 def count(result: Result) -> SplitCounts:
     """Count what was placed where and what was dropped why, in total and per class; list scans with conflicts.
 
-    `leaked_test_scans` are the test scans with a copy in the published Training folder; only `official` has any.
-    `leaked_by_patient` have no copy in train or val, but another scan of the same patient. `units` are what counts as
-    independent, as in `Splits`, whatever was placed as a whole.
+    `leaked_test_scans` have a copy in the published Training folder, under `official` alone; `leaked_by_patient` only
+    another scan of their patient in train or val.
     """
     splits = result.splits
     chosen = {part: splits.split == part for part in ("train", "val", "test", "dropped")}
@@ -227,9 +222,7 @@ def _hold_out_fold(parts: np.ndarray, into: str, units: _Units, params: paramete
     """Divide the train scans into folds with about the same share of every class, and move one to the part `into`.
 
     The largest unit goes first, equal ones in random order, each to the fold that has the smallest shares so far of
-    the classes that the unit holds. So the squares of (a fold's share of a class - 1 / folds), over folds and classes,
-    add up to no more than they do on average if units are placed at random: (1 - 1 / folds) times the sum over units
-    and classes of (the unit's share of the class) squared.
+    the classes that the unit holds.
     """
     assert params.folds is not None
     members, counts = _to_divide(parts, units, params.seed, "folds")
@@ -286,7 +279,7 @@ def _scans(number: int) -> str:
 def _to_divide(parts: np.ndarray, units: _Units, seed: int, purpose: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the units of the train scans and the number of their scans of every class: int [M] and [M, K].
 
-    Their order is random among the units that have most scans of one class; of each class as large a part is in front.
+    They come in random order, mixed over the classes.
     """
     pool = np.flatnonzero(parts == "train")
     members, rows = np.unique(units.of[pool], return_inverse=True)

@@ -56,8 +56,7 @@ class Augmentation:
 def source_grid(maps: torch.Tensor, side: int) -> torch.Tensor:
     """Return the source of each pixel of the result, float32 [B, S, S, 2], for maps [B, 2, 3].
 
-    The result is that of `functional.affine_grid`, by sums instead of a matrix product. This is faster, the same on
-    every machine, and stays in float32 under autocast, where a product in bf16 would shift pixels by up to one.
+    Sums are faster than the product in `functional.affine_grid`, and stay in float32 under autocast.
     """
     centres = (2 * torch.arange(side, device=maps.device) + 1 - side) / side
     across, down, shift = maps[..., None].unbind(2)

@@ -1,16 +1,13 @@
 """Record of a training: its steps and epochs."""
 
-from dataclasses import asdict, dataclass, field
-from typing import Any, Self
-
 import numpy as np
+from pydantic import BaseModel
 
 from trueslice.records.train import Epoch, Training
 from trueslice.tables.steps import Steps
 
 
-@dataclass
-class History:
+class History(BaseModel):
     """Steps, epochs, and the choices made on validation scans.
 
     Attributes:
@@ -21,17 +18,14 @@ class History:
         wise_ft_alpha: share of the fine-tuned weights in those that were kept; None without train.wise_ft.
     """
 
-    steps: list[dict] = field(default_factory=list)
-    epochs: list[Epoch] = field(default_factory=list)
+    steps: list[dict] = []
+    epochs: list[Epoch] = []
     best_epoch: int = 0
     temperature: float = 1.0
     wise_ft_alpha: float | None = None
 
     def add_epoch(self, epoch: Epoch) -> bool:
-        """Add the record of an epoch, and return True if it is the best so far.
-
-        The best has the highest validation accuracy, among equals the lowest validation loss, then the first.
-        """
+        """Add an epoch, and return True if it is the best so far: by accuracy, then by loss, on validation scans."""
         self.epochs.append(epoch)
         best = max(self.epochs, key=lambda each: (each.val_accuracy, -each.val_loss))
         self.best_epoch = best.epoch
@@ -52,15 +46,6 @@ class History:
             steps=len(self.steps),
             epochs=self.epochs,
         )
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return plain values, from which `from_state` makes an equal history."""
-        return asdict(self) | {"epochs": [epoch.model_dump() for epoch in self.epochs]}
-
-    @classmethod
-    def from_state(cls, state: dict[str, Any]) -> Self:
-        """Make a history from the values that `state_dict` returned."""
-        return cls(**state | {"epochs": [Epoch(**epoch) for epoch in state["epochs"]]})
 
     def step_table(self) -> Steps:
         """Return the content of plots/steps.csv."""

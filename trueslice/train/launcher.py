@@ -24,8 +24,7 @@ def run(launcher: str, module: str, output: Path) -> None:
     """Run `launcher -m module`, with environment variables filled in, to its end; one process must rewrite `output`.
 
     Raises:
-        ParamsError: there is no such program, or it did not run `module`.
-        UserError: a process failed.
+        UserError: a process failed; a ParamsError if there is no such program, or it did not run `module`.
     """
     before = _version(output)
     with tempfile.NamedTemporaryFile("r", encoding="utf-8") as reason:

@@ -33,16 +33,10 @@ ALPHAS = [tenth / 10 for tenth in range(10, -1, -1)]
 
 
 class Trainer:
-    """Fine-tuning of an encoder.
+    """Fine-tuning of an encoder by `config`, the section `train` of params.yaml.
 
     Every epoch and every step has its own random generators, seeded by its number, so a resumed training does the same
-    as an uninterrupted one.
-
-    Args:
-        config: section `train` of params.yaml.
-        seed: seed of all random choices.
-        processes: processes that share the work; None for this one alone.
-        cache: folder for features of a frozen image tower, made only if `config.tune` uses them.
+    as an uninterrupted one. Features of a frozen image tower are kept in the folder `cache`.
 
     Raises:
         UserError: the configuration does not fit the checkpoint, the data or the processes, or memory is too small.
@@ -197,11 +191,10 @@ class Trainer:
         labels = to_device(self.data.labels[rows], self.device)
         weights = self.data.weights[rows] if self.config.balance == "weights" else torch.ones(len(rows))
         self.correct += ((images.detach() @ classes.detach().T).argmax(dim=1) == labels).sum()
+        own = drawn.scan_captions
         batch = losses.Batch(
             images=images,
-            captions=classes[labels]
-            if drawn.scan_captions is None
-            else texts[to_device(drawn.scan_captions, self.device)],
+            captions=classes[labels] if own is None else texts[to_device(own, self.device)],
             classes=classes,
             labels=labels,
             weights=to_device(weights, self.device),
@@ -240,7 +233,7 @@ class Trainer:
         return {
             "step": self.step_number,
             "correct": self.correct.item(),
-            "history": self.history.state_dict(),
+            "history": self.history.model_dump(),
             "weights": self.weights,
             "best": self.best,
             "mean": self.mean,
@@ -251,7 +244,7 @@ class Trainer:
         """Resume from a state that `state_dict` returned."""
         self.step_number = state["step"]
         self.correct.fill_(state["correct"])
-        self.history = History.from_state(state["history"])
+        self.history = History(**state["history"])
         copy_into(self.weights, state["weights"])
         copy_into(self.best, state["best"])
         if self.mean:
@@ -316,10 +309,7 @@ class Trainer:
 
 
 def learning_rate_factor(step: int, total_steps: int, warmup_ratio: float) -> float:
-    """Return the factor, 0 to 1, of the peak learning rate after `step` of `total_steps` steps.
-
-    A linear warm-up, then half a cosine down to 0 (Loshchilov & Hutter 2017, eq. 5).
-    """
+    """Return the factor of the peak rate, 0 to 1: a linear warm-up, then half a cosine (Loshchilov & Hutter 2017)."""
     warmup_steps = round(warmup_ratio * total_steps)
     if step < warmup_steps:
         return (step + 1) / (warmup_steps + 1)

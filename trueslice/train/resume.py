@@ -14,11 +14,9 @@ from pathlib import Path
 import filelock
 import torch
 
-from trueslice.files import flush
+from trueslice.files import file_hash, flush
 
 KEPT_RUNS = 8  # unfinished trainings whose states are kept
-
-
 # The code that a training depends on, as dvc.yaml lists it for the stage `train`.
 CODE = (
     *("choices.py", "model", "records/base.py", "records/timing.py", "records/train.py"),
@@ -29,8 +27,7 @@ PACKAGES = ("torch", "transformers")
 
 def code_files() -> list[Path]:
     """Return the files of CODE, in a fixed order."""
-    package = Path(__file__).parents[1]
-    paths = [package / name for name in CODE]
+    paths = [Path(__file__).parents[1] / name for name in CODE]
     return [file for path in paths for file in (sorted(path.glob("*.py")) if path.is_dir() else [path])]
 
 
@@ -57,10 +54,7 @@ def generator(seed: int, purpose: str, number: int) -> torch.Generator:
 
 @contextlib.contextmanager
 def delayed_ctrl_c() -> Iterator[None]:
-    """Delay Ctrl-C until the end of the block; for the main thread only.
-
-    Inside `torch.save` it may leave an archive open after its file is closed, and PyTorch then aborts the process.
-    """
+    """Delay Ctrl-C until the end of the block: inside `torch.save` it can make PyTorch abort the process."""
     pressed = False
 
     def press(*_: object) -> None:
@@ -79,8 +73,7 @@ def delayed_ctrl_c() -> Iterator[None]:
 class States:
     """Latest state of one training, in its own folder; process 0 saves one every `interval` seconds.
 
-    A state is a file with the number of its step and the hash of its bytes in its name. The one before is deleted only
-    after the new one is complete on the disk, so a crash at any moment leaves one of them.
+    A file has the hash of its bytes in its name, and the one before is deleted only once it is complete on the disk.
     """
 
     def __init__(self, folder: Path, interval: float):
@@ -101,7 +94,7 @@ class States:
         if not self._lock.is_locked:
             return None
         for path in sorted(self.folder.glob("step-*.pt"), reverse=True):
-            if _hash(path)[:16] == path.stem.split("-")[-1]:
+            if file_hash(path)[:16] == path.stem.split("-")[-1]:
                 return torch.load(path, map_location="cpu", weights_only=True)
             aside = path.with_suffix(".damaged")
             path.replace(aside)
@@ -113,11 +106,7 @@ class States:
         return self._lock.is_locked and time.monotonic() - self._saved_at >= self.interval
 
     def save(self, state: dict) -> None:
-        """Write `state`, a dict with the key `step`.
-
-        Raises:
-            OSError: the disk is full, or fails.
-        """
+        """Write `state`, a dict with the key `step`; an OSError if the disk is full, or fails."""
         before = list(self.folder.glob("step-*.pt"))
         writing = self.folder / "writing.pt"
         try:
@@ -125,7 +114,7 @@ class States:
                 with writing.open("wb") as file:
                     torch.save(state, file)
                 flush(writing)
-                written = writing.replace(self.folder / f"step-{state['step']:09d}-{_hash(writing)[:16]}.pt")
+                written = writing.replace(self.folder / f"step-{state['step']:09d}-{file_hash(writing)[:16]}.pt")
         except RuntimeError as error:
             # PyTorch says that the file is incomplete, and hides the reason: a full disk.
             if isinstance(error.__context__, OSError):
@@ -154,8 +143,3 @@ def delete_oldest(folder: Path, keep: int) -> None:
     for path in found[:-keep]:
         with contextlib.suppress(filelock.Timeout), filelock.FileLock(path.with_suffix(".lock"), timeout=0):
             shutil.rmtree(path, ignore_errors=True)
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -8,12 +8,11 @@ LOWEST, HIGHEST = 0.05, 20.0
 
 
 def fit(logits: np.ndarray, y_true: np.ndarray) -> float:
-    """Return the temperature at which class indices y, int [N], are most likely for logits z, [N, K], with N > 0.
+    """Return the temperature, 0.05 to 20, at which class indices y, int [N], are most likely for logits z, [N, K].
 
     (Guo et al. 2017, "On calibration of modern neural networks".) The negative log-likelihood,
-    mean_i( logsumexp_k(b z_ik) - b z_iy ), is convex in b = 1 / temperature. So its slope has one zero, which is
-    searched at temperatures from 0.05 to 20. If every scan is classified correctly, the likelihood has no maximum: it
-    grows as the temperature falls, and the result is 1.
+    mean_i( logsumexp_k(b z_ik) - b z_iy ), is convex in b = 1 / temperature, so its slope has one zero. If every scan
+    is classified correctly, there is no maximum, and the result is 1.
     """
     logits = np.asarray(logits, np.float64)
     own = logits[np.arange(len(y_true)), y_true]

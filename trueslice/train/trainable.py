@@ -14,22 +14,18 @@ TOWERS = ("vision_model", "text_model")
 
 
 def make_trainable(encoder: Encoder, config: Train) -> nn.Module | None:
-    """Enable gradients for the parameters that `config.tune` names; for the logit bias only if the loss uses it.
-
-    Returns:
-        The LoRA model, which can merge its low-rank additions into the weights; None without LoRA.
+    """Enable gradients for the parameters that `config.tune` names, and return the LoRA model; None without LoRA.
 
     Raises:
         UserError: the checkpoint lacks the parts that the loss or the tuning mode needs.
     """
-    loss = LOSSES[config.objective]
-    tuning = TUNING[config.tune]
-    if loss.logit_bias and not encoder.family.logit_bias:
-        problem = "this checkpoint has no logit bias; only SigLIP ones have"
-        raise UserError(f"train.objective is {config.objective}, but {problem}")
-    if tuning.images == "features" and not encoder.family.projections:
-        problem = "this checkpoint has no projections; take vision, lora or full"
-        raise UserError(f"train.tune is {config.tune}, but {problem}")
+    loss, tuning, family = LOSSES[config.objective], TUNING[config.tune], encoder.family
+    if loss.logit_bias and not family.logit_bias:
+        it = f"train.objective is {config.objective}"
+        raise UserError(f"{it}, but this checkpoint has no logit bias; only SigLIP ones have")
+    if tuning.images == "features" and not family.projections:
+        it = f"train.tune is {config.tune}"
+        raise UserError(f"{it}, but this checkpoint has no projections; take vision, lora or full")
     lora = _add_lora(encoder.model, config.lora) if tuning.lora else None
     for name, parameter in encoder.model.named_parameters():
         learns = re.match(tuning.learns, name) and (loss.logit_bias or name != "logit_bias")
@@ -72,8 +68,7 @@ def _linear_layers(tower: nn.Module) -> dict[str, int]:
 def training_mode(model: nn.Module) -> None:
     """Switch dropout on, and leave batch normalisation with the statistics of the checkpoint.
 
-    These statistics are no parameters. If batches changed them, they would differ between one device and several, and
-    would be lost wherever weights are saved, averaged or mixed.
+    Changed by batches, they would differ between one device and several, and be lost where weights are averaged.
     """
     model.train()
     for module in model.modules():
@@ -82,10 +77,7 @@ def training_mode(model: nn.Module) -> None:
 
 
 class DualEncoder(nn.Module):
-    """Forward pass of a training step as one module, for DistributedDataParallel and `torch.compile` to wrap.
-
-    If `tune`, a name in TUNING, freezes the text tower, embeddings or features of the captions are computed once.
-    """
+    """Forward pass of a training step as one module, for DistributedDataParallel and `torch.compile` to wrap."""
 
     def __init__(self, encoder: Encoder, tune: str, captions: list[str]):
         super().__init__()

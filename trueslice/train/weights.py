@@ -41,10 +41,7 @@ def swapped(weights: Weights, values: Weights | None) -> Iterator[None]:
 # torch's AveragedModel would copy the frozen towers too, start from the first step instead of from the checkpoint,
 # and count its steps on the device, where a decay that warms up has to wait for the count.
 def average(mean: Weights, weights: Weights, decay: float, step: int) -> None:
-    """Update a moving average: mean = d mean + (1 - d) weights, with d = min(decay, (1 + step) / (10 + step)).
-
-    (Polyak & Juditsky 1992.) d starts low, so that the first steps are soon forgotten.
-    """
+    """Update a moving average: mean = d mean + (1 - d) weights, with d = min(decay, (1 + step) / (10 + step))."""
     share = 1 - min(decay, (1 + step) / (10 + step))
     torch._foreach_lerp_(list(mean.values()), [weights[name] for name in mean], share)
 
