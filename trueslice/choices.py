@@ -5,17 +5,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Loss:
-    """Requirements of a loss; its formula is the function of the same name in train/losses.py.
+    """Requirements of a loss; its formula is the function of the same name in train/losses.py."""
 
-    Attributes:
-        caption_per_scan: if True, each scan gets its own caption, else each class gets one.
-        logit_bias: if True, it learns a bias of the logits, which not every checkpoint has.
-        label_smoothing: True if its targets can be smoothed.
-    """
-
-    caption_per_scan: bool = False
-    logit_bias: bool = False
-    label_smoothing: bool = True
+    caption_per_scan: bool = False  # each scan gets its own caption, and not each class one
+    logit_bias: bool = False  # it learns a bias of the logits, which not every checkpoint has
+    label_smoothing: bool = True  # its targets can be smoothed
 
 
 LOSSES = {
@@ -28,21 +22,13 @@ LOSSES = {
 
 @dataclass(frozen=True)
 class Tuning:
-    """Parameters that learn, and the parts that are computed once because they depend on none of them.
+    """Parameters that learn, and the parts that are computed once because they depend on none of them."""
 
-    Attributes:
-        learns: regular expression for the start of the names of the parameters that learn.
-        images: input of a step for scans: augmented `pixels`, or cached `features` of the image tower.
-        texts: input of a step for captions: `tokens`, `features` of the text tower, or `embeddings`.
-        lora: if True, linear layers get low-rank additions (Hu et al. 2021, LoRA).
-        layer_decay: True if train.layer_decay applies.
-    """
-
-    learns: str
-    images: str = "pixels"
-    texts: str = "tokens"
-    lora: bool = False
-    layer_decay: bool = True
+    learns: str  # regular expression for the start of the names of the parameters that learn
+    images: str = "pixels"  # input of a step for scans: augmented `pixels`, or cached `features` of the image tower
+    texts: str = "tokens"  # input of a step for captions: `tokens`, `features` of the text tower, or `embeddings`
+    lora: bool = False  # linear layers get low-rank additions (Hu et al. 2021, LoRA)
+    layer_decay: bool = True  # train.layer_decay applies
 
 
 TUNING = {

@@ -66,7 +66,7 @@ def _write(classifier, path: Path) -> dict:
 
     encoder, settings = classifier.encoder, classifier.settings
     onnx.export(onnx.Graph(encoder, classifier.class_embeddings, settings["temperature"]), encoder.image_size, path)
-    mean, deviation = encoder.preprocessing.image_mean, encoder.preprocessing.image_std
+    mean, deviation = (encoder.preprocessing.images[name] for name in ("image_mean", "image_std"))
     scans, name = _scans(classifier)
     batches = (onnx.normalise(batch.numpy(), mean, deviation) for batch in scans.all())
     logits = encoder.logits(scans.all(), classifier.class_embeddings)

@@ -39,8 +39,8 @@ class Encoder:
         self.family = FAMILIES[model.config.model_type]
         self.image_size = model.config.vision_config.image_size  # side in pixels
         # Scans are bytes from 0 to 255; the checkpoint's mean and deviation are for 0 to 1.
-        self._mean = 255 * torch.tensor(preprocessing.image_mean, device=device).view(1, 3, 1, 1)
-        self._deviation = 255 * torch.tensor(preprocessing.image_std, device=device).view(1, 3, 1, 1)
+        self._mean = 255 * torch.tensor(preprocessing.images["image_mean"], device=device).view(1, 3, 1, 1)
+        self._deviation = 255 * torch.tensor(preprocessing.images["image_std"], device=device).view(1, 3, 1, 1)
 
     @classmethod
     def load(cls, folder: Path, device: torch.device | str) -> Self:

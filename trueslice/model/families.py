@@ -8,20 +8,13 @@ class Family:
     """Differences of a family of checkpoints from others.
 
     All have `vision_model` and `text_model`, which pool their input into `pooler_output`, and a `logit_scale`.
-
-    Attributes:
-        projections: whether `visual_projection` and `text_projection` follow the towers.
-        logit_bias: whether there is a `logit_bias`.
-        pad_to_length: whether captions are padded to the longest input of the model, and not to the longest caption.
-        attention_mask: whether the text tower gets a mask of the padding.
-        loads_quickly: whether its models need none of the packages that startup.py leaves out; timm does.
     """
 
-    projections: bool = True
-    logit_bias: bool = False
-    pad_to_length: bool = False
-    attention_mask: bool = True
-    loads_quickly: bool = True
+    projections: bool = True  # `visual_projection` and `text_projection` follow the towers
+    logit_bias: bool = False  # there is a `logit_bias`
+    pad_to_length: bool = False  # captions are padded to the longest input of the model, not to the longest caption
+    attention_mask: bool = True  # the text tower gets a mask of the padding
+    loads_quickly: bool = True  # its models need none of the packages that startup.py leaves out; timm does
 
 
 # By the `model_type` in config.json. SigLIP 2 of a fixed resolution has the type siglip too.

@@ -21,38 +21,27 @@ IMAGES = ("processor_config.json", "preprocessor_config.json")
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Settings and tokenizer of a checkpoint.
+    """Settings and tokenizer of a checkpoint."""
 
-    Attributes:
-        folder: directory that they were read from.
-        images: settings of the image processor, as its JSON file has them.
-        tokenizer: a `tokenizers.Tokenizer`, or a slow tokenizer of transformers where there is no tokenizer.json.
-    """
-
-    folder: Path
-    images: dict[str, Any]
-    tokenizer: Any
+    folder: Path  # that they were read from
+    images: dict[str, Any]  # settings of the image processor, as its JSON file has them
+    tokenizer: Any  # a `tokenizers.Tokenizer`, or a slow tokenizer of transformers where there is no tokenizer.json
 
     @classmethod
     def read(cls, folder: Path) -> Self:
         """Read them from a directory of the stage `checkpoint` or `Encoder.save`; a UserError if it is damaged."""
         try:
             images = _image_settings(folder)
-            tokenizer = _fast_tokenizer(folder) if (folder / TOKENIZERS[0]).exists() else _slow_tokenizer(folder)
+            if (folder / TOKENIZERS[0]).exists():
+                tokenizer = _fast_tokenizer(folder)
+            else:
+                from transformers import AutoTokenizer
+
+                tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         except Exception as error:  # tokenizers raises plain exceptions for a damaged file
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             raise UserError(f"the checkpoint in {folder} cannot be loaded: {reason}") from error
         return cls(folder, images, tokenizer)
-
-    @property
-    def image_mean(self) -> list[float]:
-        """Mean of each of three channels, for pixels from 0 to 1."""
-        return self.images["image_mean"]
-
-    @property
-    def image_std(self) -> list[float]:
-        """Standard deviation of each of three channels, for pixels from 0 to 1."""
-        return self.images["image_std"]
 
     def tokenize(self, captions: list[str], length: int, pad_to_length: bool) -> dict[str, np.ndarray]:
         """Return `input_ids` and `attention_mask`, int64 [C, L] each, of captions cut off at `length` tokens.
@@ -98,9 +87,3 @@ def _fast_tokenizer(folder: Path) -> Any:
     direction = settings.get("padding_side", "right")
     tokenizer.enable_padding(direction=direction, pad_id=tokenizer.token_to_id(padding), pad_token=padding)
     return tokenizer
-
-
-def _slow_tokenizer(folder: Path) -> Any:
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)

@@ -7,11 +7,11 @@ import io
 import re
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial, reduce
 from pathlib import Path, PurePosixPath
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -56,21 +56,15 @@ class Traced(Table):
 
 
 class Result(NamedTuple):
-    """Slices found among N scans.
-
-    Attributes:
-        class_names: str, the folder of every row of `traced`.
-        sizes: width and height of every scan, by path.
-        best_rejected: highest correlation of a scan that is no slice; None where all are slices.
-    """
+    """Slices found among N scans."""
 
     traced: Traced
-    class_names: np.ndarray
-    sizes: dict[str, tuple[int, int]]
+    class_names: np.ndarray  # str, the folder of every row of `traced`
+    sizes: dict[str, tuple[int, int]]  # width and height of every scan, by path
     scans: int
     unreadable: int
     slices: int
-    best_rejected: float | None
+    best_rejected: float | None  # highest correlation of a scan that is no slice; None where all are slices
 
 
 class Slice(NamedTuple):
@@ -136,16 +130,10 @@ def _read_and_match(scans: Path, slice_means: np.ndarray) -> tuple[list[reading.
 
 def write_masks(traced: Traced, sizes: dict[str, tuple[int, int]], source: Path, into: Path) -> None:
     """Write the tumour masks of all traced scans, of width and height `sizes` by path, for `reading.masks`."""
-    h5py = _h5py()
     files = _mat_files(source)
     for number in tqdm(np.unique(traced.slice).tolist(), desc="writing masks", unit="slice", disable=None):
-        name, open_file = files[number]
-        try:
-            with h5py.File(io.BytesIO(open_file())) as file:
-                mask = 255 * (file["cjdata"]["tumorMask"][()].T > 0).astype(np.uint8)
-        except (*folder.DAMAGE, OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise UserError(f"{name} has no tumour mask that can be read ({reason}); get it again") from None
+        with _content(*files[number], "has no tumour mask that can be read") as content:
+            mask = 255 * (content["tumorMask"][()].T > 0).astype(np.uint8)
         for row in np.flatnonzero(traced.slice == number):
             path = str(traced.path[row])
             write_mask(place_mask(mask, traced.orientation[row], *sizes[path]), into, path)
@@ -177,24 +165,30 @@ def most_alike(means: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.nd
 
 def read_source(source: Path) -> tuple[list[Slice], np.ndarray]:
     """Read all slices of the article, in the order of their numbers: M of them, and float32 [M, 64, 64] thumbnails."""
-    h5py = _h5py()
     files = _mat_files(source)
     slices, means = [], np.empty((len(files), FINE, FINE), np.float32)
     for row, number in enumerate(tqdm(sorted(files), desc="reading the source", unit="slice", disable=None)):
-        name, open_file = files[number]
-        try:
-            with h5py.File(io.BytesIO(open_file())) as file:
-                content = file["cjdata"]
-                # HDF5 stores MATLAB's arrays transposed.
-                image = content["image"][()].T
-                label = LABELS[int(content["label"][()].item())]
-                source_id = "".join(map(chr, content["PID"][()].ravel()))
-            means[row] = thumbnails(fit(grey_of(image), SIZE)[None])[0]
-        except (*folder.DAMAGE, OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise UserError(f"{name} is no slice of the figshare article ({reason}); get it again") from None
-        slices.append(Slice(number, label, source_id))
+        with _content(*files[number], "is no slice of the figshare article") as content:
+            label = LABELS[int(content["label"][()].item())]
+            slices.append(Slice(number, label, "".join(map(chr, content["PID"][()].ravel()))))
+            # HDF5 stores MATLAB's arrays transposed.
+            means[row] = thumbnails(fit(grey_of(content["image"][()].T), SIZE)[None])[0]
     return slices, means
+
+
+@contextmanager
+def _content(name: str, read_file: Callable[[], bytes], problem: str) -> Iterator[Any]:
+    """Yield the content of a slice's file; an error in the block ends in a UserError that says `problem`."""
+    try:
+        import h5py
+    except ImportError:
+        raise UserError("h5py, which reads .mat files, is not installed; run: pip install h5py") from None
+    try:
+        with h5py.File(io.BytesIO(read_file())) as file:
+            yield file["cjdata"]
+    except (*folder.DAMAGE, OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{name} {problem} ({reason}); get it again") from None
 
 
 def _mat_files(source: Path) -> dict[int, tuple[str, Callable[[], bytes]]]:
@@ -222,14 +216,6 @@ def _mat_files(source: Path) -> dict[int, tuple[str, Callable[[], bytes]]]:
 def _number(name: str) -> int | None:
     found = re.fullmatch(r"0*([1-9][0-9]{0,8})\.mat", PurePosixPath(name).name)
     return int(found[1]) if found else None
-
-
-def _h5py() -> ModuleType:
-    try:
-        import h5py
-    except ImportError:
-        raise UserError("h5py, which reads .mat files, is not installed; run: pip install h5py") from None
-    return h5py
 
 
 def _texts(values: Iterable[str]) -> np.ndarray:

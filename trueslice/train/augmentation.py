@@ -13,19 +13,12 @@ from trueslice.params import Train
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Ranges of the random changes. Every setting is a field: cached features are found by their values.
+    """Ranges of the random changes. Every setting is a field: cached features are found by their values."""
 
-    Attributes:
-        horizontal_flip: probability of a left-right flip, 0 to 1.
-        rotation: largest angle in both directions, degrees.
-        translation: largest shift in both directions along each axis, as a share of the side.
-        scale: zoom factors are drawn from 1 - scale to 1 + scale.
-    """
-
-    horizontal_flip: float
-    rotation: float
-    translation: float
-    scale: float
+    horizontal_flip: float  # probability of a left-right flip, 0 to 1
+    rotation: float  # largest angle in both directions, degrees
+    translation: float  # largest shift in both directions along each axis, as a share of the side
+    scale: float  # zoom factors are drawn from 1 - scale to 1 + scale
 
     @classmethod
     def of(cls, config: Train) -> Self:

@@ -7,29 +7,18 @@ from torch.nn import functional
 
 
 class CaptionBatch(NamedTuple):
-    """C different captions of one step.
+    """C different captions of one step."""
 
-    Attributes:
-        captions: places in `Captions.texts`, int64 [C].
-        class_matrix: matrix that turns their embeddings into one direction per class, float32 [K, C].
-        scan_captions: place among the C of the caption of each scan, int64 [B]; None if a scan gets that of its class.
-    """
-
-    captions: torch.Tensor
-    class_matrix: torch.Tensor
-    scan_captions: torch.Tensor | None
+    captions: torch.Tensor  # places in `Captions.texts`, int64 [C]
+    class_matrix: torch.Tensor  # turns their embeddings into one direction per class, float32 [K, C]
+    scan_captions: torch.Tensor | None  # each scan's place among the C, int64 [B]; None for the caption of its class
 
 
 class Captions:
-    """Captions of K classes.
-
-    Attributes:
-        per_class: captions of each class, in the order of the class indices.
-        texts: all captions, class by class.
-    """
+    """Captions of K classes."""
 
     def __init__(self, per_class: list[list[str]]):
-        self.per_class = per_class
+        self.per_class = per_class  # in the order of the class indices
         self.texts = [text for texts in per_class for text in texts]
         self._counts = torch.tensor([len(texts) for texts in per_class])
         self._first = self._counts.cumsum(0) - self._counts

@@ -8,21 +8,13 @@ from trueslice.tables.steps import Steps
 
 
 class History(BaseModel):
-    """Steps, epochs, and the choices made on validation scans.
+    """Steps, epochs, and the choices made on validation scans."""
 
-    Attributes:
-        steps: records with step, from 1; loss; learning_rate.
-        epochs: records of metrics/train.json.
-        best_epoch: number of the epoch whose weights were kept; 0 before the end of the first one.
-        temperature: divisor of the logits.
-        wise_ft_alpha: share of the fine-tuned weights in those that were kept; None without train.wise_ft.
-    """
-
-    steps: list[dict] = []
+    steps: list[dict] = []  # step, from 1; loss; learning_rate
     epochs: list[Epoch] = []
-    best_epoch: int = 0
-    temperature: float = 1.0
-    wise_ft_alpha: float | None = None
+    best_epoch: int = 0  # whose weights were kept; 0 before the end of the first one
+    temperature: float = 1.0  # divisor of the logits
+    wise_ft_alpha: float | None = None  # share of the fine-tuned weights in those that were kept
 
     def add_epoch(self, epoch: Epoch) -> bool:
         """Add an epoch, and return True if it is the best so far: by accuracy, then by loss, on validation scans."""

@@ -33,17 +33,12 @@ Plan = Sequence[tuple[torch.Tensor, torch.Tensor]]
 
 @dataclass(frozen=True)
 class TrainingData:
-    """N training and validation scans, without test scans.
-
-    Attributes:
-        labels: class indices, int64 [N], on the CPU.
-        train, val: places among the N, int64 [n], on the CPU.
-    """
+    """N training and validation scans, without test scans; labels and places are on the CPU."""
 
     pixels: Pixels
-    labels: torch.Tensor
-    train: torch.Tensor
-    val: torch.Tensor
+    labels: torch.Tensor  # class indices, int64 [N]
+    train: torch.Tensor  # places among the N, int64 [n]
+    val: torch.Tensor  # places among the N, int64 [n]
     captions: Captions
 
     @classmethod
@@ -97,10 +92,7 @@ class AugmentedPixels:
 
 
 class CachedFeatures:
-    """Features of V views of each scan, float32 [V, N, F]; each use of a scan draws one view.
-
-    The first view is the scan without augmentation.
-    """
+    """Features of V views of each scan, float32 [V, N, F], the first without augmentation; each use draws a view."""
 
     def __init__(self, encoder: Encoder, features: torch.Tensor):
         self._encoder = encoder

@@ -8,26 +8,16 @@ from torch.nn import functional
 
 @dataclass(frozen=True)
 class Batch:
-    """Input of a loss: B scans of K classes in a space of D dimensions.
+    """Input of a loss: B scans of K classes in a space of D dimensions."""
 
-    Attributes:
-        images: v, float32 [B, D].
-        captions: u, the caption drawn for each scan, float32 [B, D].
-        classes: t, one embedding per class, float32 [K, D].
-        labels: y, class indices, int64 [B].
-        weights: w, weight of each scan, 1 on average over the training set, float32 [B].
-        logit_scale, logit_bias: s and b, scalars; only the sigmoid loss knows a bias.
-        label_smoothing: share of each target that is spread evenly over all classes or captions, 0 to 1.
-    """
-
-    images: torch.Tensor
-    captions: torch.Tensor
-    classes: torch.Tensor
-    labels: torch.Tensor
-    weights: torch.Tensor
-    logit_scale: torch.Tensor
-    logit_bias: torch.Tensor
-    label_smoothing: float = 0.0
+    images: torch.Tensor  # v, float32 [B, D]
+    captions: torch.Tensor  # u, the caption drawn for each scan, float32 [B, D]
+    classes: torch.Tensor  # t, one embedding per class, float32 [K, D]
+    labels: torch.Tensor  # y, class indices, int64 [B]
+    weights: torch.Tensor  # w, of each scan, 1 on average over the training set, float32 [B]
+    logit_scale: torch.Tensor  # s, a scalar
+    logit_bias: torch.Tensor  # b, a scalar; only the sigmoid loss knows it
+    label_smoothing: float = 0.0  # share of each target that is spread evenly over all classes or captions, 0 to 1
 
 
 def caption(batch: Batch) -> torch.Tensor:
