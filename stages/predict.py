@@ -27,7 +27,9 @@ def main(params: Params) -> None:
     pixels, means = (np.load(stages.SCANS / name, mmap_mode="r") for name in ("pixels.npy", "thumbnails.npy"))
     scans = {name: Pixels(pixels, rows[name], encoder.image_size, encoder.device) for name in rows}
     features = {name: encoder.features(scans[name].all()) for name in rows}
-    _write_features(rows, features)
+    order = np.argsort(np.concatenate(list(rows.values())))  # back to that of scans.csv
+    with whole_file(stages.FEATURES) as new, new.open("wb") as file:
+        np.save(file, torch.cat(list(features.values())).numpy()[order])
 
     upside_down = encoder.features(batch.flip(-2) for batch in scans["test"].all())
     captions = list(params.classes.values())
@@ -55,14 +57,6 @@ def main(params: Params) -> None:
     print(
         f"predict: {len(predictions)} test scans, {np.mean(predictions.y_pred == predictions.y_true):.2%} of them right"
     )
-
-
-def _write_features(rows: dict[str, np.ndarray], features: dict[str, torch.Tensor]) -> None:
-    """Write the features of all scans in the order of scans.csv."""
-    together = torch.cat(list(features.values())).numpy()
-    order = np.argsort(np.concatenate([rows[name] for name in features]))
-    with whole_file(stages.FEATURES) as new, new.open("wb") as file:
-        np.save(file, together[order])
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ def read(raw: Path, into: Path, chosen: External, class_names: Sequence[str], pa
     """Decode the scans of a data set from `raw` to `into`/pixels.npy, as the verify stage decodes its own.
 
     Raises:
-        UserError: no folder has the name of a class, one of `chosen.classes` is missing, or too few files can be read.
+        UserError: no folder has the name of a class, one of `chosen.classes` is missing, or too many files are damaged.
     """
     files, without_class = _classify(reading.find(raw), chosen, class_names)
     scans, unreadable = reading.read(raw, files, into, params, workers)

@@ -3,7 +3,6 @@
 Products are whole numbers that float32 holds exactly, so the result is the same on every machine.
 """
 
-from collections.abc import Iterator
 from math import isqrt
 from typing import NamedTuple
 
@@ -36,10 +35,12 @@ def most_alike(
 ) -> Alike:
     """Find every pair with a product of `floor` or more in some orientation, and the nearest neighbours of every row.
 
+    Of neighbours that are equally near the first count.
+
     Args:
         units: square pictures as `whole_units` gives them, float32 [N, S * S].
         floor: more than 0, in whole units squared.
-        neighbours: how many every row has, fewer than N; of equally near ones the first count.
+        neighbours: how many every row has, fewer than N.
         device: where products are computed, as PyTorch writes it.
         known: how many rows, the first ones, are not compared with each other, nor given neighbours.
         excluded: rows a < b of pairs, int [P], that are skipped.
@@ -61,7 +62,8 @@ def most_alike(
         rows = slice(start, min(start + TILE[0], len(units)))
         skipped = slice(*np.searchsorted(larger, [rows.start, rows.stop]))
         own = [everything[rows][:, order] for order in orders]
-        for columns in _columns(rows):
+        for stop in range(rows.stop, 0, -TILE[1]):  # the nearest columns first: in most folders neighbours are alike
+            columns = slice(max(0, stop - TILE[1]), stop)
             i, j = larger[skipped] - rows.start, smaller[skipped] - columns.start
             inside = (j >= 0) & (j < columns.stop - columns.start)
             best = _products(own, everything[columns], rows.start - columns.start)
@@ -80,12 +82,6 @@ def most_alike(
     alike = Alike(*np.divmod(keys, len(units)), products[at])
     kept = (alike.products >= floor) | _among_nearest(alike, neighbours, known)
     return Alike(*(column[kept] for column in alike))
-
-
-def _columns(rows: slice) -> Iterator[slice]:
-    """Yield columns up to the last of the rows, the nearest first: in most folders neighbours are alike."""
-    for stop in range(rows.stop, 0, -TILE[1]):
-        yield slice(max(0, stop - TILE[1]), stop)
 
 
 def _products(own: list[Tensor], others: Tensor, offset: int) -> Tensor:

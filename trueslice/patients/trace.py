@@ -76,12 +76,9 @@ class Slice(NamedTuple):
 
 
 def trace(scans: Path, source: Path, planes: dict[str, str]) -> Result:
-    """Find the slice that each scan is.
+    """Find the slices of `source` that `scans`, a folder or .zip, are; `planes` gives planes by path of the scan.
 
-    Args:
-        scans: a folder or .zip of scans in class folders, as `data.source` takes it.
-        source: a folder of the article's .mat files, or of its zips.
-        planes: such as axial, by path of the scan.
+    `source` is a folder of the article's .mat files, or of its zips.
 
     Raises:
         UserError: no h5py, or one of both cannot be read or holds nothing.

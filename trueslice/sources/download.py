@@ -22,13 +22,10 @@ CHUNK = 2**16  # bytes; what has come of a chunk when the connection is cut is l
 def fetch_whole(
     address: Callable[[], str], incoming: Path, server: str, explain: Callable[[requests.RequestException], str]
 ) -> None:
-    """Fetch a file in as many attempts as it takes.
+    """Fetch a file to `incoming`, in a folder of its own, in as many attempts as it takes.
 
-    Args:
-        address: asks for the address of the file, anew for each attempt.
-        incoming: where the file goes; it has its folder for itself.
-        server: its name, for messages.
-        explain: says in one line what happened and, after a semicolon, what to do.
+    Every attempt asks `address` again. `server` is a name for messages; `explain` says in one line what happened and,
+    after a semicolon, what to do.
 
     Raises:
         UserError: another attempt makes no sense, or there is no room for the file.

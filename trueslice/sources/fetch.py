@@ -19,8 +19,7 @@ class Context(NamedTuple):
 def fetch(data: Data, into: Path, context: Context) -> int:
     """Bring the scans of `data.source` into an empty folder, as Training/<class>/ and Testing/<class>/, or <class>/.
 
-    A name that is not in SOURCES is the path of a folder or .zip. Return the number of files that were skipped because
-    they are in no class folder.
+    A name not in SOURCES is the path of a folder or .zip. Return the number of files that are in no class folder.
 
     Raises:
         UserError: the source is missing, or its scans cannot be brought.

@@ -35,11 +35,7 @@ FILES = (
 
 
 def download(into: Path) -> None:
-    """Bring the four zips into a folder; what is there and intact is kept, and what was cut is resumed.
-
-    Raises:
-        UserError: no network, no room, an answer without a file, or other bytes than the published ones.
-    """
+    """Bring the four zips into a folder; what is there and intact is kept, and what was cut is resumed."""
     for file in FILES:
         path = into / file.name
         if path.exists():

@@ -31,9 +31,8 @@ def take(source: Path, into: Path) -> int:
     """Copy the scans of `source` into the empty folder `into`, as Training/<class>/ and Testing/<class>/, or <class>/.
 
     `source` is a folder, or a .zip of one, wrapped in any number of folders; `train` and `test` in any spelling of
-    capitals become Training and Testing. Litter, a folder `masks` next to the others, and files in no class folder are
-    skipped. Every member of an archive is checked before the first is written. Return the number of files in no class
-    folder.
+    capitals become Training and Testing. Litter and a folder `masks` next to the others are skipped, and so are files
+    in no class folder, whose number is returned. All members of an archive are checked before the first is written.
 
     Raises:
         UserError: `source` is missing, empty, without class folders, damaged, too large for the disk, or hostile.

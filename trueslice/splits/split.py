@@ -124,8 +124,8 @@ def _units(scans: Scans, params: parameters.Split, protocol: str) -> _Units:
 def count(result: Result) -> SplitCounts:
     """Count what was placed where and what was dropped why, in total and per class; list scans with conflicts.
 
-    `leaked_test_scans` have a copy in the published Training folder, under `official` alone; `leaked_by_patient` only
-    another scan of their patient in train or val.
+    `leaked_test_scans` have a copy in the published Training folder, under `official` alone. `leaked_by_patient` have
+    none in train or val, but another scan of their patient.
     """
     splits = result.splits
     chosen = {part: splits.split == part for part in ("train", "val", "test", "dropped")}

@@ -10,7 +10,11 @@ def uses_bf16(precision: str, model: nn.Module, device: torch.device) -> bool:
     """Return True if `precision`, as in params.yaml, means bf16 for this model on this device."""
     if precision != "auto":
         return precision == "bf16"
-    return has_bf16(device) and (device.type != "cpu" or _gains(model))
+    if device.type != "cpu" or not has_bf16(device):
+        return has_bf16(device)
+    # On a CPU, neither a small model nor depthwise convolutions gain by it.
+    depthwise = any(isinstance(module, nn.Conv2d) and module.groups > 1 for module in model.modules())
+    return sum(parameter.numel() for parameter in model.parameters()) >= LARGE and not depthwise
 
 
 def has_bf16(device: torch.device) -> bool:
@@ -20,9 +24,3 @@ def has_bf16(device: torch.device) -> bool:
         limited = torch.backends.cpu.get_cpu_capability() in ("AVX2", "DEFAULT")
         return torch.cpu.get_capabilities().get("avx512_bf16", False) and not limited
     return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-
-
-def _gains(model: nn.Module) -> bool:
-    """Return True if bf16 is faster on a CPU: not for a small model, nor for depthwise convolutions."""
-    depthwise = any(isinstance(module, nn.Conv2d) and module.groups > 1 for module in model.modules())
-    return sum(parameter.numel() for parameter in model.parameters()) >= LARGE and not depthwise
