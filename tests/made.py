@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from trueslice.tables.external import ExternalPredictions
 from trueslice.tables.predictions import ModelPredictions, Predictions
 
 CLASSES = ("glioma", "meningioma", "notumor", "pituitary")
@@ -34,6 +35,22 @@ def model_table(y_true, probabilities, **columns):
     beside = {"logits": logits, "upside_down": y_pred, "similarity": np.linspace(0, 1, len(y_true))}
     beside["distance"] = np.linspace(0, 1, len(y_true))
     return table(y_true, probabilities, **({"kind": ModelPredictions} | beside | columns))
+
+
+def external_table(rows: list[tuple[int, int, str]], group=None, name="other", **columns) -> ExternalPredictions:
+    """From true class, predicted class and why it was dropped; the predicted class has a probability of 0.7."""
+    y_true, y_pred = np.array([row[:2] for row in rows]).T
+    count = len(rows)
+    values = {
+        "class_names": CLASSES,
+        "name": np.full(count, name),
+        "path": np.array([f"{row}.jpg" for row in range(count)]),
+        "pixel_hash": np.array([f"{row:032x}" for row in range(count)]),
+        "group": np.arange(count) if group is None else np.array(group),
+        "dropped": np.array([row[2] for row in rows]),
+        "probabilities": np.full((count, 4), 0.1) + 0.6 * np.eye(4)[y_pred],
+    }
+    return ExternalPredictions(**values | columns, y_true=y_true, y_pred=y_pred)
 
 
 def one_hot(y_pred, count: int) -> np.ndarray:

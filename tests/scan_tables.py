@@ -3,6 +3,7 @@
 import numpy as np
 
 from trueslice.tables.scans import Pairs, Scans
+from trueslice.tables.splits import Splits
 
 
 def scan_table(official_split, class_name, group, **columns) -> Scans:
@@ -22,6 +23,18 @@ def scan_table(official_split, class_name, group, **columns) -> Scans:
         "best_match": np.zeros(count),
     }
     return Scans(**given | columns, official_split=official_split, class_name=class_name, group=group)
+
+
+def split_table(class_name, split, **columns) -> Splits:
+    """A table of distinct scans of unknown patients, by default named by their numbers."""
+    rows = np.arange(len(split))
+    given = {
+        "path": np.array([f"{row}.png" for row in rows]),
+        "pixel_hash": np.array([f"{row:032x}" for row in rows]),
+        **dict.fromkeys(("group", "unit"), rows),
+        **dict.fromkeys(("patient", "reason", "leaked"), np.full(len(rows), "")),
+    }
+    return Splits(**given | columns, class_name=np.array(class_name), split=np.array(split))
 
 
 def pair_table(*pairs: tuple[int, int, str, float]) -> Pairs:

@@ -86,14 +86,6 @@ def to_server(project, port: int, keys: Path, storage: Path) -> None:
     typed(project, "To a colleague", 1)
 
 
-def test_a_colleague_pulls_everything_from_a_folder_and_runs_nothing(published, tmp_path):
-    typed(published, "To a colleague", 0, folder=tmp_path / "storage")
-    typed(published, "To a colleague", 1)
-    other = clone(published, tmp_path / "colleague")
-    assert "Running stage" not in typed(other, "To a colleague", 2)
-    has_all_and_runs_nothing(other, published)
-
-
 def test_a_colleague_pulls_everything_over_ssh_and_runs_nothing(published, port, keys, tmp_path):
     to_server(published, port, keys, tmp_path / "storage")
     other = clone(published, tmp_path / "colleague")

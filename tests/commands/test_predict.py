@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -154,14 +153,6 @@ def test_each_answer_is_explained_by_a_picture(run, tmp_path):
 def test_an_empty_list_is_refused(run, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO("\n"))
     assert run("-")[2] == "error: standard input names no file; write one path a line\n"
-
-
-def test_a_reader_that_has_seen_enough_ends_it_quietly(released):
-    command = f"{{ {sys.executable} -m trueslice predict data/raw --format json; echo $? >&2; }} | head -1"
-    env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, shell=True, cwd=released, env=env, capture_output=True, text=True)
-    assert len(done.stdout.splitlines()) == 1
-    assert done.stderr.splitlines()[-1] == "0" and "Traceback" not in done.stderr
 
 
 @pytest.mark.slow

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.made import external_table
+from tests.scan_tables import scan_table
 from trueslice.commands import cli
-from trueslice.tables.external import ExternalPredictions
-from trueslice.tables.scans import Scans
 
 CLASSES = ("glioma", "meningioma", "notumor")
 # Four test scans, whose copy, whose patient, neither of which and again neither of which is in Training.
@@ -23,33 +23,17 @@ def folder(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data/scans").mkdir(parents=True)
     (tmp_path / "plots").mkdir()
-    unknown, size = np.full(7, ""), np.full(7, 64)
-    Scans(
+    scan_table(
+        ["train"] * 3 + ["test"] * 4,
+        ["glioma", "glioma", "meningioma", "glioma", "glioma", "notumor", "notumor"],
+        [0, 1, 2, 0, 4, 5, 5],
         path=np.array(["Training/glioma/a.png", "Training/glioma/x.png", "Training/meningioma/y.png", *PATHS]),
-        class_name=np.array(["glioma", "glioma", "meningioma", "glioma", "glioma", "notumor", "notumor"]),
-        official_split=np.array(["train"] * 3 + ["test"] * 4),
-        width=size,
-        height=size,
-        mode=np.full(7, "L"),
-        pixel_hash=unknown,
-        group=np.array([0, 1, 2, 0, 4, 5, 5]),
         patient=np.array(["", "p", "", "", "p", "", ""]),
-        source=unknown,
-        source_class=unknown,
-        plane=unknown,
-        best_match=np.zeros(7),
     ).write(tmp_path / "data/scans/scans.csv")
-    ExternalPredictions(
-        class_names=CLASSES,
-        name=np.array(["other"] * 3),
-        path=np.array(["ill/1.png", "ill/2.png", "well/1.png"]),
-        pixel_hash=np.array(["a", "b", "c"]),
-        group=np.array([0, 1, 0]),
-        dropped=np.array(["", "development", "within"]),
-        y_true=np.array([0, 0, 2]),
-        y_pred=np.array([0, 0, 0]),
-        probabilities=np.full((3, 3), 1 / 3),
-    ).write(tmp_path / "plots/external.csv")
+    paths = np.array(["ill/1.png", "ill/2.png", "well/1.png"])
+    rows = [(0, 0, ""), (0, 0, "development"), (2, 0, "within")]
+    columns = {"class_names": CLASSES, "path": paths, "probabilities": np.full((3, 3), 1 / 3)}
+    external_table(rows, [0, 1, 0], **columns).write(tmp_path / "plots/external.csv")
     return tmp_path
 
 

@@ -4,28 +4,12 @@ import numpy as np
 import pytest
 
 from tests.made import CLASSES
+from tests.made import external_table as table
 from trueslice.evaluate import external
 from trueslice.evaluate.intervals import GroupBootstrap
 from trueslice.records.external import ExternalFiles, SetFiles, SetScores
 from trueslice.records.tumour import AtThreshold
 from trueslice.tables.external import ExternalPredictions
-
-
-def table(rows: list[tuple[int, int, str]], group=None, name="other") -> ExternalPredictions:
-    """From true class, predicted class and why it was dropped; the predicted class has a probability of 0.7."""
-    y_true, y_pred = np.array([row[:2] for row in rows]).T
-    count = len(rows)
-    return ExternalPredictions(
-        class_names=CLASSES,
-        name=np.full(count, name),
-        path=np.array([f"{row}.jpg" for row in range(count)]),
-        pixel_hash=np.array([f"{row:032x}" for row in range(count)]),
-        group=np.arange(count) if group is None else np.array(group),
-        dropped=np.array([row[2] for row in rows]),
-        y_true=y_true,
-        y_pred=y_pred,
-        probabilities=np.full((count, 4), 0.1) + 0.6 * np.eye(4)[y_pred],
-    )
 
 
 def files(*names: str) -> ExternalFiles:

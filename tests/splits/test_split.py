@@ -403,11 +403,6 @@ def test_each_policy_drops_its_own_side(leaks: str, dropped: list[int], as_leake
     assert np.flatnonzero(result.conflicting).tolist() == [3, 4, 5]
 
 
-def test_conflicting_scans_train_if_they_are_kept():
-    result = split(TABLE, leaks="keep", conflicts="keep")
-    assert "dropped" not in result.splits.split and np.flatnonzero(result.conflicting).tolist() == [3, 4, 5]
-
-
 def test_one_file_of_a_scan_trains_while_val_keeps_all():
     classes, groups = np.repeat(["a", "b"], 30), np.arange(60) // 3
     official = np.where(np.isin(groups, [0, 10]), "test", "train")
