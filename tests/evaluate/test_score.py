@@ -194,7 +194,7 @@ def test_per_distinct_scan_units_are_patients_too():
     assert widths[1] > 1.8 * widths[0]
 
 
-def test_where_every_group_stands_under_several_classes_there_is_no_distinct_scan():
+def test_where_every_group_is_in_several_classes_there_is_no_distinct_scan():
     test, records = evaluate(certain([0, 1], [0, 0], group=[4, 4]), "notumor")
     assert test.per_distinct_scan.scans == 0 and test.per_distinct_scan.accuracy is None
     assert "several classes" in records.find("accuracy_per_distinct_scan").reason

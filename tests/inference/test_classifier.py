@@ -82,7 +82,7 @@ def test_colour_and_a_long_narrow_picture_are_named(classifier):
     assert {"colour", "aspect"} <= {*kinds(found)}
 
 
-def test_what_cannot_be_read_stands_in_its_place_and_the_others_are_answered(released, classifier, tmp_path):
+def test_an_unreadable_file_keeps_its_place_and_the_others_are_answered(released, classifier, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"no picture")
     paths = files(released)
     found = list(classifier.stream([paths[0], tmp_path / "broken.png", tmp_path / "none.png", paths[1]]))

@@ -9,17 +9,17 @@ from importlib import import_module
 from trueslice import startup
 from trueslice.errors import ParamsError, UserError
 
-# One line per command: its module and its summary.
+# The summary of each command. Its module has the same name.
 COMMANDS = {
-    "audit": ("trueslice.commands.audit", "find the copies in any folder of images, or across two"),
-    "compare": ("trueslice.commands.compare", "test if experiments really differ"),
-    "export": ("trueslice.commands.export", "the model as one file that runs without PyTorch"),
-    "pool": ("trueslice.commands.pool", "one score from all folds, or from several seeds"),
-    "predict": ("trueslice.commands.predict", "classify scans, and say how much each answer is worth"),
-    "push": ("trueslice.commands.push", "the model to a repository on the Hugging Face hub, private by default"),
-    "score": ("trueslice.commands.score", "anybody's predictions, by what their model may have seen"),
-    "serve": ("trueslice.commands.serve", "a page on which one drops a scan and sees the answer"),
-    "trace": ("trueslice.commands.trace", "whose scans they are: find them in a source that names patients"),
+    "audit": "find the copies in any folder of images, or across two",
+    "compare": "test if experiments really differ",
+    "export": "the model as one file that runs without PyTorch",
+    "pool": "one score from all folds, or from several seeds",
+    "predict": "classify scans, and say how much each answer is worth",
+    "push": "the model to a repository on the Hugging Face hub, private by default",
+    "score": "anybody's predictions, by what their model may have seen",
+    "serve": "a page on which one drops a scan and sees the answer",
+    "trace": "whose scans they are: find them in a source that names patients",
 }
 DESCRIPTION = """\
 Use a trained model, compare and pool runs of the pipeline, and find copies and sources of scans.
@@ -74,10 +74,10 @@ def _parser(chosen: Sequence[str]) -> argparse.ArgumentParser:
     layout = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("trueslice", description=DESCRIPTION, epilog=EXAMPLES, formatter_class=layout)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for name, (module_name, summary) in COMMANDS.items():
+    for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary, formatter_class=layout)
         if name in chosen:
-            module = import_module(module_name)
+            module = import_module(f"trueslice.commands.{name}")
             command.description = module.__doc__
             command.set_defaults(run=module.run)
             module.add_arguments(command)

@@ -15,7 +15,8 @@ from string import ascii_uppercase as LETTERS
 
 import numpy as np
 
-from trueslice.commands.runs import Units, interval_text, paragraph, read_predictions, share, units, unknown_patients
+from trueslice.commands.runs import Units, read_predictions, units, unknown_patients
+from trueslice.commands.text import aligned, interval_text, paragraph, share
 from trueslice.errors import UserError
 from trueslice.evaluate.compare import FEW, METHODS, SIGNIFICANT, Comparison, compare, holm, pair
 from trueslice.evaluate.intervals import Interval
@@ -68,11 +69,10 @@ def _read(sides: Sequence[Sequence[str]]) -> Mapping[str, Predictions]:
 
 
 def _print_scores(comparison: Comparison, letter: str, unit: Units) -> None:
-    print(f"{'':<12}{'A':>9}{letter:>9}{f'{letter} - A':>10}   95 % interval, in points")
-    for name, score in comparison.scores.items():
-        values = f"{share(score.a):>9}{share(score.b):>9}{_points(score.difference):>10}"
-        print(f"{name:<12}{values}   {_interval(score.interval)}")
-    print()
+    rows = [("", "A", letter, f"{letter} - A", "95 % interval, in points")]
+    for name, (a, b, difference, interval, _) in comparison.scores.items():
+        rows.append((name, share(a), share(b), _points(difference), _interval(interval)))
+    print(f"{aligned(rows, '<>>><')}\n")
     if comparison.of_methods:
         _print_p_value(f"t-test over seeds and {unit.plural}", comparison.p_value)
         _print_p_value("Sign-flip test, trained models as given", comparison.sign_flip)
@@ -92,12 +92,11 @@ def _print_p_value(test: str, p_value: float, remark: str = "") -> None:
 def _verdict(comparison: Comparison, letter: str, p_value: float) -> str:
     _, _, difference, interval, _ = comparison.scores["accuracy"]
     within = "" if interval.reason else f", 95 % interval {_interval(interval)}"
-    if p_value < SIGNIFICANT and (
-        interval.low is None or interval.high is None or interval.low > 0 or interval.high < 0
-    ):
-        better = "better" if difference > 0 else "worse"
-        return f"{letter} is {better}: {letter} minus A is {_points(difference)} points of accuracy{within}."
-    return f"No difference is shown: {letter} minus A is {_points(difference)} points of accuracy{within}."
+    includes_0 = interval.low is not None and interval.high is not None and interval.low <= 0 <= interval.high
+    finding = f"{letter} is {'better' if difference > 0 else 'worse'}"
+    if not p_value < SIGNIFICANT or includes_0:  # also if it is NaN
+        finding = "No difference is shown"
+    return f"{finding}: {letter} minus A is {_points(difference)} points of accuracy{within}."
 
 
 def _concerns(comparison: Comparison) -> str:
@@ -126,9 +125,7 @@ def _print_disagreements(scans: Predictions, comparison: Comparison, letter: str
     for scan in disagree[np.argsort(scans.path[disagree])][:listed]:
         votes = (_votes(side[scan], scans.class_names) for side in comparison.votes)
         rows.append((scans.class_names[scans.y_true[scan]], *votes, scans.path[scan]))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print("  ".join(map(str.ljust, row, widths)).rstrip())
+    print(aligned(rows, "<<<<"))
 
 
 def _votes(votes: np.ndarray, names: Sequence[str]) -> str:

@@ -12,16 +12,8 @@ import argparse
 
 import numpy as np
 
-from trueslice.commands.runs import (
-    Units,
-    interval_text,
-    paragraph,
-    read_params,
-    read_predictions,
-    share,
-    units,
-    unknown_patients,
-)
+from trueslice.commands.runs import Units, read_params, read_predictions, units, unknown_patients
+from trueslice.commands.text import aligned, interval_text, paragraph, share
 from trueslice.evaluate.intervals import Interval
 from trueslice.evaluate.pool import Pooled, PooledRun, pool
 from trueslice.report.format import counted
@@ -39,10 +31,8 @@ def run(options: argparse.Namespace) -> None:
     print(paragraph(unit.scans))
     if folds > 1 and not pooled.out_of_fold:
         print(paragraph("Every fold was tested on the same scans: these are means over the trained models."))
-    width = max(map(len, pooled.scores)) + 2
-    print(f"\n{'':<{width}}   value   95 % interval over {unit.plural}")
-    for name, score in pooled.scores.items():
-        print(f"{name:<{width}}{share(score.value):>8}   {_interval(score.interval)}")
+    rows = [(name, share(score.value), _interval(score.interval)) for name, score in pooled.scores.items()]
+    print(f"\n{aligned([('', 'value', f'95 % interval over {unit.plural}'), *rows], '<><')}")
     if folds > 1:
         print(f"\nAccuracy of single folds: {_spread(pooled.by_fold)}")
         print(paragraph("Folds share training scans, so this is not a confidence interval."))
@@ -65,12 +55,13 @@ def _print_seeds(pooled: Pooled, unit: Units) -> None:
     )
     if pooled.over_seeds and pooled.over_both:
         print(f"Their mean: {np.mean(accuracies):.4f}, 95 % interval")
-        for what, interval in (("", pooled.over_seeds), (f" and {unit.plural}", pooled.over_both)):
-            print(f"  {f'over other seeds{what}':<39}{interval_text(interval, share)}")
+        both = f"  over other seeds and {unit.plural}"
+        rows = [("  over other seeds", interval_text(pooled.over_seeds)), (both, interval_text(pooled.over_both))]
+        print(aligned(rows, "<<"))
 
 
 def _interval(interval: Interval) -> str:
-    return interval_text(interval, share) + ("" if interval.reason else f" ({interval.method})")
+    return interval_text(interval) + ("" if interval.reason else f" ({interval.method})")
 
 
 def _spread(accuracies: dict[int, float]) -> str:

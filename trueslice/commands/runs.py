@@ -1,9 +1,7 @@
-"""Functions that `compare`, `pool` and `predict` share: they read any run through DVC, and write numbers as text."""
+"""Predictions, parameters and models of any run of the pipeline, read through DVC; units of its test scans."""
 
-import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from math import isnan
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,13 +14,11 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from trueslice.errors import UserError
-from trueslice.evaluate.intervals import Interval
 from trueslice.files import whole_folder
 from trueslice.report.format import counted
 from trueslice.tables.predictions import Predictions
 
 PREDICTIONS = "plots/predictions.csv"
-WIDTH = 80  # of a terminal
 
 
 def read_predictions(revisions: Sequence[str]) -> dict[str, Predictions]:
@@ -70,18 +66,6 @@ def read_params(revision: str) -> dict:
     return params
 
 
-def share(value: float) -> str:
-    """Format a share with four decimals; NaN is a dash."""
-    return "-" if isnan(value) else f"{value:.4f}"
-
-
-def interval_text(interval: Interval, end: Callable[[float], str]) -> str:
-    """Format an interval, each end by `end`; if there is none, give the reason."""
-    if interval.low is None or interval.high is None:
-        return interval.reason or "-"
-    return f"{end(interval.low)} to {end(interval.high)}"
-
-
 class Units(NamedTuple):
     """The independent units of the test scans: patients, or groups of copies where no patient is known."""
 
@@ -115,14 +99,9 @@ def unknown_patients(predictions: Predictions) -> str | None:
     return f"{whose} not known. Scans of one patient err together, so the intervals are too narrow there."
 
 
-def paragraph(*sentences: str | None) -> str:
-    """Join sentences, and wrap them into lines of at most 80 characters."""
-    return textwrap.fill(" ".join(sentence for sentence in sentences if sentence), WIDTH)
-
-
 def _refuse_stale(revision: str) -> None:
     """Refuse predictions of another model: an experiment that ended with the training has old ones."""
-    lock = YAML(typ="safe").load(_read(revision, "dvc.lock", missing="stages: {}"))["stages"]
+    lock = _lock(revision)
     if not {"train", "predict"} <= lock.keys():
         return
     trained = {out["path"]: out["md5"] for out in lock["train"]["outs"]}
@@ -137,7 +116,7 @@ def fetch_model(revision: str, path: str) -> Path:
     Raises:
         UserError: as for `read_predictions`; or the run has no such folder, or the cache lacks it.
     """
-    lock = YAML(typ="safe").load(_read(revision, "dvc.lock", missing="stages: {}"))["stages"]
+    lock = _lock(revision)
     hashes = [out["md5"] for stage in lock.values() for out in stage.get("outs", []) if out["path"] == path]
     if not hashes:
         raise UserError(f"{revision} has no {path}; run the pipeline there, and commit what it wrote")
@@ -152,8 +131,13 @@ def fetch_model(revision: str, path: str) -> Path:
     return folder / "model"
 
 
+def _lock(revision: str) -> dict[str, dict]:
+    """Read the stages in dvc.lock of a run; none where it has no such file."""
+    return YAML(typ="safe").load(_read(revision, "dvc.lock", missing="stages: {}"))["stages"]
+
+
 def _read(revision: str, path: str, missing: str | None = None) -> str:
-    """Read a text file of a run; return `missing`, if given, where there is no such file."""
+    """Read a text file of a run; return `missing`, if given, where the run has no file at `path`."""
     try:
         with _opened(revision, path) as repo:
             return repo.dvcfs.read_text(f"/{path}", encoding="utf-8", newline="")

@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from trueslice.commands.text import aligned
 from trueslice.copies import groups
 from trueslice.errors import UserError
 from trueslice.evaluate.intervals import SHARE, GroupBootstrap
@@ -154,21 +155,19 @@ def _place(path: str | None, places: Mapping[str, int | None]) -> int:
 def _class(row: Mapping[str, str], class_names: Sequence[str]) -> str:
     """Return the class that a row of the file names, or the class with the highest probability."""
     given = {name.removeprefix(PROBABILITY): text for name, text in row.items() if (name or "").startswith(PROBABILITY)}
-    if unknown := sorted({*given} - {*class_names}):
-        raise ValueError(f"{unknown[0]!r} is none of the classes {', '.join(class_names)}")
-    if given:
-        try:
-            numbers = {name: float(text) for name, text in given.items()}
-        except (TypeError, ValueError):
-            raise ValueError("a probability is not a number") from None
-        if not np.isfinite(list(numbers.values())).all():
-            raise ValueError("a probability is not a finite number")
-        return max(numbers, key=numbers.__getitem__)
-    if row.get("class") is None:
+    if not given and row.get("class") is None:
         raise ValueError(f"there is neither a column `class` nor one `{PROBABILITY}CLASS`")
-    if row["class"] not in class_names:
-        raise ValueError(f"{row['class']!r} is none of the classes {', '.join(class_names)}")
-    return row["class"]
+    if unknown := sorted({*(given or [row["class"]])} - {*class_names}):
+        raise ValueError(f"{unknown[0]!r} is none of the classes {', '.join(class_names)}")
+    if not given:
+        return row["class"]
+    try:
+        numbers = {name: float(text) for name, text in given.items()}
+    except (TypeError, ValueError):
+        raise ValueError("a probability is not a number") from None
+    if not np.isfinite(list(numbers.values())).all():
+        raise ValueError("a probability is not a finite number")
+    return max(numbers, key=numbers.__getitem__)
 
 
 def _score(asked: Asked, predicted: np.ndarray) -> list[dict]:
@@ -185,10 +184,11 @@ def _score(asked: Asked, predicted: np.ndarray) -> list[dict]:
 
 def _print(file: Path, source: Path, asked: Asked, rows: Sequence[Mapping]) -> None:
     print(f"{file} on {len(asked.path):,} scans of {source}\n")
-    print(f"{'':<32}{'scans':>7}{'units':>7}{'accuracy':>10}   95 % interval")
+    table = [("", "scans", "units", "accuracy", "95 % interval")]
     for row in rows:
         title = row["part"] if row["class"] is None else f"    {row['class']}"
         interval = row["reason"] or f"{100 * row['low']:.1f} to {100 * row['high']:.1f}"
-        print(f"{title:<32}{row['scans']:>7,}{row['units']:>7,}{row['accuracy']:>10.1%}   {interval}")
+        table.append((title, f"{row['scans']:,}", f"{row['units']:,}", f"{row['accuracy']:.1%}", interval))
+    print(aligned(table, "<>>><"))
     if not asked.patients_known:
         print("\nNo patient is known: where one has several scans, the intervals are too narrow.")
