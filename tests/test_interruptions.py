@@ -1,15 +1,17 @@
 """A run of the real DVC that is killed, goes on where it was, however it was started; runs side by side get along."""
 
+import contextlib
 import hashlib
 import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
 import pytest
+
+from tests.waiting import living, wait_for
 
 pytestmark = [
     pytest.mark.slow,
@@ -54,62 +56,34 @@ def states(project) -> set[str]:
 def trainings(project) -> list[psutil.Process]:
     """The processes that train, in the project or in a copy that DVC made of it."""
     found = []
-    for process in psutil.process_iter():
-        try:
-            if "stages.train" in process.cmdline() and process.cwd().startswith(str(project.root)):
-                found.append(process)
-        except psutil.Error:
-            pass
+    for process in living(project.root):
+        with contextlib.suppress(psutil.Error):
+            found += [process] * ("stages.train" in process.cmdline())
     return found
-
-
-def wait_for(condition, what: str, seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"{what} did not come within {seconds} seconds"
-        time.sleep(0.01)
 
 
 def killed(project, command: str) -> None:
     """Start DVC, and kill it alone, in the midst of training."""
-    process = subprocess.Popen(
-        command.split(),
-        cwd=project.root,
-        env=project.env,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    quiet = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+    process = subprocess.Popen(command.split(), cwd=project.root, env=project.env, **quiet)
     wait_for(lambda: states(project), "a state")
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     wait_for(lambda: not trainings(project), "the end of the training", 30)
 
 
-def test_dvc_repro_goes_on_after_a_kill(prepared, expected, make_project):
+@pytest.mark.parametrize("command", ["repro", "exp run -n again", "exp run --temp -n again"])
+def test_a_training_goes_on_after_a_kill_however_it_is_started(prepared, expected, make_project, command):
     project = make_project(like=prepared)
-    project.env["SHELL"] = "/bin/sh"  # which, unlike bash, may stay between DVC and the stage
-    killed(project, "dvc repro train")
-    assert "train: goes on after step" in project.run("dvc repro train", check=True).stdout
+    command = f"dvc {command} train"
+    if "exp" not in command:
+        project.env["SHELL"] = "/bin/sh"  # which, unlike bash, may stay between DVC and the stage
+    killed(project, command)
+    assert "train: goes on after step" in project.run(command, check=True).stdout
+    if "--temp" in command:
+        project.run("dvc exp apply again", check=True)
     assert digests(project.root) == expected
     assert not states(project)
-
-
-def test_an_experiment_goes_on_after_a_kill(prepared, expected, make_project):
-    project = make_project(like=prepared)
-    killed(project, "dvc exp run -n again train")
-    done = project.run("dvc exp run -n again train", check=True)
-    assert "train: goes on after step" in done.stdout
-    assert digests(project.root) == expected
-
-
-def test_an_experiment_in_a_copy_goes_on_after_a_kill(prepared, expected, make_project):
-    project = make_project(like=prepared)
-    killed(project, "dvc exp run --temp -n again train")
-    done = project.run("dvc exp run --temp -n again train", check=True)
-    assert "train: goes on after step" in done.stdout
-    project.run("dvc exp apply again", check=True)
-    assert digests(project.root) == expected
 
 
 def test_runs_side_by_side_do_not_step_on_each_other(prepared, expected, make_project):

@@ -11,6 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.waiting import living, wait_for
+
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are found by their folder")
 ROOT = Path(__file__).parents[1]
 SECONDS = 30  # in which all processes are to end; they do at once, but not on a machine with much to do
@@ -58,15 +60,6 @@ def family():
             process.kill()
 
 
-def living(folder: Path) -> list[psutil.Process]:
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            if Path(process.cwd()).is_relative_to(folder) and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-    return found
-
-
 def is_importing(stage: psutil.Process) -> bool:
     return any("/numpy/" in file.path for file in stage.memory_maps())
 
@@ -83,13 +76,6 @@ def stages(folder: Path, name: str) -> list[psutil.Process]:
             if process.cmdline()[1:3] == ["-m", f"stages.{name}"]:
                 found.append(process)
     return found
-
-
-def wait_for(condition, what: str, seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"{what} did not come within {seconds} seconds"
-        time.sleep(0.01)
 
 
 def kill(process: subprocess.Popen, how: signal.Signals, folder: Path) -> None:

@@ -15,11 +15,11 @@ import vl_convert
 from PIL import Image
 
 from tests.browsers import chromium
+from tests.made import labels, model_table, one_hot
 from tests.report.example_run import embedding
 from trueslice.evaluate.score import evaluate
 from trueslice.files import read_json, write_json
 from trueslice.params import Evaluate
-from trueslice.tables.predictions import ModelPredictions
 
 ROOT = Path(__file__).parents[1]
 # The charts of a page of which nothing is drawn.
@@ -29,29 +29,6 @@ BLANK = """() => [...document.querySelectorAll(".vega-embed canvas")].filter((ca
 }).length ? ["blank"] : []"""
 CLASSES = ["glioma", "meningioma", "notumor", "pituitary"]
 CONFUSION = np.array([[20, 3, 0, 1], [2, 21, 0, 4], [5, 0, 25, 0], [0, 6, 0, 22]])
-
-
-def made_predictions() -> ModelPredictions:
-    """Predictions of this confusion matrix."""
-    y_true, y_pred = (np.repeat(index.ravel(), CONFUSION.ravel()) for index in np.indices(CONFUSION.shape))
-    numbers = np.arange(len(y_true))
-    return ModelPredictions(
-        class_names=tuple(CLASSES),
-        path=numbers.astype(str),
-        pixel_hash=numbers.astype(str),
-        group=numbers,
-        patient=np.full(len(numbers), ""),
-        unit=numbers,
-        leaked=np.full(len(numbers), ""),
-        exposure=np.full(len(numbers), "unknown"),
-        y_true=y_true,
-        y_pred=y_pred,
-        probabilities=np.eye(4)[y_pred],
-        logits=np.eye(4)[y_pred],
-        upside_down=y_pred,
-        similarity=np.zeros(len(numbers)),
-        distance=np.zeros(len(numbers)),
-    )
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +47,8 @@ def repository(tmp_path_factory):
         dict(zip(columns, row, strict=True)) for row in ((1, 1.2, 0.4, 1.3, 0.3, 0.1), (2, 0.8, 0.7, 0.9, 0.6, 0))
     ]
     write_json(folder / "metrics/train.json", {"best_epoch": 2, "epochs": epochs})
-    predictions = made_predictions()
+    y_true, y_pred = labels(CONFUSION)
+    predictions = model_table(y_true, one_hot(y_pred, 4), class_names=CLASSES)
     predictions.write(folder / "plots/predictions.csv")
     settings = Evaluate(negative_class="notumor", by=[], sensitivities=[0.9], prevalences=[0.1])
     test, intervals = evaluate(predictions, predictions, {}, settings)

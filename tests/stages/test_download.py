@@ -8,6 +8,7 @@ import pytest
 
 from tests.servers.kaggle import Kaggle
 from tests.servers.loopback import Answer
+from tests.stages.running import assert_one_error
 
 DATASET = "somebody/brain-scans"
 PAGE = f"https://www.kaggle.com/datasets/{DATASET}"
@@ -60,11 +61,6 @@ def repro(project, kaggle, **env):
     return project.run("dvc repro download", env=kaggle.env(project.root.parent) | env)
 
 
-def bodies(kaggle) -> list[str | None]:
-    """The Range header of each request for the archive."""
-    return [request.headers.get("range") for request in kaggle.requests if "/blobs/" in request.path]
-
-
 def assert_it_arrived(project, done):
     assert done.returncode == 0, done.stdout
     assert set(tree(project.root / "data/raw")) == SCANS
@@ -74,11 +70,7 @@ def assert_it_arrived(project, done):
 
 def assert_it_failed(project, done, *words):
     """One line of ours with all `words`, no traceback, nothing half done, and the older scans are still to be had."""
-    errors = [line for line in done.stdout.splitlines() if line.startswith("error: ")]
-    assert done.returncode != 0 and len(errors) == 1, done.stdout
-    assert "Traceback" not in done.stdout
-    for word in words:
-        assert word in errors[0]
+    assert_one_error(done, *words)
     assert not list((project.root / "data").glob("*raw*")), "half-written scans are left"
     project.run("dvc checkout data/raw", check=True)
     assert set(tree(project.root / "data/raw")) == {"glioma/scan.jpg", "notumor/scan.jpg"}
@@ -99,20 +91,6 @@ def test_a_public_data_set_comes_without_credentials_and_only_once(project, kagg
 def test_forbidden(project, kaggle):
     kaggle.faults["sign"] = [Answer(403, b"{}")]
     assert_it_failed(project, repro(project, kaggle), "(403)", PAGE, "accept its terms", "KAGGLE_API_TOKEN")
-
-
-def test_a_connection_cut_in_the_middle_resumes_at_a_fresh_address(project, kaggle):
-    kaggle.faults["body"] = [None, Answer(cut_at=100_000)]
-    assert_it_arrived(project, repro(project, kaggle))
-    # Each attempt asks twice: the client at once and in vain, then we.
-    assert bodies(kaggle) == [None, None, None, f"bytes={2**16}-"]
-    assert len(kaggle.signed) == 2
-
-
-def test_an_archive_that_writes_elsewhere_is_refused(project, kaggle):
-    kaggle.datasets[DATASET, 1] = pack({"../../outside.jpg": b"!"})
-    assert_it_failed(project, repro(project, kaggle), "refused", "'../../outside.jpg'")
-    assert not list(project.root.parent.rglob("outside.jpg"))
 
 
 @pytest.mark.slow

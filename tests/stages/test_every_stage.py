@@ -1,16 +1,12 @@
 """What holds for every stage script: it checks all of params.yaml before it does anything."""
 
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
 
-from tests.stages.trainings import environment
+from tests.stages.running import ROOT, run
 
-ROOT = Path(__file__).parents[2]
 STAGES = sorted(path.stem for path in (ROOT / "stages").glob("*.py") if path.stem != "__init__")
 
 
@@ -21,9 +17,7 @@ def test_a_wrong_parameter_of_any_stage_ends_it_in_one_line(name, tmp_path):
     params = yaml.load(ROOT / "params.yaml")
     params["train"]["learning_rate"] = "fast"
     yaml.dump(params, tmp_path / "params.yaml")
-    done = subprocess.run(
-        [sys.executable, "-m", f"stages.{name}"], cwd=tmp_path, env=environment(), capture_output=True, text=True
-    )
+    done = run(name, tmp_path)
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1, done.stderr
     assert "train.learning_rate" in done.stderr
@@ -31,12 +25,12 @@ def test_a_wrong_parameter_of_any_stage_ends_it_in_one_line(name, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "folder"), [("train", "pretrained"), ("predict", "trained"), ("release", "trained")])
+@pytest.mark.parametrize(
+    ("name", "folder"), [("train", "pretrained"), ("predict", "finetuned"), ("release", "finetuned")]
+)
 def test_a_stage_that_runs_too_early_names_the_stages_before_it(name, folder, tmp_path):
     shutil.copy(ROOT / "params.yaml", tmp_path)
-    done = subprocess.run(
-        [sys.executable, "-m", f"stages.{name}"], cwd=tmp_path, env=environment(), capture_output=True, text=True
-    )
+    done = run(name, tmp_path)
     assert done.returncode == 1
     assert done.stderr == (
         f"error: models/{folder}/config.json is missing; run `dvc repro`, which also runs the stage that writes it\n"

@@ -10,6 +10,7 @@ from PIL import Image
 
 import stages
 from stages import explain
+from tests.scan_tables import split_table
 from trueslice import params
 from trueslice.errors import UserError
 from trueslice.explain import pointing
@@ -34,18 +35,10 @@ def finished(tmp_path_factory, tiny_folder) -> Path:
     (folder / stages.SCANS).mkdir(parents=True)
     pixels = [fit(Image.open(folder / stages.RAW / file.path), 64) for file in files]
     np.save(folder / stages.SCANS / "pixels.npy", np.stack(pixels))
-    rows, text = np.arange(len(files)), np.full(len(files), "")
-    splits = Splits(
-        path=np.array([file.path for file in files]),
-        class_name=np.array([file.class_name for file in files]),
-        pixel_hash=text,
-        group=rows,
-        patient=text,
-        unit=rows,
-        split=np.array([file.official_split for file in files]),
-        reason=text,
-        leaked=text,
+    class_names, official, paths = (
+        np.array([getattr(file, name) for file in files]) for name in ("class_name", "official_split", "path")
     )
+    splits = split_table(class_names, official, path=paths)
     splits.write(folder / stages.SPLITS)
     shutil.copytree(tiny_folder, folder / stages.FINETUNED)
     np.save(folder / stages.FEATURES, np.random.default_rng(0).random((len(files), 8), np.float32))

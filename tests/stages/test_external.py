@@ -11,6 +11,7 @@ from PIL import Image
 import stages
 from stages import evaluate, external, plot
 from tests.dicom_files import write
+from tests.scan_tables import scan_table
 from trueslice import params
 from trueslice.copies.thumbnails import thumbnails
 from trueslice.errors import UserError
@@ -18,7 +19,6 @@ from trueslice.files import read_json, write_json
 from trueslice.model.encoder import Encoder
 from trueslice.records.external import ExternalScores
 from trueslice.tables.external import ExternalPredictions
-from trueslice.tables.scans import Scans
 
 PARAMS = params.load(Path(__file__).parents[2] / "params.yaml")
 CLASSES = PARAMS.class_names
@@ -48,22 +48,10 @@ def run(tmp_path, tiny_folder, monkeypatch) -> Path:
     pixels = np.stack([np.asarray(picture(number)) for number in range(8)])
     np.save(folder / stages.SCANS / "pixels.npy", pixels)
     np.save(folder / stages.SCANS / "thumbnails.npy", thumbnails(pixels))
-    rows, unknown = np.arange(8), np.full(8, "")
-    Scans(
-        path=np.array([f"{row}.png" for row in rows]),
-        class_name=np.array(CLASSES)[rows % 4],
-        official_split=np.where(rows < 6, "train", "test"),
-        width=np.full(8, SIZE),
-        height=np.full(8, SIZE),
-        mode=np.full(8, "L"),
-        pixel_hash=np.array([f"{row:032x}" for row in rows]),
-        group=rows,
-        patient=unknown,
-        source=unknown,
-        source_class=unknown,
-        plane=unknown,
-        best_match=np.zeros(8),
-    ).write(folder / stages.SCANS / "scans.csv")
+    rows = np.arange(8)
+    columns = {"path": np.array([f"{row}.png" for row in rows])}
+    scans = scan_table(np.where(rows < 6, "train", "test"), np.array(CLASSES)[rows % 4], rows, **columns)
+    scans.write(folder / stages.SCANS / "scans.csv")
     monkeypatch.chdir(folder)
     monkeypatch.delenv("DVC_ROOT", raising=False)
     return folder
@@ -156,14 +144,11 @@ def test_no_set_is_an_empty_table(run, capsys):
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        ("nowhere", "external: other: .*nowhere does not exist; give phantom, or a folder or .zip of scans"),
-        ("strange", r"external: other: none of its folders \(ill, well\) is named like a class"),
         ("broken", r"1 of 2 files cannot be read: glioma/z.png .* raise verify.max_unreadable \(now 0\)"),
         ("flat", "flat has no class folders, only files"),
     ],
 )
 def test_a_set_that_cannot_be_used_ends_in_one_line_and_leaves_nothing(run, tmp_path, source, said):
-    save(tmp_path / "strange", {"ill/a.png": picture(1), "well/a.png": picture(2)})
     (save(tmp_path / "broken", {"glioma/a.png": picture(3)}) / "glioma/z.png").write_bytes(b"nonsense")
     save(tmp_path / "flat", {"a.png": picture(4)})
     with pytest.raises(UserError, match=said) as error:

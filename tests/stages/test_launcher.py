@@ -21,8 +21,8 @@ from tests.stages.trainings import (
     started,
     states,
     steps_gone,
-    wait_for,
 )
+from tests.waiting import living, wait_for
 
 TWO = "torchrun --standalone --nproc-per-node 2"
 
@@ -82,7 +82,7 @@ def test_two_machines_that_share_a_folder_train_together(launched, port):
 def test_after_a_kill_they_go_on_together_and_end_with_the_same_bytes(launched, tmp_path):
     done = interrupted(launched, signal.SIGKILL, random.Random(0))
     assert done.returncode == -signal.SIGKILL
-    wait_for(lambda: not [p for p in processes() if str(launched) == cwd(p)], "the end of all processes", 30)
+    wait_for(lambda: not living(launched), "the end of all processes", 30)
     done = finished(launched)
     assert done.returncode == 0, done.stderr
     assert steps_gone(done) > 0
@@ -96,14 +96,18 @@ def test_a_process_that_dies_ends_the_others(launched):
     set_params(launched, "train", epochs=500)
     stage = started(launched)
     wait_for(lambda: states(launched), "a state")
-    second = [process for process in psutil.Process(stage.pid).children(recursive=True) if rank(process) == "1"]
+    second = [
+        process
+        for process in psutil.Process(stage.pid).children(recursive=True)
+        if process.environ().get("RANK") == "1"
+    ]
     assert len(second) == 1
     second[0].kill()
     _, said = stage.communicate(timeout=60)
     assert stage.returncode == 1
     last = said.strip().splitlines()[-1]
     assert last.startswith("error: what machine.launcher started ended with status 1")
-    assert not [p for p in processes() if str(launched) == cwd(p)]
+    assert not living(launched)
 
 
 @pytest.mark.slow
@@ -134,21 +138,3 @@ def test_a_launcher_that_starts_nothing_is_named(training, launcher, said):
     assert done.returncode == (1 if launcher == "false" else 2)
     assert len(errors(done)) == 1 and said in errors(done)[0]
     assert "Traceback" not in done.stderr
-
-
-def processes() -> list[psutil.Process]:
-    return list(psutil.process_iter())
-
-
-def cwd(process: psutil.Process) -> str:
-    try:
-        return process.cwd()
-    except psutil.Error:
-        return ""
-
-
-def rank(process: psutil.Process) -> str | None:
-    try:
-        return process.environ().get("RANK")
-    except psutil.Error:
-        return None

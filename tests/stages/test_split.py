@@ -1,21 +1,17 @@
 import json
-import os
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.scan_tables import scan_table
+from tests.stages.running import ROOT, run
 from trueslice.tables.scans import Scans
 from trueslice.tables.splits import Splits
 
-ROOT = Path(__file__).parents[2]
 CLASSES = ("glioma", "meningioma", "notumor", "pituitary")
-# Names that were keys of the metrics once, and would collide if classes were keys.
-KEYS = ("baselines", "classes", "mean_over_classes", "total")
 
 
 def write_scans(folder: Path, counts: dict[str, tuple[int, int]]) -> None:
@@ -29,11 +25,7 @@ def write_scans(folder: Path, counts: dict[str, tuple[int, int]]) -> None:
             paths.append(f"{official}/{name}/{index}.png")
             names.append(name)
             splits.append(official)
-    sizes = np.full(len(paths), 224)
-    hashes = [f"{group:032x}" for group in groups]
-    modes, matches, unknown = np.full(len(paths), "L"), np.zeros(len(paths)), [np.full(len(paths), "")] * 4
-    columns = paths, names, splits, sizes, sizes, modes, hashes, groups, *unknown, matches
-    Scans(*map(np.array, columns)).write(folder / "data/scans/scans.csv")
+    scan_table(splits, names, groups, path=np.array(paths)).write(folder / "data/scans/scans.csv")
 
 
 def give_patients(folder: Path, but: tuple[str, ...] = ()) -> None:
@@ -59,16 +51,6 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(folder: Path) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "stages.split"],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
-
-
 def change(folder: Path, old: str, new: str) -> None:
     params = (folder / "params.yaml").read_text()
     assert old in params
@@ -76,7 +58,7 @@ def change(folder: Path, old: str, new: str) -> None:
 
 
 def test_split_writes_one_row_per_scan_and_the_counts(folder: Path):
-    done = run(folder)
+    done = run("split", folder)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "split: official, 68 train, 12 val, 20 test, 4 dropped\n"
     header = "path,class,pixel_hash,group,patient,unit,split,reason,leaked\n"
@@ -93,38 +75,23 @@ def test_split_writes_one_row_per_scan_and_the_counts(folder: Path):
     assert (metrics["protocol"], metrics["conflicting"]) == ("official", [])
 
 
-@pytest.mark.parametrize("protocol", ["official", "grouped", "blocked", "patients"])
-def test_no_name_of_a_class_collides_with_a_key_of_the_metrics(folder: Path, protocol: str):
-    write_scans(folder, dict.fromkeys(KEYS, (40, 10)))
-    give_patients(folder)
-    for old, new in zip(CLASSES, KEYS, strict=True):
-        change(folder, f"\n  {old}:\n", f"\n  {new}:\n")
-    change(folder, "negative_class: notumor", "negative_class: null")
-    change(folder, "protocol: official ", f"protocol: {protocol} ")
-    done = run(folder)
-    assert done.returncode == 0, done.stderr
-    metrics = json.loads((folder / "metrics/split.json").read_text())
-    assert [row["class"] for row in metrics["classes"]] == list(KEYS)
-    assert all(metrics[part] == sum(row[part] for row in metrics["classes"]) > 0 for part in ("train", "val", "test"))
-
-
 def test_the_leak_policy_and_the_seed_are_parameters(folder: Path):
-    run(folder)
+    run("split", folder)
     before = (folder / "data/splits.csv").read_text()
     change(folder, "leaks: drop_train ", "leaks: keep ")
-    assert run(folder).stdout == "split: official, 72 train, 12 val, 20 test, 0 dropped\n"
+    assert run("split", folder).stdout == "split: official, 72 train, 12 val, 20 test, 0 dropped\n"
     change(folder, "leaks: keep ", "leaks: drop_train ")
-    run(folder)
+    run("split", folder)
     assert (folder / "data/splits.csv").read_text() == before
     change(folder, "seed: 0                        # of all", "seed: 1  # of all")
-    run(folder)
+    run("split", folder)
     assert (folder / "data/splits.csv").read_text() != before
 
 
 def test_a_split_by_patients_says_how_many_scans_went_by_names(folder: Path):
     give_patients(folder, but=("notumor",))
     change(folder, "protocol: official ", "protocol: patients ")
-    done = run(folder)
+    done = run("split", folder)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("split: patients, ")
     assert done.stdout.endswith(" (26 scans without a known patient placed by blocks of file names)\n")
@@ -136,7 +103,7 @@ def test_a_split_by_patients_says_how_many_scans_went_by_names(folder: Path):
 
 def test_the_published_test_set_says_whose_patients_train(folder: Path):
     give_patients(folder)
-    done = run(folder)
+    done = run("split", folder)
     number = counted(folder)["leaked_by_patient"][None]
     assert number > 0
     assert done.stdout.endswith(f" ({number} test scans without a copy in train or val show a patient who is there)\n")
@@ -150,7 +117,7 @@ def test_every_option_of_the_split_reaches_it(folder: Path):
     change(folder, "protocol: official ", "protocol: blocked ")
     change(folder, "folds: null ", "folds: 2 ")
     change(folder, "copies: all ", "copies: one ")
-    done = run(folder)
+    done = run("split", folder)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("split: blocked, ")
     assert done.stdout.endswith("(blocks of file names only approximate patients)\n")
@@ -163,7 +130,7 @@ def test_every_option_of_the_split_reaches_it(folder: Path):
     tested = metrics["test"]
     assert 48 <= tested <= 56
     change(folder, "fold: 1 ", "fold: 2 ")
-    run(folder)
+    run("split", folder)
     other = json.loads((folder / "metrics/split.json").read_text())
     assert tested + other["test"] == 102
 
@@ -172,15 +139,8 @@ def test_every_option_of_the_split_reaches_it(folder: Path):
     ("counts", "old", "new", "status", "words"),
     [
         ({}, "  notumor:\n", "  healthy:\n", 1, ["notumor, while healthy of `classes:` has no folder"]),
-        ({"glioma": (1, 0)}, "", "", 1, ["no scans of glioma in Testing/"]),
         ({"glioma": (1, 1)}, "", "", 1, ["split.leaks: drop_train", "no train scan of glioma"]),
-        ({}, "folds: null ", "folds: 21 ", 1, ["class glioma has 20 groups of copies", "split.folds: 21; lower"]),
         ({}, "fold: 1 ", "fold: 2 ", 2, ["params.yaml: split: fold is 2, but folds is null"]),
-        ({}, "protocol: official ", "protocol: patients ", 1, ["no scan has a known patient", "verify.patients"]),
-        ({}, "protocol: official ", "protocol: heads ", 2, ["split.protocol is 'heads'", "'blocked' or 'patients'"]),
-        ({"glioma": (2, 1)}, "", "", 1, ["class glioma has 1 scan to divide"]),
-        ({"glioma": (4, 1)}, "", "", 1, ["split.validation_share 0.15 leaves no val scan of glioma", "3 scans"]),
-        ({}, "leaks: drop_train", "leaks: drop_all", 2, ["split.leaks is 'drop_all'", "'keep' or 'drop_random'"]),
     ],
 )
 def test_split_ends_in_one_line(folder: Path, counts: dict, old: str, new: str, status: int, words: list[str]):
@@ -188,7 +148,7 @@ def test_split_ends_in_one_line(folder: Path, counts: dict, old: str, new: str, 
     if old:
         change(folder, old, new)
         change(folder, "negative_class: notumor", "negative_class: null")
-    done = run(folder)
+    done = run("split", folder)
     assert done.returncode == status, done.stdout
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
     assert all(word in done.stderr for word in words), done.stderr

@@ -1,10 +1,7 @@
 """What training may look at: the training and validation scans, and nothing of the test."""
 
 import hashlib
-import os
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,12 +9,14 @@ import numpy as np
 import pytest
 
 from stages import FINETUNED, METRICS, PLOTS, PRETRAINED, SCANS, SPLITS
+from tests.scan_tables import split_table
+from tests.stages.running import ROOT, run
+from tests.stages.trainings import digests
 from trueslice.checkpoints import drawn as builtin
 from trueslice.files import read_json, write_json
 from trueslice.tables.splits import Splits
 from trueslice.tables.steps import Steps
 
-ROOT = Path(__file__).parents[2]
 CLASSES = ("glioma", "meningioma", "notumor", "pituitary")
 SPLIT_OF = ["train"] * 4 + ["val"] * 2 + ["test"] * 6
 
@@ -35,42 +34,16 @@ def folder(tmp_path_factory) -> Path:
     (folder / SCANS).mkdir(parents=True)
     np.save(folder / SCANS / "pixels.npy", (pixels + 40 * np.repeat(range(4), 12)[:, None, None]).astype(np.uint8))
     rows = np.arange(48)
-    splits = Splits(
-        path=np.array([f"{row}.png" for row in rows]),
-        class_name=np.array(CLASSES)[rows // 12],
-        pixel_hash=np.array([f"{row:032x}" for row in rows]),
-        group=rows,
-        patient=np.full(48, ""),
-        unit=rows,
-        split=np.array(SPLIT_OF)[rows % 12],
-        reason=np.full(48, ""),
-        leaked=np.full(48, ""),
-    )
-    splits.write(folder / SPLITS)
+    split_table(np.array(CLASSES)[rows // 12], np.array(SPLIT_OF)[rows % 12]).write(folder / SPLITS)
     builtin.build(folder / PRETRAINED, seed=0)
     write_json(folder / PRETRAINED / "checkpoint.json", {"name": "tiny", "revision": None})
     train(folder)
     return folder
 
 
-def run(folder: Path, **variables: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "stages.train"],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT)} | variables,
-        capture_output=True,
-        text=True,
-    )
-
-
 def train(folder: Path, **variables: str) -> None:
-    done = run(folder, **variables)
+    done = run("train", folder, **variables)
     assert done.returncode == 0, done.stderr
-
-
-def digests(folder: Path) -> dict[str, str]:
-    files = [*(folder / FINETUNED).iterdir(), folder / METRICS / "train.json", folder / PLOTS / "steps.csv"]
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 @pytest.fixture
@@ -124,18 +97,6 @@ def test_the_loss_of_every_step_is_written_with_its_running_mean(folder: Path):
     assert (steps.loss > 0).all() and (steps.learning_rate <= 1e-3).all()
     np.testing.assert_allclose(steps.mean_loss, steps.loss)  # of so few steps each is its own mean
     assert read_json(folder / METRICS / "timing.json")["train"]["images_per_second"] > 0
-
-
-@pytest.mark.parametrize("device", ["cuda:01", "cuda:99999999999999999999", "cuda:\u0663", "cuda:-1"])
-def test_a_device_that_cannot_be_is_one_line_and_status_2(again: Path, device: str):
-    text = (again / "params.yaml").read_text()
-    section, rest = text.split("\ntrain:", 1)
-    (again / "params.yaml").write_text(f"{section}\ntrain:{rest.replace('device: cpu', f'device: {device!r}', 1)}")
-    done = run(again)
-    assert done.returncode == 2
-    assert done.stderr.splitlines() == [
-        f"error: params.yaml: train.device is {device!r}; it must be auto, cpu, cuda, cuda:N or mps"
-    ]
 
 
 @pytest.mark.parametrize(

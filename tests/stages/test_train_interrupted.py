@@ -21,8 +21,8 @@ from tests.stages.trainings import (
     set_params,
     states,
     steps_gone,
-    wait_for,
 )
+from tests.waiting import wait_for
 
 
 @pytest.mark.slow

@@ -14,9 +14,10 @@ import numpy as np
 from ruamel.yaml import YAML
 
 from stages import FINETUNED, METRICS, PLOTS, PRETRAINED, SCANS, SPLITS
+from tests.scan_tables import split_table
+from tests.waiting import wait_for
 from trueslice.checkpoints import drawn as builtin
 from trueslice.files import write_json
-from trueslice.tables.splits import Splits
 
 ROOT = Path(__file__).parents[2]
 CLASSES = ("glioma", "meningioma", "notumor", "pituitary")
@@ -33,20 +34,8 @@ def prepare(folder: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 100, (160, 64, 64))
     (folder / SCANS).mkdir(parents=True)
     np.save(folder / SCANS / "pixels.npy", (pixels + 40 * (np.arange(160) % 4)[:, None, None]).astype(np.uint8))
-    names = np.array(CLASSES)[np.arange(160) % 4]
     rows = np.arange(160)
-    splits = Splits(
-        path=np.array([f"{row}.png" for row in rows]),
-        class_name=names,
-        pixel_hash=np.array([f"{row:032x}" for row in rows]),
-        group=rows,
-        patient=np.full(160, ""),
-        unit=rows,
-        split=np.where(rows >= 128, "val", "train"),
-        reason=np.full(160, ""),
-        leaked=np.full(160, ""),
-    )
-    splits.write(folder / SPLITS)
+    split_table(np.array(CLASSES)[rows % 4], np.where(rows >= 128, "val", "train")).write(folder / SPLITS)
     builtin.build(folder / PRETRAINED, seed=0)
     write_json(folder / PRETRAINED / "checkpoint.json", {"name": "tiny", "revision": None})
 
@@ -86,13 +75,6 @@ def set_params(folder: Path, section: str, **values) -> None:
 
 def states(folder: Path) -> set[str]:
     return {path.name for path in (folder / STATES).glob("*/step-*.pt")}
-
-
-def wait_for(condition, what: str, seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"{what} did not come within {seconds} seconds"
-        time.sleep(0.002)
 
 
 def interrupted(folder: Path, how: signal.Signals, draw: random.Random) -> subprocess.CompletedProcess:
