@@ -15,6 +15,8 @@ import pytest
 from numpy._core._multiarray_umath import __cpu_dispatch__
 from ruamel.yaml import YAML
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 # One name for a file, or for a folder with all that is in it.
 EXPECTED = {
@@ -101,7 +103,6 @@ def test_the_small_checkpoints_are_the_same_bytes(checkpoint: str, machine: str,
     assert digest(tmp_path / "models/pretrained") == EXPECTED[checkpoint]
 
 
-@pytest.mark.slow
 def test_the_default_run_makes_what_dvc_lock_says(project):
     outputs = ("data/raw", "data/scans", "data/splits.csv", "models/pretrained", "metrics/data.json")
 

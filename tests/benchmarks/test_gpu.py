@@ -14,6 +14,8 @@ from benchmarks import gpu
 from benchmarks.peers import Enough
 from tests.families import FAMILIES
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -28,7 +30,6 @@ def run(*options: str, path: Path = ROOT) -> subprocess.CompletedProcess:
     )
 
 
-@pytest.mark.slow
 def test_in_a_small_size_everything_is_measured_on_the_cpu(tmp_path):
     done = run("--small", "--out", str(tmp_path / "gpu.json"), "--seconds", "800")
     assert done.returncode == 0, done.stderr
@@ -46,7 +47,6 @@ def test_in_a_small_size_everything_is_measured_on_the_cpu(tmp_path):
     assert done.stdout.count("\n| `") == len(result["lines"]) + len(result["ten_epochs"])
 
 
-@pytest.mark.slow
 def test_what_there_was_no_time_for_is_named(tmp_path):
     done = run("--small", "--out", str(tmp_path / "gpu.json"), "--seconds", "0.1")
     assert done.returncode == 0, done.stderr

@@ -9,6 +9,8 @@ from benchmarks import speed
 from trueslice.checkpoints import drawn as builtin
 from trueslice.train.precision import has_bf16
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
@@ -35,7 +37,6 @@ def test_a_late_line_counts_the_steps_that_it_has(folder):
     assert speed.measure("full 4", folder, until=0)["steps"] == 1
 
 
-@pytest.mark.slow
 def test_open_clip_trains_by_its_own_loop(folder):
     pytest.importorskip("open_clip_train")
     assert speed.measure("open_clip 2", folder, until=0)["steps"] == 1

@@ -159,6 +159,7 @@ def test_a_setting_out_of_range_ends_in_one_line(first, tmp_path, capsys, option
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_the_pairs_are_those_that_the_verify_stage_finds(tmp_path, capsys):
     phantom.draw(tmp_path / "data/raw", 0, 20, 10, workers=2)
     shutil.copy(ROOT / "params.yaml", tmp_path)
@@ -343,6 +344,7 @@ def test_the_page_filters_opens_groups_and_asks_for_nothing_but_its_pictures(fir
     assert loaded and all(width == 192 for width in loaded)
 
 
+@pytest.mark.slow
 def test_a_page_of_thousands_of_pairs_adds_them_as_one_goes_on(tmp_path, browser):
     from trueslice.report import audit as report
 

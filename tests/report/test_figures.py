@@ -419,6 +419,7 @@ def boxes(figure: Figure) -> Mapping[Text, object]:
     return {text: text.get_window_extent() for text in found if text.get_rotation() in (0, 90)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_no_text_of_a_figure_overlaps_another_or_leaves_the_figure(name, tmp_path):
     run = RUNS[name]

@@ -12,6 +12,8 @@ from trueslice.report import figures
 from trueslice.report.page import page
 from trueslice.report.templates import passages
 
+pytestmark = pytest.mark.slow
+
 NAMES = list(passages("alt.jinja", example()))  # of all figures
 WIDTHS = (360, 768, 1280)
 REACHED = "a[href], summary, [tabindex='0']"  # what the keyboard should reach
@@ -140,7 +142,6 @@ def test_it_prints_and_the_print_holds_what_is_folded(opened):
     assert not tab.locator("nav").is_visible()
 
 
-@pytest.mark.slow
 def test_the_page_of_a_whole_run_is_below_1_mb_and_its_charts_are_dark_in_the_dark(browser, tmp_path):
     run, pictures = example(leaks="keep"), {}
     for name, figure in figures.draw(run, tables(), pixels(16)).items():

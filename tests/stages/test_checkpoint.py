@@ -74,6 +74,7 @@ def test_a_checkpoint_arrives(project, hub, safetensors):
     assert sent.keys() == arrived.keys() and all(torch.equal(sent[name], arrived[name]) for name in sent)
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_is_found(project, hub):
     hub.flipped = ["model.safetensors"] * 2
     done = repro(project, hub)

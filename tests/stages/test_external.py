@@ -158,6 +158,7 @@ def test_a_set_that_cannot_be_used_ends_in_one_line_and_leaves_nothing(run, tmp_
     assert not list(Path("data").glob(".*"))
 
 
+@pytest.mark.slow
 def test_a_set_without_a_new_scan_is_scored_and_reported(released, tmp_path, monkeypatch):
     shutil.copytree(released, tmp_path / "run")
     monkeypatch.chdir(tmp_path / "run")

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from tests.report.example_run import (
@@ -44,6 +45,7 @@ def written(folder: Path, run: Run) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_it_draws_its_figures_and_the_same_bytes_again(tmp_path):
     written(tmp_path, example())
     folder = tmp_path / "plots/figures"

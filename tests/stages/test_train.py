@@ -51,6 +51,7 @@ def again(folder: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(folder, tmp_path / "again"))
 
 
+@pytest.mark.slow
 def test_shuffled_test_labels_change_no_byte_of_the_model_or_its_metrics(folder: Path, again: Path):
     splits = Splits.read(again / SPLITS)
     test = splits.split == "test"
@@ -65,6 +66,7 @@ def test_shuffled_test_labels_change_no_byte_of_the_model_or_its_metrics(folder:
     assert digests(again) == digests(folder)
 
 
+@pytest.mark.slow
 def test_one_changed_training_label_changes_the_model(folder: Path, again: Path):
     splits = Splits.read(again / SPLITS)
     labels = splits.class_name.copy()
