@@ -6,12 +6,15 @@ import pytest
 
 from trueslice.errors import UserError
 from trueslice.records.baselines import Baselines
+from trueslice.records.confidence import ErrorRates
 from trueslice.records.data import DataCounts
 from trueslice.records.embedding import EmbeddingAxes
 from trueslice.records.explain import ExplanationScores
 from trueslice.records.external import ExternalScores
 from trueslice.records.intervals import Intervals
+from trueslice.records.ood import OodWarnings
 from trueslice.records.split import SplitCounts
+from trueslice.records.summary import Summary
 from trueslice.records.test import ModelScores
 from trueslice.records.timing import Timing
 from trueslice.records.train import Training
@@ -19,12 +22,15 @@ from trueslice.records.train import Training
 METRICS = Path(__file__).parents[2] / "metrics"
 RECORDS = {
     "baselines": Baselines,
+    "confidence": ErrorRates,
     "data": DataCounts,
     "embedding": EmbeddingAxes,
     "explain": ExplanationScores,
     "external": ExternalScores,
     "intervals": Intervals,
+    "ood": OodWarnings,
     "split": SplitCounts,
+    "summary": Summary,
     "test": ModelScores,
     "timing": Timing,
     "train": Training,

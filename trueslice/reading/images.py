@@ -92,7 +92,7 @@ def grey_of(values: np.ndarray) -> Image.Image:
 def why_unreadable(error: Exception) -> str:
     """Say in a few words why a file could not be decoded."""
     if isinstance(error, UnidentifiedImageError):
-        return f"it is not an image in a format that is read here ({', '.join(FORMATS)})"
+        return f"it is not an image in a format that is read here ({', '.join(FORMATS)}, DICOM)"
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return " ".join(text.split()) or type(error).__name__
 
