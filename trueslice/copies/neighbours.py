@@ -41,7 +41,6 @@ def most_alike(
         units: square pictures as `whole_units` gives them, float32 [N, S * S].
         floor: more than 0, in whole units squared.
         neighbours: how many every row has, fewer than N.
-        device: where products are computed, as PyTorch writes it.
         known: how many rows, the first ones, are not compared with each other, nor given neighbours.
         excluded: rows a < b of pairs, int [P], that are skipped.
     """
