@@ -26,12 +26,15 @@ def test_a_wrong_parameter_of_any_stage_ends_it_in_one_line(name, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "folder"), [("train", "pretrained"), ("predict", "finetuned"), ("release", "finetuned")]
+    ("name", "missing"),
+    [
+        ("train", "models/pretrained/config.json"),
+        ("predict", "models/finetuned/config.json"),
+        ("release", "data/scans/thumbnails.npy"),
+    ],
 )
-def test_a_stage_that_runs_too_early_names_the_stages_before_it(name, folder, tmp_path):
+def test_a_stage_that_runs_too_early_names_the_stages_before_it(name, missing, tmp_path):
     shutil.copy(ROOT / "params.yaml", tmp_path)
     done = run(name, tmp_path)
     assert done.returncode == 1
-    assert done.stderr == (
-        f"error: models/{folder}/config.json is missing; run `dvc repro`, which also runs the stage that writes it\n"
-    )
+    assert done.stderr == f"error: {missing} is missing; run `dvc repro`, which also runs the stage that writes it\n"
