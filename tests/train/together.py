@@ -17,7 +17,7 @@ from trueslice.train.distributed import Processes
 
 def train(checkpoint: str, changes: dict, processes: Processes, cache: Path) -> dict:
     encoder = Encoder.load(Path(checkpoint), processes.device)
-    return tuned(encoder, processes=processes, cache=cache, **changes).state_dict()
+    return tuned(encoder, processes=processes, cache=cache, **changes).model_dump()
 
 
 if __name__ == "__main__":
