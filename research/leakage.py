@@ -9,14 +9,13 @@ draws docs/leakage_test_set.png and docs/leakage_protocols.png, the second from 
 from pathlib import Path
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from research.markdown import table
 from research.runs import CACHE, ROOT, archive_parser, prepare, prepare_scans, run
 from trueslice.files import read_json, write_json
 from trueslice.records.data import DataCounts
-from trueslice.report.figures import BLUE, DPI, GREY, LIGHT_GREY, ORANGE, PERCENT, STYLE
+from trueslice.report.figures import BLUE, DPI, GREY, LIGHT_GREY, ORANGE, PERCENT
 from trueslice.tables.splits import Splits
 
 RESULTS = ROOT / "research/results"
@@ -84,7 +83,6 @@ def tested(splits: Splits, leaked: str) -> np.ndarray:
     return (splits.split == "test") & (splits.leaked == leaked)
 
 
-@rc_context(STYLE)
 def test_set(result: dict) -> Figure:
     """The published test set, class by class, by what stands in the published Training folder."""
     names = [row["class"] for row in result["classes"]]
@@ -104,7 +102,6 @@ def test_set(result: dict) -> Figure:
     return figure
 
 
-@rc_context(STYLE)
 def protocols(result: dict) -> Figure:
     """Accuracy of the model and of two baselines under every protocol."""
     rows = result["protocols"]

@@ -1,22 +1,22 @@
 """Figures of explanations: drawn only where they are worth it."""
 
-import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from tests.report.example_run import changed, example, examples, maps, pixels
 from trueslice.report import explanations
-from trueslice.report.overlay import overlay
+from trueslice.report.overlay import draw, overlay
 
 
 def test_maps_are_drawn_only_where_they_are_worth_it():
     run = example()
     shown = explanations.draw(run.explain, examples(), maps(), pixels(16))
     assert set(shown) == {"explanation_worth", "explanations", "closer_look"}
-    first = shown["closer_look"].axes[:5]
-    assert [len(axes.images) for axes in first] == [1, 2, 1, 1, 1], "the scan, its map, and three training scans"
+    assert len(shown["closer_look"].axes[0].images) == 4 * 6, "the scan, again with its map, three training scans"
+    assert len(shown["closer_look"].axes[0].collections) == 3, "the outlines of the tumours, of which one has none"
     hidden = explanations.draw(changed(run, "explain", shown=False).explain, examples(), maps(), pixels(16))
     assert set(hidden) == {"explanation_worth", "closer_look"}
-    assert all(len(axes.images) == 1 for axes in hidden["closer_look"].axes)
+    assert len(hidden["closer_look"].axes[0].images) == 4 * 4
     unknown = changed(run, "explain", scans=0, shown=False, rows=[]).explain
     assert set(explanations.draw(unknown, examples(), maps(), pixels(16))) == {"closer_look"}
 
@@ -30,12 +30,15 @@ def test_worth_has_a_number_for_every_comparison():
 
 
 @pytest.mark.parametrize("colour", [False, True])
-def test_an_overlay_has_scan_map_colour_bar_and_outline(colour):
-    scan, found = pixels(1, colour)[0], maps()[0]
-    figure = overlay(scan, found[0] / 255, found[1] > 0)
-    plain, covered, bar = figure.axes
-    assert len(plain.images) == 1 and len(covered.images) == 2 and len(covered.collections) == 1
+def test_an_overlay_has_scan_map_and_colour_bar(colour):
+    plain, covered, bar = overlay(pixels(1, colour)[0], maps()[0, 0] / 255).axes
+    assert len(plain.images) == 1 and len(covered.images) == 2
     assert "influence" in bar.get_ylabel()
-    extent = covered.collections[0].get_paths()[0].get_extents()
-    assert (extent.x0, extent.x1) == pytest.approx((10, 22), abs=1), "5 to 11 of 16 is 10 to 22 of 32"
-    assert not np.any(overlay(scan, found[0] / 255).axes[1].collections)
+
+
+def test_the_outline_of_a_tumour_is_where_the_mask_is():
+    axes = Figure().add_subplot()
+    draw(axes, pixels(1)[0], mask=maps()[0, 1] > 0, at=(2, 3))
+    box = axes.collections[0].get_paths()[0].get_extents()
+    assert (box.x0, box.x1) == pytest.approx((2 + 5 / 16, 2 + 11 / 16), abs=0.04)
+    assert (box.y0, box.y1) == pytest.approx((3 + 5 / 16, 3 + 11 / 16), abs=0.04)

@@ -1,16 +1,12 @@
 """Figures of explanations: which parts of a scan decide its prediction, and if they are in the tumour."""
 
-import textwrap
-
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from trueslice.records.explain import ExplanationScores
-from trueslice.report.figures import BLUE, DPI, GREY, PERCENT, STYLE, WIDTH, canvas, list_classes
+from trueslice.report.figures import BLUE, GREY, PERCENT, WIDTH, Tile, canvas, list_classes, montage, wrapped
 from trueslice.report.format import counted, percent
 from trueslice.report.overlay import add_colour_bar
-from trueslice.report.overlay import draw as draw_scan
 from trueslice.tables.examples import Examples
 
 # The maps of metrics/explain.json in words, from the worst to the best.
@@ -22,7 +18,6 @@ WORDS = {
     "explanation": "the explanation",
     "ceiling": "the best that\nthe grid allows",
 }
-KINDS = {"mistake": "confident mistakes", "hit": "doubtful hits"}
 
 
 def draw(explain: ExplanationScores, examples: Examples, maps: np.ndarray, pixels: np.ndarray) -> dict[str, Figure]:
@@ -48,7 +43,6 @@ def draw(explain: ExplanationScores, examples: Examples, maps: np.ndarray, pixel
     return figures
 
 
-@rc_context(STYLE)
 def worth(explain: ExplanationScores) -> Figure:
     """Draw how often the explanation, and each map that it is compared with, points at the tumour."""
     found = {row.of: row for row in explain.rows if (row.by, row.score) == ("all", "pointing")}
@@ -64,52 +58,38 @@ def worth(explain: ExplanationScores) -> Figure:
         axes.annotate(percent(row.value), (middle, place), (0, 7), textcoords="offset points", ha="center")
     axes.set(xlabel="share of the scans", xlim=(0, 1.02))
     axes.xaxis.set_major_formatter(PERCENT)
+    axes.grid(True, axis="x")
     return figure
 
 
-@rc_context(STYLE)
 def drawn_at_random(examples: Examples, maps: np.ndarray, pixels: np.ndarray) -> Figure:
     """Draw random test scans, each above the same scan with its map and the outline of the tumour."""
-    figure = Figure(figsize=(WIDTH + 1.2, 4.6), dpi=0.7 * DPI, layout="constrained")
-    figure.suptitle("What matters most to the model", x=0.02, ha="left", fontsize=13, fontweight="bold")
     note = "Drawn at random. The line is the tumour's outline as the source gives it"
-    figure.supxlabel(note, x=0.02, ha="left", fontsize=10, color=GREY)
-    panels = figure.subplots(2, len(examples), squeeze=False)
-    for (above, below), row, scan, called, true in zip(
-        panels.T, examples.row, examples.scan, examples.predicted, examples.class_name, strict=True
-    ):
-        draw_scan(above, pixels[scan])
-        draw_scan(below, pixels[scan], maps[row, 0] / 255, maps[row, 1] > 127)
-        above.set_title(_prediction(called, true), fontsize=9)
-    add_colour_bar(figure, list(panels.ravel()))
+    scans = [Tile(pixels[examples.scan[row]], _prediction(examples, row)) for row in range(len(examples))]
+    rows = [scans, [_mapped(examples, row, maps, pixels) for row in range(len(examples))]]
+    figure, axes = montage("What matters most to the model", note, rows)
+    add_colour_bar(figure, axes)
     return figure
 
 
-@rc_context(STYLE)
 def closer_look(examples: Examples, maps: np.ndarray | None, pixels: np.ndarray) -> Figure:
     """Draw test scans in rows, with their map, if any, and the most similar training scans."""
-    rows, columns = len(examples), 4 + (maps is not None)
-    figure = Figure(figsize=(WIDTH + 0.6, 1.2 + 1.55 * rows), dpi=0.5 * DPI, layout="constrained")
-    title = f"The most {KINDS['mistake']}, and the most {KINDS['hit']}"
-    figure.suptitle(title, x=0.02, ha="left", fontsize=13, fontweight="bold")
-    panels = figure.subplots(rows, columns, squeeze=False)
-    for line, row in zip(panels, range(rows), strict=True):
-        test, *others = line
-        draw_scan(test, pixels[examples.scan[row]])
-        said = _prediction(examples.predicted[row], examples.class_name[row])
-        test.set_title(f"{said}\n{percent(examples.probability[row])} sure", fontsize=8)
-        if maps is not None:
-            place = examples.row[row]
-            draw_scan(others[0], pixels[examples.scan[row]], maps[place, 0] / 255, maps[place, 1] > 127)
-            others[0].set_title("map", fontsize=8)
-            others = others[1:]
-        for panel, nearest in zip(others, ("nearest_1", "nearest_2", "nearest_3"), strict=True):
-            draw_scan(panel, pixels[getattr(examples, nearest)[row]])
-            panel.set_title("training scan", fontsize=8, color=GREY)
-    return figure
+    rows = []
+    for row in range(len(examples)):
+        said = f"{_prediction(examples, row)}\n{percent(examples.probability[row])} sure"
+        nearest = [column[row] for column in (examples.nearest_1, examples.nearest_2, examples.nearest_3)]
+        mapped = [] if maps is None else [_mapped(examples, row, maps, pixels)._replace(above="map")]
+        others = [Tile(pixels[scan], "training scan") for scan in nearest]
+        rows.append([Tile(pixels[examples.scan[row]], said), *mapped, *others])
+    return montage("The most confident mistakes, and the most doubtful hits", "", rows)[0]
 
 
-def _prediction(called: str, true: str) -> str:
+def _mapped(examples: Examples, row: int, maps: np.ndarray, pixels: np.ndarray) -> Tile:
+    heat, mask = maps[examples.row[row]]
+    return Tile(pixels[examples.scan[row]], heat=heat / 255, mask=mask > 127)
+
+
+def _prediction(examples: Examples, row: int) -> str:
     """Return the prediction in words, such as `says glioma, rightly`."""
-    told = f"says {called}, rightly" if called == true else f"says {called}, is {true}"
-    return textwrap.fill(told, 22)
+    called, true = examples.predicted[row], examples.class_name[row]
+    return wrapped(f"says {called}, {'rightly' if called == true else f'is {true}'}", 17)

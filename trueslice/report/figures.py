@@ -6,55 +6,41 @@ readers can tell the colours of Okabe and Ito (2008) apart; lines also differ in
 
 import io
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib import rc_context
+from matplotlib import style
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from trueslice.files import whole_file
 from trueslice.records.test import TumourScores
+from trueslice.report import overlay
 from trueslice.report.format import counted, number, percent, with_interval
 from trueslice.report.run import EXPOSURES, MIN_DISTINCT, Run
 from trueslice.tables.embedding import EmbeddingMap
 from trueslice.tables.steps import Steps
 
+style.use(Path(__file__).with_name("figures.mplstyle"))
 BLUE, ORANGE, BLACK, GREY = "#0072B2", "#D55E00", "#1A1A1A", "#5C5C5C"
 LIGHT_GREY, PALE = "#B5B5B5", "#E3E3E3"
 # One hue whose lightness falls evenly from paper to ink: even to the eye, in grey print and for the colour-blind.
 PAPER_TO_INK = LinearSegmentedColormap.from_list("paper_to_ink", ["#FFFFFF", "#0B3C6F"])
-STYLE = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib, so that every machine draws the same letters
-    "font.size": 10,
-    "axes.edgecolor": GREY,
-    "axes.labelcolor": BLACK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": False,
-    "axes.axisbelow": True,
-    "grid.color": PALE,
-    "grid.linewidth": 0.8,
-    "legend.frameon": False,
-    "lines.markersize": 5,
-    "text.color": BLACK,
-    "text.parse_math": False,  # a class may have dollar signs in its name
-    "text.usetex": False,
-    "xtick.color": GREY,
-    "xtick.labelcolor": BLACK,
-    "ytick.color": GREY,
-    "ytick.labelcolor": BLACK,
-}
 DPI = 200
 WIDTH = 6.2  # inches
 NOTE = 80  # characters of a line of explanation
+LINE = 0.18  # inches, height of a line of words in a montage
+GAP = 0.06  # between scans of a montage, where a scan is 1 wide
 PERCENT = PercentFormatter(1, decimals=0, symbol=" %")
 COUNT = FuncFormatter(lambda number, _: f"{number:,.0f}")
+WHOLE = {"integer": True, "min_n_ticks": 1, "steps": [1, 2, 5, 10]}
 INTERVALS = "Lines are 95 % intervals"
+SHARE_OF_SCANS = "accuracy (share of the scans)"
 PAIRS_IN_A_ROW = 4
 # Colours of classes. A class also has a marker of its own.
 OF_CLASSES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#1A1A1A", "#B8A800")
@@ -75,17 +61,28 @@ class Tables(NamedTuple):
     embedding: EmbeddingMap  # the scans in the plane of the embeddings
 
 
+class Tile(NamedTuple):
+    """A scan in a montage; `heat` and `mask` as for `overlay.draw`."""
+
+    pixels: np.ndarray
+    above: str = ""  # words
+    below: str = ""
+    heat: np.ndarray | None = None
+    mask: np.ndarray | None = None
+
+
+class Dot(NamedTuple):
+    """A value from 0 to 1 on the line `place`, with its interval, if any, and words on its right."""
+
+    place: float
+    value: float
+    low: float | None
+    high: float | None
+    words: str
+
+
 def draw(run: Run, tables: Tables, pixels: np.ndarray) -> dict[str, Figure]:
-    """Draw every figure for which the run has numbers.
-
-    Args:
-        run: the run.
-        tables: of the run.
-        pixels: of all scans, uint8 [N, S, S] or [N, S, S, 3].
-
-    Returns:
-        Figures by name.
-    """
+    """Draw every figure for which the run has numbers, by its name; `pixels`, of all scans, are as in `verify`."""
     figures = {
         "training_loss": training_loss(run, tables.steps),
         "train_vs_test_accuracy": train_vs_test_accuracy(run),
@@ -111,7 +108,6 @@ def draw(run: Run, tables: Tables, pixels: np.ndarray) -> dict[str, Figure]:
     return figures
 
 
-@rc_context(STYLE)
 def training_loss(run: Run, steps: Steps) -> Figure:
     """Draw the loss of every training step, its running mean, and the validation loss at the end of every epoch."""
     epochs = run.train.epochs
@@ -121,24 +117,15 @@ def training_loss(run: Run, steps: Steps) -> Figure:
     axes.plot(steps.step, steps.mean_loss, color=BLUE, linewidth=2, label="running mean")
     ends = [epoch.epoch * len(steps) / len(epochs) for epoch in epochs]
     validation = [epoch.val_loss for epoch in epochs]
-    axes.plot(
-        ends,
-        validation,
-        color=ORANGE,
-        linestyle="--",
-        marker=_marker("s", len(epochs)),
-        label="validation, every epoch",
-    )
+    dashed = {"color": ORANGE, "linestyle": "--", "marker": _marker("s", len(epochs))}
+    axes.plot(ends, validation, label="validation, every epoch", **dashed)
     axes.set(xlabel="step", ylabel="loss (cross-entropy, nats)", xlim=(0, 1.01 * len(steps) + 0.5))
     axes.set_ylim(0, 1.06 * max(*steps.loss, *validation))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_locator(MaxNLocator(**WHOLE))
     axes.xaxis.set_major_formatter(COUNT)
-    axes.grid(True)
-    figure.legend(loc="outside lower center", ncols=3)
-    return figure
+    return _finished(figure, legend=3)
 
 
-@rc_context(STYLE)
 def train_vs_test_accuracy(run: Run) -> Figure:
     """Draw training and validation accuracy of every epoch, and the test accuracy as one line."""
     epochs, best_epoch, test = run.train.epochs, run.train.best_epoch, run.test.accuracy
@@ -151,28 +138,21 @@ def train_vs_test_accuracy(run: Run) -> Figure:
     ring = f"best epoch: {best_epoch} ({percent(best)})"
     axes.plot(best_epoch, best, color=BLACK, linestyle="", marker="o", markersize=12, fillstyle="none", label=ring)
     axes.axhline(test, color=BLACK, linestyle="-.", linewidth=1.3)
-    beside: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center"}
-    axes.annotate(f"test\n{percent(test)}", (1, test), (6, 0), **beside)
+    _beside(axes, f"test\n{percent(test)}", (1, test), xycoords=("axes fraction", "data"))
     axes.set(xlabel="epoch", ylabel="accuracy (share of scans)", xlim=(0.7, len(epochs) + 0.3))
     axes.set_ylim(max(0, np.floor(10 * min(*train, *validation, test) - 0.3) / 10), 1.02)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
-    axes.yaxis.set_major_formatter(PERCENT)
-    axes.grid(True, axis="y")
-    figure.legend(loc="outside lower center", ncols=3)
-    return figure
+    axes.xaxis.set_major_locator(MaxNLocator(**WHOLE))
+    return _finished(figure, axes.yaxis, legend=3, grid="y")
 
 
-@rc_context(STYLE)
 def per_class_accuracy(run: Run) -> Figure:
     """Draw the sensitivity of each class, the share of its test scans that are recognised, as bars."""
     note = f"Accuracy over all classes: {percent(run.test.accuracy)} of {counted(run.test.scans, 'test scan')}"
     figure, axes = _bars(run, "recall", "Sensitivity of each class", note)
     axes.set_xlabel("sensitivity (share of the class's scans)")
-    axes.xaxis.set_major_formatter(PERCENT)
-    return figure
+    return _finished(figure, axes.xaxis, grid="x")
 
 
-@rc_context(STYLE)
 def per_class_f1_score(run: Run) -> Figure:
     """Draw the F1 score of each class as bars."""
     note = f"Mean over the classes (macro F1): {number(run.test.macro_f1, 'macro_f1')}"
@@ -181,7 +161,6 @@ def per_class_f1_score(run: Run) -> Figure:
     return figure
 
 
-@rc_context(STYLE)
 def confusion_matrix(run: Run) -> Figure:
     """Draw test scans by reference standard (rows) and predicted class (columns), with the sensitivity."""
     classes = run.test.classes
@@ -193,19 +172,17 @@ def confusion_matrix(run: Run) -> Figure:
     figure, axes = canvas("Confusion matrix", note, (side + 3, side + 1.7))
     image = axes.imshow(shades, cmap=PAPER_TO_INK, vmin=0, vmax=1)
     for (row, column), scans in np.ndenumerate(counts):
-        centred: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "va": "center"}
-        centred["color"] = _readable_on(PAPER_TO_INK(shades[row, column]))
+        centred = {"ha": "center", "color": _readable_on(PAPER_TO_INK(shades[row, column]))}
         up = 6 if row == column else 0
-        axes.annotate(f"{scans:,}", (column, row), (0, up), **centred, fontsize=12, fontweight="bold")
+        _beside(axes, f"{scans:,}", (column, row), (0, up), **centred, fontsize=12, fontweight="bold")
         if row == column:
             recall = classes[row].recall
-            axes.annotate("–" if recall is None else percent(recall), (column, row), (0, -9), **centred, fontsize=9)
+            _beside(axes, "–" if recall is None else percent(recall), (column, row), (0, -9), **centred, fontsize=9)
     places = np.arange(len(classes))
-    names = [_wrapped(row.class_name) for row in classes]
+    names = [wrapped(row.class_name) for row in classes]
     slanted = max(len(line) for name in names for line in name.split("\n")) > 10
-    slant: dict[str, Any] = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"}
-    axes.set_xticks(places, names, **(slant if slanted else {}))
-    axes.set_yticks(places, [_wrapped(f"{row.class_name} ({row.scans:,})") for row in classes])
+    axes.set_xticks(places, names, **({"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if slanted else {}))
+    axes.set_yticks(places, [wrapped(f"{row.class_name} ({row.scans:,})") for row in classes])
     axes.set(xlabel="predicted class", ylabel="reference standard (number of scans)")
     for edge in places[1:] - 0.5:
         axes.axhline(edge, color=PALE, linewidth=1.5)
@@ -216,7 +193,6 @@ def confusion_matrix(run: Run) -> Figure:
     return figure
 
 
-@rc_context(STYLE)
 def copy_matches(run: Run) -> Figure:
     """Draw a histogram of the highest correlation of each scan with another, for copies and others."""
     data, threshold = run.data, run.params.verify.copy_threshold
@@ -226,20 +202,13 @@ def copy_matches(run: Run) -> Figure:
     bins = data.best_matches
     step = bins[1].upper - bins[1].lower
     left = np.array([bins[0].upper - 3 * step, *(each.lower for each in bins[1:])])
-    for heights, name, colour, offset in (
-        ([each.others for each in bins], "no copy", LIGHT_GREY, 0),
-        ([each.copies for each in bins], "has a copy", BLUE, 0.5),
-    ):
-        axes.bar(left + offset * step, heights, step / 2, align="edge", color=colour, label=name)
+    others, copies = [each.others for each in bins], [each.copies for each in bins]
+    axes.bar(left, others, step / 2, align="edge", color=LIGHT_GREY, label="no copy")
+    axes.bar(left + step / 2, copies, step / 2, align="edge", color=BLUE, label="has a copy")
     axes.axvline(threshold, color=ORANGE, linestyle="--", linewidth=1.3, label=f"threshold {threshold:g}")
     words = f"copies from {threshold:g} on, if small windows agree too;\nbelow it, only if alignment lifts them to it"
-    beside: dict[str, Any] = {
-        "xycoords": ("data", "axes fraction"),
-        "textcoords": "offset points",
-        "ha": "right",
-        "va": "top",
-    }
-    axes.annotate(words, (threshold, 1), (-6, 0), **beside, fontsize=9)
+    corner: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "ha": "right", "va": "top", "fontsize": 9}
+    _beside(axes, words, (threshold, 1), (-6, 0), **corner)
     axes.set_yscale("symlog", linthresh=1)
     axes.yaxis.set_major_formatter(COUNT)
     axes.set(ylim=(0, 20 * data.decoded), ylabel="scans (logarithmic)")
@@ -247,72 +216,51 @@ def copy_matches(run: Run) -> Figure:
     ticks = np.linspace(bins[0].upper, bins[-1].upper, 5)[1:]
     axes.set_xticks([left[0] + step / 2, *ticks], [f"below\n{bins[0].upper:g}", *(f"{tick:g}" for tick in ticks)])
     axes.set_xlabel("correlation with the most similar scan, before alignment")
-    axes.grid(True, axis="y")
-    figure.legend(loc="outside lower center", ncols=3)
-    return figure
+    return _finished(figure, legend=3, grid="y")
 
 
-@rc_context(STYLE)
 def leaked_pairs(run: Run, pixels: np.ndarray) -> Figure:
     """Draw pairs of copies, one above the other, as their files show them; `pixels` as for `draw`."""
     examples, published = run.data.examples, run.data.test_scans > 0
-    rows = -(-len(examples) // PAIRS_IN_A_ROW)
     title = "Test scans and their copies in Training" if published else "Scans and their copies"
-    # About as many pixels as the scans have themselves: more only make a larger file.
-    figure = Figure(figsize=(WIDTH, 0.9 + 3.5 * rows), dpi=0.7 * DPI, layout="constrained")
-    figure.suptitle(title, x=0.02, ha="left", fontsize=13, fontweight="bold")
     note = "Above each pair: the kind of copy, and the correlation\nof the pixels once it is undone"
-    figure.supxlabel(note, x=0.02, ha="left", fontsize=10, color=GREY)
-    for row, part in enumerate(np.ravel(figure.subfigures(rows, 1, squeeze=False))):
-        panels = part.subplots(2, PAIRS_IN_A_ROW)
-        for panel in panels.flat:
-            panel.set(xticks=[], yticks=[])
-            panel.spines[:].set_visible(False)
-        panels[0, 0].set_ylabel("test" if published else "scan")
-        panels[1, 0].set_ylabel("training" if published else "copy")
-        shown = examples[row * PAIRS_IN_A_ROW : (row + 1) * PAIRS_IN_A_ROW]
-        for pair, (above, below) in zip(shown, panels.T, strict=False):
-            above.imshow(pixels[pair.a], cmap="gray", vmin=0, vmax=255)
-            below.imshow(pixels[pair.b], cmap="gray", vmin=0, vmax=255)
-            kind = textwrap.fill(pair.kind.replace("_", " "), 14)
-            # Rounded down: only equal pixels correlate by 1.
-            above.set_title(f"{kind}\n{int(1000 * pair.correlation) / 1000:.3f}", fontsize=10)
-            below.set_xlabel(textwrap.fill(pair.class_name, 16), fontsize=10, color=GREY)
-    return figure
+    rows = []
+    for start in range(0, len(examples), PAIRS_IN_A_ROW):
+        shown = examples[start : start + PAIRS_IN_A_ROW]
+        # Rounded down: only equal pixels correlate by 1.
+        kinds = [
+            f"{wrapped(pair.kind.replace('_', ' '), 14)}\n{int(1000 * pair.correlation) / 1000:.3f}" for pair in shown
+        ]
+        rows.append([Tile(pixels[pair.a], kind) for pair, kind in zip(shown, kinds, strict=True)])
+        rows.append([Tile(pixels[pair.b], below=wrapped(pair.class_name, 16)) for pair in shown])
+    return montage(title, note, rows)[0]
 
 
-@rc_context(STYLE)
 def leaked_share(run: Run) -> Figure:
     """Draw the published test scans of each class with a copy, or another scan of the patient, in Training."""
-    data = run.data
-    rows = data.classes
+    data, rows = run.data, run.data.classes
     copies, patients = data.leaked_test_scans, data.patient_leaked_test_scans
     whole = counted(data.test_scans, "published test scan")
     note = f"{copies:,} by a copy, {patients:,} by the patient alone,\nof {whole}"
-    figure, axes = canvas(
-        "Test scans with a copy or a patient in Training", note, (WIDTH + 0.6, 2.3 + 0.45 * len(rows))
-    )
-    list_classes(axes, [_wrapped(row.class_name) for row in rows], "class")
-    places, starts = range(len(rows)), np.zeros(len(rows))
-    hatched: dict[str, Any] = {"color": BLUE, "hatch": "////", "edgecolor": "white", "linewidth": 0}
-    for widths, name, style in (
+    size = (WIDTH + 0.6, 2.3 + 0.45 * len(rows))
+    figure, axes = canvas("Test scans with a copy or a patient in Training", note, size)
+    list_classes(axes, [wrapped(row.class_name) for row in rows], "class")
+    starts = np.zeros(len(rows))
+    hatched = {"color": BLUE, "hatch": "////", "edgecolor": "white", "linewidth": 0}
+    for widths, name, look in (
         ([row.leaked for row in rows], "copy in Training", {"color": ORANGE}),
         ([row.patient_leaked for row in rows], "only the patient in Training", hatched),
+        ([row.test - row.leaked - row.patient_leaked for row in rows], "neither known", {"color": PALE}),
     ):
-        axes.barh(places, widths, left=starts, height=0.65, label=name, **style)
+        axes.barh(range(len(rows)), widths, left=starts, height=0.65, label=name, **look)
         starts = starts + widths
-    rest = [row.test for row in rows] - starts
-    axes.barh(places, rest, left=starts, height=0.65, color=PALE, label="neither known")
     for place, row in enumerate(rows):
-        text = f"{row.leaked:,} + {row.patient_leaked:,} of {row.test:,}"
-        axes.annotate(text, (row.test, place), (5, 0), textcoords="offset points", va="center")
+        _beside(axes, f"{row.leaked:,} + {row.patient_leaked:,} of {row.test:,}", (row.test, place))
     axes.set(xlabel="scans", xlim=(0, max(row.test for row in rows)))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-    figure.legend(loc="outside lower center", ncols=3)
-    return figure
+    return _finished(figure, legend=3, grid="x")
 
 
-@rc_context(STYLE)
 def reliability(run: Run) -> Figure:
     """Draw the accuracy at each confidence, with and without temperature, above the number of scans."""
     bins, calibration = run.test.reliability, run.test.calibration
@@ -330,58 +278,44 @@ def reliability(run: Run) -> Figure:
             axes.vlines(each.confidence, each.low, each.high, color=BLUE, alpha=0.25, linewidth=6)
     axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1.3, label="perfectly calibrated")
     before: dict[str, Any] = {"color": ORANGE, "linestyle": "--", "linewidth": 0.9, "marker": "s", "fillstyle": "none"}
-    after: dict[str, Any] = {"color": BLUE, "marker": "o"}
-    for points, label, style in (
+    for points, label, look in (
         ([(each.confidence_before, each.accuracy_before) for each in bins], "without temperature", before),
-        ([(each.confidence, each.accuracy) for each in bins], "with temperature", after),
+        ([(each.confidence, each.accuracy) for each in bins], "with temperature", {"color": BLUE, "marker": "o"}),
     ):
-        filled = [(confidence, accuracy) for confidence, accuracy in points if accuracy is not None]
-        axes.plot([x for x, _ in filled], [y for _, y in filled], label=label, **style)
-    axes.set(ylabel="accuracy (share of the scans)", xlim=(0, 1.02), ylim=(-0.02, 1.02))
+        axes.plot(*np.array([point for point in points if None not in point]).reshape(-1, 2).T, label=label, **look)
+    axes.set(ylabel=SHARE_OF_SCANS, xlim=(0, 1.02), ylim=(-0.02, 1.02))
     for each in bins:
         strip.bar((each.lower + each.upper) / 2, each.scans, 0.9 * (each.upper - each.lower), color=BLUE)
     strip.set_yscale("symlog", linthresh=1)
     strip.set(xlabel="confidence: probability of the predicted class", ylabel="scans (log.)", ylim=(0, None))
     strip.yaxis.set_major_formatter(COUNT)
-    for panel in (axes, strip):
-        panel.xaxis.set_major_formatter(PERCENT)
-        panel.grid(True)
-    axes.yaxis.set_major_formatter(PERCENT)
-    figure.legend(loc="outside lower center", ncols=3, columnspacing=1.2)
-    return figure
+    return _finished(figure, axes.xaxis, axes.yaxis, legend=3)
 
 
-@rc_context(STYLE)
 def accuracy_by_similarity(run: Run) -> Figure:
     """Draw the accuracy of test scans by correlation with the most similar training scan."""
     bins = run.test.similarity
-    note = INTERVALS
     few = [0 < each.distinct < MIN_DISTINCT for each in bins]
-    if any(few):
-        note += f".\nHollow: fewer than {MIN_DISTINCT} distinct scans, too few for a number"
+    hollow = f".\nHollow: fewer than {MIN_DISTINCT} distinct scans, too few for a number"
+    note = INTERVALS + (hollow if any(few) else "")
     figure, axes = canvas("Accuracy by similarity to the training scans", note, (WIDTH + 0.8, 4.6))
     for place, each in enumerate(bins):
         if each.accuracy is None:
             continue
-        if each.low is not None and each.high is not None:
-            _whisker(axes, (place, place), (each.low, each.high))
+        _whisker(axes, (place, place), (each.low, each.high))
         fill = "white" if few[place] else BLUE
         axes.plot(place, each.accuracy, color=BLUE, marker="o", markersize=7, markerfacecolor=fill)
         if not few[place]:
-            beside: dict[str, Any] = {"textcoords": "offset points", "va": "center"}
-            axes.annotate(percent(each.accuracy), (place, each.accuracy), (8, 0), **beside)
+            _beside(axes, percent(each.accuracy), (place, each.accuracy), (8, 0))
     names = [f"below {bins[0].upper:g}", *(f"{each.lower:g} to {each.upper:g}" for each in bins[1:])]
     counts = [f"{counted(each.scans, 'scan')}\n{each.distinct:,} distinct" for each in bins]
-    axes.set_xticks(range(len(bins)), [f"{name}\n{number}" for name, number in zip(names, counts, strict=True)])
+    axes.set_xticks(range(len(bins)), map("\n".join, zip(names, counts, strict=True)))
     axes.tick_params(axis="x", length=0)
-    axes.set(xlabel="correlation with the most similar training scan", ylabel="accuracy (share of the scans)")
+    axes.set(xlabel="correlation with the most similar training scan", ylabel=SHARE_OF_SCANS)
     axes.set(xlim=(-0.5, len(bins) - 0.3), ylim=(-0.02, 1.02))
-    axes.yaxis.set_major_formatter(PERCENT)
-    axes.grid(True, axis="y")
-    return figure
+    return _finished(figure, axes.yaxis, grid="y")
 
 
-@rc_context(STYLE)
 def exposure(run: Run) -> Figure:
     """Draw the accuracy of each class and of all by exposure, as dots."""
     shown = [row for row in run.test.exposure if row.accuracy is not None]
@@ -393,29 +327,21 @@ def exposure(run: Run) -> Figure:
     note = f"{INTERVALS}.\nFewer than {MIN_DISTINCT} distinct scans: no number"
     size = (WIDTH + 0.6, 2.4 + 0.22 * places[-1])
     figure, axes = canvas("Accuracy by what the model has seen", note, size)
-    middles = [
-        np.mean([place for place, row in zip(places, rows, strict=True) if row.class_name == name]) for name in names
-    ]
-    axes.set_yticks(middles, ["all classes" if name is None else _wrapped(name) for name in names])
+    both = list(zip(places, rows, strict=True))
+    middles = [np.mean([place for place, row in both if row.class_name == name]) for name in names]
+    axes.set_yticks(middles, ["all classes" if name is None else wrapped(name) for name in names])
     axes.tick_params(axis="y", length=0)
-    dots: dict[str, list[tuple[float, float]]] = {kind: [] for kind in EXPOSURES}
-    for place, row in zip(places, rows, strict=True):
-        if row.accuracy is not None:
-            dots[row.exposure].append((row.accuracy, place))
-            end = _interval_at(axes, row.accuracy, (row.low, row.high), place)
-            words = f"{percent(row.accuracy)} of {row.scans:,}"
-            axes.annotate(words, (end, place), (7, 0), textcoords="offset points", va="center", fontsize=9)
-    for kind, own in dots.items():
-        if own:  # the legend names only what is drawn
-            _dots(axes, own, SEEN[kind] | {"label": EXPOSURES[kind]})
-    axes.set(xlabel="accuracy (share of the scans)", xlim=(0, 1), ylabel="class", ylim=(places[-1] + 0.8, -0.8))
-    axes.xaxis.set_major_formatter(PERCENT)
-    axes.grid(True, axis="x")
-    figure.legend(loc="outside lower center", ncols=2)
-    return figure
+    for kind, words in EXPOSURES.items():
+        dots = [
+            Dot(place, row.accuracy, row.low, row.high, f"{percent(row.accuracy)} of {row.scans:,}")
+            for place, row in both
+            if row.exposure == kind and row.accuracy is not None
+        ]
+        _dots(axes, dots, label=words, **SEEN[kind])
+    axes.set(xlabel=SHARE_OF_SCANS, xlim=(0, 1), ylabel="class", ylim=(places[-1] + 0.8, -0.8))
+    return _finished(figure, axes.xaxis, legend=2, grid="x")
 
 
-@rc_context(STYLE)
 def external(run: Run) -> Figure:
     """Draw the accuracy on the internal test set and on each other data set, of new scans and of copies."""
     sets = run.external.sets
@@ -423,53 +349,44 @@ def external(run: Run) -> Figure:
     labels = [f"internal test\n{counted(run.test.scans, 'scan')}"]
     for each in sets:
         out = each.dropped_as_development + each.dropped_within
-        labels.append(f"{_wrapped(each.set)}\n{each.kept:,} kept, {out:,} left out")
+        labels.append(f"{wrapped(each.set)}\n{each.kept:,} kept, {out:,} left out")
     list_classes(axes, labels, "data set")
     inside = run.intervals.find("accuracy")
     kept = [(run.test.accuracy, inside.low, inside.high), *((each.accuracy, each.low, each.high) for each in sets)]
     left_out = [(each.accuracy_of_dropped, None, None) for each in sets]
     for name, kind, rows, first in (("kept", "neither", kept, 0.0), ("copies, left out", "copy", left_out, 1.25)):
-        dots = []
-        for place, (accuracy, low, high) in enumerate(rows):
-            if accuracy is not None:
-                dots.append((accuracy, first + place))
-                end = _interval_at(axes, accuracy, (low, high), first + place)
-                axes.annotate(percent(accuracy), (end, first + place), (7, 0), textcoords="offset points", va="center")
-        _dots(axes, dots, SEEN[kind] | {"label": name})
-    axes.set(xlabel="accuracy (share of the scans)", xlim=(0, 1))
-    axes.xaxis.set_major_formatter(PERCENT)
-    figure.legend(loc="outside lower center", ncols=2)
-    return figure
+        dots = [
+            Dot(first + place, accuracy, low, high, percent(accuracy))
+            for place, (accuracy, low, high) in enumerate(rows)
+            if accuracy is not None
+        ]
+        _dots(axes, dots, label=name, **SEEN[kind])
+    axes.set(xlabel=SHARE_OF_SCANS, xlim=(0, 1))
+    return _finished(figure, axes.xaxis, legend=2, grid="x")
 
 
-@rc_context(STYLE)
 def roc(tumour: TumourScores) -> Figure:
     """Draw the ROC curve of tumour against the negative class, with its band and the operating points."""
     note = textwrap.fill(f"Area under the curve: {with_interval(tumour, 'auroc')}", NOTE)
     figure, axes = canvas("Tumour or no tumour", note, (WIDTH, 5.6))
     points = tumour.roc
-    alarms = [point.false_alarms for point in points]
     band = np.array([(at.false_alarms, at.low, at.high) for at in points if at.low is not None], float).reshape(-1, 3)
     axes.fill_between(*band.T, color=BLUE, alpha=0.18, linewidth=0, label="95 % band")
-    axes.plot(alarms, [point.sensitivity for point in points], color=BLUE, linewidth=2, label="this model")
+    curve = np.array([(point.false_alarms, point.sensitivity) for point in points])
+    axes.plot(*curve.T, color=BLUE, linewidth=2, label="this model")
     axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1.3, label="by chance")
     for row, marker in zip(tumour.operating_points, "sD^vP*", strict=False):
         if row.sensitivity is None or row.specificity is None:
             continue
         reached = f"sensitivity {percent(row.sensitivity)}, specificity {percent(row.specificity)}"
-        label = f"set for {percent(row.target)}: {reached}"
-        at = (1 - row.specificity, row.sensitivity)
-        axes.plot(*at, color=ORANGE, marker=marker, linestyle="", markersize=7, label=label, clip_on=False)
+        look = {"color": ORANGE, "marker": marker, "linestyle": "", "markersize": 7, "clip_on": False}
+        axes.plot(1 - row.specificity, row.sensitivity, label=f"set for {percent(row.target)}: {reached}", **look)
     axes.set(xlabel="false alarms (share of scans without a tumour)", ylabel="sensitivity (share of the tumours)")
     axes.set(xlim=(0, 1), ylim=(0, 1.01))
-    axes.xaxis.set_major_formatter(PERCENT)
-    axes.yaxis.set_major_formatter(PERCENT)
-    axes.grid(True)
     axes.legend(loc="lower right", fontsize=9)
-    return figure
+    return _finished(figure, axes.xaxis, axes.yaxis)
 
 
-@rc_context(STYLE)
 def risk_coverage(run: Run) -> Figure:
     """Draw the share of errors among the most confident answers by the share of scans that is answered."""
     curve = run.test.risk_coverage
@@ -479,41 +396,34 @@ def risk_coverage(run: Run) -> Figure:
     axes.plot(coverages, risks, color=BLUE, linewidth=2, marker=_marker("o", len(risks)))
     axes.set(xlabel="share of the test scans that is answered", ylabel="share of errors among them")
     axes.set(xlim=(0, 1.01), ylim=(0, max(1.1 * max(risks), 0.01)))
-    axes.xaxis.set_major_formatter(PERCENT)
     axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
-    axes.grid(True)
-    return figure
+    return _finished(figure, axes.xaxis)
 
 
-@rc_context(STYLE)
 def embedding_map(run: Run, scans: EmbeddingMap) -> Figure:
     """Draw the embeddings of test scans and, faint, of training scans by class, in a plane; mistakes have a ring."""
     shares = run.embedding.variance
     test, faint = scans.take(scans.split == "test"), scans.take(scans.split == "train")
     wrong = test.take(test.y_pred != test.class_name)
     both = f"{counted(len(test), 'test scan')} and, faint, {counted(len(faint), 'training scan')}"
-    note = f"{both}; ringed: wrongly classified"
-    figure, axes = canvas("Map of the scans by their embeddings", note, (WIDTH, 5.6))
+    figure, axes = canvas("Map of the scans by their embeddings", f"{both}; ringed: wrongly classified", (WIDTH, 5.6))
     for place, row in enumerate(run.test.classes):
         colour, marker = (of[place % len(of)] for of in (OF_CLASSES, MARKERS))
-        style: dict[str, Any] = {"color": colour, "marker": marker, "linewidths": 0}
+        look: dict[str, Any] = {"color": colour, "marker": marker, "linewidths": 0}
         below, above = (part.take(part.class_name == row.class_name) for part in (faint, test))
-        axes.scatter(below.x, below.y, s=9, alpha=0.16, **style)
-        axes.scatter(above.x, above.y, s=16, alpha=0.85, label=_wrapped(row.class_name), zorder=2, **style)
+        axes.scatter(below.x, below.y, s=9, alpha=0.16, **look)
+        axes.scatter(above.x, above.y, s=16, alpha=0.85, label=wrapped(row.class_name), zorder=2, **look)
     axes.scatter(wrong.x, wrong.y, s=60, facecolors="none", edgecolors=BLACK, linewidths=1, zorder=3)
     axes.set(xlabel=f"first component ({percent(shares.x)} of the variance)", xticks=[])
     axes.set(ylabel=f"second component ({percent(shares.y)} of the variance)", yticks=[])
-    figure.legend(loc="outside lower center", ncols=4)
-    return figure
+    return _finished(figure, legend=4, grid="")
 
 
-@rc_context(STYLE)
 def png(figure: Figure) -> bytes:
     """Return `figure` as PNG, cut to its content; the same figure always gives the same bytes."""
     with io.BytesIO() as file:
-        figure.savefig(
-            file, format="png", dpi="figure", bbox_inches="tight", pad_inches=0.15, metadata={"Software": None}
-        )
+        whole: dict[str, Any] = {"dpi": "figure", "bbox_inches": "tight", "pad_inches": 0.15}
+        figure.savefig(file, format="png", metadata={"Software": None}, **whole)
         return file.getvalue()
 
 
@@ -531,9 +441,54 @@ def canvas(title: str, note: str, size: tuple[float, float] = (WIDTH, 4.2)) -> t
     return figure, axes
 
 
+def montage(title: str, note: str, rows: Sequence[Sequence[Tile]]) -> tuple[Figure, Axes]:
+    """Draw rows of scans, with as many pixels as scans have: more only make a larger file."""
+    columns = max(map(len, rows))
+    inch = (1 + GAP) * columns / WIDTH  # where a scan is 1 wide
+    figure, axes = canvas(title, note)
+    top = 0.0
+    for row in rows:
+        top += LINE * inch * max(tile.above.count("\n") + bool(tile.above) for tile in row)
+        for place, tile in enumerate(row):
+            left = (1 + GAP) * place
+            overlay.draw(axes, tile.pixels, tile.heat, tile.mask, at=(left, top))
+            _beside(axes, tile.above, (left + 0.5, top), (0, 3), ha="center", va="bottom", fontsize=9)
+            _beside(axes, tile.below, (left + 0.5, top + 1), (0, -3), ha="center", va="top", fontsize=9, color=GREY)
+        top += 1 + GAP + LINE * inch * max(tile.below.count("\n") + bool(tile.below) for tile in row)
+    axes.set(xlim=(0, (1 + GAP) * columns), ylim=(top, 0))
+    figure.set_size_inches(WIDTH, top / inch + 1)
+    figure.set_dpi(0.7 * DPI)
+    return figure, axes
+
+
+def list_classes(axes: Axes, names: Sequence[str], label: str) -> None:
+    """Give each name a place on the y axis, the first on top."""
+    axes.set_yticks(range(len(names)), names)
+    axes.set(ylabel=label, ylim=(len(names) - 0.5, -0.5))
+    axes.tick_params(axis="y", length=0)
+
+
+def _finished(figure: Figure, *shares: Axis, legend: int = 0, grid: str = "both") -> Figure:
+    """Write the axes of `shares` as percentages, and add a grid, and a legend of as many columns below."""
+    for axis in shares:
+        axis.set_major_formatter(PERCENT)
+    for axes in figure.axes if grid else ():
+        axes.grid(True, axis=grid)
+    if legend:
+        figure.legend(loc="outside lower center", ncols=legend, columnspacing=1.2)
+    return figure
+
+
 def _head(axes: Axes, title: str, note: str) -> None:
     axes.set_title(title, loc="left", fontsize=13, fontweight="bold", pad=24 + 14 * note.count("\n"))
     axes.annotate(note, (0, 1), (0, 9), xycoords="axes fraction", textcoords="offset points", color=GREY)
+
+
+def _beside(
+    axes: Axes, words: str, at: tuple[float, float], offset: tuple[float, float] = (6, 0), va: str = "center", **look
+) -> None:
+    """Write words at a place of the data, `offset` points from it."""
+    axes.annotate(words, at, offset, textcoords="offset points", va=va, **look)
 
 
 def _bars(run: Run, score: str, title: str, note: str) -> tuple[Figure, Axes]:
@@ -543,47 +498,35 @@ def _bars(run: Run, score: str, title: str, note: str) -> tuple[Figure, Axes]:
     if any(record.low is not None for record in records):
         note += f".\n{INTERVALS}"
     figure, axes = canvas(title, note, (WIDTH, 1.7 + 0.45 * len(rows)))
-    list_classes(axes, [_wrapped(f"{row.class_name} ({row.scans:,})") for row in rows], "class (number of scans)")
+    list_classes(axes, [wrapped(f"{row.class_name} ({row.scans:,})") for row in rows], "class (number of scans)")
     axes.barh(range(len(rows)), [record.value or 0 for record in records], height=0.65, color=BLUE)
     for place, record in enumerate(records):
-        end = record.value or 0
-        if record.low is not None and record.high is not None:
-            _whisker(axes, (record.low, record.high), (place, place))
-            end = record.high
-        axes.annotate(number(record.value, score), (end, place), (5, 0), textcoords="offset points", va="center")
+        _whisker(axes, (record.low, record.high), (place, place))
+        _beside(axes, number(record.value, score), (record.high or record.value or 0, place))
     axes.set_xlim(0, 1)
     return figure, axes
 
 
-def list_classes(axes: Axes, names: Sequence[str], label: str) -> None:
-    """Give each name a place on the y axis, the first on top."""
-    axes.set_yticks(range(len(names)), names)
-    axes.set(ylabel=label, ylim=(len(names) - 0.5, -0.5))
-    axes.tick_params(axis="y", length=0)
-    axes.grid(True, axis="x")
+def _dots(axes: Axes, dots: Sequence[Dot], **look) -> None:
+    """Draw markers, their intervals and their words; nothing, not even in the legend, without any."""
+    for place, value, low, high, words in dots:
+        _whisker(axes, (low, high), (place, place))
+        _beside(axes, words, (high or value, place), fontsize=9)
+    if dots:
+        axes.plot(
+            [dot.value for dot in dots], [dot.place for dot in dots], **look, linestyle="", markersize=6, clip_on=False
+        )
 
 
-def _interval_at(axes: Axes, value: float, ends: tuple[float | None, float | None], place: float) -> float:
-    """Draw the interval of a value along `place`, if there is one, and return the right end of both."""
-    low, high = ends
-    if low is None or high is None:
-        return value
-    _whisker(axes, (low, high), (place, place))
-    return high
-
-
-def _dots(axes: Axes, points: Sequence[tuple[float, float]], style: Mapping[str, Any]) -> None:
-    """Draw markers at `points`, if any."""
-    axes.plot([x for x, _ in points], [y for _, y in points], **style, linestyle="", markersize=6, clip_on=False)
-
-
-def _whisker(axes: Axes, x: tuple[float, float], y: tuple[float, float]) -> None:
-    """Draw an interval from one point to another, black with a white edge so that it can be seen on a bar."""
+def _whisker(axes: Axes, x: tuple[float | None, float | None], y: tuple[float | None, float | None]) -> None:
+    """Draw an interval, if any, from one point to another, black with a white edge so that it can be seen on a bar."""
+    if None in (*x, *y):
+        return
     marker = "|" if y[0] == y[1] else "_"
     for colour, extra in (("white", 1.8), (BLACK, 0)):
         width = 1.2 + extra
-        style: dict[str, Any] = {"marker": marker, "markersize": 9 + extra, "markeredgewidth": width}
-        axes.plot(x, y, color=colour, linewidth=width, **style, clip_on=False)
+        look: dict[str, Any] = {"marker": marker, "markersize": 9 + extra, "markeredgewidth": width}
+        axes.plot(x, y, color=colour, linewidth=width, **look, clip_on=False)
 
 
 def _marker(shape: str, points: int) -> str:
@@ -591,8 +534,9 @@ def _marker(shape: str, points: int) -> str:
     return shape if points <= 30 else ""
 
 
-def _wrapped(name: str) -> str:
-    return textwrap.fill(name, 26)
+def wrapped(name: str, width: int = 26) -> str:
+    """Break words into lines."""
+    return textwrap.fill(name, width)
 
 
 def _readable_on(background: tuple[float, ...]) -> str:

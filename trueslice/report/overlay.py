@@ -11,42 +11,47 @@ STRENGTH = 0.65  # opacity where the map is highest; a map of 0 leaves the scan 
 CONTOUR = "#35d0ff"
 
 
-def overlay(pixels: np.ndarray, heat: np.ndarray, mask: np.ndarray | None = None) -> Figure:
-    """Draw a scan, the same with a map over it, and the map's colour bar.
-
-    Args:
-        pixels: uint8 [H, W] or [H, W, 3].
-        heat: from 0 to 1, float [h, w], over the whole scan.
-        mask: True in the tumour, bool [m, n], over the whole scan; None if it is not known.
-    """
+def overlay(pixels: np.ndarray, heat: np.ndarray) -> Figure:
+    """Draw a scan, the same with a map over it, and the map's colour bar; arguments as for `draw`."""
     figure = Figure(figsize=(7.2, 3.3), dpi=150, layout="constrained")
     plain, covered = figure.subplots(1, 2)
     draw(plain, pixels)
-    draw(covered, pixels, heat, mask)
+    draw(covered, pixels, heat)
     plain.set_title("scan", fontsize=9)
-    covered.set_title(
-        "where the answer comes from" + (", and the tumour's outline" if mask is not None else ""), fontsize=9
-    )
+    covered.set_title("where the answer comes from", fontsize=9)
     add_colour_bar(figure, covered)
     return figure
 
 
-def draw(axes: Axes, pixels: np.ndarray, heat: np.ndarray | None = None, mask: np.ndarray | None = None) -> None:
-    """Draw a scan into `axes`, with a map and the outline of a mask over it; arguments as for `overlay`."""
-    height, width = pixels.shape[:2]
-    whole = (0, width, height, 0)
+def draw(
+    axes: Axes,
+    pixels: np.ndarray,
+    heat: np.ndarray | None = None,
+    mask: np.ndarray | None = None,
+    at: tuple[float, float] = (0, 0),
+) -> None:
+    """Draw a scan, with a map and the outline of a mask over it, as a square with sides of 1.
+
+    Args:
+        axes: where to draw.
+        pixels: uint8 [S, S] or [S, S, 3].
+        heat: from 0 to 1, float [s, s], over the whole scan.
+        mask: True in the tumour, bool [m, m], over the whole scan.
+        at: the left upper corner; y goes down.
+    """
+    left, top = at
+    whole = (left, left + 1, top + 1, top)
     axes.imshow(pixels, cmap="gray", vmin=0, vmax=255, extent=whole)
     if heat is not None:
         shown = np.clip(heat, 0, 1)
         axes.imshow(shown, cmap=COLOURS, vmin=0, vmax=1, alpha=STRENGTH * shown, extent=whole, interpolation="bilinear")
     if mask is not None and mask.any():
-        across = (np.arange(mask.shape[1]) + 0.5) * width / mask.shape[1]
-        down = (np.arange(mask.shape[0]) + 0.5) * height / mask.shape[0]
-        axes.contour(across, down, mask, [0.5], colors=CONTOUR, linewidths=1.2)
+        middles = (np.arange(len(mask)) + 0.5) / len(mask)
+        axes.contour(left + middles, top + middles, mask, [0.5], colors=CONTOUR, linewidths=1.2)
     axes.set_axis_off()
 
 
-def add_colour_bar(figure: Figure, axes: Axes | list[Axes]) -> None:
+def add_colour_bar(figure: Figure, axes: Axes) -> None:
     """Add the colour bar of a map next to `axes`."""
     bar = figure.colorbar(ScalarMappable(Normalize(0, 1), COLOURS), ax=axes, shrink=0.85, pad=0.02)
     bar.set_label("influence, relative to the highest in this scan", fontsize=8)
