@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -70,9 +71,23 @@ def run(main: Callable[[params.Params], None]) -> None:
 
 
 def _end(status: int, message: str) -> None:
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {message}{_left_over()}", file=sys.stderr)
     if REASON in os.environ:
         with contextlib.suppress(OSError), open(os.environ[REASON], "r+", encoding="utf-8") as file:
             if not file.read():
                 file.write(message)
     sys.exit(status)
+
+
+def _left_over() -> str:
+    """Return what `dvc exp run -S` has written into the user's params.yaml, which the next run would take over."""
+    commit = os.environ.get("DVC_EXP_BASELINE_REV")
+    if commit is None or Path.cwd() != repository_root():
+        return ""
+    show = ["git", "show", f"{commit}:./params.yaml"]
+    committed = subprocess.run(show, capture_output=True, text=True, encoding="utf-8").stdout
+    changed = params.differences(committed, Path("params.yaml").read_text(encoding="utf-8")) if committed else {}
+    if not changed:
+        return ""
+    values = ", ".join(f"{key}={value}" for key, (_, value) in changed.items())
+    return f"; params.yaml still has {values}: `git restore params.yaml` undoes that"

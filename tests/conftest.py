@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from dvc.utils.serialize import modify_yaml
 from filelock import FileLock
-from ruamel.yaml import YAML
 
 # Where tests run in the background, they and all that they start would ignore Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -90,17 +90,12 @@ class Project:
 
     def set(self, key: str, value: object) -> None:
         """Set a parameter, given by its dotted name, in params.yaml."""
-        yaml = YAML()
-        path = self.root / "params.yaml"
-        content = yaml.load(path)
         *sections, name = key.split(".")
-        section = content
-        for part in sections:
-            section = section[part]
-        assert name in section, f"params.yaml has no {key}"
-        section[name] = value
-        with path.open("w", encoding="utf-8") as file:
-            yaml.dump(content, file)
+        with modify_yaml(self.root / "params.yaml") as section:
+            for part in sections:
+                section = section[part]
+            assert name in section, f"params.yaml has no {key}"
+            section[name] = value
 
 
 @pytest.fixture(scope="session")

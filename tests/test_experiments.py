@@ -83,6 +83,7 @@ def test_an_experiment_and_its_differences(finished):
         "train.epochs": (2, 1),
         "train.learning_rate": (1e-3, 1e-5),
     }
+    assert finished.run("git diff --numstat params.yaml", check=True).stdout == "2\t2\tparams.yaml\n"
     metrics = json.loads(finished.run("dvc metrics diff --all --json", check=True).stdout)
     assert list(metrics) == ["metrics/summary.json"] and "accuracy" in metrics["metrics/summary.json"]
     assert "short" in finished.run("dvc exp show --csv", check=True).stdout
@@ -118,6 +119,7 @@ def test_an_impossible_value_ends_in_one_line_and_the_previous_results_come_back
     assert done.returncode != 0
     assert "Traceback" not in done.stdout
     assert [line for line in done.stdout.splitlines() if line.startswith("error: ") and said in line], done.stdout
+    assert f"; params.yaml still has {override}: `git restore params.yaml` undoes that\n" in done.stdout
     finished.run("git restore params.yaml dvc.lock metrics plots && dvc checkout", check=True)
     assert digests(finished, *RESULTS, "models/finetuned/model.safetensors") == before
     assert finished.run("git status --porcelain", check=True).stdout == ""

@@ -1,12 +1,14 @@
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from dvc.utils.hydra import apply_overrides
 from ruamel.yaml import YAML
 
 from trueslice.errors import ParamsError
-from trueslice.params import load
+from trueslice.params import flat, load
 
 ROOT = Path(__file__).parents[1]
 COMMITTED = (ROOT / "params.yaml").read_text()
@@ -22,8 +24,41 @@ def changed(tmp_path: Path, old: str, new: str) -> Path:
 def test_the_committed_file_is_valid_and_every_key_has_a_comment():
     params = load(ROOT / "params.yaml")
     assert params.class_names == ["glioma", "meningioma", "notumor", "pituitary"]
-    keys = [line for line in COMMITTED.splitlines() if ": " in line and not line.lstrip().startswith(("#", "-"))]
-    assert all("#" in line for line in keys)
+    for key in flat(YAML(typ="safe").load(COMMITTED)):
+        name = key.split(".")[0 if key.startswith("classes.") else -1]
+        # Beside the key, or, for a list, above.
+        assert re.search(rf"^ *({name}:.*#|# +{name}: )", COMMITTED, re.MULTILINE), key
+
+
+def outline(text: str) -> list[str]:
+    """Keys, comments and empty lines of params.yaml, in their order, without values and items of lists."""
+    text = re.sub(r"^external:.*\n([- ] .*\n)*", "external:\n", text, flags=re.MULTILINE)
+    return re.findall(r"^ *\w+:|#.*|^$", text, re.MULTILINE)
+
+
+OVERRIDES = {
+    list: ("[]", "['so many words that they do not fit into one line of eighty columns, all of them',b]", "[a]", "[]"),
+    bool: ("true", "false", "true", "false"),
+    int: ("7", "0", "8", "9"),
+    float: ("0.25", "1e-5", "1", "2.5"),
+    str: ("x", "'so many words, that they do not fit into the eighty columns of one line: at all'", "''", "y"),
+    type(None): ("x", "null", "5", "null"),
+}
+
+
+def test_overrides_by_dvc_change_the_lines_of_their_keys_alone(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text(COMMITTED)
+    keys = flat(YAML(typ="safe").load(COMMITTED))
+    assert len(keys) > 60
+    apply_overrides(path, ["seed=0"])  # as it is
+    assert path.read_text() == COMMITTED
+    for number in range(4):
+        apply_overrides(path, [f"{key}={OVERRIDES[type(value)][number]}" for key, value in keys.items()])
+        written = path.read_text()
+        assert outline(written) == outline(COMMITTED)
+        apply_overrides(path, [f"seed={OVERRIDES[int][number]}"])
+        assert path.read_text() == written
 
 
 # `dvc exp run -S` writes a small number back as 1e-05, which YAML 1.1 takes for a string.
@@ -37,7 +72,7 @@ def test_an_integer_is_a_number_where_a_float_is_wanted(tmp_path):
 
 
 def test_the_last_fold_is_allowed_and_the_one_behind_it_is_not(tmp_path):
-    path = changed(tmp_path, "folds: null ", "folds: 3 ")
+    path = changed(tmp_path, "folds:   ", "folds: 3 ")
     text = path.read_text()
     path.write_text(text.replace("fold: 1 ", "fold: 3 "))
     assert load(path).split.fold == 3
@@ -61,19 +96,19 @@ def test_the_last_fold_is_allowed_and_the_one_behind_it_is_not(tmp_path):
         ("tune: full ", "tune: head ", "train.tune is 'head'; it must be 'full', 'vision', 'projection' or 'lora'"),
         ("batch_size: 16 ", "batch_size: 1 ", "train.batch_size is 1; it must be greater than or equal to 2"),
         ("accumulation: 1 ", "accumulation: 17 ", "accumulation is 17, but a batch has only 16 scans to divide; lower"),
-        ("ema: null ", "ema: 1 ", "train.ema is 1; it must be less than 1"),
-        ("patience: null ", "patience: 0 ", "train.patience is 0; it must be greater than or equal to 1"),
+        ("ema:   ", "ema: 1 ", "train.ema is 1; it must be less than 1"),
+        ("patience:   ", "patience: 0 ", "train.patience is 0; it must be greater than or equal to 1"),
         ("balance: none ", "balance: classes ", "train.balance is 'classes'; it must be 'none', 'sampler' or"),
         ("precision: auto ", "precision: fp16 ", "train.precision is 'fp16'; it must be 'auto', 'fp32' or 'bf16'"),
         ("rank: 4 ", "rank: 0 ", "train.lora.rank is 0; it must be greater than or equal to 1"),
-        ("targets: [q_proj, k_proj, v_proj] ", "targets: [] ", "train.lora.targets is []; "),
+        ("targets:\n    - q_proj\n    - k_proj\n    - v_proj\n", "targets: []\n", "train.lora.targets is []; "),
         ("save_interval: 60 ", "save_interval: -1 ", "machine.save_interval is -1; it must be greater than or equal"),
         ("leaks: drop_train ", "leaks: hide ", "split.leaks is 'hide'; it must be 'drop_train', 'drop_test', 'keep' "),
         ("protocol: official ", "protocol: random ", "split.protocol is 'random'; it must be 'official', 'grouped', "),
         ("conflicts: drop ", "conflicts: hide ", "split.conflicts is 'hide'; it must be 'drop' or 'keep'"),
         ("copies: all ", "copies: none ", "split.copies is 'none'; it must be 'all' or 'one'"),
         ("blocks: 20 ", "blocks: 1 ", "split.blocks is 1; it must be greater than or equal to 2"),
-        ("folds: null ", "folds: 1 ", "split.folds is 1; it must be greater than or equal to 2"),
+        ("folds:   ", "folds: 1 ", "split.folds is 1; it must be greater than or equal to 2"),
         ("fold: 1 ", "fold: 0 ", "split.fold is 0; it must be greater than or equal to 1"),
         ("fold: 1 ", "fold: 2 ", "split: fold is 2, but folds is null; give a fold from 1 to folds"),
         ("validation_share: 0.15 ", "validation_share: 1 ", "split.validation_share is 1; it must be less than 1"),
@@ -90,11 +125,11 @@ def test_the_last_fold_is_allowed_and_the_one_behind_it_is_not(tmp_path):
         ("source: phantom              # phantom (drawn", "source: ~  # (", "data.source is None; it must be a valid"),
         ("dataset: masoudnickparvar/brain-tumor-mri-dataset ", "dataset: brain ", "it must be owner/name"),
         ("name: other_scanner", "name: a/b", "external.0.name is 'a/b'; it must be made of letters, digits, _ and -"),
-        ("- name: other_scanner", "- nmae: x\n    name: x", "unknown key external.0.nmae; the keys there are name, "),
-        ("classes: null ", "classes: {sick: tumour} ", "external: other_scanner: 'tumour' is not a class; give one of"),
+        ("- name: other_scanner", "- nmae: x\n  name: x", "unknown key external.0.nmae; the keys there are name, "),
+        ("  classes:\n", "  classes: {a: tumour}\n", "external: other_scanner: 'tumour' is not a class; give one of"),
         (
-            "external:  ",
-            "external:\n  - {name: other_scanner, source: phantom, classes: null}\n#",
+            "external:\n",
+            "external:\n- {name: other_scanner, source: phantom, classes: null}\n",
             "external: two data sets are called other_scanner; give each a name of its own",
         ),
         ("  glioma:", "  ../glioma:", "'../glioma' cannot be the name of a class folder"),

@@ -277,6 +277,25 @@ def load(path: Path) -> Params:
     return check(Params, content, str(path))
 
 
+def flat(settings: Mapping, prefix: str = "") -> dict[str, Any]:
+    """Return nested settings by their dotted keys.
+
+    >>> flat({"seed": 0, "train": {"lora": {"rank": 4}}})
+    {'seed': 0, 'train.lora.rank': 4}
+    """
+    values: dict[str, Any] = {}
+    for key, setting in settings.items():
+        values |= flat(setting, f"{prefix}{key}.") if isinstance(setting, Mapping) else {f"{prefix}{key}": setting}
+    return values
+
+
+def differences(before: str, after: str) -> dict[str, tuple[str, str]]:
+    """Return both values of each setting that differs in two texts of params.yaml, by its key; a dash for none."""
+    old, new = (flat(YAML(typ="safe").load(text)) for text in (before, after))
+    differ = [key for key in sorted(old | new) if key not in old or key not in new or old[key] != new[key]]
+    return {key: (str(old.get(key, "–")), str(new.get(key, "–"))) for key in differ}
+
+
 def check(section: type[Checked], content: Mapping, where: str) -> Checked:
     """Return `content` as checked values.
 

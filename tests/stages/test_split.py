@@ -115,7 +115,7 @@ def test_every_option_of_the_split_reaches_it(folder: Path):
     scans.group[26] = 2
     scans.write(folder / "data/scans/scans.csv")
     change(folder, "protocol: official ", "protocol: blocked ")
-    change(folder, "folds: null ", "folds: 2 ")
+    change(folder, "folds:   ", "folds: 2 ")
     change(folder, "copies: all ", "copies: one ")
     done = run("split", folder)
     assert done.returncode == 0, done.stderr

@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 from PIL import Image
 
+from trueslice.params import flat
 from trueslice.records.explain import PointingScore
 from trueslice.records.test import ColumnScore
 from trueslice.report.claim import claim
-from trueslice.report.provenance import Drawing, flat
+from trueslice.report.provenance import Drawing
 from trueslice.report.run import EXPOSURES, SECTIONS, Run
 from trueslice.report.templates import passages, render
 
@@ -106,7 +107,7 @@ def _pointing(run: Run) -> Iterator[tuple[str, list[PointingScore]]]:
 
 def _settings(run: Run) -> Iterable[tuple[str, str]]:
     """Yield all settings that decide the numbers: no devices, and no settings of other sources."""
-    for key, setting in flat(run.params.model_dump(mode="json", include=SECTIONS)):
+    for key, setting in flat(run.params.model_dump(mode="json", include=SECTIONS)).items():
         section, *inner = key.split(".")
         is_of_other_source = section == "data" and len(inner) > 1 and inner[0] != run.params.data.source
         if not is_of_other_source and inner[-1:] != ["device"]:

@@ -1,13 +1,11 @@
 """The origin of a report: the time, the commit that was checked out, and the changes on top of it."""
 
 import subprocess
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ruamel.yaml import YAML
-
+from trueslice.params import differences
 from trueslice.records.timing import TrainingTime
 
 # The outputs of a run are no changes on top of a commit.
@@ -42,7 +40,7 @@ class Drawing:
         kept = [f":(exclude){name}" for name in WRITTEN]
         changed = _git(root, "status", "--porcelain", "--", ".", *kept) or ""
         before, after = _git(root, "show", "HEAD:./params.yaml"), (root / "params.yaml").read_text(encoding="utf-8")
-        settings = () if before is None else tuple(_changed(before, after))
+        settings = () if before is None else tuple((key, *values) for key, values in differences(before, after).items())
         return cls(time, commit.strip(), tuple(line[3:] for line in changed.splitlines()), settings, training)
 
 
@@ -55,21 +53,3 @@ def _git(root: Path, *arguments: str) -> str | None:
     except FileNotFoundError:
         return None
     return done.stdout if done.returncode == 0 else None
-
-
-def _changed(before: str, after: str) -> Iterable[tuple[str, str, str]]:
-    """Yield key and both values of each setting that differs in two texts of params.yaml; a dash for none."""
-    old, new = (dict(flat(YAML(typ="safe").load(text))) for text in (before, after))
-    for key in sorted({*old, *new}):
-        if old.get(key, flat) != new.get(key, flat):  # `flat` is no value of a setting
-            before, after = (str(values[key]) if key in values else "–" for values in (old, new))
-            yield key, before, after
-
-
-def flat(settings: Mapping, prefix: str = "") -> Iterable[tuple[str, object]]:
-    """Yield the dotted keys of nested settings, each with its value."""
-    for key, setting in settings.items():
-        if isinstance(setting, Mapping):
-            yield from flat(setting, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", setting
