@@ -12,7 +12,6 @@ otherwise. For the other scores every scan has a logit for each class: normal nu
 
 from collections import Counter
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +21,6 @@ from trueslice.evaluate import metrics, tumour
 from trueslice.evaluate.calibration import recalibration
 from trueslice.evaluate.compare import mcnemar_test, one_per_unit, sign_flip_test
 from trueslice.evaluate.intervals import (
-    LOSS,
-    UNIT,
     ConfusionBootstrap,
     Estimate,
     GroupBootstrap,
@@ -163,10 +160,10 @@ def estimates(table: Predictions, least: float) -> dict[str, Estimate]:
     if bootstrap.numbers.max() >= MOST_UNITS:
         return counted
     ranked = {
-        "auroc, tumour": (partial(metrics.auroc, y_true != NOTUMOR, of_tumour), UNIT),
-        "auroc, glioma": (partial(metrics.auroc, y_true == 0, shares[:, 0]), UNIT),
-        "average precision, glioma": (partial(metrics.average_precision, y_true == 0, shares[:, 0]), UNIT),
-        "risk_coverage": (partial(metrics.risk_coverage_area, table.y_pred != y_true, shares.max(axis=1)), LOSS),
+        "auroc, tumour": (metrics.auroc, y_true != NOTUMOR, of_tumour),
+        "auroc, glioma": (metrics.auroc, y_true == 0, shares[:, 0]),
+        "average precision, glioma": (metrics.average_precision, y_true == 0, shares[:, 0]),
+        "risk_coverage": (metrics.risk_coverage_area, table.y_pred != y_true, shares.max(axis=1)),
     }
     at = tumour.at_threshold(table, NOTUMOR, SENSITIVITY, least, bootstrap)
     point = dict(at) | dict(tumour.predictive_values(at, PREVALENCE))
@@ -174,7 +171,7 @@ def estimates(table: Predictions, least: float) -> dict[str, Estimate]:
     return (
         counted
         | {name: bootstrap.estimate(*each) for name, each in ranked.items()}
-        | {name: bootstrap.mean(getattr(metrics, name)(y_true, shares), LOSS) for name in ("nll", "brier")}
+        | {name: bootstrap.loss(name, getattr(metrics, name)(y_true, shares), y_true) for name in ("nll", "brier")}
         | {name: Estimate(point[name], Interval(point[f"{name}_low"], point[f"{name}_high"])) for name in AT_THRESHOLD}
         | {"slope": fit.slope, "intercept": fit.intercept}
     )

@@ -59,8 +59,9 @@ def test_copies_widen_the_interval_as_if_they_were_not_there():
 
 
 def test_groups_of_unequal_size_count_as_fewer_equal_ones():
-    assert intervals.effective_groups(np.full(7, 3)) == pytest.approx(7)
-    assert intervals.effective_groups(np.array([10, 1, 1])) == 144 / 102
+    assert intervals.effective_size(np.full(7, 3)) == pytest.approx(7)
+    assert intervals.effective_size(np.array([10, 1, 1])) == pytest.approx(144 / 102)
+    assert intervals.effective_size(np.array([10, 1, 1]), correlation=0) == 12
     # One large group and twenty single scans: nothing tells whether its scans, half of them right, have one outcome.
     part, whole = np.r_[10, np.ones(10), np.zeros(10)], np.r_[20, np.ones(20)]
     found = intervals.share_interval(part, whole, NO_COUNTS)
@@ -127,29 +128,22 @@ def test_a_share_of_confusion_counts_has_the_interval_of_the_scans_it_counts(see
             assert found.estimates(score)[index] == bootstrap.share(hits, among)
 
 
-def test_other_scores_have_the_jackknife_over_units_on_a_scale_that_ends_where_they_do():
+def test_other_scores_have_wilsons_interval_at_an_effective_size():
     run, *_ = example(0)
     units, y_true, y_pred = run.unit, run.y_true, run.y_pred
-    for score, forth, back in (
-        (metrics.macro_f1, lambda x: math.log(x / (1 - x)), lambda x: 1 / (1 + math.exp(-x))),
-        (metrics.mcc, lambda x: math.log((1 + x) / (1 - x)), lambda x: 2 / (1 + math.exp(-x)) - 1),
-    ):
+    names, sizes = np.unique(units, return_counts=True)
+    for score, lowest in ((metrics.macro_f1, 0), (metrics.mcc, -1), (metrics.cohen_kappa, -1)):
         estimate = intervals.ConfusionBootstrap([run]).estimate(score)
-        names = np.unique(units)
-        plain = [float(score(_confusion(y_true[units != name], y_pred[units != name]))) for name in names]
-        there = np.array([forth(value) for value in plain])
-        count = len(names)
-        variance = (count - 1) / count * ((there - there.mean()) ** 2).sum()
-        assert count - 1 == pytest.approx(39, abs=10)
-        # Degrees of freedom from the kurtosis of what each unit adds (Satterthwaite).
-        errors = np.array(plain) - np.mean(plain)
-        freedom = min(2 * count / (count * (errors**4).sum() / (errors**2).sum() ** 2 - 1), count - 1)
-        half = stats.t.ppf(0.975, freedom) * math.sqrt(variance)
         value = float(score(_confusion(y_true, y_pred)))
+        without = np.array([float(score(_confusion(y_true[units != name], y_pred[units != name]))) for name in names])
+        variance = (len(names) - 1) / len(names) * ((without - without.mean()) ** 2).sum() / (1 - lowest) ** 2
+        share = (value - lowest) / (1 - lowest)
+        most = len(units) / (1 + 0.5 * ((sizes**2).sum() / len(units) - 1))
+        ratio = (stats.norm.ppf(0.975) / stats.t.ppf(0.975, len(names) - 1)) ** 2
+        ends = _wilson_by_solving(share, min(most, share * (1 - share) / variance * ratio))
         assert estimate.value == pytest.approx(value)
-        expected = [back(forth(value) - half), back(forth(value) + half)]
-        assert list(estimate.interval[:2]) == pytest.approx(expected, abs=1e-9)
-        assert estimate.interval.method == "logit_jackknife"
+        assert estimate.interval[:2] == pytest.approx([lowest + (1 - lowest) * end for end in ends], abs=1e-9)
+        assert estimate.interval.method == "wilson"
 
 
 def _confusion(y_true, y_pred) -> np.ndarray:
@@ -158,15 +152,79 @@ def _confusion(y_true, y_pred) -> np.ndarray:
     return counts
 
 
-def test_a_score_that_one_unit_decides_stays_within_its_range_and_one_that_none_does_has_no_interval():
+def test_a_score_at_the_end_of_its_range_has_the_interval_of_its_effective_size():
     y_true = np.repeat([0, 1], 50)
-    run = table(y_true, one_hot(np.where(np.arange(100) == 3, 1, y_true), 2))
-    value, interval = intervals.ConfusionBootstrap([run]).estimate(metrics.macro_f1)
-    assert 0 < interval.low < value < interval.high < 1
-    perfect = intervals.ConfusionBootstrap([table(y_true, one_hot(y_true, 2))]).estimate(metrics.macro_f1)
-    assert perfect.value == 1 and perfect.interval.low is None and "the same without any" in perfect.interval.reason
+    found = intervals.ConfusionBootstrap([table(y_true, one_hot(y_true, 2))])
+    assert found.estimate(metrics.macro_f1).interval[:2] == pytest.approx(_wilson_by_solving(1, 100))
+    # Of class 0 only its 50 scans count.
+    assert found.estimates(metrics.f1)[0].interval[:2] == pytest.approx(_wilson_by_solving(1, 50))
     alone = table([0, 0, 1], one_hot([0, 1, 1], 2), [0, 1, 2])
     assert "without one of its units" in intervals.ConfusionBootstrap([alone]).estimate(metrics.mcc).interval.reason
+
+
+def test_newcombes_interval_ends_where_the_value_is_two_standard_errors_away():
+    def variance(area: float, m: float, n: float) -> float:
+        # Hanley and McNeil's formula as they write it, with (m + n) / 2 for m and n (Newcombe 2006).
+        q1, q2, mean = area / (2 - area), 2 * area**2 / (1 + area), (m + n) / 2
+        return (area * (1 - area) + (mean - 1) * (q1 - area**2) + (mean - 1) * (q2 - area**2)) / (m * n)
+
+    # The example of Hanley and McNeil (1982): 51 abnormal and 58 normal scans, standard error 0.032.
+    assert math.sqrt(intervals.auroc_variance(0.893, 51, 58)) == pytest.approx(0.032, abs=5e-4)
+    for area, m, n in ((0.893, 51, 58), (0.6, 4, 9), (0.998, 30, 90), (1 / 3, 2.5, 3.5)):
+        ends = intervals.newcombe_interval(area, m, n)
+        for end in ends:
+            assert abs(end - area) == pytest.approx(stats.norm.ppf(0.975) * math.sqrt(variance(end, m, n)), abs=1e-9)
+        mirrored = intervals.newcombe_interval(1 - area, m, n)
+        assert mirrored == pytest.approx((1 - ends[1], 1 - ends[0]), abs=1e-9)
+        wider = intervals.newcombe_interval(area, m / 2, n / 2)
+        assert wider[0] < ends[0] < area < ends[1] < wider[1]
+    # One scan a side is right or wrong.
+    assert intervals.newcombe_interval(1, 1, 1) == pytest.approx(_wilson_by_solving(1, 1), abs=1e-9)
+
+
+@pytest.mark.parametrize("value", [0, 1])
+def test_an_auroc_of_0_or_1_has_an_interval_that_gets_narrower_with_more_units(value):
+    widths = []
+    for units in (8, 40, 200):
+        positive = np.arange(units) % 4 == 0
+        found = intervals.GroupBootstrap(np.arange(units)).estimate(
+            metrics.auroc, positive, (positive == value).astype(float)
+        )
+        assert found.value == value in found.interval[:2] and found.interval.method == "newcombe"
+        widths.append(found.interval.high - found.interval.low)
+    assert 0.5 > widths[0] > 3 * widths[1] > 9 * widths[2] > 0
+
+
+def test_one_unit_that_decides_an_auroc_widens_its_interval_and_not_absurdly():
+    # Of 60 patients with 4 scans each the healthy scans of one look worse than any tumour.
+    unit, random = np.repeat(np.arange(60), 4), np.random.default_rng(0)
+    is_tumour, suspicion = unit < 30, np.where(unit < 30, 3, 0) + random.random(240)
+    odd = np.where(unit == 59, 5, suspicion)
+    spread = np.where((unit >= 30) & (np.arange(240) % 30 == 0), 5, suspicion)
+    bootstrap = intervals.GroupBootstrap(unit)
+    one, many, none = (bootstrap.estimate(metrics.auroc, is_tumour, each) for each in (odd, spread, suspicion))
+    assert one.value == many.value == pytest.approx(29 / 30) and none.value == 1
+    widths = [each.interval.high - each.interval.low for each in (one, many, none)]
+    assert 0.3 > widths[0] > 1.3 * widths[1] and widths[0] > 1.3 * widths[2]
+
+
+def test_a_loss_has_its_jackknife_on_the_log_scale_and_says_that_few_units_are_too_narrow():
+    random = np.random.default_rng(0)
+    losses, y_true = random.gamma(1, 1, 900), (np.arange(900) % 9 == 0).astype(int)
+    few, many = intervals.GroupBootstrap(np.arange(900) // 9), intervals.GroupBootstrap(np.arange(900))
+    narrow, wide = (bootstrap.loss("nll", losses, y_true) for bootstrap in (many, few))
+    assert (narrow.interval.covers, wide.interval.covers) == (None, intervals.RULES["nll"].covers)
+    half = stats.t.ppf(0.975, 99) * losses.std(ddof=1) / 30 / losses.mean()
+    expected = losses.mean() * np.exp([-half, half])
+    assert narrow.interval[:2] == pytest.approx(expected, rel=1e-3) and narrow.interval.method == "log_jackknife"
+    assert few.loss("nll", np.ones(900), y_true).interval.low is None
+
+
+def test_a_difference_is_cut_at_the_ends_of_its_scale():
+    bootstrap = intervals.GroupBootstrap(np.arange(4))
+    free, cut = (bootstrap.difference(np.array([1, 1, 0.9, 0.2]), ends) for ends in ((-np.inf, np.inf), (-1, 1)))
+    assert free.interval.high > cut.interval.high == 1
+    assert free.interval.low == cut.interval.low and cut.interval.method == "jackknife"
 
 
 def test_several_runs_count_by_their_mean():
@@ -187,14 +245,9 @@ def test_weights_of_scans_are_those_of_their_groups_in_blocks_of_any_size(monkey
     def mean(weights: np.ndarray) -> np.ndarray:
         return weights @ run.y_true / weights.sum(axis=1)
 
-    found, expected = bootstrap.estimate(mean, intervals.LOSS), bootstrap.mean(run.y_true.astype(float), intervals.LOSS)
-    assert found.value == pytest.approx(expected.value, abs=1e-12)
-    assert found.interval[:2] == pytest.approx(expected.interval[:2], abs=1e-12)
-    both, first, _ = bootstrap.means([lambda weights: mean(weights) / 2, lambda weights: mean(weights) / 4])
-    assert (both.value, first.value) == pytest.approx((0.375 * expected.value, 0.5 * expected.value))
-    sums = np.bincount(bootstrap.numbers, weights=run.y_true), np.bincount(bootstrap.numbers)
-    drawn = (bootstrap.counts @ sums[0]) / (bootstrap.counts @ sums[1])
-    assert bootstrap.resampled(mean) == pytest.approx(drawn, abs=1e-12)
+    value, without = bootstrap.weighted(mean)
+    expected = [run.y_true[bootstrap.numbers != unit].mean() for unit in range(len(without))]
+    assert value == pytest.approx(run.y_true.mean()) and without == pytest.approx(expected, abs=1e-12)
 
 
 def test_scans_of_one_patient_are_drawn_together():

@@ -11,6 +11,7 @@ from sklearn import metrics
 from tests.made import CLASSES, labels, model_table, one_hot, table
 from trueslice.errors import UserError
 from trueslice.evaluate import score
+from trueslice.evaluate.intervals import RULES
 from trueslice.evaluate.score import distinct_weights, score_baselines, summarise, unit
 from trueslice.params import Evaluate
 from trueslice.records.baselines import Baseline, Baselines
@@ -153,7 +154,8 @@ def test_any_predictions_have_a_value_within_its_interval_or_a_reason(y_true, sh
             assert row.reason
             assert row.method is None
         else:
-            assert row.low - 1e-12 <= row.value <= row.high + 1e-12
+            lowest, highest = RULES[row.score].ends if row.score in RULES else (0, 1)
+            assert lowest <= row.low <= row.value + 1e-12 and row.value - 1e-12 <= row.high <= highest + 1e-12
     for index, name in enumerate("abc"):
         own = np.array(y_true) == index
         mine = test.classes[index]
@@ -200,14 +202,13 @@ def test_where_every_group_is_in_several_classes_there_is_no_distinct_scan():
     assert "several classes" in records.find("accuracy_per_distinct_scan").reason
 
 
-def test_a_score_that_no_unit_changes_has_no_interval():
-    # The third class is never predicted: its F1 is 0 whatever is drawn, which does not make it certain.
+def test_a_score_that_no_unit_changes_is_not_certain():
+    # The third class is never predicted: its F1 is 0 without any of its units.
     shares = np.tile([0.6, 0.3, 0.1], (120, 1))
     shares[40:70] = [0.3, 0.6, 0.1]
     _, records = evaluate(model_table(np.repeat([0, 1, 2], 40), shares), None)
     f1 = records.find("f1", "notumor")
-    assert (f1.value, f1.low, f1.high, f1.method) == (0, None, None, None)
-    assert "the same without any" in f1.reason
+    assert (f1.value, f1.low, f1.method) == (0, 0, "wilson") and 0.05 < f1.high < 0.3
 
 
 def test_tumours_that_turn_healthy_upside_down():
@@ -323,7 +324,7 @@ def test_risk_is_given_for_what_the_model_is_surest_of():
     assert [row.coverage for row in found.rows] == pytest.approx(np.arange(1, 21) / 20)
     risks = [row.risk for row in found.rows]
     assert risks[:10] == [0] * 10 and risks[-1] == 0.25
-    assert found.low < found.area < found.high and found.method == "log_jackknife"
+    assert found.low < found.area < found.high and found.method == "wilson"
 
 
 def compared(*rows: tuple[float, float | None]) -> Baselines:

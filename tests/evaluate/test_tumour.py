@@ -87,6 +87,9 @@ def test_the_roc_band_holds_the_curve_and_copies_do_not_narrow_it():
         assert row.low <= row.sensitivity <= row.high
         assert dict(again) == pytest.approx(dict(row), abs=1e-9)
     assert one[5].high - one[5].low > 0.05
+    # None of n healthy scans is like a tumour: with 3 / n false alarms that is luck in one of twenty cases.
+    least = 3 / (predictions.y_true == 1).sum()
+    assert [row.low == 0 for row in one] == [row.false_alarms < least for row in one]
 
 
 def test_without_healthy_scans_there_is_a_sensitivity_and_no_curve():

@@ -11,12 +11,11 @@ from trueslice.evaluate import metrics
 from trueslice.evaluate.intervals import (
     FEW_GROUPS,
     LEVEL,
-    PLAIN,
     ROUNDING,
     Estimate,
     GroupBootstrap,
     Interval,
-    effective_groups,
+    effective_size,
     model_error,
 )
 from trueslice.records.test import Calibration
@@ -51,7 +50,7 @@ def score(predictions: ModelPredictions, bootstrap: GroupBootstrap, negative: in
     confidence, correct = probabilities.max(axis=1), predictions.y_pred == y_true
     by_chance = eces_if_calibrated(confidence, bootstrap.numbers)
     ece = metrics.ece(confidence, correct)
-    change = bootstrap.mean(metrics.nll(y_true, probabilities) - metrics.nll(y_true, before), PLAIN)
+    change = bootstrap.difference(metrics.nll(y_true, probabilities) - metrics.nll(y_true, before))
     nothing = Estimate(np.nan, Interval())
     found = Recalibration(nothing, nothing)
     if negative is not None:
@@ -91,7 +90,7 @@ def recalibration(is_tumour: np.ndarray, negative: np.ndarray, groups: np.ndarra
     if of_tumours.min() >= of_negatives.max() or of_negatives.min() >= of_tumours.max():
         return Recalibration(nothing, intercept)
     slope = _last_coefficient(np.stack([one, odds], axis=1), 0 * odds, is_tumour, groups)
-    if slope.interval.low is not None and effective_groups(np.bincount(groups)) < FEW_GROUPS:
+    if slope.interval.low is not None and effective_size(np.bincount(groups)) < FEW_GROUPS:
         slope = slope._replace(interval=slope.interval._replace(covers=SLOPE_COVERS))
     return Recalibration(slope, intercept)
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from trueslice.evaluate.intervals import LIMITS, SIGNED, UNIT, Estimate, GroupBootstrap
+from trueslice.evaluate.intervals import LIMITS, Estimate, GroupBootstrap
 from trueslice.records.explain import ExplanationScores, PointingDifference, PointingScore
 from trueslice.tables.explanations import Explanations
 
@@ -62,12 +62,12 @@ def _rows(table: Explanations, by: str, name: str | None) -> Iterator[PointingSc
 
 def _mean(values: np.ndarray, bootstrap: GroupBootstrap) -> Estimate:
     is_share = np.isin(values, (0, 1)).all()
-    return bootstrap.share(values == 1, values >= 0) if is_share else bootstrap.mean(values, UNIT)
+    return bootstrap.share(values == 1, values >= 0) if is_share else bootstrap.mean(values)
 
 
 def _differences(table: Explanations) -> Iterator[PointingDifference]:
     bootstrap = GroupBootstrap(table.unit)
     for column, metric in enumerate(("pointing", "energy")):
         for against, columns in list(COLUMNS.items())[1:]:
-            difference = bootstrap.mean(getattr(table, metric) - getattr(table, columns[column]), SIGNED)
+            difference = bootstrap.difference(getattr(table, metric) - getattr(table, columns[column]), (-1, 1))
             yield PointingDifference(score=metric, against=against, **difference.fields("value", LIMITS))

@@ -1,32 +1,35 @@
 """95 % intervals for scores on test scans, some of which may be of one patient, or copies of each other.
 
 These scans are right or wrong together. So whole units, `Predictions.unit`, are drawn (the cluster bootstrap; Davison &
-Hinkley 1997, section 3.8) or left out (the jackknife; Efron & Tibshirani 1993, chapter 11).
-research/simulations/coverage.py simulates how often intervals contain the true value; the rules below follow from it.
+Hinkley 1997, section 3.8) or left out (the jackknife; Efron & Tibshirani 1993, chapter 11). Near the end of a scale the
+data themselves seldom show how much other units could change a score. So `RULES` take each score for that of a number
+of independent scans, its effective size, which the jackknife can make smaller and never larger.
+research/simulations/coverage.py simulates how often intervals contain the true value; the rules follow from it.
 """
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import repeat
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
-from scipy.special import expit, logit
+from scipy.optimize import brentq
 
-from trueslice.evaluate.metrics import Share, cohen_kappa, mcc
+from trueslice.evaluate import metrics
 from trueslice.tables.predictions import Predictions
 
 LEVEL = 0.95
+Z = float(stats.norm.ppf((1 + LEVEL) / 2))
 RESAMPLES = 2000
 SEED = 0  # the same predictions always have the same intervals
 # With fewer groups, or a share nearer to 0 or 1, the percentile bootstrap of a share covers less than 95 %.
-FEW_GROUPS = 400  # as `effective_groups` counts them
+FEW_GROUPS = 400  # as `effective_size` counts them
 NEAR_ONE = 0.95
+FEW_FOR_LOSSES = 200  # with fewer effective units, intervals of losses are too narrow
 MIN_DISTINCT = 30  # fewer distinct scans of a class are too few for a score of their own
 # At least this share of the resamples must have a value; a resample without a class may have none.
 MIN_DEFINED = 0.95
-NEAREST = 0.75  # share of the way from a score to the end of its scale
 ROUNDING = 1e-12  # a number up to this size counts as 0
 BLOCK_VALUES = 2**22  # weights of scans held at once
 
@@ -36,7 +39,7 @@ class Interval(NamedTuple):
 
     low: float | None = None
     high: float | None = None
-    # `bootstrap`, `jackknife`, `logit_jackknife`, `log_jackknife`, `wilson` or `exact`
+    # `bootstrap`, `exact`, `wilson`, `newcombe`, `log_jackknife`, `jackknife` or `sandwich`
     method: str | None = None
     reason: str | None = None
     covers: float | None = None  # simulated share of intervals that hold the true value, where it is below 0.93
@@ -46,19 +49,34 @@ LIMITS = ("low", "high")
 SHARE = (*LIMITS, "method", "reason")  # the fields of the interval of a share of scans that records keep
 
 
-class Scale(NamedTuple):
-    """A transformation of a score after which its errors are about symmetric."""
+class Rule(NamedTuple):
+    """A way to the interval of a score."""
 
     method: str
-    ends: tuple[float, float]  # of the score
-    transform: Callable[[Any], Any]
-    inverse: Callable[[Any], Any]
+    # Correlation of the outcomes of two scans of a unit, as long as the data show no larger one.
+    correlation: float = 0.5
+    ends: tuple[float, float] = (0, 1)  # of the score
+    covers: float | None = None  # simulated share of intervals that hold the true value, with few effective units
 
 
-PLAIN = Scale("jackknife", (-np.inf, np.inf), np.positive, np.positive)
-UNIT = Scale("logit_jackknife", (0, 1), logit, expit)
-SIGNED = Scale("logit_jackknife", (-1, 1), lambda values: logit((values + 1) / 2), lambda values: 2 * expit(values) - 1)
-LOSS = Scale("log_jackknife", (0, np.inf), np.log, np.exp)
+# Which score has which interval. Scores that are not here are shares of scans: `share_interval`.
+RULES = {
+    "auroc": Rule("newcombe"),
+    "average_precision": Rule("wilson"),
+    "f1": Rule("wilson"),
+    "macro_auroc": Rule("wilson"),
+    "macro_average_precision": Rule("wilson", correlation=1),
+    "macro_f1": Rule("wilson"),
+    "macro_precision": Rule("wilson"),
+    "balanced_accuracy": Rule("wilson"),
+    "mcc": Rule("wilson", ends=(-1, 1)),
+    "cohen_kappa": Rule("wilson", ends=(-1, 1)),
+    "risk_coverage_area": Rule("wilson", correlation=1),
+    "roc": Rule("wilson", correlation=1),
+    "mean_share": Rule("wilson", correlation=1),
+    "nll": Rule("log_jackknife", ends=(0, np.inf), covers=0.81),
+    "brier": Rule("log_jackknife", ends=(0, 2), covers=0.88),
+}
 
 
 class Estimate(NamedTuple):
@@ -88,13 +106,18 @@ def resample_counts(groups: int, resamples: int, seed: int) -> np.ndarray:
     return counts
 
 
-def effective_groups(sizes: np.ndarray) -> float:
-    """Compute the number of groups of equal size that tell as much as these (Kish 1965, section 8.2).
+def effective_size(sizes: np.ndarray, correlation: float = 1.0) -> float:
+    """Compute the number of independent scans that tell as much as the scans of G units.
 
-    It is (sum of sizes)^2 / sum of sizes^2, if all scans of a group have one outcome. `sizes`, [G], are numbers of
-    scans, not all 0.
+    It is n / (1 + correlation (sum of sizes^2 / n - 1)), where n is the number of scans (Kish 1965, section 8.2). With
+    a correlation of 1, all scans of a unit have one outcome: n^2 / sum of sizes^2, the number of effective units.
+
+    Args:
+        sizes: numbers of scans, [G], not all 0.
+        correlation: of the outcomes of two scans of a unit.
     """
-    return float(sizes.sum() ** 2 / (sizes**2).sum())
+    scans = sizes.sum()
+    return float(scans / (1 + correlation * ((sizes**2).sum() / scans - 1)))
 
 
 def group_confusions(runs: Sequence[Predictions], numbers: np.ndarray, weights: np.ndarray | float = 1.0) -> np.ndarray:
@@ -119,27 +142,110 @@ def percentile_interval(values: np.ndarray) -> Interval:
     return Interval(float(low), float(high), "bootstrap")
 
 
-def jackknife_interval(value: float, without: np.ndarray, scale: Scale) -> Interval:
-    """Compute the value plus and minus t standard errors of the jackknife over groups, on `scale`.
-
-    Near the end of its range the errors of a score are skewed, and percentiles of resamples are too optimistic. A score
-    without one of the groups may be at the end itself, where the scale is infinite. So it is moved back: to at most
-    three quarters of the way from the score to the end.
+def score_interval(score: str, value: float, without: np.ndarray, sizes: np.ndarray) -> Interval:
+    """Compute the interval of a score by its rule in `RULES`.
 
     Args:
-        without: the score without each of the groups, [G].
+        without: the score without each of the units, [G].
+        sizes: numbers of scans of each unit that the score counts, [G]; for AUROC of the class and of others, [2, G];
+            for a loss in each class, [K, G].
     """
+    if np.isnan(without).any():
+        return Interval(reason="without one of its units it has no value")
+    rule, errors = RULES[score], jackknife_errors(without)
+    if rule.method == "newcombe":
+        return _of_auroc(rule, value, errors, sizes)
+    if rule.method == "log_jackknife":
+        return _of_loss(rule, value, errors, sizes)
+    (low, high), size = rule.ends, effective_size(sizes, rule.correlation)
+    share, variance = (value - low) / (high - low), (errors**2).sum() / (high - low) ** 2
+    size *= size_left(share * (1 - share) / size, variance, max(int(np.count_nonzero(sizes)) - 1, 1))
+    from_zero, to_one = wilson_interval(share, size)
+    return Interval(low + (high - low) * from_zero, low + (high - low) * to_one, "wilson")
+
+
+def size_left(expected: float, variance: float, freedom: float) -> float:
+    """Compute the share of an effective size that the data leave, if their `variance` is larger than `expected`.
+
+    An interval at what is left is about as wide as one from the variance and Student's t with `freedom` degrees of
+    freedom, because the variance is estimated (Korn & Graubard 1998, Survey Methodology 24). It is 1 at most: that the
+    units of a sample agree does not show that others do.
+    """
+    if not expected > 0 or not variance > 0:
+        return 1.0
+    return float(min(1, expected / variance * (Z / stats.t.ppf((1 + LEVEL) / 2, freedom)) ** 2))
+
+
+def wilson_interval(share: float, size: float) -> tuple[float, float]:
+    """Compute Wilson's interval (1927) of a share of independent scans: all p within z standard errors at p."""
+    middle = (share + Z**2 / (2 * size)) / (1 + Z**2 / size)
+    half = Z / (1 + Z**2 / size) * np.sqrt(share * (1 - share) / size + Z**2 / (4 * size**2))
+    return float(np.clip(middle - half, 0, share)), float(np.clip(middle + half, share, 1))
+
+
+def newcombe_interval(auroc: float, positives: float, negatives: float) -> tuple[float, float]:
+    """Compute Newcombe's interval (2006, method 5) of an AUROC: all A within z standard errors at A, as Wilson's.
+
+    Newcombe, Statistics in Medicine 25, 559-573. `positives` and `negatives` are numbers of independent scans.
+    """
+
+    def beyond(area: float) -> float:
+        return abs(area - auroc) - Z * np.sqrt(auroc_variance(area, positives, negatives))
+
+    inside = float(np.clip(auroc, ROUNDING, 1 - ROUNDING))  # at 0 and 1 the variance is 0
+    low = float(brentq(beyond, 0, inside)) if auroc > 0 else 0.0
+    return low, float(brentq(beyond, inside, 1)) if auroc < 1 else 1.0
+
+
+def auroc_variance(auroc: float, positives: float, negatives: float) -> float:
+    """Compute the variance of an AUROC from m positive and n negative independent scans (Hanley & McNeil 1982).
+
+    With both numbers replaced by their mean in the last factor (Newcombe 2006, method 5), it is
+
+        A (1 - A) / (m n) (1 + ((m + n) / 2 - 1) ((1 - A) / (2 - A) + A / (1 + A)))
+    """
+    more = max(0, (positives + negatives) / 2 - 1)
+    pairs = (1 - auroc) / (2 - auroc) + auroc / (1 + auroc)
+    return auroc * (1 - auroc) / (positives * negatives) * (1 + more * pairs)
+
+
+def _of_auroc(rule: Rule, value: float, errors: np.ndarray, sides: np.ndarray) -> Interval:
+    """Compute Newcombe's interval at effective sizes; the jackknife's errors are those of units (Obuchowski 1997).
+
+    The degrees of freedom are Satterthwaite's, from the units that hold a scan of the class, and all others.
+    """
+    positives, negatives = (effective_size(side, rule.correlation) for side in sides)
+    variance, of_class = (errors**2).sum(), (errors[sides[0] > 0] ** 2).sum()
+    units = np.count_nonzero(sides, axis=1)
+    with np.errstate(invalid="ignore"):
+        freedom = variance**2 / (np.array([of_class, variance - of_class]) ** 2 / (units - 1)).sum()
+    left = size_left(auroc_variance(value, positives, negatives), variance, freedom)
+    return Interval(*newcombe_interval(value, left * positives, left * negatives), "newcombe")
+
+
+def _of_loss(rule: Rule, value: float, errors: np.ndarray, classes: np.ndarray) -> Interval:
+    """Compute the interval of a mean loss on the log scale: value exp(+-t error / value).
+
+    The units of the rarest class give the degrees of freedom.
+    """
+    error, units = np.sqrt((errors**2).sum()), np.count_nonzero(classes, axis=1)
+    if not error > ROUNDING:
+        return Interval(reason="it is the same without any of the units, which tells nothing about others")
+    half = stats.t.ppf((1 + LEVEL) / 2, max(units[units > 0].min() - 1, 1)) * error / value
+    low, high = value * np.exp([-half, half])
+    few = effective_size(classes.sum(axis=0)) < FEW_FOR_LOSSES
+    return Interval(float(low), float(min(high, rule.ends[1])), rule.method, covers=rule.covers if few else None)
+
+
+def jackknife_interval(value: float, without: np.ndarray, ends: tuple[float, float]) -> Interval:
+    """Compute a difference plus and minus t standard errors of the jackknife, cut at its `ends`."""
     if np.isnan(without).any():
         return Interval(reason="without one of its units it has no value")
     error, freedom = model_error(jackknife_errors(without))
     if not error > ROUNDING:
         return Interval(reason="it is the same without any of the units, which tells nothing about others")
-    low, high = scale.ends
-    inside = np.clip(without, value - NEAREST * (value - low), value + NEAREST * (high - value))
-    error, _ = model_error(jackknife_errors(scale.transform(inside)))
     half = stats.t.ppf((1 + LEVEL) / 2, freedom) * error
-    low, high = scale.inverse(scale.transform(value) + half * np.array([-1, 1]))
-    return Interval(float(low), float(high), scale.method)
+    return Interval(float(max(ends[0], value - half)), float(min(ends[1], value + half)), "jackknife")
 
 
 def jackknife_errors(without: np.ndarray) -> np.ndarray:
@@ -165,10 +271,10 @@ def model_error(errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def share_interval(part: np.ndarray, whole: np.ndarray, counts: np.ndarray) -> Interval:
     """Compute the interval of a share of scans, `part.sum() / whole.sum()`.
 
-    - If it is 0 or 1: exact (Clopper & Pearson 1934) at `effective_groups`, since the data do not show how much the
+    - If it is 0 or 1: exact (Clopper & Pearson 1934) at the effective units, since the data do not show how much the
       scans of a group differ.
-    - With fewer than 400 effective groups, or above 0.95, or below 0.05: Wilson's (1927) at the effective number of
-      scans, see `_wilson` (Franco, Little, Louis & Slud 2019, Journal of Survey Statistics and Methodology 7).
+    - With fewer than 400 effective units, or above 0.95, or below 0.05: Wilson's at the effective number of scans, but
+      at most the effective units (Franco, Little, Louis & Slud 2019, Journal of Survey Statistics and Methodology 7).
     - Else the percentiles of the bootstrap over groups.
 
     Args:
@@ -179,7 +285,7 @@ def share_interval(part: np.ndarray, whole: np.ndarray, counts: np.ndarray) -> I
     part, whole = part[drawn], whole[drawn]
     if len(whole) == 0:
         return Interval(reason="there is no scan to count")
-    share, size = part.sum() / whole.sum(), effective_groups(whole)
+    share, size = part.sum() / whole.sum(), effective_size(whole)
     tail = (1 - LEVEL) / 2
     if share == 0:
         return Interval(0.0, float(stats.beta.ppf(1 - tail, 1, size)), "exact")
@@ -189,24 +295,10 @@ def share_interval(part: np.ndarray, whole: np.ndarray, counts: np.ndarray) -> I
         return Interval(reason="one distinct scan alone tells nothing about others")
     if size >= FEW_GROUPS and 1 - NEAR_ONE <= share <= NEAR_ONE:
         return percentile_interval((counts[:, drawn] @ part) / (counts[:, drawn] @ whole))
-    return _wilson(part, whole, size)
-
-
-def _wilson(part: np.ndarray, whole: np.ndarray, most: float) -> Interval:
-    """Compute Wilson's interval at the effective number of scans, n / design effect, but at `most` that many.
-
-    That number is reduced by the squared ratio of normal to t quantile, because the design effect is estimated from the
-    groups (Korn & Graubard 1998, Survey Methodology 24).
-    """
-    groups, scans = len(whole), whole.sum()
-    share = part.sum() / scans
-    variance = groups / (groups - 1) * ((part - share * whole) ** 2).sum() / scans**2
-    z = stats.norm.ppf((1 + LEVEL) / 2)
-    size = share * (1 - share) / variance if variance > 0 else scans
-    size = min(size * (z / stats.t.ppf((1 + LEVEL) / 2, groups - 1)) ** 2, most)
-    middle = (share + z**2 / (2 * size)) / (1 + z**2 / size)
-    half = z / (1 + z**2 / size) * np.sqrt(share * (1 - share) / size + z**2 / (4 * size**2))
-    return Interval(float(max(0, middle - half)), float(min(1, middle + half)), "wilson")
+    groups = len(whole)
+    variance = groups / (groups - 1) * ((part - share * whole) ** 2).sum() / whole.sum() ** 2
+    left = size_left(share * (1 - share) / size, variance, groups - 1)
+    return Interval(*wilson_interval(share, size * left), "wilson")
 
 
 class GroupBootstrap:
@@ -230,13 +322,31 @@ class GroupBootstrap:
         value = float(part.sum() / whole.sum()) if whole.any() else np.nan
         return Estimate(value, share_interval(part, whole, self.counts))
 
-    def mean(self, values: np.ndarray, scale: Scale) -> Estimate:
-        """Estimate the mean of `values`, float [N]."""
-        sums, sizes = np.bincount(self.numbers, weights=values), np.bincount(self.numbers)
-        value = float(values.mean())
+    def mean(self, values: np.ndarray) -> Estimate:
+        """Estimate the mean of `values`, float [N], from 0 to 1."""
+        value, without = self._means(values)
+        return Estimate(value, score_interval("mean_share", value, without, self.sizes(np.ones(len(values)))))
+
+    def loss(self, score: str, values: np.ndarray, y_true: np.ndarray) -> Estimate:
+        """Estimate the mean of losses, float [N], of scans of the classes `y_true`, int [N]."""
+        value, without = self._means(values)
+        classes = np.array([self.sizes(y_true == index) for index in np.unique(y_true)])
+        return Estimate(value, score_interval(score, value, without, classes))
+
+    def difference(self, values: np.ndarray, ends: tuple[float, float] = (-np.inf, np.inf)) -> Estimate:
+        """Estimate the mean of paired differences, float [N], which is between the `ends`."""
+        value, without = self._means(values)
+        return Estimate(value, jackknife_interval(value, without, ends))
+
+    def _means(self, values: np.ndarray) -> tuple[float, np.ndarray]:
+        """Compute the mean of all scans, and without each of the groups: float64 [G]."""
+        sums, sizes = self.sizes(values), np.bincount(self.numbers)
         with np.errstate(invalid="ignore"):
-            without = (sums.sum() - sums) / (sizes.sum() - sizes)
-        return Estimate(value, jackknife_interval(value, without, scale))
+            return float(values.mean()), (sums.sum() - sums) / (sizes.sum() - sizes)
+
+    def sizes(self, weights: np.ndarray) -> np.ndarray:
+        """Sum weights of scans, [N], over each of the groups: float64 [G]."""
+        return np.bincount(self.numbers, weights=weights)
 
     def weighted(self, score: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Compute a score of all scans, and without each of the groups: float64 [...] and [G, ...].
@@ -247,21 +357,27 @@ class GroupBootstrap:
         kept = (np.arange(groups)[block, None] != self.numbers for block in _blocks(groups, len(self.numbers)))
         return score(np.ones((1, len(self.numbers))))[0], np.concatenate([score(block.astype(float)) for block in kept])
 
-    def resampled(self, score: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        """Compute a score, as in `weighted`, of each of R resamples: float64 [R, ...]."""
-        blocks = _blocks(len(self.counts), len(self.numbers))
-        return np.concatenate([score(self.counts[block][:, self.numbers]) for block in blocks])
+    def estimate(self, metric: Callable[..., np.ndarray], which: np.ndarray, values: np.ndarray) -> Estimate:
+        """Estimate a score of trueslice.evaluate.metrics of N scans, such as `auroc`.
 
-    def estimate(self, score: Callable[[np.ndarray], np.ndarray], scale: Scale) -> Estimate:
-        """Estimate a score, as in `weighted`, that is one number."""
-        value, without = self.weighted(score)
-        return Estimate(float(value), jackknife_interval(float(value), without, scale))
+        `which`, bool [N], and `values`, float [N], are the arguments of `metric`: scans of the class and probabilities,
+        or wrong scans and confidences.
+        """
+        value, without = self.weighted(partial(metric, which, values))
+        return self._estimate(metric.__name__, float(value), without, which)
 
-    def means(self, scores: Sequence[Callable[[np.ndarray], np.ndarray]]) -> list[Estimate]:
-        """Estimate the mean of several scores from 0 to 1, and then each of them."""
+    def ranking(self, metric: Callable[..., np.ndarray], of_class: np.ndarray, shares: np.ndarray) -> list[Estimate]:
+        """Estimate the mean over K classes of `metric`, and then the score of each, as in `estimate`: both [N, K]."""
+        scores = [partial(metric, *columns) for columns in zip(of_class.T, shares.T, strict=True)]
         values, without = self.weighted(lambda weights: np.stack([score(weights) for score in scores], axis=1))
-        values, without = np.r_[values.mean(), values], np.c_[without.mean(axis=1), without]
-        return list(map(Estimate, values.tolist(), map(jackknife_interval, values.tolist(), without.T, repeat(UNIT))))
+        name = metric.__name__
+        macro = self._estimate(f"macro_{name}", float(values.mean()), without.mean(axis=1), of_class[:, 0])
+        return [macro, *map(self._estimate, repeat(name), values.tolist(), without.T, of_class.T)]
+
+    def _estimate(self, score: str, value: float, without: np.ndarray, which: np.ndarray) -> Estimate:
+        sides = np.array([self.sizes(which), self.sizes(~which)])
+        counted = {"auroc": sides, "average_precision": sides[0]}.get(score, sides.sum(axis=0))
+        return Estimate(value, score_interval(score, value, without, counted))
 
 
 def _blocks(rows: int, columns: int) -> list[np.ndarray]:
@@ -287,13 +403,15 @@ class ConfusionBootstrap:
     def estimates(self, score: Callable[..., np.ndarray], *arguments) -> list[Estimate]:
         """Estimate a score that has a value for each class."""
         values = np.atleast_1d(score(self._by_group.sum(axis=1), *arguments).mean(axis=0))
-        if isinstance(score, Share):
+        if isinstance(score, metrics.Share):
             part, whole = map(_by_class, score.counts(self._by_group, *arguments))
             intervals = map(share_interval, part, whole, repeat(self._counts))
         else:
             without = _by_class(score(self._by_group.sum(axis=1, keepdims=True) - self._by_group, *arguments))
-            scale = SIGNED if score in (mcc, cohen_kappa) else UNIT
-            intervals = map(jackknife_interval, values, without, repeat(scale))
+            # A score of a class counts the scans of the class and those predicted as it; any other counts all scans.
+            both = (self._by_group.sum(axis=-1) + self._by_group.sum(axis=-2)) / 2
+            sizes = _by_class(both if len(values) > 1 else both.sum(axis=-1))
+            intervals = map(score_interval, repeat(score.__name__), values.tolist(), without, sizes)
         return list(map(Estimate, values.tolist(), intervals))
 
 

@@ -5,7 +5,6 @@ records take their values from these.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -15,7 +14,7 @@ from scipy.special import softmax
 from trueslice.errors import UserError
 from trueslice.evaluate import calibration, metrics, subsets, tumour
 from trueslice.evaluate.compare import difference
-from trueslice.evaluate.intervals import LIMITS, LOSS, ConfusionBootstrap, Estimate, GroupBootstrap, Interval
+from trueslice.evaluate.intervals import LIMITS, ConfusionBootstrap, Estimate, GroupBootstrap, Interval
 from trueslice.params import Evaluate
 from trueslice.records.base import Record
 from trueslice.records.baselines import Baseline, Baselines
@@ -205,11 +204,9 @@ def _of_classes(predictions: Predictions, negative: int | None) -> list[Score]:
 
 
 def _ranking(predictions: ModelPredictions, bootstrap: GroupBootstrap) -> list[Score]:
-    scores = []
+    scores, of_class = [], predictions.y_true[:, None] == np.arange(len(predictions.class_names))
     for name, metric in RANKING.items():
-        columns = enumerate(predictions.probabilities.T)
-        of_classes = [partial(metric, predictions.y_true == index, probability) for index, probability in columns]
-        macro, *estimates = bootstrap.means(of_classes)
+        macro, *estimates = bootstrap.ranking(metric, of_class, predictions.probabilities)
         scores.append(_score(f"macro_{name}", None, macro))
         scores += [_score(name, *each) for each in zip(predictions.class_names, estimates, strict=True)]
     return scores
@@ -230,8 +227,8 @@ def _of_probabilities(predictions: ModelPredictions, bootstrap: GroupBootstrap) 
     # Other scans have other gaps, and each is above 0 by chance: no interval around the value holds.
     no_interval = Interval(reason="no valid interval; see ece_if_calibrated")
     return [
-        _score("nll", None, bootstrap.mean(metrics.nll(y_true, probabilities), LOSS)),
-        _score("brier", None, bootstrap.mean(metrics.brier(y_true, probabilities), LOSS)),
+        _score("nll", None, bootstrap.loss("nll", metrics.nll(y_true, probabilities), y_true)),
+        _score("brier", None, bootstrap.loss("brier", metrics.brier(y_true, probabilities), y_true)),
         _score("ece", None, Estimate(ece, no_interval)),
     ]
 
@@ -249,7 +246,7 @@ def _per_distinct_scan(predictions: ModelPredictions) -> tuple[dict[str, int], l
 
 def _risk_coverage(predictions: ModelPredictions, bootstrap: GroupBootstrap) -> RiskCoverage:
     wrong, confidence = predictions.y_pred != predictions.y_true, predictions.probabilities.max(axis=1)
-    area = bootstrap.estimate(partial(metrics.risk_coverage_area, wrong, confidence), LOSS)
+    area = bootstrap.estimate(metrics.risk_coverage_area, wrong, confidence)
     coverage, risk = (each[0] for each in metrics.risk_coverage(wrong, confidence, np.ones((1, len(wrong)))))
     rows = []
     for share in np.arange(1, 21) / 20:

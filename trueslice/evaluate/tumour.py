@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from trueslice.evaluate import metrics
-from trueslice.evaluate.intervals import UNIT, GroupBootstrap, percentile_interval
+from trueslice.evaluate.intervals import GroupBootstrap, effective_size, score_interval
 from trueslice.params import Evaluate
 from trueslice.records.tumour import AtThreshold, PredictiveValues, RocPoint, TumourScores
 from trueslice.tables.external import ExternalPredictions
@@ -71,7 +71,7 @@ def score(
 ) -> TumourScores:
     """Score the probability of a tumour, and the thresholds that reach `params.sensitivities` on validation."""
     is_tumour, probabilities = predictions.y_true != negative, probability(predictions, negative)
-    auroc = bootstrap.estimate(lambda weights: metrics.auroc(is_tumour, probabilities, weights), UNIT)
+    auroc = bootstrap.estimate(metrics.auroc, is_tumour, probabilities)
     chosen = {target: threshold(validation, negative, target) for target in params.sensitivities}
     points = [
         at_threshold(predictions, negative, target, least, bootstrap)
@@ -87,7 +87,11 @@ def score(
 
 
 def _roc(is_tumour: np.ndarray, probabilities: np.ndarray, bootstrap: GroupBootstrap) -> list[RocPoint]:
-    """Compute the curve with an interval for each share of false alarms; empty if either side is missing."""
+    """Compute the curve with an interval for each share of false alarms; empty if either side is missing.
+
+    That none of n healthy scans is as suspicious as a tumour is likely with up to 3 / n of all healthy scans (the rule
+    of three). So below this share of false alarms, with n effective units, the band begins at 0.
+    """
     if is_tumour.all() or not is_tumour.any():
         return []
 
@@ -95,9 +99,12 @@ def _roc(is_tumour: np.ndarray, probabilities: np.ndarray, bootstrap: GroupBoots
         curves = zip(*metrics.roc(is_tumour, probabilities, weights), strict=True)
         return np.array([np.interp(FALSE_ALARMS, alarms, found) for alarms, found in curves])
 
-    curve = sensitivities(np.ones((1, len(is_tumour))))[0]
-    band = map(percentile_interval, bootstrap.resampled(sensitivities).T)
-    return [
-        RocPoint(false_alarms=at, sensitivity=value, low=interval.low, high=interval.high)
-        for at, value, interval in zip(FALSE_ALARMS.tolist(), curve.tolist(), band, strict=True)
-    ]
+    curve, without = bootstrap.weighted(sensitivities)
+    least = 3 / effective_size(bootstrap.sizes(~is_tumour))
+    points = []
+    for at, value, each in zip(FALSE_ALARMS.tolist(), curve.tolist(), without.T, strict=True):
+        interval = score_interval("roc", value, each, bootstrap.sizes(is_tumour))
+        if interval.low is not None and at < least:
+            interval = interval._replace(low=0.0)
+        points.append(RocPoint(false_alarms=at, sensitivity=value, low=interval.low, high=interval.high))
+    return points
