@@ -87,7 +87,7 @@ def test_the_last_fold_is_allowed_and_the_one_behind_it_is_not(tmp_path):
         ("epochs: 14 ", "epochs: -1 ", "train.epochs is -1; it must be greater than or equal to 1"),
         ("epochs: 14 ", "epochs: 1.5 ", "train.epochs is 1.5; it must be a valid integer"),
         ("epochs: 14 ", "epochs: true ", "train.epochs is True; it must be a valid integer"),
-        ("epochs: 14 ", "epcohs: 15 ", "unknown key train.epcohs; the keys there are objective, captions, "),
+        ("epochs: 14 ", "epcohs: 15 ", "unknown key train.epcohs; did you mean epochs?"),
         ("learning_rate: 1e-3 ", "learning_rate: fast ", "train.learning_rate is 'fast'; it must be a valid number"),
         ("learning_rate: 1e-3 ", "learning_rate: .nan ", "train.learning_rate is nan"),
         ("learning_rate: 1e-3 ", "learning_rate: 0 ", "train.learning_rate is 0; it must be greater than 0"),
@@ -125,7 +125,7 @@ def test_the_last_fold_is_allowed_and_the_one_behind_it_is_not(tmp_path):
         ("source: phantom              # phantom (drawn", "source: ~  # (", "data.source is None; it must be a valid"),
         ("dataset: masoudnickparvar/brain-tumor-mri-dataset ", "dataset: brain ", "it must be owner/name"),
         ("name: other_scanner", "name: a/b", "external.0.name is 'a/b'; it must be made of letters, digits, _ and -"),
-        ("- name: other_scanner", "- nmae: x\n  name: x", "unknown key external.0.nmae; the keys there are name, "),
+        ("- name: other_scanner", "- nmae: x\n  name: x", "unknown key external.0.nmae; did you mean name?"),
         ("  classes:\n", "  classes: {a: tumour}\n", "external: other_scanner: 'tumour' is not a class; give one of"),
         (
             "external:\n",
@@ -133,7 +133,7 @@ def test_the_last_fold_is_allowed_and_the_one_behind_it_is_not(tmp_path):
             "external: two data sets are called other_scanner; give each a name of its own",
         ),
         ("  glioma:", "  ../glioma:", "'../glioma' cannot be the name of a class folder"),
-        ("checkpoint:", "checkpoints:", "unknown key checkpoints; the keys there are seed, data, checkpoint, "),
+        ("checkpoint:", "checkpoints:", "unknown key checkpoints; did you mean checkpoint?"),
         ("machine: ", "machine: ] ", "not valid YAML at line"),
         ("views: ", f"views: {'1' * 4301} # ", "params.yaml is not valid YAML: a value in it cannot be read"),
         ("views: ", "views: 2026-13-01 # ", "params.yaml is not valid YAML: a value in it cannot be read"),
@@ -161,6 +161,47 @@ def test_values_that_do_not_go_together_are_refused_in_one_line(tmp_path, change
     with pytest.raises(ParamsError) as error:
         load(tmp_path / "params.yaml")
     assert f"train: {said}" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+OWN = {"benign": ["a benign tumour"], "malignant": ["a malignant tumour"]}
+ELSEWHERE = {"name": "elsewhere", "source": "phantom", "classes": None}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"data.source": "phantom"}, "data.source is phantom, which draws glioma, meningioma, notumor, pituitary; set"),
+        ({"external": [ELSEWHERE]}, "external: elsewhere: none of its folders (glioma, meningioma, notumor, pituitary"),
+        (
+            {"external": [ELSEWHERE | {"classes": {"normal": "benign"}}]},
+            "external: elsewhere: `classes` names normal, not among its folders (glioma, ",
+        ),
+        ({"classes": OWN | {"other": OWN["benign"]}}, "classes: benign and other have the same caption, 'a benign tum"),
+        ({"classes": OWN | {1: ["another tumour"]}}, "classes.1: 1 is no text for YAML; put it in quotes"),
+        ({"classes": OWN | {True: ["another tumour"]}}, "classes.1: True is no text for YAML; put it in quotes"),
+        ({"classes.benign": [1.5]}, "classes.benign.0: 1.5 is no text for YAML; put it in quotes"),
+        ({"evaluate.negative_class": 1}, "evaluate.negative_class: 1 is no text for YAML; put it in quotes"),
+        ({"external": [ELSEWHERE | {"classes": {0: "benign"}}]}, "external.0.classes.0: 0 is no text for YAML; put "),
+        ({"train.wholly_different": 1}, "unknown key train.wholly_different; the keys there are objective, captions, "),
+        ({"train.epochs": 0, "seed": -1}, "seed is -1; it must be greater than or equal to 0 (and 1 more)"),
+    ],
+)
+def test_what_params_alone_show_to_be_wrong_is_said_before_any_work(tmp_path, changes, said):
+    yaml = YAML(typ="safe")
+    content = yaml.load(COMMITTED)
+    own = {"data.source": "scans", "classes": dict(OWN), "evaluate.negative_class": None, "external": []}
+    for key, value in (own | changes).items():
+        *sections, name = key.split(".")
+        section = content
+        for part in sections:
+            section = section[part]
+        section[name] = value
+    yaml.dump(content, tmp_path / "params.yaml")
+    with pytest.raises(ParamsError) as error:
+        load(tmp_path / "params.yaml")
+    assert str(error.value).removeprefix(f"{tmp_path}/params.yaml: ").startswith(said)
+    assert str(error.value).endswith("(and 1 more)") == ("1 more" in said)
     assert "\n" not in str(error.value)
 
 

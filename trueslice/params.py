@@ -1,5 +1,7 @@
 """params.yaml as typed, checked values: the only declaration of a parameter."""
 
+import datetime
+import difflib
 import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -43,6 +45,8 @@ def _one_of(names: Collection[str]) -> AfterValidator:
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
+# What `trueslice.sources.phantom` draws; here, since params.yaml alone must show whether it fits.
+PHANTOM_CLASSES = ("glioma", "meningioma", "notumor", "pituitary")
 Device = Annotated[str, _like(r"auto|cpu|cuda(:(0|[1-9][0-9]{0,2}))?|mps", "auto, cpu, cuda, cuda:N or mps")]
 
 
@@ -196,6 +200,16 @@ class External(Section):
     source: Text
     classes: dict[Text, Text] | None
 
+    def check_folders(self, folders: Collection[str], class_names: Collection[str]) -> None:
+        """Raise a ValueError if the names of the set's class folders fit neither its `classes` nor `class_names`."""
+        classes, listed = self.classes or {}, ", ".join(sorted(folders))
+        if missing := sorted(classes.keys() - set(folders)):
+            problem = f"`classes` names {', '.join(missing)}, not among its folders ({listed}); correct the names"
+            raise ValueError(f"external: {self.name}: {problem}")
+        if not {classes.get(folder, folder) for folder in folders} & set(class_names):
+            problem = f"none of its folders ({listed}) is named like a class ({', '.join(class_names)})"
+            raise ValueError(f"external: {self.name}: {problem}; tell by `classes` which class each folder holds")
+
 
 class Machine(Section):
     """Use of this machine; it changes no result."""
@@ -227,7 +241,19 @@ class Params(Section):
             if not re.fullmatch(r"[^\W.][\w. -]*", name):
                 advice = "use letters, digits, _ - . and spaces"
                 raise ValueError(f"{name!r} cannot be the name of a class folder; {advice}")
+        owner: dict[str, str] = {}
+        for name, captions in classes.items():
+            for caption in captions:
+                if owner.setdefault(caption, name) != name:
+                    raise ValueError(f"{owner[caption]} and {name} have the same caption, {caption!r}; change one")
         return dict(sorted(classes.items()))
+
+    @model_validator(mode="after")
+    def _phantoms_fit(self) -> "Params":
+        if self.data.source == "phantom" and set(self.classes) != set(PHANTOM_CLASSES):
+            advice = "set data.source to your scans, or take these classes"
+            raise ValueError(f"data.source is phantom, which draws {', '.join(PHANTOM_CLASSES)}; {advice}")
+        return self
 
     @model_validator(mode="after")
     def _negative_class_exists(self) -> "Params":
@@ -246,6 +272,8 @@ class Params(Section):
             if unknown := [name for name in (each.classes or {}).values() if name not in self.classes]:
                 advice = f"give one of {', '.join(self.classes)}"
                 raise ValueError(f"external: {each.name}: {unknown[0]!r} is not a class; {advice}")
+            if each.source == "phantom":
+                each.check_folders(PHANTOM_CLASSES, self.classes)
         return self
 
     @property
@@ -311,18 +339,30 @@ def check(section: type[Checked], content: Mapping, where: str) -> Checked:
 def _explain(error: ValidationError) -> str:
     # An unknown key comes first: misspelling one key also makes the right one missing.
     problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
-    problem, more = problems[0], len(problems) - 1
-    key, given = ".".join(map(str, problem["loc"])), problem["input"]
-    if problem["type"] == "extra_forbidden":
-        section: Any = Params
-        for part in problem["loc"][:-1]:
-            # A number is a place in a list of sections.
-            section = get_args(section)[0] if isinstance(part, int) else section.model_fields[part].annotation
-        line = f"unknown key {key}; the keys there are {', '.join(section.model_fields)}"
+    problem = problems[0]
+    is_unknown = problem["type"] == "extra_forbidden"
+    more = sum(not is_unknown or other["type"] != "missing" for other in problems[1:])
+    # pydantic marks the key of a dict, where that and not its value is wrong, by a further part.
+    key, given = ".".join(map(str, problem["loc"])).removesuffix(".[key]"), problem["input"]
+    if is_unknown:
+        line = f"unknown key {key}; {_known_keys(problem['loc'])}"
     elif problem["type"] == "missing":
         line = f"{key} is missing; it has no default, so give it a value"
     elif problem["type"] == "value_error":
         line = f"{key + ': ' if key else ''}{problem['ctx']['error']}"
+    elif problem["type"] == "string_type" and isinstance(given, (int, float, datetime.date)):
+        line = f"{key}: {given} is no text for YAML; put it in quotes"
     else:
         line = f"{key} is {given!r}; {problem['msg'].replace('Input', 'it').replace('should', 'must')}"
     return line + (f" (and {more} more)" if more else "")
+
+
+def _known_keys(place: tuple[str | int, ...]) -> str:
+    """Say which key is meant by the unknown one at the end of `place`, or else which there are."""
+    section: Any = Params
+    for part in place[:-1]:
+        # A number is a place in a list of sections.
+        section = get_args(section)[0] if isinstance(part, int) else section.model_fields[part].annotation
+    if alike := difflib.get_close_matches(str(place[-1]), section.model_fields, 1):
+        return f"did you mean {alike[0]}?"
+    return f"the keys there are {', '.join(section.model_fields)}"

@@ -32,10 +32,10 @@ from PIL import Image
 from tqdm import tqdm
 
 from trueslice.lifetime import start_worker
+from trueslice.params import PHANTOM_CLASSES as CLASSES
 from trueslice.reading.masks import MASKS, write_mask
 from trueslice.tables.base import TEXT, Table, column
 
-CLASSES = ("glioma", "meningioma", "notumor", "pituitary")
 SIZE = 192  # pixels per side
 
 # How hard the task is.
