@@ -9,6 +9,7 @@ from trueslice.checkpoints import hub
 from trueslice.checkpoints.drawn import BUILDERS
 from trueslice.checkpoints.normal import normalise
 from trueslice.files import read_json, whole_folder, write_json
+from trueslice.model.encoder import check_captions
 from trueslice.params import Params
 
 
@@ -26,6 +27,7 @@ def main(params: Params) -> None:
         else:
             commit = hub.fetch(name, params.checkpoint.revision, Path(temporary))
             normalise(Path(temporary), folder)
+        check_captions(folder, params.classes)
         write_json(folder / "checkpoint.json", {"name": name, "revision": commit})
     size = sum(path.stat().st_size for path in stages.PRETRAINED.iterdir()) / 1e6
     side = read_json(stages.PRETRAINED / "config.json")["vision_config"]["image_size"]

@@ -14,7 +14,7 @@ import stages
 from trueslice.device import device_name, pick_device, repeat_exactly
 from trueslice.files import read_json, whole_folder, write_json
 from trueslice.model.cpu import same_bytes_on_cpus
-from trueslice.model.encoder import Encoder
+from trueslice.model.encoder import Encoder, check_captions
 from trueslice.params import Params
 from trueslice.records.timing import Timing, TrainingTime
 from trueslice.tables.splits import Splits
@@ -30,6 +30,7 @@ def main(params: Params) -> None:
         launcher.run(params.machine.launcher, "stages.train", output=stages.METRICS / "timing.json")
         return
     same_bytes_on_cpus(stages.PRETRAINED)
+    check_captions(stages.PRETRAINED, params.classes)  # again: they may have changed since the stage checkpoint ran
     processes = Processes(torch.device(pick_device(params.train.device, "train.device")))
     repeat_exactly()
     encoder = Encoder.load(stages.PRETRAINED, processes.device)

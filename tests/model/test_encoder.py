@@ -9,14 +9,14 @@ import pytest
 import torch
 from matplotlib import cbook
 from PIL import Image
-from transformers import AutoModel, AutoProcessor, CLIPModel, VisionTextDualEncoderModel, pipeline
+from transformers import AutoConfig, AutoModel, AutoProcessor, CLIPModel, VisionTextDualEncoderModel, pipeline
 
 from tests.families import FAMILIES as BUILD
 from trueslice.checkpoints import drawn as builtin
 from trueslice.checkpoints.normal import normalise
 from trueslice.device import pick_device
 from trueslice.errors import ParamsError, UserError
-from trueslice.model.encoder import Encoder
+from trueslice.model.encoder import Encoder, check_captions
 from trueslice.model.families import FAMILIES
 from trueslice.model.preprocessing import Preprocessing
 
@@ -39,6 +39,30 @@ def test_tiny_is_a_plain_hugging_face_directory(tiny_folder):
     model = CLIPModel.from_pretrained(tiny_folder)
     assert len({tuple(caption) for caption in ids}) == 3
     assert max(max(caption) for caption in ids) == model.config.text_config.eos_token_id
+
+
+@pytest.mark.parametrize("family", ["tiny", "clip", "siglip", "dual"])
+def test_a_caption_longer_than_the_text_tower_reads_is_refused(tmp_path, family):
+    BUILD[family](tmp_path / "as_published")
+    (tmp_path / "model").mkdir()
+    normalise(tmp_path / "as_published", tmp_path / "model")
+    config = AutoConfig.from_pretrained(tmp_path / "model").text_config
+    check_captions(tmp_path / "model", {"ill": ["ill", "sick"], "well": ["well"]})
+    long = "x " * config.max_position_embeddings
+    said = (
+        rf"a caption of well has \d+ tokens, of which this checkpoint reads {config.max_position_embeddings}; shorten"
+    )
+    with pytest.raises(UserError, match=said):
+        check_captions(tmp_path / "model", {"ill": ["ill"], "well": ["well", long]})
+
+
+def test_captions_of_two_classes_that_have_the_same_tokens_are_refused(tmp_path):
+    BUILD["dual"](tmp_path / "as_published")  # its tokenizer knows no capitals
+    (tmp_path / "model").mkdir()
+    normalise(tmp_path / "as_published", tmp_path / "model")
+    check_captions(tmp_path / "model", {"a": ["type a", "TYPE A"], "b": ["type b"]})
+    with pytest.raises(UserError, match="for this checkpoint 'type a' of a and 'Type A' of b are the same; change one"):
+        check_captions(tmp_path / "model", {"a": ["type a"], "b": ["type b", "Type A"]})
 
 
 @pytest.mark.parametrize("build", [builtin.build_convolutional, builtin.build_lite])
@@ -215,7 +239,7 @@ def test_code_of_a_checkpoint_is_refused_in_one_line_and_never_asked_about(tiny_
 import sys
 from pathlib import Path
 from trueslice.errors import UserError
-from trueslice.model.encoder import Encoder
+from trueslice.model.encoder import Encoder, check_captions
 for number in range(5):
     try:
         Encoder.load(Path(sys.argv[1], str(number)), "cpu")

@@ -51,6 +51,17 @@ def again(folder: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(folder, tmp_path / "again"))
 
 
+def test_captions_that_the_text_tower_cuts_end_both_stages_that_have_it_before_any_training(folder: Path, again: Path):
+    text = (again / "params.yaml").read_text()
+    (again / "params.yaml").write_text(text.replace("- a brain MRI scan showing a glioma", f"- {'long ' * 40}"))
+    before = digests(folder)
+    for stage in ("checkpoint", "train"):
+        done = run(stage, again)
+        assert done.returncode == 1 and "Traceback" not in done.stderr
+        assert "error: a caption of glioma has 162 tokens, of which this checkpoint reads 128; shorten" in done.stderr
+    assert digests(again) == before
+
+
 @pytest.mark.slow
 def test_shuffled_test_labels_change_no_byte_of_the_model_or_its_metrics(folder: Path, again: Path):
     splits = Splits.read(again / SPLITS)

@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import pickle
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from itertools import chain
 from pathlib import Path
@@ -18,10 +18,12 @@ from torch import nn
 from torch.nn import functional
 
 from trueslice.errors import UserError
+from trueslice.files import read_json
 from trueslice.model.families import FAMILIES
 from trueslice.model.preprocessing import TOKENIZERS, Preprocessing
 from trueslice.startup import quick_transformers
 
+UNCUT = 100_000  # tokens: more than any caption has
 BATCH = 64  # scans at once where nothing is learned; it changes memory, not results
 
 
@@ -153,6 +155,27 @@ class Encoder:
     def logits(self, batches: Iterable[torch.Tensor], class_embeddings: torch.Tensor) -> torch.Tensor:
         """Compute logits of N scans, in batches as `image_features` takes them: float32 [N, K] on the CPU."""
         return torch.cat([self.score(self.image_features(batch), class_embeddings).cpu() for batch in batches])
+
+
+def check_captions(folder: Path, classes: Mapping[str, Sequence[str]]) -> None:
+    """Check that the text tower of a directory reads every caption to its end, and tells the classes apart.
+
+    Raises:
+        UserError: a caption has more tokens than the tower reads, or two classes have one with the same tokens.
+    """
+    length = read_json(folder / "config.json")["text_config"]["max_position_embeddings"]
+    tokens = Preprocessing.read(folder).tokenize(list(chain(*classes.values())), UNCUT, pad_to_length=False)
+    owners = [(name, caption) for name, captions in classes.items() for caption in captions]
+    first: dict[bytes, tuple[str, str]] = {}
+    for owner, row, count in zip(owners, tokens["input_ids"], tokens["attention_mask"].sum(axis=1), strict=True):
+        name, caption = owner
+        if count > length:
+            problem = f"a caption of {name} has {count} tokens, of which this checkpoint reads {length}"
+            raise UserError(f"{problem}; shorten it under `classes:` in params.yaml: {caption[:40]}…")
+        other, same = first.setdefault(row.tobytes(), owner)
+        if other != name:
+            problem = f"for this checkpoint {same!r} of {other} and {caption!r} of {name} are the same"
+            raise UserError(f"{problem}; change one under `classes:` in params.yaml")
 
 
 def probabilities(logits: torch.Tensor, temperature: float = 1.0) -> np.ndarray:
