@@ -17,6 +17,7 @@ from trueslice.audit import external
 from trueslice.copies.search import ScanImages
 from trueslice.copies.thumbnails import FINE, thumbnails
 from trueslice.files import whole_folder, write_json
+from trueslice.sources.external import bring
 from trueslice.tables.external import ExternalPredictions
 from trueslice.tables.scans import Scans
 
@@ -85,7 +86,7 @@ def _audit(run: Path, source: Path, into: Path) -> None:
     class_names = tuple(settings.class_names)
     chosen = params.External(name=source.stem, source=str(source), classes=None)
     (into / "raw").mkdir()
-    external.bring(chosen, into / "raw", ROOT, settings.data.phantom, 0)
+    bring(chosen, into / "raw", ROOT, settings.data.phantom, 0)
     found = external.read(into / "raw", into, chosen, class_names, settings.verify, 0)
     known = Scans.read(run / "data/scans/scans.csv")
     known_pixels, pixels = (np.load(folder / "pixels.npy", mmap_mode="r") for folder in (run / "data/scans", into))

@@ -15,6 +15,7 @@ from trueslice.model.encoder import Encoder, probabilities
 from trueslice.model.pixels import Pixels
 from trueslice.params import External, Params
 from trueslice.records.external import ExternalFiles, FolderWithoutClass, SetFiles
+from trueslice.sources import external as sources
 from trueslice.tables.external import ExternalPredictions
 from trueslice.tables.scans import Scans
 
@@ -47,7 +48,7 @@ def _test(chosen: External, params: Params, encoder: Encoder) -> tuple[SetFiles,
     with scratch_folder(stages.EXTERNAL) as folder:
         raw = folder / "raw"
         raw.mkdir()
-        external.bring(chosen, raw, stages.repository_root(), params.data.phantom, workers)
+        sources.bring(chosen, raw, stages.repository_root(), params.data.phantom, workers)
         found = external.read(raw, folder, chosen, params.class_names, params.verify, workers)
         pixels = np.load(folder / "pixels.npy", mmap_mode="r")
         scans = Scans.read(stages.SCANS / "scans.csv")

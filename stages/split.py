@@ -4,6 +4,7 @@ import stages
 from trueslice.params import Params
 from trueslice.reading.classes import check_classes
 from trueslice.records.split import SplitCounts
+from trueslice.sources import external
 from trueslice.splits import split as splitting
 from trueslice.tables.scans import Scans
 
@@ -12,6 +13,8 @@ def main(params: Params) -> None:
     scans = Scans.read(stages.SCANS / "scans.csv")
     found = zip(scans.official_split.tolist(), scans.class_name.tolist(), strict=True)
     check_classes(found, params.class_names)
+    for chosen in params.external:
+        external.check(chosen, stages.repository_root(), params.class_names)  # before hours of training
     result = splitting.split(scans, params.split, params.seed)
     result.splits.write(stages.SPLITS)
     counts = splitting.count(result)

@@ -56,9 +56,10 @@ def read_one(tmp_path: Path, image, name: str = "x.png", colour: bool = False, *
 # Which files are scans
 
 
-def test_find_lists_both_official_folders_and_passes_litter_over(tmp_path: Path):
+def test_find_lists_all_official_folders_and_passes_litter_over(tmp_path: Path):
     for name in (
         "Training/b/2.jpg", "Training/b/1.jpg", "Training/a/sub/3.jpg", "Testing/a/4.jpg", "Testing/b/5.jpg",
+        "Validation/a/6.jpg",
         "Training/a/.hidden.jpg", "Training/a/Thumbs.db", "Training/.ipynb_checkpoints/6.jpg", "__MACOSX/a/7.jpg",
         "Training/a/desktop.ini", "Training/b/._1.jpg", "Training/read me.txt", "docs/manual.pdf",
     ):  # fmt: skip
@@ -69,6 +70,7 @@ def test_find_lists_both_official_folders_and_passes_litter_over(tmp_path: Path)
         ("Training/a/sub/3.jpg", "a", "train"),
         ("Training/b/1.jpg", "b", "train"),
         ("Training/b/2.jpg", "b", "train"),
+        ("Validation/a/6.jpg", "a", "val"),
     ]
 
 

@@ -59,6 +59,32 @@ def tree(folder: Path) -> dict[str, bytes]:
         ([f"a/b/{name}" for name in ALONE], {name: f"a/b/{name}" for name in ALONE}),
         ([f"data/{name}" for name in SPLIT] + ["docs/x/y/z.txt"], {name: f"data/{name}" for name in SPLIT}),
         (["train/a/1", "TEST/a/1"], {"Training/a/1": "train/a/1", "Testing/a/1": "TEST/a/1"}),
+        (
+            ["train/a/1", "Valid/a/1", "test/a/1"],
+            {"Training/a/1": "train/a/1", "Validation/a/1": "Valid/a/1", "Testing/a/1": "test/a/1"},
+        ),
+        (["train/a/1", "val/a/2"], {"Training/a/1": "train/a/1", "Validation/a/2": "val/a/2"}),
+        ([f"Training/{name}" for name in SPLIT], {name: f"Training/{name}" for name in SPLIT}),
+        (
+            ["Training/Training/a/1", "Testing/Testing/a/1"],
+            {"Training/a/1": "Training/Training/a/1", "Testing/a/1": "Testing/Testing/a/1"},
+        ),
+        (["Training/a/test/1"], {"Training/a/test/1": "Training/a/test/1"}),
+        (
+            ["a/1.jpg", "a/1_mask.png", "b/2 (1).png", "b/2 (1)_Mask.png", "b/x_mask.jpg"],
+            {
+                **{name: name for name in ("a/1.jpg", "b/2 (1).png", "b/x_mask.jpg")},
+                "masks/a/1.jpg.png": "a/1_mask.png",
+                "masks/b/2 (1).png.png": "b/2 (1)_Mask.png",
+            },
+        ),
+        (
+            ["train/a/1.jpg", "train/a/1-seg.png"],
+            {
+                "Training/a/1.jpg": "train/a/1.jpg",
+                "masks/Training/a/1.jpg.png": "train/a/1-seg.png",
+            },
+        ),
         (["glioma/deeper/1.jpg", "notumor/1.jpg"], {n: n for n in ("glioma/deeper/1.jpg", "notumor/1.jpg")}),
     ],
 )
@@ -85,6 +111,11 @@ def test_litter_is_passed_over_and_loose_files_are_counted(tmp_path, into, make)
         (["Testing/glioma/1.jpg"], "no Training folder"),
         (["train/a/1", "Training/a/1"], "two mean the same"),
         (["x/train/a/1", "y/train/a/1"], "in several places: x, y"),
+        (["train/a/1", "val/a/1", "Validation/a/1"], "two mean the same"),
+        (["val/a/1", "test/a/1"], "holds test, val but no Training folder"),
+        (["train/a/1", "train/train/a/1"], "holds train/a/1 and train/train/a/1, both of them as Training/a/1; remove"),
+        (["a/1.png", "a/1_mask.jpg"], r"holds a/1_mask.jpg, which seems to be a mask of 1.png; bring one mask a scan"),
+        (["a/1.png", "a/1_mask.png", "a/1_mask_1.png"], r"holds a/1_mask_1.png, which seems to be a mask of 1.png"),
     ],
 )
 def test_what_is_no_set_of_scans_ends_in_one_line(tmp_path, into, make, names, words):

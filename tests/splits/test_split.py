@@ -134,6 +134,35 @@ def test_every_scan_is_placed_and_no_group_straddles(table, options: dict):
     assert split(table, **options).splits.text() == result.splits.text()
 
 
+@settings(deadline=None, max_examples=60)
+@given(tables(published=True), choices(), st.integers(0, 2**32 - 1))
+def test_a_published_validation_folder_is_the_validation_under_official(table, options: dict, seed: int):
+    official, classes, groups = table
+    moved = (official == "train") & (np.random.default_rng(seed).random(len(official)) < 0.3)
+    options |= {"protocol": "official", "folds": None}
+    try:
+        result = split((np.where(moved, "val", official), classes, groups), **options)
+    except UserError:
+        return
+    parts = result.splits.split
+    assert set(parts[moved].tolist()) <= {"val", "dropped"}
+    assert np.array_equal(parts == "val", moved & (parts != "dropped"))
+    assert set(parts[official == "test"].tolist()) <= {"test", "dropped"}
+    train, val, test = (groups_in(table, result, part) for part in ("train", "val", "test"))
+    if options["leaks"] in ("drop_train", "drop_test"):
+        assert not train & val and not test & (train | val)
+    elif options["leaks"] == "keep" and options["conflicts"] == "keep" and options["copies"] == "all":
+        assert "dropped" not in parts
+
+
+def test_folds_and_a_published_validation_folder_exclude_each_other():
+    official = np.repeat(["train", "val", "test"], 20)
+    table = official, np.tile(["a", "b"], 30), np.arange(60)
+    with pytest.raises(UserError, match=r"folder Validation has them; set split.folds to null, or take another"):
+        split(table, folds=2)
+    assert split(table, folds=2, protocol="grouped").splits.split.tolist().count("test") == 30
+
+
 @settings(deadline=None, max_examples=40)
 @given(tables(), choices(), st.integers(2, 4))
 def test_the_folds_divide_what_is_held_out(table, options: dict, folds: int):

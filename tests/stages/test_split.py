@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ruamel.yaml import YAML
 
 from tests.scan_tables import scan_table
 from tests.stages.running import ROOT, run
@@ -135,6 +136,16 @@ def test_every_option_of_the_split_reaches_it(folder: Path):
     assert tested + other["test"] == 102
 
 
+def test_another_data_set_that_cannot_be_tested_on_ends_the_run_before_the_training(folder: Path):
+    yaml = YAML()
+    params = yaml.load(folder / "params.yaml")
+    params["external"] = [{"name": "elsewhere", "source": "nowhere", "classes": None}]
+    yaml.dump(params, folder / "params.yaml")
+    done = run("split", folder)
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert "external: elsewhere: " in done.stderr and not (folder / "data/splits.csv").exists()
+
+
 @pytest.mark.parametrize(
     ("counts", "old", "new", "status", "words"),
     [
@@ -148,6 +159,7 @@ def test_split_ends_in_one_line(folder: Path, counts: dict, old: str, new: str, 
     if old:
         change(folder, old, new)
         change(folder, "negative_class: notumor", "negative_class: null")
+        change(folder, "source: phantom", "source: mine")
     done = run("split", folder)
     assert done.returncode == status, done.stdout
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1

@@ -15,10 +15,11 @@ from trueslice.copies import groups
 from trueslice.copies import search as copies
 from trueslice.copies.search import ScanImages
 from trueslice.errors import UserError
-from trueslice.params import External, Phantom, Verify
+from trueslice.params import External, Verify
 from trueslice.reading import scans as reading
 from trueslice.reading.names import file_of
 from trueslice.reading.scans import ScanFile, Unreadable
+from trueslice.sources import external
 from trueslice.tables.scans import Pairs
 
 
@@ -35,27 +36,6 @@ class Decoded(NamedTuple):
     def files(self) -> int:
         """Number of files, of which some may hold several scans."""
         return len({file_of(path) for path in [*self.path.tolist(), *(each.path for each in self.unreadable)]})
-
-
-def bring(chosen: External, into: Path, root: Path, phantoms: Phantom, workers: int) -> None:
-    """Bring the files of a data set into the empty folder `into`; a relative path starts from the folder `root`.
-
-    Phantoms are drawn with the seed of `phantoms`, as many of each class as that has test scans.
-
-    Raises:
-        UserError: the source is missing, or is not a folder or .zip of scans.
-    """
-    if chosen.source == "phantom":
-        from trueslice.sources import phantom
-
-        phantom.draw_other_scanner(into, phantoms.seed, phantoms.test_per_class, workers)
-        return
-    from trueslice.sources import folder
-
-    source = root / Path(chosen.source).expanduser()
-    if not source.exists():
-        raise UserError(f"external: {chosen.name}: {source} does not exist; give phantom, or a folder or .zip of scans")
-    folder.take(source, into)
 
 
 def read(raw: Path, into: Path, chosen: External, class_names: Sequence[str], params: Verify, workers: int) -> Decoded:
@@ -102,15 +82,8 @@ def _classify(
     files: Sequence[ScanFile], chosen: External, class_names: Sequence[str]
 ) -> tuple[list[ScanFile], dict[str, int]]:
     """Return the files of known classes, under the names of these, and the number of files in each other folder."""
-    folders = {file.class_name for file in files}
-    renamed = {folder: folder for folder in folders} | (chosen.classes or {})
-    listed = ", ".join(sorted(folders))
-    if missing := sorted(renamed.keys() - folders):
-        problem = f"`classes` names {', '.join(missing)}, which are not among its folders ({listed})"
-        raise UserError(f"external: {chosen.name}: {problem}; correct the names")
-    own = [file._replace(class_name=renamed[file.class_name]) for file in files]
+    external.check_folders(chosen, {file.class_name for file in files}, class_names)
+    renamed = chosen.classes or {}
+    own = [file._replace(class_name=renamed.get(file.class_name, file.class_name)) for file in files]
     kept = [file for file in own if file.class_name in class_names]
-    if not kept:
-        problem = f"none of its folders ({listed}) is named like a class ({', '.join(class_names)})"
-        raise UserError(f"external: {chosen.name}: {problem}; tell by `classes` which class each folder holds")
     return kept, dict(sorted(Counter(file.class_name for file in own if file.class_name not in class_names).items()))

@@ -68,13 +68,18 @@ def _joined(group: np.ndarray, *labels: np.ndarray) -> np.ndarray:
 
 
 def leaked(scans: Scans) -> np.ndarray:
-    """Tell which published test scans are also in the published Training folder: str [N].
+    """Tell which published test scans are also in the published Training or Validation folder: str [N].
 
     `copy` where a copy is, `patient` where only another scan of the patient or of a copy's patient is, else empty.
     """
-    joined, train = units(scans), scans.official_split == "train"
+    joined, train = units(scans), _not_for_test(scans)
     cases = [np.isin(scans.group, scans.group[train]), np.isin(joined, joined[train])]
     return np.where(scans.official_split == "test", np.select(cases, ["copy", "patient"], ""), "")
+
+
+def _not_for_test(scans: Scans) -> np.ndarray:
+    """Mark the scans of Training, and of Validation, which chooses the epoch: bool [N]."""
+    return np.isin(scans.official_split, ["train", "val"])
 
 
 def conflicting(scans: Scans) -> np.ndarray:
@@ -159,7 +164,7 @@ def summarise(scans: Scans, pairs: Pairs, **files: Any) -> DataCounts:
 
 def _flags(scans: Scans) -> dict[str, np.ndarray]:
     """Mark the scans that `ClassCounts` counts, bool [N] each, by the name of its field."""
-    train, test = scans.official_split == "train", scans.official_split == "test"
+    train, test = _not_for_test(scans), scans.official_split == "test"
     how, known = leaked(scans), scans.patient != ""
     shared = known & np.isin(scans.patient, scans.patient[train])
     joined = units(scans)

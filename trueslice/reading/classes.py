@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from trueslice.errors import UserError
 
-OFFICIAL_SPLITS = {"Training": "train", "Testing": "test"}
+OFFICIAL_SPLITS = {"Training": "train", "Validation": "val", "Testing": "test"}
 
 
 def check_classes(found: Iterable[tuple[str, str]], class_names: Sequence[str]) -> None:

@@ -55,8 +55,8 @@ class Scan(NamedTuple):
 def find(raw: Path) -> list[ScanFile]:
     """List the files in the class folders of `raw`, sorted by path.
 
-    `raw` holds Training/<class>/ and Testing/<class>/, or Training/<class>/ alone, or <class>/ alone. Hidden files,
-    system litter and the folder `masks` are skipped.
+    `raw` holds Training/<class>/, and perhaps Validation/<class>/ and Testing/<class>/, or <class>/ alone. Hidden
+    files, system litter and the folder `masks` are skipped.
 
     Raises:
         UserError: there is no class folder, or one without files.

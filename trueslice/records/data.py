@@ -40,7 +40,7 @@ class ClassCounts(Record):
     patients_train: int
     patients_test: int
     patients_in_both: int
-    train: int
+    train: int  # in Training, and in Validation if there is one, as wherever these counts tell the two from Testing
     test: int
     leaked: int
     source_conflicts: int

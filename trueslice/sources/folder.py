@@ -8,7 +8,7 @@ import stat
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -19,7 +19,12 @@ from trueslice.errors import UserError
 from trueslice.files import is_litter
 from trueslice.reading.masks import MASKS
 
-SPLITS = {"training": "Training", "train": "Training", "testing": "Testing", "test": "Testing"}
+SPLITS = {
+    **dict.fromkeys(("training", "train"), "Training"),
+    **dict.fromkeys(("validation", "valid", "val"), "Validation"),
+    **dict.fromkeys(("testing", "test"), "Testing"),
+}
+BESIDE = re.compile(r"(.+)[ _-](?:mask|seg|segmentation)(?:[ _-]?\d+)?", re.IGNORECASE)  # 1_mask.png, beside 1.png
 LAYOUT = "Training/<class>/ and Testing/<class>/, or <class>/ alone"
 # Scans hardly compress; a deflate bomb reaches 1000 : 1, and one with overlapping members far more.
 MAX_RATIO = 100
@@ -30,25 +35,44 @@ DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError)
 def take(source: Path, into: Path) -> int:
     """Copy the scans of `source` into the empty folder `into`, as Training/<class>/ and Testing/<class>/, or <class>/.
 
-    `source` is a folder, or a .zip of one, wrapped in any number of folders; `train` and `test` in any spelling of
-    capitals become Training and Testing. Litter and a folder `masks` next to the others are skipped, and so are files
-    in no class folder, whose number is returned. All members of an archive are checked before the first is written.
+    `source` is a folder, or a .zip of one, wrapped in any number of folders; the names of SPLITS in any spelling of
+    capitals become Training, Validation and Testing. Masks beside their scans, as `1_mask.png` is beside `1.png`, go to
+    masks/. Litter and a folder `masks` next to the others are skipped, and so are files in no class folder, whose
+    number is returned. All members of an archive are checked before the first is written.
 
     Raises:
         UserError: `source` is missing, empty, without class folders, damaged, too large for the disk, or hostile.
     """
-    if not (source.is_file() or source.is_dir()):
-        raise UserError(f"{source} is neither a file nor a folder; give the path of a folder or .zip")
-    with _folder_files(source) if source.is_dir() else _members(source) as (sizes, open_file):
+    with _opened(source) as (sizes, open_file):
         targets = _arrange(sizes, source)
         _copy(sizes, open_file, targets, source, into)
         return len(sizes) - len(targets)
+
+
+def plan(source: Path) -> dict[PurePosixPath, PurePosixPath]:
+    """Return where `take` puts the files of `source`, by their paths in it; the errors are the same."""
+    with _opened(source) as (sizes, _):
+        return _arrange(sizes, source)
+
+
+def class_folders(targets: Iterable[PurePosixPath]) -> set[tuple[str, str]]:
+    """Return the class folders of files placed by `plan`: Training, Validation, Testing or nothing, and the name."""
+    scans = [target.parts for target in targets if target.parts[0] != MASKS]
+    return {(parts[0], parts[1]) if parts[0] in SPLITS.values() else ("", parts[0]) for parts in scans}
 
 
 def unpack(source: Path, into: Path) -> None:
     """Unpack a .zip into the empty folder `into`, checked as by `take`, with the folders that it has."""
     with _members(source) as (sizes, open_file):
         _copy(sizes, open_file, {name: name for name in sizes}, source, into)
+
+
+@contextmanager
+def _opened(source: Path) -> Iterator[tuple[dict[PurePosixPath, int], Callable]]:
+    if not (source.is_file() or source.is_dir()):
+        raise UserError(f"{source} is neither a file nor a folder; give the path of a folder or .zip")
+    with _folder_files(source) if source.is_dir() else _members(source) as files:
+        yield files
 
 
 @contextmanager
@@ -139,21 +163,41 @@ def _arrange(files: Iterable[PurePosixPath], source: Path) -> dict[PurePosixPath
     homes = {
         name.parts[:depth] for name in files for depth, part in enumerate(name.parts[:-2]) if part.lower() in SPLITS
     }
-    if homes:
-        depth = min(map(len, homes))
-        homes = {home for home in homes if len(home) == depth}
-        if len(homes) > 1:
-            found = ", ".join(sorted("/".join(home) for home in homes))
-            raise UserError(f"{source} holds Training or Testing folders in several places: {found}; give one of them")
-        home = homes.pop()
-        inside = [name for name in files if name.parts[:depth] == home and len(name.parts) > depth + 2]
-        inside = [name for name in inside if name.parts[depth].lower() in SPLITS]
-        splits = {name.parts[depth]: SPLITS[name.parts[depth].lower()] for name in inside}
-        if "Training" not in splits.values():
-            raise UserError(f"{source} holds {', '.join(splits)} but no Training folder; expected {LAYOUT}")
-        if len(set(splits.values())) < len(splits):
-            raise UserError(f"{source} holds {', '.join(splits)}, of which two mean the same; expected {LAYOUT}")
-        return {name: PurePosixPath(splits[name.parts[depth]], *name.parts[depth + 1 :]) for name in inside}
+    targets = _with_masks(_in_splits(files, homes, source) if homes else _in_classes(files, source), source)
+    owners: dict[PurePosixPath, PurePosixPath] = {}
+    for name, target in targets.items():
+        if owners.setdefault(target, name) != name:
+            raise UserError(f"{source} holds {owners[target]} and {name}, both of them as {target}; remove one")
+    return targets
+
+
+def _in_splits(
+    files: Sequence[PurePosixPath], homes: set[tuple[str, ...]], source: Path
+) -> dict[PurePosixPath, PurePosixPath]:
+    """Place files in Training and its like, which are in the outermost of `homes`."""
+    depth = min(map(len, homes))
+    homes = {home for home in homes if len(home) == depth}
+    if len(homes) > 1:
+        found = ", ".join(sorted("/".join(home) for home in homes))
+        raise UserError(f"{source} holds Training or Testing folders in several places: {found}; give one of them")
+    home, inside = homes.pop(), {}
+    for name in files:
+        parts = name.parts[depth:] if name.parts[:depth] == home else ()
+        # An archive may repeat a name, Training/Training/<class>, or wrap all: Training/Testing/<class>.
+        while len(parts) > 3 and parts[0].lower() in SPLITS and parts[1].lower() in SPLITS:
+            parts = parts[1:]
+        if len(parts) > 2 and parts[0].lower() in SPLITS:
+            inside[name] = parts
+    splits = {parts[0]: SPLITS[parts[0].lower()] for parts in inside.values()}
+    if "Training" not in splits.values():
+        raise UserError(f"{source} holds {', '.join(sorted(splits))} but no Training folder; expected {LAYOUT}")
+    if len(set(splits.values())) < len(splits):
+        raise UserError(f"{source} holds {', '.join(splits)}, of which two mean the same; expected {LAYOUT}")
+    return {name: PurePosixPath(splits[parts[0]], *parts[1:]) for name, parts in inside.items()}
+
+
+def _in_classes(files: Sequence[PurePosixPath], source: Path) -> dict[PurePosixPath, PurePosixPath]:
+    """Place files in class folders alone."""
     inside = [name for name in files if len(name.parts) > 1]
     if not inside:
         raise UserError(f"{source} has no class folders, only files; expected {LAYOUT}")
@@ -163,6 +207,23 @@ def _arrange(files: Iterable[PurePosixPath], source: Path) -> dict[PurePosixPath
         depth += 1
         inside = [name for name in inside if len(name.parts) > depth + 1]
     return {name: PurePosixPath(*name.parts[depth:]) for name in inside if name.parts[depth] != MASKS}
+
+
+def _with_masks(targets: dict[PurePosixPath, PurePosixPath], source: Path) -> dict[PurePosixPath, PurePosixPath]:
+    """Place masks that are beside their scans where `trueslice.reading.masks` looks for them."""
+    scans = {target.with_suffix(""): target for target in targets.values()}
+    masks: dict[PurePosixPath, PurePosixPath] = {}
+    seen = set()
+    for name, target in targets.items():
+        found = BESIDE.fullmatch(target.stem)
+        if found and (scan := scans.get(target.with_name(found[1]))):
+            mask = PurePosixPath(MASKS, f"{scan}.png")
+            if target.suffix.lower() != ".png" or mask in seen:
+                advice = "bring one mask a scan, as PNG, or move the masks elsewhere"
+                raise UserError(f"{source} holds {name}, which seems to be a mask of {scan.name}; {advice}")
+            masks[name] = mask
+            seen.add(mask)
+    return targets | masks
 
 
 def _write(file: BinaryIO, target: Path) -> None:

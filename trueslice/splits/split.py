@@ -44,19 +44,24 @@ class _Units(NamedTuple):
 def split(scans: Scans, params: parameters.Split, seed: int) -> Result:
     """Place every scan, as docs/parameters.md describes.
 
-    Groups of copies never straddle train and val, nor either of them and test, except test under `keep` and
-    `drop_random`; under `patients` no patient does either. Class by class, shares and folds are kept as well as whole
-    units allow. `params.seed` draws the test set of a new split and folds, `seed` all else.
+    Groups of copies never straddle train and val, nor either of them and test, except those that are published apart
+    under `keep` and `drop_random`; under `patients` no patient does either. Class by class, shares and folds are kept
+    as well as whole units allow. `params.seed` draws the test set of a new split and folds, `seed` all else.
 
     Raises:
-        UserError: a class has fewer units than folds, or no scans in train, val or test; or no patient is known.
+        UserError: a class has fewer units than folds, or no scans in train, val or test; no patient is known; or folds
+            are asked for where validation scans are published.
     """
     published = scans.official_split == "test"
     protocol = params.protocol if params.protocol != "official" or published.any() else "grouped"
     official = protocol == "official"
     conflicting = groups.conflicting(scans)
     reasons = _reasons(scans, params, seed, conflicting, official)
-    parts = np.where(published & official, "test", "train").astype("<U7")
+    with_validation = official and bool((scans.official_split == "val").any())
+    if with_validation and params.folds is not None:
+        advice = "set split.folds to null, or take another split.protocol"
+        raise UserError(f"split.folds holds out validation scans, but the folder Validation has them; {advice}")
+    parts = scans.official_split.astype("<U7") if official else np.full(len(scans), "train", "<U7")
     parts[reasons != ""] = "dropped"
     blame = f"split.leaks: {params.leaks} and " if official else ""
     blame += f"split.conflicts: {params.conflicts}"
@@ -67,7 +72,7 @@ def split(scans: Scans, params: parameters.Split, seed: int) -> Result:
         _hold_out_fold(parts, "val" if official else "test", units, params)
     elif not official:
         _hold_out(parts, "test", units, params, params.seed)
-    if params.folds is None or not official:
+    if not with_validation and (params.folds is None or not official):
         _hold_out(parts, "val", units, params, seed)
     if params.copies == "one":
         train = np.flatnonzero(parts == "train")
@@ -85,19 +90,23 @@ def split(scans: Scans, params: parameters.Split, seed: int) -> Result:
 def _reasons(scans: Scans, params: parameters.Split, seed: int, conflicting: np.ndarray, official: bool) -> np.ndarray:
     """Return the reasons why scans are dropped before any is held out: str [N], empty where they are not."""
     reasons = np.full(len(scans), "", dtype="<U11")
-    published = scans.official_split == "test"
-    train = ~(published & official)
+    train = ~((scans.official_split == "test") & official)
     if params.conflicts == "drop":
         reasons[conflicting & train] = "conflicting"
         train &= ~conflicting
     if official:
-        copies_of_test = train & np.isin(scans.group, scans.group[published])
+        # A scan that has copies in several folders stays in the last, or in the first under drop_test.
+        rank = np.select([scans.official_split == "test", scans.official_split == "val"], [2, 1])
+        first, last = np.full(len(scans), 2), np.zeros(len(scans), int)
+        np.minimum.at(first, scans.group, rank)
+        np.maximum.at(last, scans.group, rank)
+        repeated = train & (rank < last[scans.group])
         if params.leaks == "drop_train":
-            reasons[copies_of_test] = "leaked"
+            reasons[repeated] = "leaked"
         elif params.leaks == "drop_test":
-            reasons[groups.leaked(scans) == "copy"] = "leaked"
+            reasons[rank > first[scans.group]] = "leaked"
         elif params.leaks == "drop_random":
-            reasons[_as_many(copies_of_test, train, scans.class_name, seed)] = "at random"
+            reasons[_as_many(repeated, train, scans.class_name, seed)] = "at random"
     return reasons
 
 

@@ -13,7 +13,9 @@ class Scans(Table):
 
     path: np.ndarray = column(TEXT)  # relative to data/raw, with forward slashes; a frame has `, frame N` behind
     class_name: np.ndarray = column(TEXT, "class")  # name of its class folder
-    official_split: np.ndarray = column(TEXT)  # `train`, `test`, or empty where the source comes without a test set
+    official_split: np.ndarray = column(
+        TEXT
+    )  # `train`, `val`, `test`, or empty where the source comes without such folders
     width: np.ndarray = column(WHOLE)  # in pixels, after EXIF orientation
     height: np.ndarray = column(WHOLE)  # likewise
     mode: np.ndarray = column(TEXT)  # Pillow's mode of the file, or DICOM
