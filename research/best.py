@@ -57,7 +57,7 @@ def train(scans: Path, pmram: Path, number: int) -> dict:
     for stage in ("checkpoint", "split", "train"):
         run(stage, folder(number))
     metrics = folder(number) / "metrics"
-    minutes = Timing.read(metrics / "timing.json").train.seconds / 60
+    minutes = Timing.read(metrics / "timing.json").train[0].seconds / 60
     return {"candidate": name, "validation": validation(folder(number)), "minutes": minutes}
 
 

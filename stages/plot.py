@@ -24,7 +24,7 @@ def main(params: Params) -> None:
     pixels = np.load(stages.SCANS / "pixels.npy", mmap_mode="r")
     examples, maps = Examples.read(stages.EXAMPLES), np.load(stages.MAPS, mmap_mode="r")
     scans_sha256 = hashlib.sha256((stages.SCANS / "scans.csv").read_bytes()).hexdigest()
-    drawing = Drawing.now(Path.cwd(), Timing.read(stages.METRICS / "timing.json").train)
+    drawing = Drawing.now(Path.cwd(), Timing.read(stages.METRICS / "timing.json").train[0])
     drawn = figures.draw(run, figures.Tables(steps, embedding), pixels)
     drawn |= explanations.draw(run.explain, examples, maps, pixels)
     pictures = {name: figures.png(figure) for name, figure in drawn.items()}

@@ -82,7 +82,7 @@ def _write(trainer: Trainer, params: Params, splits: Splits, seconds: float) -> 
         images_per_second=trainer.images_trained / seconds,
         peak_memory_mb=peak_memory_mb(trainer.device),
     )
-    Timing(train=timing).write(stages.METRICS / "timing.json")
+    Timing(train=[timing]).write(stages.METRICS / "timing.json")
 
 
 if __name__ == "__main__":

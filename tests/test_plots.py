@@ -16,10 +16,11 @@ from PIL import Image
 
 from tests.browsers import chromium
 from tests.made import labels, model_table, one_hot
-from tests.report.example_run import embedding
+from tests.report.example_run import TIMING, embedding
 from trueslice.evaluate.score import evaluate
 from trueslice.files import read_json, write_json
 from trueslice.params import Evaluate
+from trueslice.records.timing import Timing
 
 ROOT = Path(__file__).parents[1]
 # The charts of a page of which nothing is drawn.
@@ -47,6 +48,7 @@ def repository(tmp_path_factory):
         dict(zip(columns, row, strict=True)) for row in ((1, 1.2, 0.4, 1.3, 0.3, 0.1), (2, 0.8, 0.7, 0.9, 0.6, 0))
     ]
     write_json(folder / "metrics/train.json", {"best_epoch": 2, "epochs": epochs})
+    Timing(train=[TIMING]).write(folder / "metrics/timing.json")
     y_true, y_pred = labels(CONFUSION)
     predictions = model_table(y_true, one_hot(y_pred, 4), class_names=CLASSES)
     predictions.write(folder / "plots/predictions.csv")
@@ -93,8 +95,10 @@ def test_every_result_is_drawn_once(charts, repository):
     assert set(charts) == {
         "Loss per epoch",
         "Accuracy per epoch",
+        "Learning rate per epoch",
         "Test scores per class",
         "Training loss per step",
+        "Seconds of training",
         "Scans in the space of the model",
         "Test scans by actual and predicted class",
         "plots/figures/training_loss.png",
@@ -140,7 +144,7 @@ def test_the_page_needs_no_network(repository):
     assert not re.search(r"""(src|href)\s*=\s*["'](https?:)?//""", page)
     for name in ("vega", "vegaLite", "vegaEmbed"):
         assert f"window.{name}=" in page, "Vega itself is in the page"
-    assert page.count("vegaEmbed('#") == 6
+    assert page.count("vegaEmbed('#") == 8
     assert page.count("</script>") == page.count("<script"), "nothing within Vega ends its script early"
 
 
@@ -181,7 +185,7 @@ def test_a_browser_draws_every_chart_and_asks_for_nothing(command, offline, requ
         tab.on("pageerror", lambda error: said.append(str(error)))
         tab.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
         tab.goto(page.as_uri())
-        tab.wait_for_function("document.querySelectorAll('.vega-embed :is(canvas, svg.marks)').length == 6")
+        tab.wait_for_function("document.querySelectorAll('.vega-embed :is(canvas, svg.marks)').length == 8")
         blank = tab.evaluate(BLANK)
         loaded = tab.evaluate("[...document.images].map((each) => each.naturalWidth)")
         if command == "diff":

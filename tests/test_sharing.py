@@ -142,7 +142,7 @@ def test_one_experiment_goes_there_and_back(published, tmp_path):
 
 def test_the_record_of_runs_travels_without_their_files(published, tmp_path):
     typed(published, "To a colleague", 0, folder=tmp_path / "storage")
-    published.run("dvc exp run -n tried -S train.epochs=1", check=True)
+    published.run("dvc exp run -n tried -S train.epochs=1 train", check=True)
     published.run("git restore params.yaml dvc.lock metrics plots && dvc checkout", check=True)
     published.run("git push -q && dvc push --run-cache", check=True)
     other = clone(published, tmp_path / "colleague")

@@ -32,7 +32,7 @@ def written(folder: Path, run: Run) -> Path:
     shutil.copy(ROOT / "params.yaml", folder)
     for name in RECORDS:
         getattr(run, name).write(folder / f"metrics/{name}.json")
-    Timing(train=TIMING).write(folder / "metrics/timing.json")
+    Timing(train=[TIMING]).write(folder / "metrics/timing.json")
     write_json(folder / "models/finetuned/trueslice.json", run.model)
     drawn_from = tables(len(run.train.epochs))
     for name, table in zip(("steps", "embedding"), drawn_from, strict=True):

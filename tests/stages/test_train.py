@@ -109,7 +109,7 @@ def test_the_loss_of_every_step_is_written_with_its_running_mean(folder: Path):
     assert steps.step.tolist() == list(range(1, train["steps"] + 1))
     assert (steps.loss > 0).all() and (steps.learning_rate <= 1e-3).all()
     np.testing.assert_allclose(steps.mean_loss, steps.loss)  # of so few steps each is its own mean
-    assert read_json(folder / METRICS / "timing.json")["train"]["images_per_second"] > 0
+    assert read_json(folder / METRICS / "timing.json")["train"][0]["images_per_second"] > 0
 
 
 @pytest.mark.parametrize(

@@ -15,4 +15,4 @@ class TrainingTime(Record):
 class Timing(Record):
     """The cost of each stage that is measured."""
 
-    train: TrainingTime
+    train: list[TrainingTime]  # one: DVC draws lists
