@@ -21,7 +21,8 @@ from trueslice.records.timing import TrainingTime
 from trueslice.records.train import Epoch
 from trueslice.report.figures import Tables
 from trueslice.report.provenance import Drawing
-from trueslice.report.run import BASELINES, Run
+from trueslice.report.run import Run
+from trueslice.report.templates import TEMPLATES
 from trueslice.splits import split as splitting
 from trueslice.tables.embedding import EmbeddingMap
 from trueslice.tables.examples import Examples
@@ -240,7 +241,7 @@ def _predictions(splits: Splits, names: tuple[str, ...], wrong: int) -> tuple[Mo
 def _baselines(model: ModelPredictions) -> BaselinePredictions:
     """Predictions of baselines, each wrong on more scans than the one before."""
     tables, count = [], len(model.class_names)
-    for place, name in enumerate(BASELINES):
+    for place, name in enumerate(TEMPLATES.globals["BASELINES"]):
         is_wrong = (np.arange(len(model)) % 10 < 4 + place) & (model.exposure != "copy")
         y_pred = np.where(is_wrong, (model.y_true + 1) % count, model.y_true)
         columns = {each: getattr(model, each) for each in Predictions.__dataclass_fields__}

@@ -21,7 +21,7 @@ from tests.report.example_run import (
 from tests.stages.running import ROOT, run
 from trueslice.files import write_json
 from trueslice.records.timing import Timing
-from trueslice.report.run import RECORDS, Run
+from trueslice.report.run import Run
 from trueslice.report.templates import passages
 
 FIGURES = {f"{name}.png" for name in passages("alt.jinja", example())}
@@ -30,7 +30,7 @@ FIGURES = {f"{name}.png" for name in passages("alt.jinja", example())}
 def written(folder: Path, run: Run) -> Path:
     """The folder with the inputs of the stage."""
     shutil.copy(ROOT / "params.yaml", folder)
-    for name in RECORDS:
+    for name in Run.records():
         getattr(run, name).write(folder / f"metrics/{name}.json")
     Timing(train=[TIMING]).write(folder / "metrics/timing.json")
     write_json(folder / "models/finetuned/trueslice.json", run.model)

@@ -4,8 +4,7 @@ As Mitchell et al. 2019, "Model Cards for Model Reporting". Its head, in YAML, i
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from types import SimpleNamespace
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from trueslice.copies.thumbnails import FINE
@@ -25,39 +24,15 @@ TITLES = {
 }
 # The scores that the hub lists, as it calls them, each with its arguments.
 METRICS = {"accuracy": ("accuracy", None), "macro_f1": ("f1", {"average": "macro"})}
-HEAT_MAPS = {
-    "explanation": "heat map",
-    "uniform": "no map: anywhere in the head",
-    "other_patient": "heat map on the tumour of another patient of the class",
-    "fixed_point": "best fixed point of the class",
-    "random_weights": "heat map of shuffled weights",
-    "ceiling": "the best that the model's grid allows",
-}
 
 
 def card(run: Run, released: Mapping[str, Any]) -> str:
     """Return the model card of a run, as Markdown with a head in YAML. The same run gives the same text.
 
-    Args:
-        run: the run.
-        released: the content of trueslice.json in the folder of the released model.
+    `released` is the content of trueslice.json in the folder of the released model.
     """
-    # Two of its keys are words of Python.
-    ranges = [{"lower": row["from"], "upper": row["to"]} | row for row in released["confidence"]]
-    return render(
-        "card.md",
-        run,
-        head=_head(run),
-        said=passages("statement.jinja", run),
-        scores=list(_scores(run)),
-        confidence=[SimpleNamespace(**row) for row in ranges],
-        ood=released["ood"],
-        pointing=list(_pointing(run)),
-        kaggle=_is_kaggle(run),
-        classes=released["classes"],
-        side=FINE,
-        items=claim(run),
-    )
+    said, known = passages("statement.jinja", run), {"titles": TITLES, "side": FINE, "kaggle": _is_kaggle(run)}
+    return render("card.md", run, head=_head(run), said=said, released=released, items=claim(run), **known)
 
 
 def escaped(text: str) -> str:
@@ -116,19 +91,3 @@ def _is_kaggle(run: Run) -> bool:
     """Tell if the scans are Kaggle's: downloaded from there, or files of a folder whose patients are known there."""
     known = run.params.verify.patients == "auto" and run.data.patients > 0
     return not run.drawn and (known or run.params.data.source == "kaggle")
-
-
-def _scores(run: Run) -> Iterator[dict]:
-    """Yield the rows of the table of scores, over all classes first."""
-    for score, title in TITLES.items():
-        yield {"title": title, "found": run.intervals.find(score)}
-    for row in run.test.classes:
-        yield {"title": f"recall of {escaped(row.class_name)}", "found": run.intervals.find("recall", row.class_name)}
-
-
-def _pointing(run: Run) -> Iterable[dict]:
-    """Yield both scores of each map over all scans with a mask."""
-    found = {(row.of, row.score): row for row in run.explain.rows if row.by == "all"}
-    for of, title in HEAT_MAPS.items():
-        if (of, "pointing") in found:
-            yield {"title": title, "pointing": found[of, "pointing"], "energy": found[of, "energy"]}

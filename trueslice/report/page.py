@@ -10,34 +10,11 @@ from PIL import Image
 
 from trueslice.params import flat
 from trueslice.records.explain import PointingScore
-from trueslice.records.test import ColumnScore
 from trueslice.report.claim import claim
 from trueslice.report.provenance import Drawing
-from trueslice.report.run import EXPOSURES, SECTIONS, Run
+from trueslice.report.run import SECTIONS, Run
 from trueslice.report.templates import passages, render
 
-OVERALL = {
-    "accuracy": "Accuracy, per file",
-    "accuracy_per_distinct_scan": "Accuracy, per distinct scan",
-    "balanced_accuracy": "Balanced accuracy, per file",
-    "balanced_accuracy_per_distinct_scan": "Balanced accuracy, per distinct scan",
-    "macro_f1": "Macro F1, per file",
-    "macro_f1_per_distinct_scan": "Macro F1, per distinct scan",
-    "macro_precision": "Macro precision",
-    "mcc": "Matthews’ correlation coefficient",
-    "cohen_kappa": "Cohen’s kappa",
-    "macro_auroc": "Macro AUROC",
-    "macro_average_precision": "Macro average precision",
-    "nll": "Negative log-likelihood (nats)",
-    "brier": "Brier score (0 to 2)",
-    "ece": "Expected calibration error (ECE)",
-}
-# Scores that need a negative class; {} is its name.
-OF_THE_NEGATIVE = {
-    "missed_tumours": "Other classes called {}",
-    "false_alarms": "{} called another class",
-    "upside_down_missed_tumours": "Called {} only once upside down",
-}
 TUMOURS = {"all": "all", "class": "{}", "size": "{} ones", "answer": "answer is {}"}
 # Columns of the table of explanations: a map, and a score of it.
 POINTING = (("explanation", "pointing"), ("fixed_point", "pointing"), ("explanation", "energy"), ("uniform", "energy"))
@@ -58,24 +35,16 @@ def page(run: Run, figures: Mapping[str, bytes], scans_sha256: str, drawing: Dra
 
     Args:
         run: the run.
-        figures: PNG by name of the figure. A figure that is missing has no place in the page.
+        figures: PNG by name; one that is missing has no place in the page.
         scans_sha256: hash of data/scans/scans.csv, which identifies the data.
-        drawing: all that may differ between two pages of the same run; only the section `drawing` shows it.
+        drawing: all that may differ between two pages of the same run.
     """
-    negative = OF_THE_NEGATIVE if run.negative is not None else {}
     html = render(
         "page.html",
         run,
         said=passages("statement.jinja", run),
         alternatives=passages("alt.jinja", run),
         pictures={name: _picture(png, lossless=name not in OF_SCANS) for name, png in figures.items()},
-        overall=OVERALL | {name: title.format(run.negative) for name, title in negative.items()},
-        exposures={
-            name: [row for row in run.test.exposure if row.exposure == exposure]
-            for exposure, name in EXPOSURES.items()
-            if run.exposed(exposure)
-        },
-        kinds={f"{row.column}: {row.value}": _same_kind(run, row) for row in run.test.by},
         pointing=dict(_pointing(run)),
         items=claim(run),
         settings=list(_settings(run)),
@@ -92,10 +61,6 @@ def _picture(png: bytes, lossless: bool) -> Picture:
         image.convert("RGB").save(file, "WEBP", lossless=lossless, quality=45, method=4)
         link = f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
         return Picture(link, *image.size)
-
-
-def _same_kind(run: Run, row: ColumnScore) -> list[ColumnScore]:
-    return [each for each in run.test.by if (each.column, each.value) == (row.column, row.value)]
 
 
 def _pointing(run: Run) -> Iterator[tuple[str, list[PointingScore]]]:

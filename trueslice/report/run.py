@@ -1,13 +1,12 @@
 """The results of a run, as the report and the model card read them, and the names that both give to them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 from trueslice.files import read_json
 from trueslice.params import Params
-from trueslice.records.base import Record
 from trueslice.records.baselines import Baseline, Baselines
 from trueslice.records.data import DataCounts
 from trueslice.records.embedding import EmbeddingAxes
@@ -23,13 +22,6 @@ from trueslice.report.format import TOO_NARROW, percent
 MIN_DISTINCT = 30
 # The sections of params.yaml that the report and the model card show.
 SECTIONS = {"seed", "data", "checkpoint", "verify", "split", "train", "evaluate", "external"}
-BASELINES = {
-    "nearest_neighbour": "nearest training scan by its pixels",
-    "border_strips": "border of the scan alone",
-    "grey_histogram": "histogram of grey values alone",
-    "zero_shot": "checkpoint before fine-tuning (zero-shot)",
-    "linear_probe": "linear probe of the frozen checkpoint",
-}
 # Test scans by how much of them the model was trained or chosen on.
 EXPOSURES = {
     "copy": "a copy was seen",
@@ -37,47 +29,16 @@ EXPOSURES = {
     "neither": "neither was seen",
     "unknown": "no copy seen, patient unknown",
 }
-OBJECTIVES = {
-    "multi_positive": "multi-positive contrastive loss",
-    "caption": "cross-entropy over captions",
-    "in_batch": "contrastive loss within the batch",
-    "sigmoid": "sigmoid loss",
-}
 BUILT_IN = ("tiny", "tiny_conv")  # checkpoints that start at random
-RECORDS: dict[str, type[Record]] = {
-    "data": DataCounts,
-    "split": SplitCounts,
-    "train": Training,
-    "test": ModelScores,
-    "intervals": Intervals,
-    "baselines": Baselines,
-    "external": ExternalScores,
-    "embedding": EmbeddingAxes,
-    "explain": ExplanationScores,
-}
-
-
-class Mistake(NamedTuple):
-    """Test scans of one class that are predicted as another."""
-
-    true: str
-    predicted: str
-    scans: int
 
 
 @dataclass(frozen=True)
 class Run:
-    """The results of a run and the settings that explain them.
-
-    Attributes:
-        params: the parameters of the run.
-        model: the content of trueslice.json of the fine-tuned model.
-        data, split, train, test, intervals, baselines, external, embedding, explain: the file of that name in metrics/.
-    """
+    """The results of a run and the settings that explain them."""
 
     params: Params
-    model: Mapping[str, Any]
-    data: DataCounts
+    model: Mapping[str, Any]  # the content of trueslice.json of the fine-tuned model
+    data: DataCounts  # as the next ones, the file of that name in metrics/
     split: SplitCounts
     train: Training
     test: ModelScores
@@ -95,8 +56,13 @@ class Run:
             UserError: a file in `metrics` is damaged.
             FileNotFoundError: a file is missing.
         """
-        records: dict[str, Any] = {name: of.read(metrics / f"{name}.json") for name, of in RECORDS.items()}
+        records: dict[str, Any] = {name: of.read(metrics / f"{name}.json") for name, of in cls.records().items()}
         return cls(params=params, model=read_json(model / "trueslice.json"), **records)
+
+    @classmethod
+    def records(cls) -> dict[str, Any]:
+        """Return the record of each file of metrics/ by its name."""
+        return {each.name: each.type for each in fields(cls)[2:]}
 
     @property
     def drawn(self) -> bool:
@@ -162,15 +128,11 @@ class Run:
         return {name: count for name, count in zip(names, row.predicted_as, strict=True) if count}
 
     @property
-    def worst_mistake(self) -> Mistake | None:
-        """The most frequent mistake; None if there is none."""
-        mistakes = [
-            Mistake(row.class_name, name, count)
-            for row in self.test.classes
-            for name, count in self.predicted(row).items()
-            if name != row.class_name
-        ]
-        return max(mistakes, key=lambda mistake: mistake.scans, default=None)
+    def worst_mistake(self) -> tuple[int, str, str] | None:
+        """The most frequent mistake: number of scans, true class and predicted class; None if there is none."""
+        found = [(row, name, count) for row in self.test.classes for name, count in self.predicted(row).items()]
+        mistakes = [(count, row.class_name, name) for row, name, count in found if name != row.class_name]
+        return max(mistakes, key=lambda mistake: mistake[0], default=None)
 
     @property
     def coverage(self) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from trueslice.report import format as written
-from trueslice.report.run import BASELINES, BUILT_IN, EXPOSURES, MIN_DISTINCT, OBJECTIVES, Run
+from trueslice.report.run import BUILT_IN, EXPOSURES, MIN_DISTINCT, Run
 
 TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent),
@@ -19,15 +19,8 @@ TEMPLATES = Environment(
 )
 FILTERS = ("percent", "points", "signed", "number", "score", "interval", "with_interval", "counted", "listed")
 TEMPLATES.filters.update({name: getattr(written, name) for name in FILTERS})
-TEMPLATES.globals.update(
-    EXPOSURES=EXPOSURES,
-    BASELINES=BASELINES,
-    OBJECTIVES=OBJECTIVES,
-    BUILT_IN=BUILT_IN,
-    MIN_DISTINCT=MIN_DISTINCT,
-    TOO_NARROW=written.TOO_NARROW,
-    listing=vars(TEMPLATES.get_template("macros.jinja").module)["listing"],
-)
+TEMPLATES.globals |= {"EXPOSURES": EXPOSURES, "BUILT_IN": BUILT_IN, "MIN_DISTINCT": MIN_DISTINCT}
+TEMPLATES.globals |= {"TOO_NARROW": written.TOO_NARROW} | vars(TEMPLATES.get_template("macros.jinja").module)
 
 
 def render(template: str, run: Run, **more: Any) -> str:
