@@ -8,7 +8,7 @@ import argparse
 import tempfile
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trueslice.errors import ParamsError, UserError
 from trueslice.files import printable, whole_folder
@@ -31,7 +31,6 @@ SETTINGS: dict[str, tuple[int | float | str, str]] = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
     parser.add_argument("first", metavar="FOLDER", type=Path, help="folder or .zip of images")
     parser.add_argument("second", metavar="FOLDER", type=Path, nargs="?", help="another one, to compare with the first")
     parser.add_argument(
@@ -39,16 +38,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--colour", action="store_true", help="keep three channels, instead of making all images grey")
     for name, (value, explained) in SETTINGS.items():
-        option = f"--{name.replace('_', '-')}"
-        metavar = "DEVICE" if name == "device" else "N"
-        parser.add_argument(
-            option, metavar=metavar, type=type(value), default=value, help=f"{explained} (default: {value})"
-        )
+        shown: dict[str, Any] = {
+            "metavar": "DEVICE" if name == "device" else "N",
+            "help": f"{explained} (default: {value})",
+        }
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value, **shown)
     parser.add_argument("--workers", metavar="N", type=int, default=0, help="processes that read (default: all cores)")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run the command."""
     sources = [options.first] if options.second is None else [options.first, options.second]
     _check(sources, options.output)
     from trueslice.audit import folders as audit
@@ -71,11 +69,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def read_settings(options: argparse.Namespace) -> "Verify":
-    """Return the settings that the options give.
-
-    Raises:
-        ParamsError: a value is out of range.
-    """
+    """Return the settings that the options give; ParamsError if a value is out of range."""
     from trueslice.params import Verify, check
 
     if not 0 <= options.workers <= 1024:

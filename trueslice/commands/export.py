@@ -6,7 +6,6 @@ the test scans. If one answer differs, nothing is written.
 """
 
 import argparse
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
@@ -87,7 +86,7 @@ def _write(classifier, path: Path) -> dict:
         "temperature": settings["temperature"],
         "weights_sha256": _hashes(classifier.folder),
         "opset": onnx.OPSET,
-        "parity": {"of": name} | asdict(parity),
+        "parity": {"of": name} | parity._asdict(),
         "versions": {package: version(package) for package in ("torch", "transformers", *onnx.PACKAGES)},
     }
 

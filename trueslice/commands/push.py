@@ -7,7 +7,6 @@ The token is that of `hf auth login` or HF_TOKEN.
 """
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -62,8 +61,6 @@ def _files(folder: Path) -> list[Path]:
     names = {path.name for path in files}
     if missing := [name for name in NEEDED if name not in names]:
         raise UserError(f"{folder} has no {missing[0]}, so it is not a released model; {advice}")
-    if unreadable := [path for path in files if not os.access(path, os.R_OK)]:
-        raise UserError(f"{unreadable[0]} cannot be read; change its permissions")
     return files
 
 
@@ -111,12 +108,10 @@ def _explain(error: BaseException, repo: str) -> str:
             return f"the hub refused the upload to {repo}: {said}"
         return f"the hub cannot be reached, or the connection broke ({type(error).__name__}: {said}); try again"
     status = error.response.status_code
-    said = " ".join((error.server_message or "it gives no reason").split())
+    said = f"{status}: {' '.join((error.server_message or 'it gives no reason').split())}"
     if status in (401, 403):
-        return (
-            f"the hub refused {repo} ({status}: {said}); use a token that may write there (`hf auth login`, HF_TOKEN)"
-        )
+        return f"the hub refused {repo} ({said}); use a token that may write there (`hf auth login`, HF_TOKEN)"
     if status == 409:
         return f"{repo} exists, but this token does not show it; use its owner's token, or another name"
     again = "; try again later" if status >= 500 or status in (408, 429) else ""
-    return f"the hub refused the upload to {repo} ({status}: {said}){again}"
+    return f"the hub refused the upload to {repo} ({said}){again}"

@@ -8,7 +8,7 @@ verify.patients.
 import argparse
 import csv
 from collections import Counter
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,6 @@ from trueslice.files import whole_file, whole_folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
     parser.add_argument("scans", metavar="SCANS", type=Path, help="folder or .zip of scans, in class folders")
     parser.add_argument("source", metavar="SOURCE", type=Path, help="folder of the article's .mat files, or its zips")
     parser.add_argument("-o", "--output", metavar="CSV", type=Path, required=True, help="where the table is written")
@@ -28,7 +27,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run the command."""
     from trueslice.patients import trace
 
     planes = _read_planes(options.planes) if options.planes else {}
@@ -38,7 +36,8 @@ def run(options: argparse.Namespace) -> None:
         raise UserError(f"{options.masks} exists; give --masks the name of a new folder")
     try:
         # Opened first, so that minutes of work don't end at a folder that can't be written to.
-        with whole_file(options.output) as new, _new_folder(options.masks) as masks:
+        folder = whole_folder(options.masks) if options.masks else nullcontext()
+        with whole_file(options.output) as new, folder as masks:
             if options.download:
                 from trueslice.sources import figshare
 
@@ -54,10 +53,6 @@ def run(options: argparse.Namespace) -> None:
     _print(result, options.output)
     if options.masks:
         print(f"Masks written to {options.masks}; set explain.masks to it")
-
-
-def _new_folder(path: Path | None) -> AbstractContextManager[Path | None]:
-    return whole_folder(path) if path else nullcontext()
 
 
 def _read_planes(path: Path) -> dict[str, str]:

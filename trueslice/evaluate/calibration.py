@@ -7,22 +7,14 @@ from scipy import stats
 from scipy.optimize import minimize
 from scipy.special import expit, softmax
 
-from trueslice.evaluate import metrics
-from trueslice.evaluate.intervals import (
-    FEW_GROUPS,
-    LEVEL,
-    ROUNDING,
-    Estimate,
-    GroupBootstrap,
-    Interval,
-    effective_size,
-    model_error,
-)
+from trueslice.evaluate import intervals, metrics
+from trueslice.evaluate.intervals import Estimate, GroupBootstrap, Interval
 from trueslice.records.test import Calibration
 from trueslice.tables.predictions import ModelPredictions
 
 DRAWS = 1000
 SLOPE_COVERS = 0.87  # with 45 patients and 140 other groups, at worst: research/simulations/README.md
+NOTHING = Estimate(np.nan, Interval())
 
 
 class Recalibration(NamedTuple):
@@ -35,8 +27,7 @@ class Recalibration(NamedTuple):
 def eces_if_calibrated(confidence: np.ndarray, groups: np.ndarray, seed: int = 0) -> np.ndarray:
     """Draw the calibration errors that a perfectly calibrated model shows by chance, on as many scans: float64 [1000].
 
-    In each draw a prediction is right with its probability, and the scans of a group share their luck.
-    `confidence`, float64 [N], is the probability of the predicted class; `groups`, [N], are the same within a group.
+    In each draw a prediction is right with its probability, `confidence`, and the scans of a group share their luck.
     """
     numbers = np.unique(groups, return_inverse=True)[1]
     luck = np.random.default_rng(seed).random((DRAWS, numbers.max() + 1))
@@ -51,8 +42,7 @@ def score(predictions: ModelPredictions, bootstrap: GroupBootstrap, negative: in
     by_chance = eces_if_calibrated(confidence, bootstrap.numbers)
     ece = metrics.ece(confidence, correct)
     change = bootstrap.difference(metrics.nll(y_true, probabilities) - metrics.nll(y_true, before))
-    nothing = Estimate(np.nan, Interval())
-    found = Recalibration(nothing, nothing)
+    found = Recalibration(NOTHING, NOTHING)
     if negative is not None:
         found = recalibration(y_true != negative, probabilities[:, negative], bootstrap.numbers)
     return Calibration(
@@ -79,18 +69,17 @@ def recalibration(is_tumour: np.ndarray, negative: np.ndarray, groups: np.ndarra
     Cox 1958; Van Calster et al. 2019, BMC Medicine 17: both with standard errors over groups.
     No value where a side is missing, and no slope where the two are told apart without an error: it would be infinite.
     """
-    nothing = Estimate(np.nan, Interval())
     tiny = np.finfo(float).eps
     odds = np.log(np.maximum(1 - negative, tiny)) - np.log(np.maximum(negative, tiny))
     of_tumours, of_negatives = odds[is_tumour], odds[~is_tumour]
     if not len(of_tumours) or not len(of_negatives):
-        return Recalibration(nothing, nothing)
+        return Recalibration(NOTHING, NOTHING)
     one = np.ones_like(odds)
     intercept = _last_coefficient(one[:, None], odds, is_tumour, groups)
     if of_tumours.min() >= of_negatives.max() or of_negatives.min() >= of_tumours.max():
-        return Recalibration(nothing, intercept)
+        return Recalibration(NOTHING, intercept)
     slope = _last_coefficient(np.stack([one, odds], axis=1), 0 * odds, is_tumour, groups)
-    if slope.interval.low is not None and effective_size(np.bincount(groups)) < FEW_GROUPS:
+    if slope.interval.low is not None and intervals.effective_size(np.bincount(groups)) < intervals.FEW_GROUPS:
         slope = slope._replace(interval=slope.interval._replace(covers=SLOPE_COVERS))
     return Recalibration(slope, intercept)
 
@@ -109,10 +98,10 @@ def _last_coefficient(design: np.ndarray, offset: np.ndarray, outcome: np.ndarra
     sums = np.zeros((groups.max() + 1, columns))
     np.add.at(sums, groups, design * (outcome - share)[:, None])
     # The part of each group in the error, as if it were left out (Liang & Zeger 1986).
-    error, freedom = model_error((sums @ inverse)[:, -1] * np.sqrt(len(sums) / max(len(sums) - 1, 1)))
-    half = float(stats.t.ppf((1 + LEVEL) / 2, freedom) * error)
+    error, freedom = intervals.model_error((sums @ inverse)[:, -1] * np.sqrt(len(sums) / max(len(sums) - 1, 1)))
+    half = float(stats.t.ppf((1 + intervals.LEVEL) / 2, freedom) * error)
     value = float(found[-1])
-    if not half > ROUNDING:
+    if not half > intervals.ROUNDING:
         return Estimate(value, Interval(reason="too few units"))
     return Estimate(value, Interval(value - half, value + half, "sandwich"))
 

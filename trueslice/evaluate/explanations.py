@@ -28,10 +28,8 @@ def score(table: Explanations) -> ExplanationScores:
     differences = list(_differences(table))
     ahead = next(each for each in differences if (each.score, each.against) == ("pointing", "fixed_point"))
     shown = ahead.low is not None and ahead.low > 0
-    told = "points" if shown else "does not point"
-    reason = (
-        f"it {told} at tumours more often than the best fixed point of each class does, as far as the interval says"
-    )
+    better = "at tumours more often than the best fixed point of each class does, as far as the interval says"
+    reason = f"it {'points' if shown else 'does not point'} {better}"
     rows = [row for by, name, own in _parts(table) for row in _rows(table.take(own), by, name)]
     return ExplanationScores(scans=len(table), shown=shown, reason=reason, rows=rows, differences=differences)
 

@@ -21,14 +21,7 @@ def score(
     negative_class: str | None,
     points: Sequence[AtThreshold],
 ) -> ExternalScores:
-    """Score each data set by itself.
-
-    Args:
-        predictions: of all scans of all sets.
-        files: the counts of files of each set.
-        negative_class: the class without a tumour; None where there is none.
-        points: the thresholds to score, as in metrics/test.json; none without a negative class.
-    """
+    """Score each data set by itself; `points` are thresholds of metrics/test.json, none without a negative class."""
     negative = predictions.class_names.index(negative_class) if points else 0
     sets = [_score(each, predictions.take(predictions.name == each.set), negative, points) for each in files.sets]
     return ExternalScores(sets=sets)

@@ -14,10 +14,13 @@ import numpy as np
 ECE_BINS = 15
 
 
+Counts = tuple[np.ndarray, np.ndarray]
+
+
 class Share:
     """A score that is a share of scans. `counts` returns part and whole; intervals are computed from them."""
 
-    def __init__(self, counts: Callable[..., tuple[np.ndarray, np.ndarray]]):
+    def __init__(self, counts: Callable[..., Counts]):
         self.counts = counts
         update_wrapper(self, counts)
 
@@ -30,21 +33,21 @@ class Share:
 
 
 @Share
-def accuracy(confusions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def accuracy(confusions: np.ndarray) -> Counts:
     """Share of the scans that are right."""
     hits, _, _, scans = _counts(confusions)
     return hits.sum(axis=-1), scans
 
 
 @Share
-def missed_tumours(confusions: np.ndarray, negative: int) -> tuple[np.ndarray, np.ndarray]:
+def missed_tumours(confusions: np.ndarray, negative: int) -> Counts:
     """Share of the tumours that are predicted as the negative class, whose index is `negative`."""
     hits, true, predicted, scans = _counts(confusions)
     return predicted[..., negative] - hits[..., negative], scans - true[..., negative]
 
 
 @Share
-def false_alarms(confusions: np.ndarray, negative: int) -> tuple[np.ndarray, np.ndarray]:
+def false_alarms(confusions: np.ndarray, negative: int) -> Counts:
     """Share of the scans of the negative class, whose index is `negative`, that are predicted as a tumour."""
     hits, true, _, _ = _counts(confusions)
     return true[..., negative] - hits[..., negative], true[..., negative]
@@ -143,14 +146,14 @@ def average_precision(positive: np.ndarray, probability: np.ndarray, weights: np
     return _ratio((positives * precisions).sum(axis=1), above[:, -1])
 
 
-def roc(positive: np.ndarray, probability: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def roc(positive: np.ndarray, probability: np.ndarray, weights: np.ndarray) -> Counts:
     """Compute false alarms and sensitivity at T thresholds, from none called positive to all: float64 [R, T + 1]."""
     sides = _per_threshold(positive, probability, weights)
     sensitivity, false_alarms = (np.pad(_shares(side), ((0, 0), (1, 0))) for side in sides)
     return false_alarms, sensitivity
 
 
-def risk_coverage(wrong: np.ndarray, confidence: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def risk_coverage(wrong: np.ndarray, confidence: np.ndarray, weights: np.ndarray) -> Counts:
     """Share of the scans that are answered, and errors among these, at each threshold of confidence: float64 [R, T]."""
     errors, right = (side.cumsum(axis=1) for side in _per_threshold(wrong, confidence, weights))
     answered = errors + right
@@ -180,8 +183,7 @@ def brier(y_true: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 def ece(confidence: np.ndarray, correct: np.ndarray) -> float:
     """Compute the expected calibration error: mean gap of confidence and accuracy in 15 equal bins, from 0 to 1.
 
-    Guo et al. 2017, eq. 3. `confidence`, float64 [N], is the probability of the predicted class, and `correct`,
-    bool [N], says whether it is the true one.
+    Guo et al. 2017, eq. 3. `confidence`, [N], is the probability of the predicted class, `correct` if it is right.
     """
     gaps = np.bincount(confidence_bins(confidence), weights=confidence - correct, minlength=ECE_BINS)
     return float(np.abs(gaps).sum() / len(confidence))
@@ -192,7 +194,7 @@ def confidence_bins(confidence: np.ndarray) -> np.ndarray:
     return np.clip(np.ceil(confidence * ECE_BINS).astype(int) - 1, 0, ECE_BINS - 1)
 
 
-def _per_threshold(positive: np.ndarray, probability: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _per_threshold(positive: np.ndarray, probability: np.ndarray, weights: np.ndarray) -> Counts:
     """Count scans of the class and of others at each of T thresholds, the highest first: float64 [R, T] each."""
     order = np.argsort(-probability, kind="stable")
     starts = np.flatnonzero(np.r_[True, np.diff(probability[order]) != 0])

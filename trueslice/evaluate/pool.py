@@ -40,10 +40,10 @@ SCORES: dict[str, Metric] = {
 
 
 class PooledRun(NamedTuple):
-    """A run's name, the content of its params.yaml, and its predictions."""
+    """A run of the pipeline."""
 
     name: str
-    params: Mapping[str, Any]
+    params: Mapping[str, Any]  # the content of params.yaml
     predictions: Predictions
 
 
@@ -62,9 +62,8 @@ class Pooled(NamedTuple):
 def pool(runs: Sequence[PooledRun]) -> Pooled:
     """Pool the predictions of several runs: one for every seed and, if params have `split.folds`, every fold.
 
-    Raises:
-        UserError: the runs know different classes, or differ in a parameter other than fold, seed and device, a fold
-            or a seed is missing or there twice, or their test scans, labels or groups don't fit together.
+    UserError if the runs know different classes, or differ in a parameter other than fold, seed and device, if a fold
+    or a seed is missing or there twice, or if their test scans, labels or groups don't fit together.
     """
     require_same_classes({run.name: run.predictions for run in runs})
     placed = _by_fold_and_seed(runs)
@@ -102,16 +101,13 @@ def _of_the_method(repeats: Sequence[Predictions]) -> dict[str, Interval | None]
 
 def _by_fold_and_seed(runs: Sequence[PooledRun]) -> dict[tuple[int, int], PooledRun]:
     """Order the runs by fold and seed; every fold with every seed."""
-    first, *others = runs
-    wanted = _flat(first.params)
-    for run in others:
+    first, wanted = runs[0], _flat(runs[0].params)
+    for run in runs[1:]:
         given = _flat(run.params)
-        for key in sorted(wanted.keys() | given.keys()):
-            if wanted.get(key) != given.get(key):
-                raise UserError(
-                    f"{first.name} and {run.name} differ in {key}: {wanted.get(key)} and {given.get(key)}; "
-                    "runs that are pooled may differ in split.fold and seed alone"
-                )
+        if others := sorted(key for key in wanted.keys() | given.keys() if wanted.get(key) != given.get(key)):
+            values = f"{others[0]}: {wanted.get(others[0])} and {given.get(others[0])}"
+            only = "runs that are pooled may differ in split.fold and seed alone"
+            raise UserError(f"{first.name} and {run.name} differ in {values}; {only}")
     placed: dict[tuple[int, int], PooledRun] = {}
     for run in runs:
         fold, seed = run.params["split"]["fold"], run.params["seed"]
@@ -121,12 +117,9 @@ def _by_fold_and_seed(runs: Sequence[PooledRun]) -> dict[tuple[int, int], Pooled
         placed[fold, seed] = run
     folds = first.params["split"]["folds"] or 1
     for seed in sorted({seed for _, seed in placed}):
-        if missing := [str(fold) for fold in range(1, folds + 1) if (fold, seed) not in placed]:
-            numbers = ",".join(missing)
-            raise UserError(
-                f"with seed {seed} split.fold {numbers} of {folds} is missing; run: dvc exp run --queue "
-                f"-S split.folds={folds} -S split.fold={numbers} -S seed={seed}"
-            )
+        if numbers := ",".join(str(fold) for fold in range(1, folds + 1) if (fold, seed) not in placed):
+            command = f"dvc exp run --queue -S split.folds={folds} -S split.fold={numbers} -S seed={seed}"
+            raise UserError(f"with seed {seed} split.fold {numbers} of {folds} is missing; run: {command}")
     return dict(sorted(placed.items()))
 
 
@@ -140,20 +133,15 @@ def _flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def _are_disjoint(folds: Sequence[PooledRun]) -> bool:
-    """Return True if all folds tested different scans, False if all tested the same ones.
-
-    Raises:
-        UserError: two folds share some of their scans or groups of copies.
-    """
+    """Return True if all folds tested different scans, False if all tested the same; else UserError."""
     if len({frozenset(run.predictions.path.tolist()) for run in folds}) == 1:
         return False
     for kind, column in (("test scans", "path"), ("groups of copies", "group")):
         for a, b in combinations(folds, 2):
             common = np.intersect1d(getattr(a.predictions, column), getattr(b.predictions, column))
             if len(common):
-                raise UserError(
-                    f"the folds {a.name} and {b.name} share {kind} ({len(common)}); run them again from the same data"
-                )
+                shared = f"the folds {a.name} and {b.name} share {kind} ({len(common)})"
+                raise UserError(f"{shared}; run them again from the same data")
     return True
 
 

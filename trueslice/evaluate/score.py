@@ -73,15 +73,9 @@ NO_VALUE = {
 def evaluate(
     predictions: ModelPredictions, validation: Predictions, labels: dict[str, np.ndarray], params: Evaluate
 ) -> tuple[ModelScores, Intervals]:
-    """Score the fine-tuned model.
+    """Score the fine-tuned model; UserError without a scan, or without a class called `params.negative_class`.
 
-    Args:
-        predictions: of N > 0 test scans.
-        validation: of the validation scans, on which thresholds are chosen.
-        labels: the columns by which the scores are divided in `by`, as `subsets.columns` returns them.
-
-    Raises:
-        UserError: there is no scan, or no class called `params.negative_class`.
+    Thresholds are chosen on `validation`; `labels`, by which the scores are divided in `by`, are `subsets.columns`.
     """
     negative = _negative(predictions, params.negative_class)
     bootstrap = GroupBootstrap(predictions.unit)
@@ -120,15 +114,10 @@ def _score_baseline(table: BaselinePredictions, model: Predictions, negative: in
     scores = _of_classes(table, negative)
     ahead = difference([table], [model])
     correct, kinds = table.y_pred == table.y_true, ("copy", "patient", "neither")
-    exposed: dict[str, Any] = {f"accuracy_{kind}": _mean(correct[table.exposure == kind]) for kind in kinds}
-    return Baseline(
-        baseline=table.baseline[0].item(),
-        **_values(scores, Baseline),
-        **{key: getattr(scores[0], key) for key in Interval._fields},
-        **Estimate(ahead.difference, ahead.interval).limits("difference"),
-        difference_reason=ahead.interval.reason,
-        **exposed,
-    )
+    values: dict[str, Any] = {f"accuracy_{kind}": _mean(correct[table.exposure == kind]) for kind in kinds}
+    values |= _values(scores, Baseline) | {key: getattr(scores[0], key) for key in Interval._fields}
+    values |= Estimate(ahead.difference, ahead.interval).limits("difference")
+    return Baseline(baseline=table.baseline[0].item(), difference_reason=ahead.interval.reason, **values)
 
 
 def unit(predictions: Predictions) -> Unit:
@@ -144,21 +133,21 @@ def unit(predictions: Predictions) -> Unit:
 
 
 def summarise(scores: ModelScores, intervals: Intervals, baselines: Baselines, training: Training) -> Summary:
-    """Choose the numbers that a person compares first, with four decimals."""
+    """Choose the numbers that a person compares first."""
     best = max(baselines.baselines, key=lambda each: each.accuracy)
     accuracy = intervals.find("accuracy")
     exposed = {each.exposure: each.scans for each in scores.exposure if each.class_name is None}
     return Summary(
-        accuracy=round(scores.accuracy, 4),
-        low=_rounded(accuracy.low),
-        high=_rounded(accuracy.high),
-        macro_f1=_rounded(scores.macro_f1),
-        recall={each.class_name: _rounded(each.recall) for each in scores.classes},
-        nll=round(scores.calibration.nll, 4),
-        val_loss=round(training.val_loss, 4),
+        accuracy=scores.accuracy,
+        low=accuracy.low,
+        high=accuracy.high,
+        macro_f1=scores.macro_f1,
+        recall={each.class_name: each.recall for each in scores.classes},
+        nll=scores.calibration.nll,
+        val_loss=training.val_loss,
         best_epoch=training.best_epoch,
-        baseline=round(best.accuracy, 4),
-        ahead=_rounded(best.difference_low),
+        baseline=best.accuracy,
+        ahead=best.difference_low,
         copied=exposed.get("copy", 0),
         patient=exposed.get("patient", 0),
     )
@@ -193,14 +182,14 @@ def _of_classes(predictions: Predictions, negative: int | None) -> list[Score]:
     """Score predicted classes: accuracy first, then the other overall scores, scores of tumours, scores per class."""
     confusions = ConfusionBootstrap([predictions])
     scores = [_score(name, None, confusions.estimate(metric)) for name, metric in OVERALL.items()]
-    if negative is None:
-        scores += [_score(name, None, NO_ESTIMATE, NO_NEGATIVE_CLASS) for name in OF_TUMOURS]
-    else:
-        scores += [_score(name, None, confusions.estimate(metric, negative)) for name, metric in OF_TUMOURS.items()]
-    for name, metric in PER_CLASS.items():
-        estimates = zip(predictions.class_names, confusions.estimates(metric), strict=True)
-        scores += [_score(name, *each) for each in estimates]
-    return scores
+    for name, metric in OF_TUMOURS.items():
+        estimate = NO_ESTIMATE if negative is None else confusions.estimate(metric, negative)
+        scores.append(_score(name, None, estimate, NO_NEGATIVE_CLASS if negative is None else None))
+    return scores + [
+        _score(name, *each)
+        for name, metric in PER_CLASS.items()
+        for each in zip(predictions.class_names, confusions.estimates(metric), strict=True)
+    ]
 
 
 def _ranking(predictions: ModelPredictions, bootstrap: GroupBootstrap) -> list[Score]:
@@ -311,10 +300,6 @@ def _values(
     """Return the values of the scores of a class that a record has a field for, by the name of the field."""
     values = {each.score: each.value for each in scores if each.class_name == class_name}
     return {name: values[name + suffix] for name in record.model_fields if name + suffix in values}
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)
 
 
 def _mean(values: np.ndarray) -> float | None:

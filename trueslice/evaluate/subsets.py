@@ -21,9 +21,7 @@ BLOCK = 10  # neighbouring file names
 def columns(scans: Scans, predictions: Predictions, names: Sequence[str]) -> dict[str, np.ndarray]:
     """Return columns of scans.csv for the predicted scans, as text [N], `unknown` for an empty cell.
 
-    Raises:
-        ParamsError: there is no column of this name.
-        UserError: a predicted scan is not among the scans.
+    ParamsError without a column of this name; UserError if a predicted scan is not among the scans.
     """
     known = {each.metadata["name"] or each.name: getattr(scans, each.name) for each in fields(scans)}
     for name in names:

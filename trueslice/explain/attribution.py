@@ -3,6 +3,8 @@
 research/explanations.py measures it against others; docs/explanations.md says what it is worth.
 """
 
+from itertools import product
+
 import torch
 from torch.nn import functional
 
@@ -21,13 +23,8 @@ def explain(
     (occlusion; Zeiler & Fergus 2014, "Visualizing and understanding convolutional networks"), which takes 64 times as
     long as the prediction.
 
-    Args:
-        pixels: as `Encoder.image_features` takes them, [B, 1 or 3, S, S].
-        class_embeddings: of K classes, float32 [K, D].
-        targets: the class that is explained in each scan, int64 [B].
-
-    Returns:
-        float32 [B, S, S], from 0 to 1, where 1 is the highest value of the scan; all 0 if no place matters.
+    From scans as `Encoder.image_features` takes them, embeddings of K classes, float32 [K, D], and the class that is
+    explained in each scan, int64 [B]: float32 [B, S, S], 1 at the highest place of the scan, all 0 if none matters.
     """
     method = patch_gradients if encoder.has_patches else occlusion
     # Tensors that a caller made in inference mode have no gradient; copies of them have.
@@ -58,12 +55,11 @@ def occlusion(
     grey = pixels.mean(dim=(2, 3), keepdim=True)
     whole = log_probabilities(encoder, encoder.image_features(pixels), class_embeddings, targets)
     falls = pixels.new_zeros(len(pixels), CELLS, CELLS)
-    for row in range(CELLS):
-        for column in range(CELLS):
-            covered = pixels.clone()
-            covered[..., edges[row] : edges[row + 1], edges[column] : edges[column + 1]] = grey
-            rest = log_probabilities(encoder, encoder.image_features(covered), class_embeddings, targets)
-            falls[:, row, column] = whole - rest
+    for row, column in product(range(CELLS), repeat=2):
+        covered = pixels.clone()
+        covered[..., edges[row] : edges[row + 1], edges[column] : edges[column + 1]] = grey
+        rest = log_probabilities(encoder, encoder.image_features(covered), class_embeddings, targets)
+        falls[:, row, column] = whole - rest
     return falls.clamp(min=0)
 
 

@@ -16,18 +16,14 @@ def choose(
 ) -> Examples:
     """Choose examples, no two of a kind from one unit. The others are drawn at random from the scans with a mask.
 
-    Args:
-        has_mask: bool [N], of the N test scans.
-        test, train: rows of scans.csv, int [N] and [M], M at least 1.
-        embeddings: of all scans of scans.csv, as `unit_length` returns them.
+    `test` and `train`, int [N] and [M], are rows of scans.csv, of all of which are the `embeddings` (`unit_length`).
     """
     probability = predictions.probabilities[np.arange(len(predictions)), predictions.y_pred]
     right = predictions.y_pred == predictions.y_true
     order = np.argsort(-probability, kind="stable")
     mistakes = _distinct(order[~right[order]], predictions.unit)
     hits = _distinct(order[right[order]][::-1], predictions.unit)
-    drawn = np.random.default_rng(SEED).permutation(np.flatnonzero(has_mask))
-    others = _distinct(drawn, predictions.unit)
+    others = _distinct(np.random.default_rng(SEED).permutation(np.flatnonzero(has_mask)), predictions.unit)
     rows = np.array([*mistakes, *hits, *others], dtype=int)
     found, _ = most_similar(embeddings[test[rows]], embeddings[train], NEAREST)
     # With fewer training scans than asked for, the last is shown again.

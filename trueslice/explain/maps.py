@@ -16,16 +16,7 @@ SIDE = 64  # pixels per side at which maps are kept and measured
 def maps(
     encoder: Encoder, scans: Pixels, captions: list[list[str]], targets: np.ndarray, method: Callable = explain
 ) -> np.ndarray:
-    """Explain a class of each of N scans.
-
-    Args:
-        captions: of each class.
-        targets: the class that is explained, int [N].
-        method: as `trueslice.explain.attribution.explain`.
-
-    Returns:
-        float32 [N, SIDE, SIDE], from 0 to 1.
-    """
+    """Explain the class `targets`, int [N], of each of N scans by a method like `explain`: float32 [N, SIDE, SIDE]."""
     with torch.no_grad():
         embeddings = encoder.encode_classes(captions)
     results = [np.zeros((0, SIDE, SIDE), np.float32)]

@@ -64,8 +64,7 @@ def fixed_points(masks: np.ndarray, class_names: np.ndarray, known: np.ndarray, 
 def ceilings(masks: np.ndarray, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Compute the best that maps of a grid can reach: pointing, bool [N], and energy, float64 [N].
 
-    Args:
-        cells: what each value of the grid adds to a map, float [G, S, S]. No mixture of them beats the best one.
+    `cells`, float [G, S, S], are what each value of the grid adds to a map. No mixture of them beats the best one.
     """
     flat = cells.reshape(len(cells), -1).astype(np.float64)
     inside = masks.reshape(len(masks), -1)
@@ -86,15 +85,13 @@ class Measured(NamedTuple):
 def measure(
     scans: Splits, predicted: np.ndarray, measured: Measured, known: Splits, known_masks: np.ndarray
 ) -> Explanations:
-    """Measure explanations of N scans, and the maps that they are compared with.
+    """Measure explanations of the class `predicted` of N scans, and the maps that they are compared with.
 
-    Args:
-        predicted: the class that is explained, str [N].
-        known: M scans that are not tested, and their masks, bool [M, S, S], none empty.
+    `known_masks`, bool [M, S, S], none empty, are of M scans that are not tested.
     """
     maps, random, masks, pixels, cells = measured
     inside_head = heads(pixels)
-    covered = (masks & inside_head).sum(axis=(1, 2)) / np.maximum(inside_head.sum(axis=(1, 2)), 1)
+    of_head = np.maximum(inside_head.sum(axis=(1, 2)), 1)
     others = masks_of_others(masks, scans.class_name, scans.unit)
     others = np.where(np.isnan(others), masks.mean(axis=(1, 2), keepdims=True), others)
     pointing, energy = ceilings(masks, cells)
@@ -103,10 +100,10 @@ def measure(
         class_name=scans.class_name,
         predicted=predicted,
         unit=scans.unit,
-        area=masks.sum(axis=(1, 2)) / np.maximum(inside_head.sum(axis=(1, 2)), 1),
+        area=masks.sum(axis=(1, 2)) / of_head,
         pointing=points(maps, masks).astype(float),
         energy=energies(maps, masks),
-        uniform=covered,
+        uniform=(masks & inside_head).sum(axis=(1, 2)) / of_head,
         other_pointing=points(maps, others),
         other_energy=energies(maps, others),
         fixed_point=fixed_points(masks, scans.class_name, known_masks, known.class_name).astype(float),

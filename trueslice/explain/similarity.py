@@ -9,14 +9,9 @@ def unit_length(features: np.ndarray) -> np.ndarray:
 
 
 def most_similar(embeddings: np.ndarray, known: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Find the known scans most similar to each scan, by the cosine of their features; the most similar comes first.
+    """Find the `count` known scans most similar to each scan, the most similar first; all where there are fewer.
 
-    Args:
-        embeddings, known: as `unit_length` returns them, float32 [N, F] and [M, F].
-        count: scans to find for each; all M where there are fewer.
-
-    Returns:
-        Rows of `known`, int [N, count], and the cosines, float32 [N, count].
+    From `unit_length`, float32 [N, F] and [M, F], to rows of `known`, int [N, count], and cosines, float32 [N, count].
     """
     cosines = embeddings @ known.T
     rows = np.argsort(-cosines, axis=1, kind="stable")[:, :count]

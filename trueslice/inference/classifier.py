@@ -72,16 +72,9 @@ class Prediction:
 
     def to_dict(self) -> dict:
         """Return all but the pixels, as values for JSON."""
-        return {
-            "path": self.name,
-            "class": self.y_pred,
-            "confidence": self.confidence,
-            "probabilities": self.probabilities,
-            "error_rate": asdict(self.error_rate) if self.error_rate else None,
-            "warnings": [asdict(each) for each in self.warnings],
-            "copy": asdict(self.copy) if self.copy else None,
-            "nearest": [asdict(each) for each in self.nearest],
-        }
+        values = asdict(self)
+        del values["pixels"]
+        return {"path": values.pop("name"), "class": values.pop("y_pred"), "confidence": self.confidence} | values
 
 
 class Classifier:
@@ -116,11 +109,7 @@ class Classifier:
     def load(cls, folder: Path | str = "models/released", device: str = "auto") -> Self:
         """Load a released model. A small one then computes the same bytes as the stages, on every CPU.
 
-        Args:
-            device: auto, cpu, cuda, cuda:1 or mps.
-
-        Raises:
-            UserError: there is no released model, it is incomplete or damaged, or there is no such device.
+        `device` is auto, cpu, cuda, cuda:1 or mps. UserError without such a device, or if the model is damaged.
         """
         folder = Path(folder)
         settings = _read_settings(folder)
@@ -131,11 +120,7 @@ class Classifier:
         return cls(folder, encoder, settings, Reference.read(folder))
 
     def predict(self, items: Iterable[Item], frame: int | str | None = None) -> list[Prediction]:
-        """Classify files, or arrays as `stream` takes them.
-
-        Raises:
-            UserError: one of them cannot be read.
-        """
+        """Classify files, or arrays as `stream` takes them; UserError if one of them cannot be read."""
         found = []
         for each in self.stream(items, frame):
             if isinstance(each, Unreadable):
@@ -173,10 +158,9 @@ class Classifier:
 
     def _place(self, pixels: np.ndarray) -> torch.Tensor:
         """Prepare scans, uint8 [B, S, S] or [B, S, S, 3], for the encoder by the steps of the stages."""
-        rows = np.arange(len(pixels))
-        return Pixels(pixels, rows, self.encoder.image_size, self.encoder.device, resident=True).take(
-            torch.from_numpy(rows)
-        )
+        rows = torch.arange(len(pixels))
+        scans = Pixels(pixels, rows.numpy(), self.encoder.image_size, self.encoder.device, resident=True)
+        return scans.take(rows)
 
     def _decode(self, items: Iterable, frame: int | str | None) -> Iterator[Square | Unreadable]:
         pool = ThreadPoolExecutor(min(MAX_WORKERS, os.cpu_count() or 1))
@@ -203,8 +187,11 @@ class Classifier:
         rows, cosines = most_similar(embeddings, self._train_embeddings, SHOWN)
         thumbnails = small(pixels, np.arange(len(pixels)))
         compared = self.comparison.distances(thumbnails), self.comparison.copies(thumbnails)
-        columns = zip(squares, answers, zip(rows, cosines.tolist(), strict=True), *compared, strict=True)
-        return [self._prediction(*row) for row in columns]
+        nearest = [
+            [known_scan(self.reference.scans, self._train[row], "", value) for row, value in zip(*each, strict=True)]
+            for each in zip(rows, cosines.tolist(), strict=True)
+        ]
+        return [self._prediction(*row) for row in zip(squares, answers, nearest, *compared, strict=True)]
 
     @property
     def caution(self) -> str:
@@ -214,7 +201,6 @@ class Classifier:
 
     def _prediction(self, square, probabilities, nearest, distance, copy) -> Prediction:
         is_ood = distance > self.settings["ood"]["threshold"]
-        known = self.reference.scans
         return Prediction(
             name=square.name,
             y_pred=self.class_names[probabilities.argmax()],
@@ -222,9 +208,7 @@ class Classifier:
             error_rate=None if is_ood else self._error_rate(probabilities.max()),
             warnings=self._warnings(square, is_ood, copy),
             copy=copy,
-            nearest=[
-                known_scan(known, self._train[row], "", float(value)) for row, value in zip(*nearest, strict=True)
-            ],
+            nearest=nearest,
             pixels=square.pixels,
         )
 
@@ -252,12 +236,11 @@ class Classifier:
 
 def _read_settings(folder: Path) -> dict:
     advice = "run `dvc repro`, or give the folder of a released model"
-    if not folder.is_dir():
-        raise UserError(f"{folder} does not exist; {advice}")
+    if not (folder / SETTINGS).exists():
+        problem = f"has no {SETTINGS}, so it is not a released model" if folder.is_dir() else "does not exist"
+        raise UserError(f"{folder} {problem}; {advice}")
     try:
         settings = read_json(folder / SETTINGS)
-    except FileNotFoundError:
-        raise UserError(f"{folder} has no {SETTINGS}, so it is not a released model; {advice}") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{folder / SETTINGS} cannot be read ({error}); copy the folder again") from None
     if missing := [name for name in NEEDED if not isinstance(settings, dict) or name not in settings]:

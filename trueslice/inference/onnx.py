@@ -3,9 +3,9 @@
 import logging
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,8 +22,7 @@ LARGEST_FILE = 2_000_000_000  # bytes of weights
 TOLERANCE = 1e-3  # of a probability; sums in another order change fp32 by some millionths
 
 
-@dataclass(frozen=True)
-class Parity:
+class Parity(NamedTuple):
     """Agreement of ONNX Runtime with PyTorch."""
 
     scans: int  # number of scans that both classified
@@ -37,11 +36,7 @@ class Parity:
 
 
 class Graph(nn.Module):
-    """Image tower, projection, similarity to the classes, scale, temperature and softmax.
-
-    `class_embeddings` are float32 [K, D]. Takes normalised pixels, float32 [B, 3, S, S], and gives probabilities,
-    float32 [B, K].
-    """
+    """Image tower, projection, similarity to the classes, float32 [K, D], scale, temperature and softmax."""
 
     def __init__(self, encoder: Encoder, class_embeddings: torch.Tensor, temperature: float):
         super().__init__()
@@ -101,12 +96,9 @@ def export(graph: Graph, image_size: int, path: Path) -> None:
 
 
 def normalise(pixels: np.ndarray, mean: Sequence[float], deviation: Sequence[float]) -> np.ndarray:
-    """Prepare scans, uint8 [B, 1 or 3, S, S], as inputs of the graph, float32 [B, 3, S, S].
-
-    `mean` and `deviation` are of the three channels, for pixels from 0 to 1.
-    """
-    shape = 1, 3, 1, 1
-    return ((pixels / 255 - np.reshape(mean, shape)) / np.reshape(deviation, shape)).astype(np.float32)
+    """Prepare scans, uint8 [B, 1 or 3, S, S], by the channels of pixels from 0 to 1: float32 [B, 3, S, S]."""
+    middle, spread = (np.reshape(each, (1, 3, 1, 1)) for each in (mean, deviation))
+    return ((pixels / 255 - middle) / spread).astype(np.float32)
 
 
 def compare(path: Path, batches: Iterable[np.ndarray], expected: np.ndarray) -> Parity:

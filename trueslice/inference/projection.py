@@ -9,11 +9,7 @@ from trueslice.tables.predictions import Predictions
 
 
 def plane(scans: KnownScans, embeddings: np.ndarray, predictions: Predictions) -> tuple[EmbeddingMap, EmbeddingAxes]:
-    """Project the embeddings of N scans, float32 [N, D], on their first two principal components.
-
-    Returns:
-        The map, and the share of the variance that each axis shows.
-    """
+    """Project the embeddings of N scans, float32 [N, D], on two principal components; return the map and its axes."""
     coordinates, shares = principal_components(embeddings, 2)
     called = dict(zip(predictions.path, np.array(predictions.class_names)[predictions.y_pred], strict=True))
     y_pred = np.array([called.get(path, "") for path in scans.path], dtype=str)

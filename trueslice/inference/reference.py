@@ -41,13 +41,7 @@ class Reference:
 
     @classmethod
     def select(cls, splits: Splits, thumbnails: np.ndarray, features: np.ndarray) -> Self:
-        """Select all scans but the dropped ones.
-
-        Args:
-            splits: of M scans.
-            thumbnails: of all of them, float32 [M, 64, 64].
-            features: of all of them, from the image tower before the projection, float32 [M, F].
-        """
+        """Select all scans but dropped ones; `thumbnails`, float32 [M, 64, 64], and `features`, [M, F], are of all."""
         rows = np.flatnonzero(splits.split != "dropped")
         known = splits.take(rows)
         scans = KnownScans(known.path, known.class_name, known.split, known.unit)
@@ -60,27 +54,20 @@ class Reference:
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """Read the files of `write`.
-
-        Raises:
-            UserError: a file is missing or damaged, or they don't belong together.
-        """
+        """Read the files of `write`; UserError if one is missing or damaged, or they don't belong together."""
         try:
             scans = KnownScans.read(folder / TABLE)
             with np.load(folder / ARRAYS, allow_pickle=False) as arrays:
                 reference = cls(scans, arrays["thumbnails"], arrays["embeddings"])
             if not len(scans) == len(reference.thumbnails) == len(reference.embeddings):
                 raise ValueError("they hold different numbers of scans")
+            return reference
         except FileNotFoundError as error:
-            name = Path(error.filename).name
-            raise UserError(
-                f"{folder} has no {name}, so it is not a released model; copy the folder whole, or run `dvc repro`"
-            ) from None
+            problem = f"{folder} has no {Path(error.filename).name}, so it is not a released model"
+            raise UserError(f"{problem}; copy the folder whole, or run `dvc repro`") from None
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise UserError(
-                f"{TABLE} and {ARRAYS} in {folder} cannot be used: {error}; copy the folder again"
-            ) from None
-        return reference
+            problem = f"{TABLE} and {ARRAYS} in {folder} cannot be used: {error}"
+            raise UserError(f"{problem}; copy the folder again") from None
 
 
 def small(pixels: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -90,11 +77,7 @@ def small(pixels: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 
 class Comparison:
-    """Comparison of new scans with all known ones, by thumbnail.
-
-    Args:
-        threshold: correlation from which two thumbnails show the same picture.
-    """
+    """Comparison of new scans with all known ones: thumbnails that correlate by `threshold` show the same picture."""
 
     def __init__(self, reference: Reference, threshold: float):
         self._reference = reference

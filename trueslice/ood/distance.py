@@ -25,11 +25,7 @@ def coarse(thumbnails: np.ndarray) -> np.ndarray:
 
 
 def distances(scans: np.ndarray, train: np.ndarray) -> np.ndarray:
-    """Return one minus the mean correlation with the nearest training scans: float64 [N], to six decimals.
-
-    Args:
-        scans, train: as `coarse` returns them, float32 [N, 256] and [M, 256], M at least 1.
-    """
+    """Return one minus the mean correlation with the nearest training scans, of `coarse` ones: float64 [N], rounded."""
     found = [np.empty(0)]
     for block in np.array_split(scans, 1 + len(scans) // BLOCK):
         products = [block[:, turned(COARSE, kind)] @ train.T for kind in ("near", "mirrored")]

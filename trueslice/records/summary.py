@@ -1,6 +1,12 @@
 """The scores that a person compares first: metrics/summary.json, the one metric of DVC."""
 
+from typing import Annotated
+
+from pydantic import AfterValidator
+
 from trueslice.records.base import Record, key
+
+Rounded = Annotated[float, AfterValidator(lambda value: round(value, 4))]
 
 
 class Summary(Record):
@@ -9,15 +15,15 @@ class Summary(Record):
     So `dvc metrics diff` and `dvc exp show` fit on a screen.
     """
 
-    accuracy: float
-    low: float | None
-    high: float | None
-    macro_f1: float | None
-    recall: dict[str, float | None]  # by class
-    nll: float
-    val_loss: float  # of the best epoch
+    accuracy: Rounded
+    low: Rounded | None
+    high: Rounded | None
+    macro_f1: Rounded | None
+    recall: dict[str, Rounded | None]  # by class
+    nll: Rounded
+    val_loss: Rounded  # of the best epoch
     best_epoch: int
-    baseline: float  # accuracy of the best baseline
-    ahead: float | None  # lower limit of the accuracy's difference to it
+    baseline: Rounded  # accuracy of the best baseline
+    ahead: Rounded | None  # lower limit of the accuracy's difference to it
     copied: int = key("copy")  # test scans of which a copy was trained or validated on
     patient: int  # test scans of which only the patient was

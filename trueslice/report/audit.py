@@ -16,11 +16,7 @@ SIDE, QUALITY = 192, 80  # of the pictures: largest side in pixels, and JPEG's q
 def write(folder: Path, names: Sequence[str], images: Images, found: Found) -> None:
     """Write pairs.html into a folder, and its pictures into thumbnails/ there. The page loads nothing else.
 
-    Args:
-        folder: an existing folder.
-        names: of the folders that were audited.
-        images: of these folders.
-        found: the copies among the images.
+    `names` are of the audited folders, whose `images` are.
     """
     rows = np.unique(np.concatenate([found.pairs.a, found.pairs.b]))
     pictures = folder / "thumbnails"

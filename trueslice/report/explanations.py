@@ -21,16 +21,9 @@ WORDS = {
 
 
 def draw(explain: ExplanationScores, examples: Examples, maps: np.ndarray, pixels: np.ndarray) -> dict[str, Figure]:
-    """Draw the figures for which the run has scores or scans.
+    """Draw the figures for which the run has scores or scans, by name; maps only if the scores say so.
 
-    Args:
-        explain: the scores of explanations. Maps are drawn only if these say so.
-        examples: the test scans to show.
-        maps: of the test scans, as data/explanations.npy holds them, uint8 [N, 2, s, s].
-        pixels: of all scans, uint8 [M, S, S] or [M, S, S, 3].
-
-    Returns:
-        Figures by name.
+    `maps`, as in data/explanations.npy, are of the N test scans, uint8 [N, 2, s, s], and `pixels` of all scans.
     """
     figures = {}
     if explain.scans:

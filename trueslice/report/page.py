@@ -31,13 +31,9 @@ class Picture(NamedTuple):
 
 
 def page(run: Run, figures: Mapping[str, bytes], scans_sha256: str, drawing: Drawing) -> str:
-    """Return one page of HTML with all results of a run. It loads nothing: the figures are inside.
+    """Return one page of HTML with all results of a run. It loads nothing: the `figures`, PNG by name, are inside.
 
-    Args:
-        run: the run.
-        figures: PNG by name; one that is missing has no place in the page.
-        scans_sha256: hash of data/scans/scans.csv, which identifies the data.
-        drawing: all that may differ between two pages of the same run.
+    `scans_sha256` of data/scans/scans.csv identifies the data. Only `drawing` may differ between pages of a run.
     """
     html = render(
         "page.html",

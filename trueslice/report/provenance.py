@@ -14,21 +14,13 @@ WRITTEN = ("dvc.lock", "metrics", "plots")
 
 @dataclass(frozen=True)
 class Drawing:
-    """All that can differ between two reports of the same run.
+    """All that can differ between two reports of the same run."""
 
-    Attributes:
-        time: of the drawing, in UTC.
-        commit: the commit that was checked out; None where there is none.
-        files: those that were changed on top of it, without the outputs of a run.
-        settings: key, value in that commit's params.yaml and value in the run, for each setting that differs.
-        training: seconds, device and memory of the training, from metrics/timing.json.
-    """
-
-    time: str
-    commit: str | None
-    files: tuple[str, ...]
-    settings: tuple[tuple[str, str, str], ...]
-    training: TrainingTime
+    time: str  # of the drawing, in UTC
+    commit: str | None  # the one that was checked out, if any
+    files: tuple[str, ...]  # changed on top of it, without the outputs of a run
+    settings: tuple[tuple[str, str, str], ...]  # that differ: key, value in that commit's params.yaml, value in the run
+    training: TrainingTime  # from metrics/timing.json
 
     @classmethod
     def now(cls, root: Path, training: TrainingTime) -> "Drawing":

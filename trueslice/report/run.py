@@ -50,12 +50,7 @@ class Run:
 
     @classmethod
     def read(cls, metrics: Path, model: Path, params: Params) -> Self:
-        """Read the folder of metrics and trueslice.json in the folder of the fine-tuned model.
-
-        Raises:
-            UserError: a file in `metrics` is damaged.
-            FileNotFoundError: a file is missing.
-        """
+        """Read the folder of metrics and trueslice.json in the folder of the fine-tuned model."""
         records: dict[str, Any] = {name: of.read(metrics / f"{name}.json") for name, of in cls.records().items()}
         return cls(params=params, model=read_json(model / "trueslice.json"), **records)
 

@@ -25,19 +25,11 @@ TEMPLATES.globals |= {"TOO_NARROW": written.TOO_NARROW} | vars(TEMPLATES.get_tem
 
 def render(template: str, run: Run, **more: Any) -> str:
     """Fill a template of this folder; it knows the run as `run`, its records by their names, and `more`."""
-    return TEMPLATES.get_template(template).render(_context(run) | more)
+    return TEMPLATES.get_template(template).render(vars(run) | {"run": run} | more)
 
 
 def passages(template: str, run: Run) -> dict[str, str]:
-    """Fill each block of a template by itself.
-
-    Returns:
-        Plain text on one line by the name of the block; empty where the run has nothing to say.
-    """
+    """Fill each block of a template by itself: plain text on one line by name; empty if there is nothing to say."""
     found = TEMPLATES.get_template(template)
-    context = found.new_context(_context(run))
+    context = found.new_context(vars(run) | {"run": run})
     return {name: " ".join("".join(block(context)).split()) for name, block in found.blocks.items()}
-
-
-def _context(run: Run) -> dict[str, Any]:
-    return vars(run) | {"run": run}

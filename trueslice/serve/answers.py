@@ -17,12 +17,7 @@ OFFERED = 16  # test scans on the page
 
 
 class Answers:
-    """Answers of a model, one at a time, since requests come from several threads.
-
-    Args:
-        classifier: the released model.
-        pictures: pictures of the scans that it knows.
-    """
+    """Answers of a released model, one at a time, since requests come from several threads."""
 
     def __init__(self, classifier: Classifier, pictures: Pictures):
         self._classifier = classifier
@@ -43,11 +38,7 @@ class Answers:
         }
 
     def predict(self, content: bytes, name: str, frame: str | None) -> dict:
-        """Classify a file by its content.
-
-        Raises:
-            Refused: it cannot be read, or holds several frames and none is chosen.
-        """
+        """Classify a file by its content; Refused if it cannot be read, or none of its frames is chosen."""
         with self._lock:
             return self._answer(self._predict(Upload(name, content), _number(frame)))
 
@@ -61,11 +52,7 @@ class Answers:
             return [{"path": path, "picture": data_url(self._pictures.of(path))} for path in paths]
 
     def predict_test_scan(self, path: str) -> dict:
-        """Classify a test scan, and add its true class.
-
-        Raises:
-            Refused: there is no such test scan.
-        """
+        """Classify a test scan, and add its true class; Refused if there is none at this path."""
         with self._lock:
             pixels = self._pictures.full(path) if path in self._pictures.tests() else None
             if pixels is None:

@@ -16,17 +16,11 @@ ROUNDING = 1  # largest difference of grey values between thumbnails of one pict
 
 
 class Pictures:
-    """Pictures of known scans by their path.
-
-    Args:
-        reference: the known scans of the model.
-        folder: data/scans, the output of the stage `verify`. It may be missing, or be that of another run.
-    """
+    """Pictures of known scans by their path; `folder`, data/scans, may be missing, or be that of another run."""
 
     def __init__(self, reference: Reference, folder: Path):
         self._reference = reference
         self._known = {path: row for row, path in enumerate(reference.scans.path.tolist())}
-        self._rows: dict[str, int] = {}
         try:
             self._rows = {path: row for row, path in enumerate(Scans.read(folder / "scans.csv").path.tolist())}
             self._pixels = np.load(folder / "pixels.npy", mmap_mode="r")
@@ -34,11 +28,7 @@ class Pictures:
             self._rows = {}
 
     def full(self, path: str) -> np.ndarray | None:
-        """Return a known scan in full, uint8 [S, S] or [S, S, 3], or None if the workspace lacks it.
-
-        Raises:
-            KeyError: the model knows no such scan.
-        """
+        """Return a known scan in full, uint8 [S, S] or [S, S, 3], or None if the workspace lacks it."""
         thumbnail = self._reference.thumbnails[self._known[path]].astype(int)
         row = self._rows.get(path)
         if row is None or row >= len(self._pixels):

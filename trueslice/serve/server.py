@@ -17,7 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from socketserver import TCPServer
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from trueslice.errors import UserError
 from trueslice.serve.refused import Refused
@@ -51,11 +51,7 @@ HEADERS = {
 class Server(ThreadingHTTPServer):
     """Server that listens from the start, so that a port in use is reported before a model is loaded.
 
-    Args:
-        port: port of 127.0.0.1; 0 takes a free one.
-
-    Raises:
-        UserError: the port cannot be taken.
+    `port` is of 127.0.0.1; 0 takes a free one. UserError if it cannot be taken.
     """
 
     daemon_threads = True
@@ -95,17 +91,6 @@ class Handler(BaseHTTPRequestHandler):
         """Answer a POST request."""
         self._answer(self._post)
 
-    def handle_expect_100(self) -> bool:
-        """Refuse a bad request before its body is sent."""
-        try:
-            self._check_host()
-            self._check_origin()
-            self._length()
-        except Refused as error:
-            self._refuse(error)
-            return False
-        return super().handle_expect_100()
-
     def log_message(self, *_) -> None:
         """Log nothing."""
 
@@ -116,7 +101,8 @@ class Handler(BaseHTTPRequestHandler):
     def _answer(self, respond) -> None:
         try:
             self._check_host()
-            respond(*self._parse())
+            url = _split(self.path)
+            respond(url.path, {name: values[0] for name, values in parse_qs(url.query).items()})
         except Refused as error:
             self._refuse(error)
         except ConnectionError:
@@ -124,14 +110,6 @@ class Handler(BaseHTTPRequestHandler):
         except Exception:
             self._refuse(Refused("the server failed; the terminal says why", HTTPStatus.INTERNAL_SERVER_ERROR))
             raise
-
-    def _parse(self) -> tuple[str, dict[str, str]]:
-        """Return the path of the request, and its query with the first value of each key."""
-        try:
-            path, query = urlsplit(self.path)[2:4]
-        except ValueError:
-            raise Refused("there is nothing here", HTTPStatus.NOT_FOUND) from None
-        return path, {name: values[0] for name, values in parse_qs(query).items()}
 
     def _get(self, path: str, query: Mapping[str, str]) -> None:
         if path in FILES:
@@ -156,7 +134,7 @@ class Handler(BaseHTTPRequestHandler):
         self._send_json(answer)
 
     def _check_host(self) -> None:
-        if _host(f"//{self.headers.get('Host', '')}") not in HOSTS:
+        if _split(f"//{self.headers.get('Host', '')}").hostname not in HOSTS:
             hosts = f"{ADDRESS} or localhost"
             raise Refused(f"open this page as {hosts}, under no other name", HTTPStatus.MISDIRECTED_REQUEST)
 
@@ -202,8 +180,8 @@ class Handler(BaseHTTPRequestHandler):
                     break
 
 
-def _host(url: str) -> str | None:
+def _split(url: str) -> SplitResult:
     try:
-        return urlsplit(url).hostname
+        return urlsplit(url)
     except ValueError:
-        return None
+        return urlsplit("")
