@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
 
-from tests.made import one_hot, table
-from trueslice.evaluate import intervals, metrics
+from tests.made import one_hot
+from trueslice.evaluate import metrics
 
 OVERALL = {
     metrics.accuracy: sklearn_metrics.accuracy_score,
@@ -72,22 +72,6 @@ def test_absent_and_never_predicted_classes_are_nan_where_scikit_learn_has_no_va
         assert metrics.cohen_kappa(counts) == pytest.approx(sklearn_metrics.cohen_kappa_score(y_true, y_pred), abs=1e-9)
     else:
         assert np.isnan(metrics.cohen_kappa(counts))
-
-
-@pytest.mark.parametrize("mine", OVERALL, ids=lambda score: score.__name__)
-@pytest.mark.parametrize("seed", range(5))
-def test_every_resample_scores_as_scikit_learn_has_it(mine, seed):
-    random = np.random.default_rng(seed)
-    y_true = random.permutation(np.arange(60) % 4)
-    y_pred = np.where(random.random(60) < 0.6, y_true, random.permutation(np.arange(60) % 4))
-    names, numbers = np.unique(random.integers(0, 30, 60), return_inverse=True)
-    counts = intervals.resample_counts(len(names), 20, seed)
-    confusions = intervals.group_confusions([table(y_true, one_hot(y_pred, 4))], numbers)
-    values = mine(np.tensordot(counts, confusions[0], axes=1))
-    for drawn, value in zip(counts.astype(int), values, strict=True):
-        scans = np.repeat(np.arange(60), drawn[numbers])
-        if len(np.unique(y_true[scans])) == len(np.unique(y_pred[scans])) == 4:
-            assert value == pytest.approx(OVERALL[mine](y_true[scans], y_pred[scans]), abs=1e-9)
 
 
 def test_a_share_gives_part_and_whole_for_every_group():

@@ -61,44 +61,10 @@ def test_the_original_projects_predictions_give_its_published_table():
     assert test.false_alarms == (2 + 50 + 40) / 405
 
 
-def test_values_are_those_of_scikit_learn():
-    random = np.random.default_rng(0)
-    y_true, shares = random.integers(0, 4, 200), random.dirichlet(np.ones(4), 200)
-    test, records = evaluate(model_table(y_true, shares), "notumor")
-    y_pred = shares.argmax(axis=1)
-    areas = [metrics.roc_auc_score(y_true == index, shares[:, index]) for index in range(4)]
-    averages = [metrics.average_precision_score(y_true == index, shares[:, index]) for index in range(4)]
-    expected = {
-        "scans": 200,
-        "accuracy": metrics.accuracy_score(y_true, y_pred),
-        "balanced_accuracy": metrics.balanced_accuracy_score(y_true, y_pred),
-        "macro_precision": metrics.precision_score(y_true, y_pred, average="macro"),
-        "macro_f1": metrics.f1_score(y_true, y_pred, average="macro"),
-        "mcc": metrics.matthews_corrcoef(y_true, y_pred),
-        "cohen_kappa": metrics.cohen_kappa_score(y_true, y_pred),
-        "macro_auroc": np.mean(areas),
-        "macro_average_precision": np.mean(averages),
-        "missed_tumours": np.mean(y_pred[y_true != 2] == 2),
-        "false_alarms": np.mean(y_pred[y_true == 2] != 2),
-    }
-    assert {key: getattr(test, key) for key in expected} == pytest.approx(expected, abs=1e-9)
-    assert column(test, "auroc") == pytest.approx(areas, abs=1e-9)
-    assert column(test, "average_precision") == pytest.approx(averages, abs=1e-9)
-    for name in ("accuracy", "macro_f1", "mcc", "macro_auroc"):
-        found = records.find(name)
-        assert found.low < found.value == getattr(test, name) < found.high
-    assert test.tumour.auroc == pytest.approx(metrics.roc_auc_score(y_true != 2, 1 - shares[:, 2]), abs=1e-9)
-
-
-def test_a_class_that_is_never_predicted_has_no_precision_and_f1_zero():
+def test_a_class_that_is_never_predicted_has_no_precision_and_neither_has_the_mean():
     test, records = of_confusion([[5, 0, 0], [1, 4, 0], [2, 1, 0]])
-    assert column(test, "precision") == [5 / 8, 4 / 5, None]
-    assert column(test, "recall") == [1, 4 / 5, 0]
-    assert column(test, "f1")[2] == 0
-    # A mean over the first two alone would be better than the one of a model that tries the third.
-    assert test.macro_precision is None
+    assert column(test, "precision") == [5 / 8, 4 / 5, None] and test.macro_precision is None
     assert records.find("precision", "notumor").reason == "notumor is never predicted"
-    assert test.macro_f1 == pytest.approx((10 / 13 + 8 / 10 + 0) / 3)
 
 
 def test_a_class_without_test_scans_has_no_recall():
