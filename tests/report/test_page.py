@@ -230,9 +230,9 @@ def test_intervals_that_cover_too_little_are_marked_and_explained_below_their_ta
     run = example()
     calibration = run.test.calibration.model_copy(update={"slope_covers": None})
     run = changed(run, "test", calibration=calibration)
-    areas = [each.model_copy(update={"covers": 0.9}) for each in run.intervals.intervals if "auroc" in each.score]
-    others = [each for each in run.intervals.intervals if "auroc" not in each.score]
-    run, without_mark = changed(run, "intervals", intervals=[*others, *areas]), run
+    scores = [each.model_copy(update={"covers": None}) for each in run.intervals.intervals]
+    areas = [each.model_copy(update={"covers": 0.9} if "auroc" in each.score else {}) for each in scores]
+    run, without_mark = (changed(run, "intervals", intervals=intervals) for intervals in (areas, scores))
     marked = run.intervals.find("macro_auroc")
     text = shown(run)
     assert f"{interval(marked)}" in text and interval(marked).endswith("†")

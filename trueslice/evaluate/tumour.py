@@ -80,13 +80,13 @@ def score(
     ]
     return TumourScores(
         **auroc.fields("auroc"),
-        roc=_roc(is_tumour, probabilities, bootstrap),
+        roc=roc_curve(is_tumour, probabilities, bootstrap),
         operating_points=points,
         predictive_values=[predictive_values(point, share) for point in points for share in params.prevalences],
     )
 
 
-def _roc(is_tumour: np.ndarray, probabilities: np.ndarray, bootstrap: GroupBootstrap) -> list[RocPoint]:
+def roc_curve(is_tumour: np.ndarray, probabilities: np.ndarray, bootstrap: GroupBootstrap) -> list[RocPoint]:
     """Compute the curve with an interval for each share of false alarms; empty if either side is missing.
 
     That none of n healthy scans is as suspicious as a tumour is likely with up to 3 / n of all healthy scans (the rule
