@@ -23,6 +23,9 @@ setup-cpu: .venv/bin/python
 repro: .venv/.ready
 	@if test -e .git && grep -qs no_scm .dvc/config.local; then .venv/bin/dvc config --local --unset core.no_scm; fi
 	@$(RUN) dvc repro
+	@if test -e .git && git diff --quiet HEAD -- . ':!dvc.lock' ':!metrics' ':!plots' && \
+	! git diff --quiet HEAD -- metrics ':!metrics/timing.json'; then \
+	echo "Your numbers differ from the committed ones, as on another CPU. Keep yours as the base: git commit -a -m 'My base run'"; fi
 
 test: .venv/.ready-test
 	@$(RUN) python -m pytest -q -n logical --maxprocesses 4 --dist worksteal

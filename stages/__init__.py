@@ -89,5 +89,7 @@ def _left_over() -> str:
     changed = params.differences(committed, Path("params.yaml").read_text(encoding="utf-8")) if committed else {}
     if not changed:
         return ""
+    # Git would take a value of the same length, which DVC wrote within the same second, for the committed one.
+    Path("params.yaml").touch()
     values = ", ".join(f"{key}={value}" for key, (_, value) in changed.items())
     return f"; params.yaml still has {values}: `git restore params.yaml` undoes that"

@@ -88,6 +88,17 @@ class Project:
         assert not check or done.returncode == 0, done.stdout
         return done
 
+    def add_make(self, *others: str) -> None:
+        """Copy what `make` and `others` need, and let it find an environment that is set up: that of the tests."""
+        for name in ("Makefile", "requirements.txt", "constraints.txt", "pyproject.toml", *others):
+            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+            copy(ROOT / name, self.root / name)
+        venv = self.root / ".venv"
+        venv.mkdir()
+        for path in Path(sys.prefix).glob("[!.]*"):
+            (venv / path.name).symlink_to(path)
+        (venv / ".ready").touch()
+
     def set(self, key: str, value: object) -> None:
         """Set a parameter, given by its dotted name, in params.yaml."""
         *sections, name = key.split(".")

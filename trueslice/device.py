@@ -1,6 +1,8 @@
 """The device on which PyTorch computes."""
 
 import os
+from contextlib import suppress
+from pathlib import Path
 
 from trueslice.errors import ParamsError
 
@@ -42,9 +44,19 @@ def to_device(values, device):
 
 
 def device_name(device) -> str:
-    """Return the name of the GPU, or `CPU` with the number of threads that PyTorch uses."""
+    """Return the name of the GPU, or that of the CPU with the number of threads that PyTorch uses."""
     import torch
 
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"CPU, {torch.get_num_threads()} threads" if device.type == "cpu" else device.type
+    return f"{_cpu_name()}, {torch.get_num_threads()} threads" if device.type == "cpu" else device.type
+
+
+def _cpu_name() -> str:
+    """Return the name that Linux gives the CPU, or `CPU`."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name":
+                return value.strip()
+    return "CPU"

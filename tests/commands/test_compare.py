@@ -80,6 +80,16 @@ def test_a_better_model_is_called_better_and_nothing_is_checked_out(runs):
     assert runs.run("git status --porcelain", check=True).stdout == ""
 
 
+def test_runs_of_different_machines_are_named(make_project, runs):
+    project = make_project(like=runs)
+    assert "machines" not in compare(project, "HEAD skilled")
+    timing = '{"train": {"device": "An old CPU, 2 threads"}}'
+    project.run(f"mkdir metrics && echo '{timing}' >metrics/timing.json && git add metrics", check=True)
+    project.run("git commit -q -m timing && sed -i s/old/new/ metrics/timing.json", check=True)
+    said = flat(compare(project, "HEAD workspace"))
+    assert "HEAD on An old CPU, 2 threads; workspace on An new CPU, 2 threads." in said
+
+
 def test_models_that_do_not_differ_are_not_called_different(runs):
     said = compare(runs, "HEAD alike")
     assert "No difference is shown" in said and "better" not in said
@@ -234,7 +244,7 @@ def test_without_git_there_is_only_the_workspace(make_project, runs):
     project = make_project(like=runs)
     project.run("rm -rf .git && dvc config --local core.no_scm true", check=True)
     output = compare(project, "workspace HEAD", status=1)
-    assert output == "error: HEAD: without Git there is only `workspace` to read\n"
+    assert output == "error: HEAD: without Git there is only `workspace`, the files as they are now\n"
 
 
 def test_the_file_that_is_read_is_the_pipelines(runs):

@@ -17,15 +17,16 @@ COMMANDS = {
     "pool": "one score from all folds, or from several seeds",
     "predict": "classify scans, and say how much each answer is worth",
     "push": "the model to a repository on the Hugging Face hub, private by default",
+    "restore": "a committed run, or an experiment, back into the folder",
     "score": "anybody's predictions, by what their model may have seen",
     "serve": "a page on which one drops a scan and sees the answer",
     "trace": "whose scans they are: find them in a source that names patients",
 }
 DESCRIPTION = """\
-Use a trained model, compare and pool runs of the pipeline, and find copies and sources of scans.
+Use a trained model, compare, pool and restore runs of the pipeline, and find copies and sources of scans.
 
 A run is a DVC revision (a commit, a branch, a tag), the name of an experiment as `dvc exp list` prints it, or
-`workspace` for the files as they are now. Nothing is checked out and nothing runs again."""
+`workspace` for the files as they are now. Nothing runs again, and only `restore` checks anything out."""
 EXAMPLES = """\
 examples:
   trueslice audit SCANS OTHER -o audit    which images are in both folders, also mirrored or cropped?
@@ -35,6 +36,7 @@ examples:
   trueslice pool F1 F2 F3 F4 F5           what do the five folds say together?
   trueslice predict scan.jpg more/        what does the model say of these scans, and how sure is that?
   trueslice push somebody/name --dry-run  what would go to the hub?
+  trueslice restore                       back to the committed run, after an experiment or a failure
   trueslice score mine.csv                what are another model's predictions worth?
   trueslice serve                         what does the model say of a scan? asked in the browser
   trueslice trace SCANS SOURCE -o patients.csv

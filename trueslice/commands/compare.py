@@ -15,7 +15,7 @@ from string import ascii_uppercase as LETTERS
 
 import numpy as np
 
-from trueslice.commands.runs import Units, read_predictions, units, unknown_patients
+from trueslice.commands.revisions import Units, read_device, read_predictions, units, unknown_patients
 from trueslice.commands.text import aligned, interval_text, paragraph, share
 from trueslice.errors import UserError
 from trueslice.evaluate.compare import FEW, METHODS, SIGNIFICANT, Comparison, compare, holm, pair
@@ -45,6 +45,8 @@ def run(options: argparse.Namespace) -> None:
     for letter, side in zip(LETTERS, sides, strict=False):
         print(f"{letter}  {', '.join(side)}")
     print(paragraph(unit.scans))
+    if machines := _machines(sides):
+        print(paragraph(machines))
     for letter, comparison, p_value in zip(LETTERS[1:], comparisons, adjusted, strict=False):
         print()
         _print_scores(comparison, letter, unit)
@@ -66,6 +68,15 @@ def _read(sides: Sequence[Sequence[str]]) -> Mapping[str, Predictions]:
             if contents[one] == contents[other]:
                 raise UserError(f"{one} and {other} are the same run; runs on one side must differ in their seed")
     return runs
+
+
+def _machines(sides: Sequence[Sequence[str]]) -> str | None:
+    """Return the sentence on runs that were trained on different machines."""
+    devices = {name: device for side in sides for name in side if (device := read_device(name))}
+    if len(set(devices.values())) < 2:
+        return None
+    trained = "; ".join(f"{name} on {device}" for name, device in devices.items())
+    return f"Trained on different machines, which can change the results: {trained}."
 
 
 def _print_scores(comparison: Comparison, letter: str, unit: Units) -> None:

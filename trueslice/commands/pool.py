@@ -12,7 +12,7 @@ import argparse
 
 import numpy as np
 
-from trueslice.commands.runs import Units, read_params, read_predictions, units, unknown_patients
+from trueslice.commands.revisions import Units, read_params, read_predictions, units, unknown_patients
 from trueslice.commands.text import aligned, interval_text, paragraph, share
 from trueslice.evaluate.intervals import Interval
 from trueslice.evaluate.pool import Pooled, PooledRun, pool

@@ -142,7 +142,7 @@ def _model(name: str) -> Path:
     """Return the folder of a model: `name` itself, or a copy of the model of the run with this name."""
     if name == str(MODEL) or Path(name).is_dir():
         return Path(name)
-    from trueslice.commands.runs import fetch_model
+    from trueslice.commands.revisions import fetch_model
 
     return fetch_model(name, str(MODEL))
 

@@ -1,5 +1,6 @@
 """Predictions, parameters and models of any run of the pipeline, read through DVC; units of its test scans."""
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -66,6 +67,12 @@ def read_params(revision: str) -> dict:
     return params
 
 
+def read_device(revision: str) -> str | None:
+    """Read on which device a run was trained; None where it does not say so."""
+    text = _read(revision, "metrics/timing.json", missing="{}")
+    return json.loads(text).get("train", {}).get("device")
+
+
 class Units(NamedTuple):
     """The independent units of the test scans: patients, or groups of copies where no patient is known."""
 
@@ -123,7 +130,7 @@ def fetch_model(revision: str, path: str) -> Path:
     folder = Path(Repo.find_root(), ".cache/models", hashes[0].removesuffix(".dir"))
     try:
         if not folder.exists():
-            with _opened(revision, path) as repo, whole_folder(folder) as new:
+            with opened(revision, path) as repo, whole_folder(folder) as new:
                 repo.dvcfs.get(f"/{path}", str(new / "model"), recursive=True)
     except (FileNotFoundError, DataIndexError):
         problem = f"{revision}: {path} is not in DVC's cache"
@@ -139,7 +146,7 @@ def _lock(revision: str) -> dict[str, dict]:
 def _read(revision: str, path: str, missing: str | None = None) -> str:
     """Read a text file of a run; return `missing`, if given, where the run has no file at `path`."""
     try:
-        with _opened(revision, path) as repo:
+        with opened(revision, path) as repo:
             return repo.dvcfs.read_text(f"/{path}", encoding="utf-8", newline="")
     except FileNotFoundError:
         if missing is not None:
@@ -150,7 +157,7 @@ def _read(revision: str, path: str, missing: str | None = None) -> str:
 
 
 @contextmanager
-def _opened(revision: str, path: str) -> Iterator[Repo]:
+def opened(revision: str, path: str) -> Iterator[Repo]:
     """Open the repository as it is in a run; errors of DVC, also in reading `path`, become a UserError."""
     try:
         with Repo() as repo, repo.switch(revision):
@@ -158,7 +165,7 @@ def _opened(revision: str, path: str) -> Iterator[Repo]:
     except NotDvcRepoError:
         raise UserError("this folder is not in a DVC repository; start the command in the project's folder") from None
     except NoSCMError:
-        raise UserError(f"{revision}: without Git there is only `workspace` to read") from None
+        raise UserError(f"{revision}: without Git there is only `workspace`, the files as they are now") from None
     except RevError as error:
         if "ambiguous" in str(error):
             raise UserError(f"{revision}: several experiments have this name; give the commit (dvc exp list)") from None
