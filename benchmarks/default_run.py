@@ -1,4 +1,4 @@
-"""How long the default run takes: each stage, alone and beside a process that keeps one core busy.
+"""Time of the default run: each stage, alone and beside a process that keeps one core busy.
 
 python -m benchmarks.default_run
 

@@ -1,4 +1,4 @@
-"""Whether training on a GPU is right, and how fast it is: all in one call, without a network.
+"""Correctness and speed of training on a GPU: all in one call, without a network.
 
 python -m benchmarks.gpu
 
@@ -40,7 +40,7 @@ TESTS = tuple(
 
 @dataclass(frozen=True)
 class Size:
-    """How much is measured.
+    """Amount of what is measured.
 
     Attributes:
         side: of the scans, in pixels.
@@ -161,7 +161,7 @@ def measure_all(size: Size, device, end: float, out: Path) -> dict:
 
 
 def plan(size: Size) -> list[Line]:
-    """What to measure, the most telling first."""
+    """List the measurements, the most telling first."""
     first, *others = size.batches
     lines = [Line(tune, first) for tune in TUNES] + [Line("full", batch) for batch in others]
     lines += [Line("full", first, ten_epochs=True), Line("full", first, compile=True)]
@@ -210,7 +210,7 @@ def write_inputs(folder: Path, size: Size) -> None:
 
 
 def measure(line: Line, folder: Path, device, size: Size, result: dict) -> dict:
-    """What a line shows, or under `error` why it shows nothing."""
+    """Return the values of a line, or under `error` why it has none."""
     import torch
 
     record = {"tune": line.tune, "batch": line.batch, "compile": line.compile}
@@ -228,7 +228,7 @@ def measure(line: Line, folder: Path, device, size: Size, result: dict) -> dict:
 
 
 def time_steps(line: Line, folder: Path, device, size: Size) -> dict:
-    """How fast steps are, once the first ones are over."""
+    """Measure the speed of steps, once the first ones are over."""
     from benchmarks.peers import Enough
     from trueslice.train.distributed import peak_memory_mb
 
@@ -308,7 +308,7 @@ class Stopwatch:
         return None
 
     def due(self) -> bool:
-        """Whether a state is to be saved: never.
+        """Tell whether a state is to be saved: never.
 
         Raises:
             Enough: the steps that count have taken as long as they should, or this was the last of the epoch.

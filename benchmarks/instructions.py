@@ -1,4 +1,4 @@
-"""Whether a small model computes the same on CPUs of other kinds: hashes of what one training step is made of.
+"""Equality of a small model on CPUs of other kinds: hashes of what one training step is made of.
 
 python -m benchmarks.instructions
 

@@ -1,4 +1,4 @@
-"""How close the exported graph comes to PyTorch, alone and behind the example of docs/handover.md.
+"""Closeness of the exported graph to PyTorch, alone and behind the example of docs/handover.md.
 
 python -m benchmarks.parity RUN [RUN ...]
 

@@ -127,7 +127,7 @@ def trainer(folder: Path, batch_size: int, clock: Clock, bf16: bool = False) -> 
 
 
 class OpenClipScans(torch.utils.data.Dataset):
-    """What open_clip's `CsvDataset` gives, without pandas and webdataset, which its module imports."""
+    """The data set of open_clip's `CsvDataset`, without pandas and webdataset, which its module imports."""
 
     def __init__(self, folder: Path, transform, tokenizer):
         self.files = sorted((folder / "scans").rglob("*.jpg"))

@@ -1,4 +1,4 @@
-"""What `trueslice predict` costs, and what its warnings are worth, on a finished run.
+"""Cost of `trueslice predict`, and worth of its warnings, on a finished run.
 
   python -m benchmarks.predicting RUN [RUN ...] --out benchmarks/results/predicting.json
 
@@ -94,7 +94,7 @@ def _seconds(run: Path, command: list[str], text: str = "") -> float:
 
 
 def _copies(classifier: Classifier, run: Path, splits: Splits, pixels: np.ndarray) -> dict:
-    """How many copies are found, by kind, and how many scans are wrongly called one."""
+    """Count the copies found, by kind, and the scans that are wrongly called one."""
     known = {path: row for row, path in enumerate(classifier.reference.scans.path.tolist())}
     is_known = np.array([path in known for path in splits.path.tolist()])
     pairs = Pairs.read(run / stages.SCANS / "pairs.csv")

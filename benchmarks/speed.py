@@ -1,4 +1,4 @@
-"""How fast training is: the original project's method, two other trainers, and this project, side by side.
+"""Speed of training: the original project's method, two other trainers, and this project, side by side.
 
 python -m benchmarks.speed
 
@@ -126,7 +126,7 @@ def measure_all(lines: Sequence[str], folder: str, until: float) -> dict:
 
 
 def reason_against(method: str, device: torch.device) -> str | None:
-    """Why a method can't be measured on this machine; None if it can."""
+    """Return the reason why a method can't be measured on this machine; None if it can."""
     if method.startswith("open_clip") and importlib.util.find_spec("open_clip_train") is None:
         return "open_clip_torch is not installed"
     if method.endswith("bf16") and not has_bf16(device):
@@ -251,12 +251,12 @@ def flops_per_image(folder: Path, tune: str, scans: int | None = None) -> float:
 
 
 def precisions(device: torch.device) -> list[str]:
-    """Those that the device has instructions for; without them a product in bf16 may take a hundred times as long."""
+    """Return the precisions with instructions on the device; without, bf16 may take a hundred times as long."""
     return ["float32", "bfloat16"] if has_bf16(device) else ["float32"]
 
 
 def matrix_product_flops(device: torch.device, kind: torch.dtype) -> float:
-    """What the machine reaches in large matrix products: the best of a second."""
+    """Measure the speed of the machine in large matrix products: the best of a second."""
     side = 8192 if device.type == "cuda" else 2048
     left, right = torch.randn(2, side, side, device=device, dtype=kind)
     best, end = 0.0, time.perf_counter() + 1

@@ -1,4 +1,4 @@
-"""Which way of explaining a prediction points at tumours best, and what it is worth.
+"""Ways of explaining a prediction, by how well they point at tumours.
 
 python -m research.explanations NAME RUN MASKS [NAME RUN MASKS …]
 
@@ -134,48 +134,41 @@ def measure(name: str, run: Path, folder: Path) -> dict:
         scans = Pixels(np.load(run / "data/scans/pixels.npy", mmap_mode="r"), rows, encoder.image_size, encoder.device)
         grey = Pixels(np.load(run / "data/scans/pixels.npy", mmap_mode="r"), rows, SIDE, torch.device("cpu"))
         masks = read_masks(folder, splits.path[rows].tolist(), SIDE)
-        own = {}
-        for method, function in methods.items():
-            start = time.perf_counter()
-            own[method] = maps(encoder, scans, captions, predictions.y_pred[places], scaled(function))
-            seconds = (time.perf_counter() - start) / len(rows)
+        inputs = masks, grey.take(torch.arange(len(rows))).float().mean(dim=1).numpy(), cells(encoder)
+        y_pred = predictions.y_pred[places]
+        predicted = np.array(predictions.class_names)[y_pred]
+        random = None
+        if part == "test":
             random = Encoder.load(run / "models/finetuned", "cpu")
             in_random_order(random)
-            shuffled = (
-                maps(random, scans, captions, predictions.y_pred[places], scaled(function))
-                if part == "test"
-                else own[method]
-            )
-            measured = pointing.Measured(
-                own[method],
-                shuffled,
-                masks,
-                grey.take(torch.arange(len(rows))).float().mean(dim=1).numpy(),
-                cells(encoder),
-            )
-            predicted = np.array(predictions.class_names)[predictions.y_pred[places]]
+        for method, function in methods.items():
+            start = time.perf_counter()
+            own = maps(encoder, scans, captions, y_pred, scaled(function))
+            milliseconds = 1000 * (time.perf_counter() - start) / len(rows)
+            shuffled = maps(random, scans, captions, y_pred, scaled(function)) if random else own
+            measured = pointing.Measured(own, shuffled, *inputs)
             scores = pointing.measure(splits.take(rows), predicted, measured, splits.take(known), known_masks)
             scored = explanations.score(scores)
-            values = {(row.score, row.of): row for row in scored.rows if row.by == "all"}
-            row = {
-                "method": method,
-                "part": part,
-                "scans": len(rows),
-                "units": values["pointing", "explanation"].units,
-            }
-            for kind in ("pointing", "energy"):
-                row |= {kind: values[kind, "explanation"].value}
-                row |= {f"{kind}_{end}": getattr(values[kind, "explanation"], end) for end in ("low", "high")}
+            row = {"method": method, "part": part, "scans": len(rows)} | row_of(scored)
             if part == "test":
-                row |= {
-                    "random_pointing": values["pointing", "random_weights"].value,
-                    "milliseconds": 1000 * seconds,
-                }
+                row["milliseconds"] = milliseconds
                 if function in (explain.patch_gradients, explain.occlusion) and "chosen" not in result:
                     result["chosen"] = {"method": method} | scored.model_dump()
+            else:
+                del row["random_pointing"]
             print(name, row)
             result["methods"].append(row)
     return result
+
+
+def row_of(scored) -> dict:
+    """Return scores over all scans, with their intervals."""
+    values = {(row.score, row.of): row for row in scored.rows if row.by == "all"}
+    row = {"units": values["pointing", "explanation"].units}
+    for kind in ("pointing", "energy"):
+        found = values[kind, "explanation"]
+        row |= {kind: found.value, f"{kind}_low": found.low, f"{kind}_high": found.high}
+    return row | {"random_pointing": values["pointing", "random_weights"].value}
 
 
 def tables(result: dict) -> str:

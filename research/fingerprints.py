@@ -1,4 +1,4 @@
-"""How often the fingerprints of the shipped table of patients miss a file, or agree with a wrong one.
+"""Errors of the fingerprints of the shipped table of patients: files missed, and agreement with a wrong one.
 
 python -m research.fingerprints ARCHIVE.zip
 

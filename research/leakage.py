@@ -1,4 +1,4 @@
-"""What of a published archive leaks from Training into Testing, by copy and by patient, and two figures of it.
+"""Leaks of a published archive from Training into Testing, by copy and by patient, and two figures of it.
 
 python -m research.leakage brain-tumor-mri-dataset.zip
 

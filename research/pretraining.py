@@ -1,4 +1,4 @@
-"""What an image tower that knows ImageNet is worth: `lite` against `tiny_conv` in equal time, on a published archive.
+"""Worth of an image tower that knows ImageNet: `lite` against `tiny_conv` in equal time, on a published archive.
 
 python -m research.pretraining brain-tumor-mri-dataset.zip
 
@@ -134,7 +134,7 @@ def finished(division: str) -> list[int]:
 
 
 def row(division: str) -> dict:
-    """What both models reach under a division, and the difference on the same scans, with intervals over units."""
+    """Score both models under a division, and the difference on the same scans, with intervals over units."""
     seeds = finished(division)
     runs, models = {}, []
     for name in MODELS:

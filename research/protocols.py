@@ -1,4 +1,4 @@
-"""How much the score depends on the split: every protocol with several seeds, on a published archive.
+"""Dependence of the score on the split: every protocol with several seeds, on a published archive.
 
 python -m research.protocols brain-tumor-mri-dataset.zip
 
@@ -89,7 +89,7 @@ def joined(protocol: str, runs: list[Predictions]) -> list[Predictions]:
 
 
 def row(protocol: str) -> dict:
-    """What a protocol's models and baselines reach: the mean over its runs, with intervals over units."""
+    """Scores of a protocol's models and baselines: the mean over its runs, with intervals over units."""
     counts = [SplitCounts.read(folder(protocol, seed) / "metrics/split.json") for seed in SEEDS]
     single = read(protocol, Predictions, "plots/predictions.csv")
     runs = joined(protocol, single)
@@ -140,7 +140,7 @@ def beyond(found) -> dict:
 
 
 def differences() -> list[dict]:
-    """What copies and patients are worth, by the same scans tested by models that had them in training and not."""
+    """Measure the worth of copies and patients by the same scans tested by models that had them in training and not."""
     rows = []
     for name, of in (("model", model_runs), ("nearest_neighbour", neighbour_runs)):
         for a, b in (("drop_train", "drop_random"), ("drop_train", "keep"), ("patients", "grouped")):

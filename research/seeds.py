@@ -1,4 +1,4 @@
-"""What another seed changes in the default run: five runs that differ in all that is drawn but the scans.
+"""Effect of another seed on the default run: five runs that differ in all that is drawn but the scans.
 
 python -m research.seeds
 

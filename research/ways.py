@@ -75,7 +75,7 @@ def complete(scans: Path, way: str, fold: int) -> None:
 
 
 def found(way: str) -> dict[int, Predictions]:
-    """What a way says of the test scans of each fold that it has finished."""
+    """Read the predictions of a way for the test scans of each fold that it has finished."""
     if way == PROBE:
         tables = {fold: BaselinePredictions.read(_own("full", fold) / "data/baselines.csv") for fold in found("full")}
         return {fold: table.take(table.baseline == "linear_probe") for fold, table in tables.items()}
@@ -89,7 +89,7 @@ def _own(way: str, fold: int) -> Path:
 
 
 def rows() -> list[dict]:
-    """What each way reaches, and how far it is from `full` on the same scans, with intervals over units."""
+    """Score each way, and say how far it is from `full` on the same scans, with intervals over units."""
     full, result = found("full"), []
     for way in (*WAYS, PROBE):
         if not (single := found(way)):

@@ -45,6 +45,27 @@ def printable(path: Path | str) -> str:
     return str(path).encode("utf-8", "backslashreplace").decode()
 
 
+def files_in(folder: Path) -> tuple[list[str], list[tuple[str, str]]]:
+    """List the files under a folder, with forward slashes, and what cannot be read there, with the reason; no litter.
+
+    Links to files are followed. Links to folders are not, as they may lead round in a circle.
+    """
+    files, others = [], []
+
+    def refused(error: OSError) -> None:
+        others.append((printable(os.path.relpath(error.filename, folder)), error.strerror or "it cannot be read"))
+
+    for place, folders, names in os.walk(folder, onerror=refused):
+        folders[:] = [name for name in folders if not is_litter(name)]
+        for path in (Path(place, name) for name in [*folders, *names] if not is_litter(name)):
+            inside = path.relative_to(folder).as_posix()
+            if os.path.isfile(path):  # unlike Path's, it raises nothing
+                files.append(inside)
+            elif path.is_symlink() or not os.path.isdir(path):
+                others.append((printable(inside), "it is neither a file nor a folder, or a link to a folder"))
+    return sorted(files), sorted(others)
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Yield an empty file to write to; it replaces what is at `path` only if the block succeeds."""

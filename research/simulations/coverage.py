@@ -1,4 +1,4 @@
-"""How often the 95 % intervals cover the true value, and how often tests of equal models call them different.
+"""Coverage of the 95 % intervals, and false alarms of tests of equal models.
 
 python -m research.simulations.coverage
 
@@ -65,7 +65,7 @@ def sizes_of(counts: dict[int, int]) -> np.ndarray:
 
 
 def outcomes(random: np.random.Generator, sizes: np.ndarray, level: float, sharing: float, repeats: int) -> np.ndarray:
-    """Whether each file is classified rightly, bool [repeats, N], with the files of a group side by side."""
+    """Draw which files are classified rightly, bool [repeats, N], with the files of a group side by side."""
     of_group = np.repeat(random.random((repeats, len(sizes))) < level, sizes, axis=1)
     shared = random.random(of_group.shape) < sharing
     return np.where(shared, of_group, random.random(of_group.shape) < level)
@@ -106,7 +106,7 @@ def interval_coverage(sizes: np.ndarray, level: float, sharing: float, seed: int
 
 
 def false_positives(sizes: np.ndarray, level: float, sharing: float, seed: int = 0, repeats: int = REPEATS) -> dict:
-    """How often two models with the same true accuracy are called different at the 5 % level, by each test.
+    """Share of draws in which each test calls two models with the same true accuracy different at the 5 % level.
 
     Returns:
         Shares of the repeats: `sign_flip`, `mcnemar` (on one file per group), `mcnemar_files` (on all files).

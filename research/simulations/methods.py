@@ -1,4 +1,4 @@
-"""How often `trueslice compare` calls equal methods different, and how often its intervals of a difference cover.
+"""False alarms of `trueslice compare` on equal methods, and coverage of its intervals of a difference.
 
 python -m research.simulations.methods
 
@@ -43,7 +43,7 @@ def drawn_sizes(counts: dict[int, int], scans: int) -> np.ndarray:
 def right_in_units(
     random: np.random.Generator, sizes: np.ndarray, sharing: float, accuracies: np.ndarray
 ) -> np.ndarray:
-    """How many scans of each unit each run is right on, float64 [R, 2, S, G], for true accuracies [R, 2, S]."""
+    """Count the scans of each unit that each run is right on, float64 [R, 2, S, G], for true accuracies [R, 2, S]."""
     repeats, _, seeds = accuracies.shape
     ends = np.rint(np.cumsum(SHARES) * len(sizes)).astype(int)[:-1]
     found = []
@@ -64,7 +64,7 @@ def jackknifed(right: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def false_positives(unit: str, scans: int, seeds: int, spread: float, repeats: int = REPEATS) -> dict:
-    """How often two equal methods are called different at the 5 % level.
+    """Share of draws in which two equal methods are called different at the 5 % level.
 
     Args:
         unit: a key of `UNITS`.
@@ -99,7 +99,7 @@ def false_positives(unit: str, scans: int, seeds: int, spread: float, repeats: i
 
 
 def coverage(unit: str, scans: int, a: float, b: float, repeats: int = REPEATS) -> dict:
-    """How often the 95 % interval of the difference of two trained models, of true accuracy `a` and `b`, covers it.
+    """Coverage of the 95 % interval of the difference of two trained models, of true accuracy `a` and `b`.
 
     Returns:
         The arguments and units as above; shares of the repeats: `jackknife`, as `compare` does, and `bootstrap`, the

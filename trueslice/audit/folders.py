@@ -12,9 +12,10 @@ from trueslice.copies import search as copies
 from trueslice.copies.search import Joined, ScanImages
 from trueslice.copies.thumbnails import thumbnails
 from trueslice.errors import UserError
+from trueslice.files import files_in
 from trueslice.params import Verify
 from trueslice.reading import scans as reading
-from trueslice.reading.scans import Unreadable
+from trueslice.reading.scans import ScanFile, Unreadable
 from trueslice.sources import folder
 from trueslice.tables.base import SIX_DECIMALS, TEXT, WHOLE, Table, column
 from trueslice.tables.scans import Pairs
@@ -91,10 +92,10 @@ def _decode(source: Path, into: Path, params: Verify, workers: int) -> tuple[lis
         raw = into / "raw"
         raw.mkdir()
         folder.unpack(source, raw)
-    files, others = reading.find_all(raw)
-    settings = params.model_copy(update={"max_unreadable": len(files)})
-    found, unreadable = reading.read(raw, files, into, settings, workers)
-    unreadable = sorted(unreadable + others)
+    names, others = files_in(raw)
+    settings = params.model_copy(update={"max_unreadable": len(names)})
+    found, unreadable = reading.read(raw, [ScanFile(name, "", "") for name in names], into, settings, workers)
+    unreadable = sorted(unreadable + [Unreadable(*other) for other in others])
     if not found:
         if not unreadable:
             raise UserError(f"{source} holds no file; give a folder or .zip of images")

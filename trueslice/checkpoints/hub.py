@@ -1,19 +1,15 @@
 """A checkpoint from the Hugging Face hub; every file of it must have the hash that the hub lists."""
 
-import contextlib
 import errno
 import re
 import shutil
 import sys
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from trueslice.errors import UserError
 
-ATTEMPTS = 4
-FIRST_WAIT = 1.0  # seconds; doubles with every attempt
 TIMEOUT = 30.0  # seconds without a byte
 SUPPORT = (
     r"config\.json|preprocessor_config\.json|processor_config\.json|tokenizer\.json|tokenizer_config\.json|"
@@ -49,37 +45,33 @@ def fetch(name: str, revision: str | None, into: Path) -> str:
     cache, which also serves without a network if it is complete. A damaged file is deleted from it.
 
     Raises:
-        UserError: no such repository or revision, no access, no network, no weights in it, or a file damaged twice.
+        UserError: no such repository or revision, no access, no network, no weights in it, or a damaged file.
     """
-    from huggingface_hub import get_cached_repo_tree, is_offline_mode, resolve_revision, snapshot_download
-    from huggingface_hub.errors import CachedRepoTreeNotFoundError, LocalEntryNotFoundError
+    from huggingface_hub import get_cached_repo_tree, resolve_revision, set_client_factory, snapshot_download
+    from huggingface_hub.errors import CachedRepoTreeNotFoundError
     from huggingface_hub.utils import disable_progress_bars
-
-    def download(files: list[str]) -> Path:
-        return Path(_retry(name, revision, lambda: snapshot_download(name, revision=commit, allow_patterns=files)))
 
     if not sys.stderr.isatty():
         disable_progress_bars()
-    commit = _retry(name, revision, lambda: resolve_revision(name, revision=revision)).resolved
-    folder = download(["config.json"])
+    set_client_factory(_client)
     try:
-        listed = get_cached_repo_tree(name, revision=commit)
-        files = _choose([file.path for file in listed], name)
-    except CachedRepoTreeNotFoundError:  # there is no network, and another program filled the cache
-        listed = []
-        files = _choose([file.name for file in folder.iterdir()], name)
-    with contextlib.suppress(LocalEntryNotFoundError):
-        snapshot_download(name, revision=commit, allow_patterns=files, local_files_only=True)
-        print(f"hub: using commit {commit} of {name} from the cache", file=sys.stderr)
-    damaged = _copy(name, listed, files, download(files), into)
-    if damaged and not is_offline_mode():
-        print(f"hub: {', '.join(damaged)} of {name} is damaged; downloading it again", file=sys.stderr)
-        damaged = _copy(name, listed, files, download(files), into)
-    if damaged:
-        raise UserError(
-            f"{', '.join(damaged)} of {name} does not match the hash that the hub lists, and was deleted from the "
-            "cache; run `dvc repro` again, connected to the network"
-        )
+        commit = resolve_revision(name, revision=revision).resolved
+        cached = Path(snapshot_download(name, revision=commit, allow_patterns=["config.json"]))
+        try:
+            listed = get_cached_repo_tree(name, revision=commit)
+            files = _choose([file.path for file in listed], name)
+        except CachedRepoTreeNotFoundError:  # there is no network, and another program filled the cache
+            listed = []
+            files = _choose([file.name for file in cached.iterdir()], name)
+        snapshot_download(name, revision=commit, allow_patterns=files)
+    # The hub's client, its two ways of transport and its cache raise kinds that share no base.
+    except Exception as error:
+        if isinstance(error, UserError) or (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)):
+            raise
+        raise UserError(_explain(error, name, revision or "main")) from error
+    if damaged := _copy(name, listed, files, cached, into):
+        problem = f"{', '.join(damaged)} of {name} does not match the hash that the hub lists"
+        raise UserError(f"{problem}, and was deleted from the cache; run `dvc repro` again, connected to the network")
     return commit
 
 
@@ -110,36 +102,22 @@ def _copy(name: str, listed: list, files: list[str], cached: Path, into: Path) -
     return damaged
 
 
-def _retry(name: str, revision: str | None, request: Callable[[], Any]) -> Any:
-    """Return the answer to a request; try again after errors that may pass, and end others in a UserError."""
-    from huggingface_hub import get_session
+def _client() -> Any:
+    """Return the hub's client, with a time limit for requests without one, such as those for lists of files."""
+    from huggingface_hub.utils._http import default_client_factory
 
-    for attempt in range(1, ATTEMPTS + 1):
-        hooks = get_session().event_hooks["request"]
-        if _limit_time not in hooks:
-            hooks.append(_limit_time)
-        try:
-            return request()
-        # The hub's client, its two ways of transport and its cache raise kinds that share no base.
-        except Exception as error:
-            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            problem, is_final = _describe(error, name, revision or "main")
-            if is_final or attempt == ATTEMPTS:
-                raise UserError(problem) from error
-        wait = FIRST_WAIT * 2 ** (attempt - 1)
-        print(f"hub: {problem.split('; ')[0]}; trying again in {wait:.0f} s", file=sys.stderr)
-        time.sleep(wait)
+    def limit(request: Any) -> None:
+        given = request.extensions.get("timeout", {})
+        kinds = ("connect", "read", "write", "pool")
+        request.extensions["timeout"] = {kind: given.get(kind) or TIMEOUT for kind in kinds}
+
+    client = default_client_factory()
+    client.event_hooks["request"].append(limit)
+    return client
 
 
-def _limit_time(request: Any) -> None:
-    """Give a time limit to a request without one: the client's settings hold for files, not for the lists of them."""
-    given = request.extensions.get("timeout", {})
-    request.extensions["timeout"] = {kind: given.get(kind) or TIMEOUT for kind in ("connect", "read", "write", "pool")}
-
-
-def _describe(error: BaseException, name: str, revision: str) -> tuple[str, bool]:
-    """Return a message for the user, and whether the error is final: another attempt would end in it too."""
+def _explain(error: BaseException, name: str, revision: str) -> str:
+    """Say in one line what happened and what to do."""
     from huggingface_hub import errors
 
     if isinstance(error, (errors.LocalEntryNotFoundError, errors.RevisionResolutionError)) and error.__cause__:
@@ -147,14 +125,12 @@ def _describe(error: BaseException, name: str, revision: str) -> tuple[str, bool
         error = error.__cause__
     for kind, message in MESSAGES.items():
         if isinstance(error, getattr(errors, kind)):
-            return message.format(name=name, revision=revision, page=PAGE), True
+            return message.format(name=name, revision=revision, page=PAGE)
     status = error.response.status_code if isinstance(error, errors.HfHubHTTPError) else 0
     if status in (401, 403):
-        return f"the hub refused access to {name} ({status}); correct or unset HF_TOKEN, and see {PAGE}{name}", True
-    if 0 < status < 500 and status not in (408, 429):
-        return f"the hub refused the request for {name} ({status}); check checkpoint.name against {PAGE}{name}", True
+        return f"the hub refused access to {name} ({status}); correct or unset HF_TOKEN, and see {PAGE}{name}"
     reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
     return (
         f"the hub cannot be reached, or the connection broke, for {name} ({reason}); check the network and run "
         "`dvc repro` again, or set checkpoint.name to a folder with the checkpoint, or to tiny"
-    ), False
+    )

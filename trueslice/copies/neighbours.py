@@ -48,14 +48,7 @@ def most_alike(
     everything = torch.from_numpy(units).to(device)
     orders = [torch.from_numpy(turned(isqrt(units.shape[1]), kind)).to(device) for kind in KINDS]
     smaller, larger = (rows[np.argsort(excluded[1], kind="stable")] for rows in excluded)
-    # A lower bound of each row's product with its last neighbour, above the minus infinity of what is skipped.
-    last = np.full(len(units), -2 * RESOLUTION**2, np.float32)
-    # A picture of one grey value is as near to any other: its neighbours are known from the start.
-    flat = np.flatnonzero(~units.any(axis=1))
-    last[flat] = last[:known] = np.inf
-    flat = np.repeat(flat[flat >= known], neighbours)
-    first = np.resize(np.arange(neighbours), len(flat))
-    found = [(first + (first >= flat), flat, np.zeros(len(flat), np.float32))]
+    last, found = _flat(units, neighbours, known)
 
     def search(start: int) -> None:
         rows = slice(start, min(start + TILE[0], len(units)))
@@ -81,6 +74,20 @@ def most_alike(
     alike = Alike(*np.divmod(keys, len(units)), products[at])
     kept = (alike.products >= floor) | _among_nearest(alike, neighbours, known)
     return Alike(*(column[kept] for column in alike))
+
+
+def _flat(units: np.ndarray, neighbours: int, known: int) -> tuple[np.ndarray, list[tuple]]:
+    """Return lower bounds of each row's product with its last neighbour, and the pairs that are known from the start.
+
+    A picture of one grey value is as near to any other.
+    """
+    # Above the minus infinity of what is skipped.
+    last = np.full(len(units), -2 * RESOLUTION**2, np.float32)
+    flat = np.flatnonzero(~units.any(axis=1))
+    last[flat] = last[:known] = np.inf
+    flat = np.repeat(flat[flat >= known], neighbours)
+    first = np.resize(np.arange(neighbours), len(flat))
+    return last, [(first + (first >= flat), flat, np.zeros(len(flat), np.float32))]
 
 
 def _products(own: list[Tensor], others: Tensor, offset: int) -> Tensor:

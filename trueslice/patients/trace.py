@@ -21,7 +21,7 @@ from tqdm import tqdm
 from trueslice.copies import search as copies
 from trueslice.copies.thumbnails import FINE, KINDS, ORIENTATIONS, shrunk, thumbnails, turned, whole_units
 from trueslice.errors import UserError
-from trueslice.files import is_litter
+from trueslice.files import files_in
 from trueslice.params import Verify
 from trueslice.patients import lookup as patients
 from trueslice.reading import scans as reading
@@ -83,8 +83,6 @@ def trace(scans: Path, source: Path, planes: dict[str, str]) -> Result:
     Raises:
         UserError: no h5py, or one of both cannot be read or holds nothing.
     """
-    if not scans.exists():
-        raise UserError(f"{scans} does not exist; give the folder or .zip of the scans")
     slices, slice_means = read_source(source)
     found, unreadable, (nearest, kinds, correlations, bits) = _read_and_match(scans, slice_means)
     accepted = correlations >= copies.SURE  # neighbouring slices of one head stay below it
@@ -191,9 +189,7 @@ def _content(name: str, read_file: Callable[[], bytes], problem: str) -> Iterato
 def _mat_files(source: Path) -> dict[int, tuple[str, Callable[[], bytes]]]:
     """Find the article's .mat files, in folders and zips, by number: the name of each, and a function that reads it."""
     files: dict[int, tuple[str, Callable[[], bytes]]] = {}
-    for path in sorted(source.rglob("*")) if source.is_dir() else [source]:
-        if any(map(is_litter, path.relative_to(source).parts)):
-            continue
+    for path in [source / name for name in files_in(source)[0]] if source.is_dir() else [source]:
         if number := _number(path.name):
             files.setdefault(number, (str(path), path.read_bytes))
         elif path.suffix.lower() == ".zip":
@@ -203,7 +199,7 @@ def _mat_files(source: Path) -> dict[int, tuple[str, Callable[[], bytes]]]:
             except (*folder.DAMAGE, OSError) as error:
                 raise UserError(f"{path} is not a .zip archive, or is damaged ({error}); get it again") from None
             for member in archive.namelist():
-                if not any(map(is_litter, PurePosixPath(member).parts)) and (number := _number(member)):
+                if number := _number(member):
                     files.setdefault(number, (f"{member} in {path}", partial(archive.read, member)))
     if not files:
         raise UserError(f"{source} holds no 1.mat, 2.mat, … and no .zip of them; give the figshare article's files")

@@ -14,7 +14,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from trueslice.errors import UserError
-from trueslice.files import is_litter, printable
+from trueslice.files import files_in, printable
 from trueslice.lifetime import start_worker
 from trueslice.params import Verify
 from trueslice.reading.classes import OFFICIAL_SPLITS
@@ -59,58 +59,18 @@ def find(raw: Path) -> list[ScanFile]:
     files, system litter and the folder `masks` are skipped.
 
     Raises:
-        UserError: there is no class folder, or one without files.
+        UserError: there is no file in a class folder.
     """
-    layout = "expected Training/<class>/ and Testing/<class>/, or <class>/ alone"
-    tops = _folders(raw) if raw.is_dir() else []
-    names = [folder.name for folder in tops]
-    if "Testing" in names and "Training" not in names:
-        raise UserError(f"{raw} holds Testing but no Training folder; {layout}")
-    if "Training" in names:
-        places = [(split, folder) for split in tops if split.name in OFFICIAL_SPLITS for folder in _folders(split)]
+    paths = [(path, path.split("/")) for path in files_in(raw)[0]]
+    if any(parts[0] == "Training" for _, parts in paths):
+        official = [(path, parts) for path, parts in paths if len(parts) > 2 and parts[0] in OFFICIAL_SPLITS]
+        files = [ScanFile(path, parts[1], OFFICIAL_SPLITS[parts[0]]) for path, parts in official]
     else:
-        places = [(raw, folder) for folder in tops if folder.name != MASKS]
-    if not places:
-        raise UserError(f"{raw} holds no class folder; {layout}: check data.source")
-    files = []
-    for split, folder in places:
-        inside = [path.relative_to(raw) for path in folder.rglob("*") if not path.is_dir()]
-        scans = [path.as_posix() for path in inside if not any(map(is_litter, path.parts))]
-        if not scans:
-            raise UserError(f"the class folder {folder} holds no scans; add some, or remove the folder")
-        files += [ScanFile(name, folder.name, OFFICIAL_SPLITS.get(split.name, "")) for name in scans]
-    return sorted(files)
-
-
-def find_all(folder: Path) -> tuple[list[ScanFile], list[Unreadable]]:
-    """List all files under `folder`, however nested and without a class, sorted by path; litter is skipped.
-
-    Links to files are read. Links to folders, which may lead round in a circle, are unreadable, and so is all else that
-    is neither a file nor a folder.
-    """
-    files: list[ScanFile] = []
-    unreadable: list[Unreadable] = []
-
-    def refused(error: OSError) -> None:
-        unreadable.append(
-            Unreadable(printable(os.path.relpath(error.filename, folder)), error.strerror or "it cannot be read")
-        )
-
-    for place, folders, names in os.walk(folder, onerror=refused):
-        folders[:] = [name for name in folders if not is_litter(name)]
-        for path in (Path(place, name) for name in [*folders, *names] if not is_litter(name)):
-            inside = path.relative_to(folder).as_posix()
-            if os.path.isfile(path):  # unlike Path's, it raises nothing
-                files.append(ScanFile(inside, "", ""))
-            elif path.is_symlink():
-                unreadable.append(Unreadable(printable(inside), "it is a link to a folder or to nothing"))
-            elif not os.path.isdir(path):
-                unreadable.append(Unreadable(printable(inside), "it is not a file"))
-    return sorted(files), sorted(unreadable)
-
-
-def _folders(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if path.is_dir() and not is_litter(path.name)]
+        files = [ScanFile(path, parts[0], "") for path, parts in paths if len(parts) > 1 and parts[0] != MASKS]
+    if not files:
+        layout = "expected Training/<class>/ and Testing/<class>/, or <class>/ alone"
+        raise UserError(f"{raw} holds no class folder with scans; {layout}: check data.source")
+    return files
 
 
 def read(

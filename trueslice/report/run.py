@@ -114,7 +114,7 @@ class Run:
 
     @property
     def pointing(self) -> dict[str, PointingScore]:
-        """How often each map, a key of `evaluate.pointing.COLUMNS`, is highest inside the tumour, over all scans."""
+        """Share of all scans in which each map, a key of `evaluate.pointing.COLUMNS`, is highest inside the tumour."""
         return {row.of: row for row in self.explain.rows if (row.by, row.score) == ("all", "pointing")}
 
     def predicted(self, row: ClassScores) -> dict[str, int]:

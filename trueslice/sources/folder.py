@@ -4,19 +4,18 @@ import errno
 import lzma
 import re
 import shutil
-import stat
 import zipfile
 import zlib
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import Any
 
 from tqdm import tqdm
 
 from trueslice.errors import UserError
-from trueslice.files import is_litter
+from trueslice.files import files_in, is_litter
 from trueslice.reading.masks import MASKS
 
 SPLITS = {
@@ -31,6 +30,8 @@ MAX_RATIO = 100
 ALWAYS_ALLOWED = 100 * 2**20  # bytes that an archive may unpack to whatever its ratio
 DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError)
 
+Files = dict[PurePosixPath, Callable[[], Any]]  # a function that opens each, in binary mode
+
 
 def take(source: Path, into: Path) -> int:
     """Copy the scans of `source` into the empty folder `into`, as Training/<class>/ and Testing/<class>/, or <class>/.
@@ -38,21 +39,21 @@ def take(source: Path, into: Path) -> int:
     `source` is a folder, or a .zip of one, wrapped in any number of folders; the names of SPLITS in any spelling of
     capitals become Training, Validation and Testing. Masks beside their scans, as `1_mask.png` is beside `1.png`, go to
     masks/. Litter and a folder `masks` next to the others are skipped, and so are files in no class folder, whose
-    number is returned. All members of an archive are checked before the first is written.
+    number is returned.
 
     Raises:
-        UserError: `source` is missing, empty, without class folders, damaged, too large for the disk, or hostile.
+        UserError: `source` is missing, empty, without class folders, damaged or hostile.
     """
-    with _opened(source) as (sizes, open_file):
-        targets = _arrange(sizes, source)
-        _copy(sizes, open_file, targets, source, into)
-        return len(sizes) - len(targets)
+    with _opened(source) as files:
+        targets = _arrange(files, source)
+        _copy(files, targets, source, into)
+        return len(files) - len(targets)
 
 
 def plan(source: Path) -> dict[PurePosixPath, PurePosixPath]:
     """Return where `take` puts the files of `source`, by their paths in it; the errors are the same."""
-    with _opened(source) as (sizes, _):
-        return _arrange(sizes, source)
+    with _opened(source) as files:
+        return _arrange(files, source)
 
 
 def class_folders(targets: Iterable[PurePosixPath]) -> set[tuple[str, str]]:
@@ -63,92 +64,40 @@ def class_folders(targets: Iterable[PurePosixPath]) -> set[tuple[str, str]]:
 
 def unpack(source: Path, into: Path) -> None:
     """Unpack a .zip into the empty folder `into`, checked as by `take`, with the folders that it has."""
-    with _members(source) as (sizes, open_file):
-        _copy(sizes, open_file, {name: name for name in sizes}, source, into)
+    with _opened(source) as files:
+        _copy(files, {name: name for name in files}, source, into)
 
 
 @contextmanager
-def _opened(source: Path) -> Iterator[tuple[dict[PurePosixPath, int], Callable]]:
-    if not (source.is_file() or source.is_dir()):
-        raise UserError(f"{source} is neither a file nor a folder; give the path of a folder or .zip")
-    with _folder_files(source) if source.is_dir() else _members(source) as files:
-        yield files
-
-
-@contextmanager
-def _members(source: Path) -> Iterator[tuple[dict[PurePosixPath, int], Callable]]:
-    """Yield the files of a .zip with their sizes in bytes, without litter, and a function that opens one."""
+def _opened(source: Path) -> Iterator[Files]:
+    """Yield the files of a folder or .zip, without litter."""
+    if source.is_dir():
+        names, others = files_in(source)
+        for name, reason in others:
+            raise UserError(f"{source}/{name}: {reason}; remove it, or copy the files themselves: cp -rL {source} COPY")
+        yield {PurePosixPath(name): partial(open, source / name, "rb") for name in names}
+        return
+    if not source.is_file():
+        problem = "is neither a file nor a folder" if source.exists() else "does not exist"
+        raise UserError(f"{source} {problem}; give the path of a folder or .zip")
     try:
         with zipfile.ZipFile(source) as archive:
-            _refuse_hostile(archive, source)
-            files = {PurePosixPath(member.filename): member for member in archive.infolist() if not member.is_dir()}
-            sizes = {name: file.file_size for name, file in files.items() if not any(map(is_litter, name.parts))}
-            yield sizes, lambda name: archive.open(files[name])
+            found = [member for member in archive.infolist() if not member.filename.endswith("/")]
+            members = {PurePosixPath(member.filename): member for member in found}
+            _refuse_hostile(members, source)
+            kept = [name for name in members if not any(map(is_litter, name.parts))]
+            yield {name: partial(archive.open, members[name]) for name in kept}
     except PermissionError as error:
         raise UserError(f"{source} cannot be read ({error.strerror}); change its permissions") from error
     except DAMAGE as error:
         raise UserError(f"{source} is not a .zip archive, or is damaged ({error}); get it again") from error
 
 
-@contextmanager
-def _folder_files(source: Path) -> Iterator[tuple[dict[PurePosixPath, int], Callable]]:
-    """Yield the same of a folder as `_members` of a .zip."""
-    files = {}
-    for path in sorted(source.rglob("*")):
-        name = PurePosixPath(path.relative_to(source).as_posix())
-        if any(map(is_litter, name.parts)):
-            continue
-        # A link could bring in any file of the machine, or lead round in a circle.
-        if path.is_symlink():
-            raise UserError(f"{path} is a link, which is not followed; copy the files themselves: cp -rL {source} COPY")
-        if path.is_file():
-            files[name] = path
-        elif not path.is_dir():
-            raise UserError(f"{path} is neither a file nor a folder; remove it from the scans")
-    yield {name: path.stat().st_size for name, path in files.items()}, lambda name: files[name].open("rb")
-
-
-def _copy(sizes: dict, open_file: Callable, targets: dict, source: Path, into: Path) -> None:
-    """Copy the files named in `targets` to their places in `into`."""
-    total = sum(sizes[name] for name in targets)
-    free = shutil.disk_usage(into).free
-    if total > free:
-        raise UserError(f"{source} needs {total:,} bytes on the disk of {into.parent}, where {free:,} are free")
-    with tqdm(total=total, desc="copying", unit="B", unit_scale=True, disable=None) as progress:
-        for name, target in targets.items():
-            try:
-                with open_file(name) as file:
-                    _write(file, into / target)
-            except PermissionError as error:
-                raise UserError(f"{error.filename} cannot be read; change its permissions") from error
-            except (*DAMAGE, NotImplementedError) as error:
-                raise UserError(f"{source} is damaged at {name} ({error}); get it again") from error
-            progress.update(sizes[name])
-
-
-def _refuse_hostile(archive: zipfile.ZipFile, source: Path) -> None:
-    """Raise UserError if any member could write outside or is not a file, or if the archive is a bomb."""
-    members = archive.infolist()
-    for member in members:
-        # zipfile itself rewrites names on some systems; the original one is what the archive says.
-        name = member.orig_filename
-        kind = stat.S_IFMT(member.external_attr >> 16)
-        if "\\" in name or "\0" in name or name.startswith("/") or re.match("[A-Za-z]:", name):
-            problem = "whose name is not a relative path"
-        elif ".." in name.split("/"):
-            problem = "which would land outside the target folder"
-        elif kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-            problem = "which is a link or a device"
-        elif member.flag_bits & 0x1:
-            problem = "which is encrypted; unpack it yourself and give the folder"
-        else:
-            continue
-        raise UserError(f"{source} is refused: it holds {name!r}, {problem}")
-    counts = Counter(PurePosixPath(member.filename) for member in members if not member.is_dir())
-    folders = {folder for name in counts for folder in name.parents}
-    if twice := [name for name, count in counts.items() if count > 1 or name in folders]:
-        raise UserError(f"{source} is refused: it holds {str(twice[0])!r} more than once")
-    unpacked, packed = sum(member.file_size for member in members), source.stat().st_size
+def _refuse_hostile(members: dict[PurePosixPath, zipfile.ZipInfo], source: Path) -> None:
+    """Raise UserError if any member could be written outside, or if the archive is a bomb."""
+    if outside := [name for name in members if name.is_absolute() or ".." in name.parts]:
+        raise UserError(f"{source} is refused: it holds {str(outside[0])!r}, which would land outside the folder")
+    unpacked, packed = sum(member.file_size for member in members.values()), source.stat().st_size
     if unpacked > max(ALWAYS_ALLOWED, MAX_RATIO * packed):
         problem = f"its {packed:,} bytes would unpack to {unpacked:,}, which no archive of scans does"
         raise UserError(f"{source} is refused: {problem}; if you trust it, unpack it yourself and give the folder")
@@ -226,13 +175,17 @@ def _with_masks(targets: dict[PurePosixPath, PurePosixPath], source: Path) -> di
     return targets | masks
 
 
-def _write(file: BinaryIO, target: Path) -> None:
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with target.open("xb") as copy:
-            shutil.copyfileobj(file, copy, 2**20)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        # A name too long for this disk, or two that differ in capitals only where it does not tell them apart.
-        raise UserError(f"{target.name} cannot be written as {target} ({error.strerror}); rename it") from error
+def _copy(files: Files, targets: dict[PurePosixPath, PurePosixPath], source: Path, into: Path) -> None:
+    """Copy the files named in `targets` to their places in `into`."""
+    for name, target in tqdm(targets.items(), desc="copying", unit="file", disable=None):
+        try:
+            (into / target).parent.mkdir(parents=True, exist_ok=True)
+            with files[name]() as file, (into / target).open("xb") as copy:
+                shutil.copyfileobj(file, copy, 2**20)
+        except (*DAMAGE, RuntimeError) as error:  # encrypted, or packed in a way that zipfile does not know
+            raise UserError(f"{source} is damaged at {name}, or cannot be unpacked ({error}); get it again") from error
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            # No permission, a name too long for this disk, or two that differ in capitals only where it ignores them.
+            raise UserError(f"{source}: {name} cannot be copied to {target} ({error.strerror})") from error

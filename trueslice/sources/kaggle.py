@@ -1,25 +1,18 @@
-"""A data set from Kaggle: the official client gives the address of the archive, and the rest is ours.
+"""A data set from Kaggle: the official client asks for the archive, with time limits, and what was cut is resumed."""
 
-The client (kaggle 2.2) has no time limits, does not retry what may pass, checks nothing but the size, and may store
-an error page in place of the archive. While it is imported it authenticates, prints to stdout and closes stdin.
-"""
-
-import contextlib
-import importlib
-import io
+import os
 import shutil
 import sys
-import threading
 import zipfile
-from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import filelock
 import requests
 
 from trueslice.errors import UserError
-from trueslice.files import file_hash, whole_file
+from trueslice.files import file_hash
 from trueslice.sources import download
 
 PAGE = "https://www.kaggle.com/datasets/"
@@ -31,95 +24,59 @@ CREDENTIALS = (
 def bring(dataset: str, version: int | None, sha256: str | None, cache: Path) -> Path:
     """Bring the archive of the data set owner/name into the folder `cache`, once, and return its path.
 
-    An intact one that is there is used without the network. A `version` of None takes the newest at the first download;
-    a `sha256` of None accepts any bytes. Credentials of the environment are used; public data sets need none.
+    One that is there is used without the network. A `version` of None takes the newest at the first download; a
+    `sha256` of None accepts any bytes. Credentials of the environment are used; public data sets need none.
 
     Raises:
-        UserError: no access, no such data set or version, no network, no room, or a damaged archive, which is deleted.
+        UserError: no access, no such data set or version, no network, a damaged archive, which is deleted, or another
+            one than `sha256` says.
     """
     archive = cache / dataset / str(version or "newest") / f"{dataset.split('/')[1]}.zip"
     archive.parent.mkdir(parents=True, exist_ok=True)
     # Of experiments that run side by side one downloads; the others wait, and find the archive.
     with filelock.FileLock(archive.parent.with_suffix(".lock")):
-        return _download(dataset, version, sha256, archive)
-
-
-def _download(dataset: str, version: int | None, sha256: str | None, archive: Path) -> Path:
-    note = archive.with_name(archive.name + ".sha256")
-    recorded = note.read_text(encoding="ascii", errors="replace")[:64] if note.exists() else None
-    if archive.exists() and file_hash(archive) == recorded:
-        if sha256 and recorded != sha256:
-            problem = f"{archive} has SHA-256 {recorded}, but data.kaggle.sha256 is {sha256}"
-            raise UserError(f"{problem}; correct that parameter, or delete the archive to download it again")
-        print(f"kaggle: using {archive}, downloaded before; delete it to download again", file=sys.stderr)
-        return archive
-
-    incoming = archive.parent / "incoming" / archive.name
-    digest = _fetch_whole(dataset, version, incoming)
+        if archive.exists():
+            print(f"kaggle: using {archive}, downloaded before; delete it to download again", file=sys.stderr)
+        else:
+            incoming = archive.parent / "incoming" / archive.name
+            explain = partial(_explain, dataset, version)
+            download.fetch_whole(partial(_ask, dataset, version), incoming, "kaggle", explain)
+            if damage := _damage(incoming):
+                shutil.rmtree(incoming.parent)
+                problem = f"what {PAGE}{dataset} sent is damaged and was deleted ({damage})"
+                raise UserError(f"{problem}; run `dvc repro` again")
+            incoming.replace(archive)
+            shutil.rmtree(incoming.parent)
+    digest = file_hash(archive)
     if sha256 and digest != sha256:
-        shutil.rmtree(incoming.parent)
-        problem = f"the archive of {PAGE}{dataset} has SHA-256 {digest}, but data.kaggle.sha256 is {sha256}"
-        raise UserError(f"{problem}; it was deleted; correct that parameter if the new hash is right")
+        problem = f"{archive} has SHA-256 {digest}, but data.kaggle.sha256 is {sha256}"
+        raise UserError(f"{problem}; correct that parameter, or delete the archive to download it again")
     print(f"kaggle: {archive.name} has SHA-256 {digest}; set data.kaggle.sha256 to it to insist on these bytes")
-    with whole_file(note) as new:
-        new.write_text(f"{digest}  {archive.name}\n", encoding="ascii")
-    incoming.replace(archive)
-    shutil.rmtree(incoming.parent)
     return archive
 
 
-def _fetch_whole(dataset: str, version: int | None, incoming: Path, is_second: bool = False) -> str:
-    """Fetch the archive, a second time if it is damaged, and return its SHA-256."""
-    address, explain = (partial(work, dataset=dataset, version=version) for work in (_address, _explain))
-    download.fetch_whole(address, incoming, "kaggle", explain)
-    if not (damage := _damage(incoming)):
-        return file_hash(incoming)
-    shutil.rmtree(incoming.parent)
-    problem = f"what {PAGE}{dataset} sent is damaged and was deleted ({damage})"
-    if is_second:
-        raise UserError(f"{problem}, for the second time; run `dvc repro` again later")
-    print(f"kaggle: {problem}; trying again", file=sys.stderr)
-    return _fetch_whole(dataset, version, incoming, is_second=True)
-
-
-def _address(dataset: str, version: int | None) -> str:
-    """Ask the client for the address of the archive, in a thread that is left alone when it takes too long."""
-    answer: Future[str] = Future()
-
-    def ask() -> None:
-        try:
-            answer.set_result(_ask(dataset, version))
-        except BaseException as error:
-            answer.set_exception(error)
-
-    stdin = sys.stdin
-    sys.stdin = io.StringIO()
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            threading.Thread(target=ask, daemon=True).start()
-            return answer.result(download.SILENCE_TIMEOUT)
-    except TimeoutError:
-        raise requests.Timeout(f"no answer for {download.SILENCE_TIMEOUT:.0f} s") from None
-    finally:
-        sys.stdin = stdin
-
-
-def _ask(dataset: str, version: int | None) -> str:
-    try:
-        kaggle = importlib.import_module("kaggle")
-    except OSError as error:
-        raise UserError(f"the Kaggle client cannot use {error.filename}; set KAGGLE_CONFIG_DIR to a folder") from error
+def _ask(dataset: str, version: int | None, headers: dict[str, str]) -> requests.Response:
+    # Not the package kaggle, which prints, closes stdin and asks for who you are while it is imported.
+    from kagglesdk import KaggleClient
     from kagglesdk.datasets.types.dataset_api_service import ApiDownloadDatasetRequest
 
     request = ApiDownloadDatasetRequest()
     request.owner_slug, request.dataset_slug = dataset.split("/")
     request.dataset_version_number = version
-    with (
-        kaggle.api.build_kaggle_client() as client,
-        # The client follows the address at once. That answer is left unread: nothing limits the time to read it.
-        client.datasets.dataset_api_client.download_dataset(request) as response,
-    ):
-        return response.url
+    client = KaggleClient(username=os.environ.get("KAGGLE_USERNAME"), password=os.environ.get("KAGGLE_KEY"))
+    with client:
+        session = client.http_client()._session
+        session.headers.update(headers)
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, _Limited())
+        return client.datasets.dataset_api_client.download_dataset(request)
+
+
+class _Limited(requests.adapters.HTTPAdapter):
+    """Requests that do not wait for ever, as those of the client would."""
+
+    def send(self, *request: Any, **options: Any) -> requests.Response:
+        return super().send(*request, **options | {"timeout": download.TIMEOUT})
 
 
 def _damage(archive: Path) -> str:
@@ -132,7 +89,7 @@ def _damage(archive: Path) -> str:
     return f"{broken} does not match its checksum" if broken else ""
 
 
-def _explain(error: requests.RequestException, dataset: str, version: int | None) -> str:
+def _explain(dataset: str, version: int | None, error: requests.RequestException) -> str:
     """Say in one line what happened and what to do."""
     page = PAGE + dataset
     if error.response is None:
@@ -144,9 +101,7 @@ def _explain(error: requests.RequestException, dataset: str, version: int | None
     if status >= 500:
         return f"Kaggle answered with an error of its own ({status}); run `dvc repro` again later"
     which = f"version {version} of {dataset}" if version else dataset
-    wished = error.response.headers.get("Retry-After")
-    later = f"in {wished} s" if wished else "later"
-    reason = " ".join(str(error).split())[:200]
+    later = f"in {wished} s" if (wished := error.response.headers.get("Retry-After")) else "later"
     problems = {
         401: f"Kaggle refused the credentials (401) for {dataset}; correct {CREDENTIALS}, "
         f"or unset them: public data sets need none; see {page}",
@@ -155,5 +110,5 @@ def _explain(error: requests.RequestException, dataset: str, version: int | None
         404: f"Kaggle has no {which} (404); check data.kaggle.dataset and data.kaggle.version against {page}",
         429: f"Kaggle limits the number of requests (429); run `dvc repro` again {later}, or give {CREDENTIALS}",
     }
-    other = f"Kaggle refused the request for {dataset} ({status}: {reason}); check data.kaggle.dataset against {page}"
+    other = f"Kaggle refused the request for {dataset} ({status}); check data.kaggle.dataset against {page}"
     return problems.get(status, other)
