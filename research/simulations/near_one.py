@@ -112,7 +112,7 @@ def score_coverage(
 ) -> list[dict]:
     """Coverage of the intervals of all scores that are no shares, for predictions of four classes."""
     random = np.random.default_rng(0)
-    many = predicted(random, [np.ones(POPULATION // 10, int)] * 4, level, correlation, heavy)
+    many = predicted(random, [np.ones(POPULATION // 20, int)] * 4, level, correlation, heavy)
     truth = estimates(replace(many, unit=np.arange(len(many)) % 4))  # four units: the intervals are not looked at
     seen: dict[str, list] = {name: [] for name in truth}
     for _ in range(repeats):

@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 from scipy.optimize import minimize
 from scipy.special import expit, softmax
 
@@ -99,11 +98,8 @@ def _last_coefficient(design: np.ndarray, offset: np.ndarray, outcome: np.ndarra
     np.add.at(sums, groups, design * (outcome - share)[:, None])
     # The part of each group in the error, as if it were left out (Liang & Zeger 1986).
     error, freedom = intervals.model_error((sums @ inverse)[:, -1] * np.sqrt(len(sums) / max(len(sums) - 1, 1)))
-    half = float(stats.t.ppf((1 + intervals.LEVEL) / 2, freedom) * error)
     value = float(found[-1])
-    if not half > intervals.ROUNDING:
-        return Estimate(value, Interval(reason="too few units"))
-    return Estimate(value, Interval(value - half, value + half, "sandwich"))
+    return Estimate(value, intervals.student_interval(value, float(error), float(freedom), -np.inf, np.inf))
 
 
 def _verdict(change: Interval) -> str:

@@ -16,14 +16,20 @@ import numpy as np
 from scipy import stats
 
 from trueslice.errors import UserError
-from trueslice.evaluate.intervals import LEVEL, Interval, group_confusions, jackknife_errors, model_error
+from trueslice.evaluate.intervals import (
+    ROUNDING,
+    Interval,
+    group_confusions,
+    jackknife_errors,
+    model_error,
+    student_interval,
+)
 from trueslice.evaluate.metrics import accuracy, macro_f1
 from trueslice.tables.predictions import Predictions
 
 SIGNIFICANT = 0.05  # a p-value below it says that there is a difference
 FEW = 12  # in fewer units that differ, the interval covers too little (simulated with research/simulations/methods.py)
 METHODS = 3  # from this many runs on both sides on, a comparison is one of methods
-ROUNDING = 1e-12  # a number up to this size counts as 0
 SCORES: dict[str, Callable[..., np.ndarray]] = {"accuracy": accuracy, "macro F1": macro_f1}
 
 
@@ -105,14 +111,6 @@ def difference(a: Sequence[Predictions], b: Sequence[Predictions], score: Callab
     found = mean_b - mean_a
     p_value = float(2 * stats.t.sf(abs(found) / error, freedom)) if error > ROUNDING else np.nan
     return Difference(mean_a, mean_b, found, student_interval(found, float(error), float(freedom)), p_value)
-
-
-def student_interval(value: float, error: float, freedom: float, lowest: float = -1) -> Interval:
-    """Compute Student's t interval from a standard error and its degrees of freedom, cut at `lowest` and 1."""
-    if not error > ROUNDING:
-        return Interval(reason="none: all units say the same" if error <= ROUNDING else "none: too few units")
-    half = stats.t.ppf((1 + LEVEL) / 2, freedom) * error
-    return Interval(float(max(lowest, value - half)), float(min(1, value + half)), "t")
 
 
 def jackknife(runs: Sequence[Predictions], units: np.ndarray, score: Callable) -> tuple[np.ndarray, np.ndarray]:

@@ -67,5 +67,5 @@ def _differences(table: Explanations) -> Iterator[PointingDifference]:
     bootstrap = GroupBootstrap(table.unit)
     for column, metric in enumerate(("pointing", "energy")):
         for against, columns in list(COLUMNS.items())[1:]:
-            difference = bootstrap.difference(getattr(table, metric) - getattr(table, columns[column]), (-1, 1))
+            difference = bootstrap.difference(getattr(table, metric) - getattr(table, columns[column]), -1, 1)
             yield PointingDifference(score=metric, against=against, **difference.fields("value", LIMITS))

@@ -21,9 +21,8 @@ from trueslice.evaluate.compare import (
     number_units,
     pair,
     require_same_classes,
-    student_interval,
 )
-from trueslice.evaluate.intervals import ConfusionBootstrap, Estimate, Interval
+from trueslice.evaluate.intervals import ConfusionBootstrap, Estimate, Interval, student_interval
 from trueslice.evaluate.score import Metric, distinct_weights
 from trueslice.tables.predictions import Predictions
 
