@@ -156,8 +156,16 @@ def test_a_score_at_the_end_of_its_range_has_the_interval_of_its_effective_size(
     y_true = np.repeat([0, 1], 50)
     found = intervals.ConfusionBootstrap([table(y_true, one_hot(y_true, 2))])
     assert found.estimate(metrics.macro_f1).interval[:2] == pytest.approx(_wilson_by_solving(1, 100))
-    # Of class 0 only its 50 scans count.
+    assert found.estimate(metrics.mcc).interval[:2] == pytest.approx([2 * _wilson_by_solving(1, 100)[0] - 1, 1])
+    # Of a class only its 50 scans count.
     assert found.estimates(metrics.f1)[0].interval[:2] == pytest.approx(_wilson_by_solving(1, 50))
+    bootstrap, one_of_two = intervals.GroupBootstrap(np.arange(100)), one_hot(y_true, 2)
+    macro, first, _ = bootstrap.ranking(metrics.average_precision, one_of_two > 0, one_of_two)
+    assert macro.interval[:2] == pytest.approx(_wilson_by_solving(1, 100))
+    assert first.interval[:2] == pytest.approx(_wilson_by_solving(1, 50))
+    # None of the scans is wrong.
+    risk = bootstrap.estimate(metrics.risk_coverage_area, np.zeros(100, bool), np.linspace(0.5, 1, 100))
+    assert risk.interval[:2] == pytest.approx(_wilson_by_solving(0, 100))
     alone = table([0, 0, 1], one_hot([0, 1, 1], 2), [0, 1, 2])
     assert "without one of its units" in intervals.ConfusionBootstrap([alone]).estimate(metrics.mcc).interval.reason
 
