@@ -6,6 +6,7 @@ import re
 import pytest
 
 from tests.commands.runs import invent, trueslice
+from trueslice.records.timing import Timing, TrainingTime
 from trueslice.tables.predictions import Predictions
 
 PREDICT = """
@@ -83,9 +84,10 @@ def test_a_better_model_is_called_better_and_nothing_is_checked_out(runs):
 def test_runs_of_different_machines_are_named(make_project, runs):
     project = make_project(like=runs)
     assert "machines" not in compare(project, "HEAD skilled")
-    timing = '{"train": {"device": "An old CPU, 2 threads"}}'
-    project.run(f"mkdir metrics && echo '{timing}' >metrics/timing.json && git add metrics", check=True)
-    project.run("git commit -q -m timing && sed -i s/old/new/ metrics/timing.json", check=True)
+    training = TrainingTime(device="An old CPU, 2 threads", seconds=1.0, images_per_second=1.0, peak_memory_mb=1.0)
+    (project.root / "metrics").mkdir()
+    Timing(train=[training]).write(project.root / "metrics/timing.json")
+    project.run("git add metrics && git commit -q -m timing && sed -i s/old/new/ metrics/timing.json", check=True)
     said = flat(compare(project, "HEAD workspace"))
     assert "HEAD on An old CPU, 2 threads; workspace on An new CPU, 2 threads." in said
 

@@ -1,6 +1,5 @@
 """Predictions, parameters and models of any run of the pipeline, read through DVC; units of its test scans."""
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,11 +10,13 @@ from dvc.exceptions import DvcException, NotDvcRepoError
 from dvc.repo import Repo
 from dvc.scm import NoSCMError, RevError
 from dvc_data.index import DataIndexError
+from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from trueslice.errors import UserError
 from trueslice.files import whole_folder
+from trueslice.records.timing import Timing
 from trueslice.report.format import counted
 from trueslice.tables.predictions import Predictions
 
@@ -68,9 +69,11 @@ def read_params(revision: str) -> dict:
 
 
 def read_device(revision: str) -> str | None:
-    """Read on which device a run was trained; None where it does not say so."""
-    text = _read(revision, "metrics/timing.json", missing="{}")
-    return json.loads(text).get("train", {}).get("device")
+    """Read on which device a run was trained; None where it does not say so, or an older version said so."""
+    try:
+        return Timing.model_validate_json(_read(revision, "metrics/timing.json", missing="{}")).train[0].device
+    except (ValidationError, IndexError):
+        return None
 
 
 class Units(NamedTuple):
