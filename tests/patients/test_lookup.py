@@ -118,6 +118,26 @@ def test_a_table_of_the_user_fills_what_it_names(tmp_path: Path):
     assert found["source"].tolist() == found["source_class"].tolist() == ["", "", ""]
 
 
+def test_a_path_may_be_that_in_the_source_or_its_end(tmp_path: Path):
+    table = tmp_path / "own.csv"
+    paths = [
+        "Testing/ill/1.png",
+        "Training/ill/1.png",
+        "Training/ill/2.png",
+        "Training/well/3.png",
+        "Validation/ill/4.dcm",
+    ]
+    table.write_text("path,patient\ntrain/ill/1.png,7\nTEST/ill/1.png,8\nill/2.png,9\n3.png,10\nval/ill/4.dcm,11\n")
+    assert patients.read_own(table, paths, [], CLASSES)["patient"].tolist() == ["8", "7", "9", "10", "11"]
+    table.write_text("path,patient\nill/1.png,7\n")
+    with pytest.raises(
+        UserError, match=r"names ill/1.png, which may be Testing/ill/1.png or Training/ill/1.png \(line 2"
+    ):
+        patients.read_own(table, paths, [], CLASSES)
+    table.write_text("path,patient\n1.png,7\n")
+    assert patients.read_own(table, ["1.png", "ill/1.png"], [], CLASSES)["patient"].tolist() == ["7", ""]
+
+
 def test_a_row_for_a_file_holds_for_its_frames_but_for_those_with_a_row_of_their_own(tmp_path: Path):
     table = tmp_path / "own.csv"
     table.write_text('path,patient\na.dcm,7\n"a.dcm, frame 2",8\n')
@@ -132,7 +152,7 @@ def test_a_row_for_a_file_holds_for_its_frames_but_for_those_with_a_row_of_their
         ("", "has no column path"),
         ("path,patient\na.png,1\na.png,2\n", r"gives a.png twice \(patients 1 and 2; line 3\); keep one"),
         ("path,patient\na.png,1\nx.png,2\n", "names 1 files that are not there: x.png; remove them"),
-        ("path,patient\nx\\a.png,1\n", "fits no file of these scans; paths are relative to data/raw"),
+        ("path,patient\nx\\a.png,1\n", "fits no file of these scans; paths are as in the folder of scans"),
         ("path,patient\n", "fits no file of these scans"),
         ("path,patient,source_class\na.png,1,gliom\n", "line 2: source_class 'gliom' is not under `classes:`"),
         ("path,patient\na.png\n", "cannot be read: a line has another number of columns"),

@@ -11,6 +11,7 @@ from scipy.linalg import hadamard
 from trueslice.copies.thumbnails import shrunk
 from trueslice.errors import UserError
 from trueslice.reading.names import file_of
+from trueslice.sources.folder import SPLITS
 
 SHIPPED = Path(__file__).with_name("kaggle_patients.csv")  # written by `trueslice trace`
 COLUMNS = ("patient", "source", "source_class", "plane")  # those of `trueslice.tables.Scans` that a table fills
@@ -69,29 +70,47 @@ def read_own(
 ) -> dict[str, np.ndarray]:
     """Look `paths` up in a table of the user: COLUMNS, each str [N], empty where unknown.
 
-    It is a CSV file with the columns `path` (in data/raw) and `patient`, and any other of COLUMNS. A row for a file
-    holds for all its frames, but for those with a row of their own. It may also name `unreadable` files.
+    It is a CSV file with the columns `path` and `patient`, and any other of COLUMNS. A path is that in data/raw or in
+    the source, or its end where no other path ends so. A row for a file holds for all its frames, but for those with a
+    row of their own. It may also name `unreadable` files.
 
     Raises:
         UserError: the table is missing or damaged, or does not fit the files or classes.
     """
     rows: dict[str, dict[str, str]] = {}
+    files = [file_of(path) for path in paths]
+    known = {*paths, *files, *unreadable}
+    ends = _ends(known)
     for line, row in enumerate(_rows(table), start=2):
-        if (path := row["path"]) in rows:
+        *folders, name = row["path"].split("/")
+        found = ends.get((*(SPLITS.get(folder.lower(), folder) for folder in folders), name), [row["path"]])
+        if len(found) > 1:
+            problem = f"{table} names {row['path']}, which may be {found[0]} or {found[1]} (line {line})"
+            raise UserError(f"{problem}; give more of the path")
+        if (path := found[0]) in rows:
             patients = f"{rows[path]['patient'] or 'nobody'} and {row['patient'] or 'nobody'}"
             raise UserError(f"{table} gives {path} twice (patients {patients}; line {line}); keep one of them")
         if (name := row.get("source_class", "")) and name not in class_names:
             raise UserError(f"{table}, line {line}: source_class {name!r} is not under `classes:` in params.yaml")
         rows[path] = row
-    places = "paths are relative to data/raw, with forward slashes, such as Training/glioma/1.jpg"
-    files = [file_of(path) for path in paths]
-    missing = sorted(rows.keys() - set(paths) - set(files) - set(unreadable))
+    places = "paths are as in the folder of scans, with forward slashes, such as Training/glioma/1.jpg"
+    missing = sorted(rows.keys() - known)
     if len(missing) == len(rows):
         raise UserError(f"{table} fits no file of these scans; {places}")
     if missing:
         first = ", ".join(missing[:3]) + (", …" if len(missing) > 3 else "")
         raise UserError(f"{table} names {len(missing)} files that are not there: {first}; remove them: {places}")
     return _columns([rows.get(path) or rows.get(file, {}) for path, file in zip(paths, files, strict=True)])
+
+
+def _ends(paths: Collection[str]) -> dict[tuple[str, ...], list[str]]:
+    """Return the paths that end in each sequence of folders and a name; a whole path is its own only one."""
+    ends: dict[tuple[str, ...], list[str]] = {}
+    for path in sorted(paths):
+        parts = tuple(path.split("/"))
+        for start in range(1, len(parts)):
+            ends.setdefault(parts[start:], []).append(path)
+    return ends | {tuple(path.split("/")): [path] for path in paths}
 
 
 def _rows(table: Path) -> list[dict[str, str]]:
