@@ -1,0 +1,45 @@
+"""Write the values of a preset into params.yaml, or of several, one after the other.
+
+A preset is a file in presets/: some parameters under their names in params.yaml. Without a name, all are listed.
+`git diff params.yaml` shows what has changed, and `git restore params.yaml` takes it back.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from trueslice.commands import settings
+from trueslice.commands.text import aligned
+from trueslice.errors import UserError
+from trueslice.params import flat
+
+PRESETS = Path("presets")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("names", metavar="NAME", nargs="*", help="a file in presets/, without its ending")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the command."""
+    known = {path.stem: path for path in sorted(PRESETS.glob("*.yaml"))}
+    if not known:
+        raise UserError(f"there is no folder {PRESETS}/ here; start the command in the project's folder")
+    if unknown := [name for name in options.names if name not in known]:
+        raise UserError(f"there is no preset {unknown[0]}; choose from {', '.join(known)}")
+    if not options.names:
+        titles = [(name, path.read_text("utf-8").splitlines()[0].removeprefix("# ")) for name, path in known.items()]
+        print(aligned(titles, "<<"))
+        return
+    values: dict[str, Any] = {}
+    for name in options.names:
+        values |= flat(YAML(typ="safe").load(known[name]))
+    changed = settings.change(values)
+    if not changed:
+        print("params.yaml has all these values already")
+        return
+    print(aligned([(key, before, "→", after) for key, (before, after) in changed.items()], "<<<<"))
+    print("Next: dvc repro")
