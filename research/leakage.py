@@ -60,7 +60,7 @@ def count(scans: Path) -> dict:
 
 
 def tables(result: dict) -> str:
-    """Return the counts of docs/leakage.md and of the project's README, and their table by class."""
+    """Return the counts of docs/leakage.md, and their table by class."""
     exposed = result["exposure_under_drop_train"]
     totals = [
         ["have a copy in Training", result["leaked_test_scans"]],

@@ -11,9 +11,11 @@ from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 from dvc.cli import DvcParserError
 from dvc.cli.parser import get_main_parser
+from PIL import Image
 from ruamel.yaml import YAML
 
 from trueslice.commands.cli import COMMANDS
@@ -27,6 +29,7 @@ PAGES = [
     *sorted((ROOT / "docs").glob("*.md")),
 ]
 EXTENDING = ROOT / "docs/extending.md"
+OWN_SCANS = ROOT / "docs/own-scans.md"
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 PARAMS = YAML(typ="safe").load(ROOT / "params.yaml")
 STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
@@ -117,7 +120,8 @@ DIFFS = diffs()
 
 
 def test_the_readme_is_for_a_person_in_a_hurry():
-    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) < 170
+    text = (ROOT / "README.md").read_text("utf-8")
+    assert len(text.splitlines()) < 170 and len(text.split()) < 1500
 
 
 def test_pictures_are_small():
@@ -164,7 +168,7 @@ def test_every_parameter_is_explained():
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "CHANGELOG.md"])
 def test_every_path_that_is_named_exists_or_is_an_output(name):
-    folders = "stages|trueslice|tests|research|benchmarks|docs|data|models|metrics|plots"
+    folders = "stages|trueslice|tests|research|benchmarks|docs|presets|data|models|metrics|plots"
     for path in CODE.findall(FENCE.sub("", (ROOT / name).read_text("utf-8"))):
         if re.fullmatch(rf"(?:{folders})/[\w./-]*", path):
             is_output = any(f"{path}/".startswith(f"{output}/") for output in outputs())
@@ -212,6 +216,19 @@ def test_every_module_that_is_run_can_be_imported(command):
     assert not [word for word in command if word.endswith(".py") and not (ROOT / word).exists()]
 
 
+def test_the_first_screen_of_the_readme_says_how_to_start():
+    start = "\n".join((ROOT / "README.md").read_text("utf-8").splitlines()[:45])
+    assert all(
+        part in start for part in ("make repro", "trueslice preset", "trueslice init", "docs/own-scans.md", "minutes")
+    )
+
+
+@pytest.mark.parametrize("command", all_commands("trueslice"), ids=" ".join)
+def test_every_preset_that_is_named_is_there(command):
+    if command[1] == "preset":
+        assert not [name for name in command[2:] if not (ROOT / f"presets/{name}.yaml").exists() and name != "NAME"]
+
+
 def test_every_subcommand_exists():
     assert {command[1] for command in all_commands("trueslice")} - {"--help"} == set(COMMANDS)
 
@@ -232,6 +249,35 @@ def test_the_commands_of_extending_run_on_what_its_diffs_add(project):
     for diff in sorted(DIFFS, key=lambda diff: diff.heading == "A data source"):  # last: the others share phantoms
         done = project.run(f"set -e\n{diff.commands}")
         assert diff.commands.strip() and done.returncode == 0, done.stdout
+
+
+def fill(folder: Path) -> None:
+    """Put small pictures into class folders as docs/own-scans.md draws them, with a table of patients."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for name, number in product(("meningioma", "metastasis", "normal"), range(24)):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        grey = rng.integers(0, 256, (8, 8), dtype=np.uint8)
+        Image.fromarray(grey).resize((64, 64), Image.Resampling.BICUBIC).save(folder / f"{name}/{number}.png")
+        rows.append(f"{name}/{number}.png,{name[:3]}{number // 2}\n")
+    (folder / "patients.csv").write_text("".join(["path,patient\n", *rows]))
+
+
+@pytest.mark.slow
+def test_the_commands_of_own_scans_lead_from_folders_to_the_report(project):
+    fill(project.root.parent / "scans")
+    for key, value in {"verify.image_size": 64, "train.epochs": 1, "train.device": "cpu"}.items():
+        project.set(key, value)
+    shell = [
+        block for kind, block in FENCE.findall(OWN_SCANS.read_text("utf-8")) if block.startswith(("trueslice", "dvc"))
+    ]
+    first, preset, again = shell
+    done = project.run(f"set -e\n{first}")
+    assert done.returncode == 0 and "36 patients of 72 scan files" in done.stdout, done.stdout
+    assert "metastasis" in (project.root / "plots/report.html").read_text("utf-8")
+    project.run(f"set -e\n{again}", check=True)
+    project.run(preset.splitlines()[0], check=True)
+    assert "name: lite " in (project.root / "params.yaml").read_text()
 
 
 def test_a_score_reruns_no_stage_before_evaluate():

@@ -48,7 +48,15 @@ def test_the_readme_and_the_report_show_how_much_protocols_matter():
     found = result("protocols")
     assert protocols.short_table(found) in readme and protocols.short_table(found) in report
     assert protocols.effects_table(found) in report
-    assert importlib.import_module("research.leakage").tables(result("leakage")).split("\n\n")[0] in readme
+
+
+def test_the_readme_begins_with_the_copies_and_patients_of_the_published_test_set():
+    found, start = result("leakage"), " ".join((ROOT / "README.md").read_text("utf-8").split())[:1000]
+    assert f"Of the {found['test_scans']:,} test scans" in start
+    assert f"{found['leaked_test_scans']} have a copy in its Training folder" in start
+    exposed, shared = found["exposure_under_drop_train"], found["test_scans_of_train_patients"]
+    assert exposed["patient"] + exposed["neither"] == shared
+    assert f"all {shared} whose patient could be traced show a patient who is in Training too" in start
 
 
 def test_the_readme_shows_the_accuracy_of_five_seeds():

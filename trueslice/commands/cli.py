@@ -14,8 +14,10 @@ COMMANDS = {
     "audit": "find the copies in any folder of images, or across two",
     "compare": "test if experiments really differ",
     "export": "the model as one file that runs without PyTorch",
+    "init": "fit params.yaml to your own scans",
     "pool": "one score from all folds, or from several seeds",
     "predict": "classify scans, and say how much each answer is worth",
+    "preset": "named values for params.yaml: for a laptop, for CLIP, and others",
     "push": "the model to a repository on the Hugging Face hub, private by default",
     "restore": "a committed run, or an experiment, back into the folder",
     "score": "anybody's predictions, by what their model may have seen",
@@ -33,8 +35,10 @@ examples:
   trueslice compare main workspace        is what I have now better than main?
   trueslice compare A1,A2,A3 B1,B2,B3     is method B better than A, each trained with three seeds?
   trueslice export onnx                   a graph that runs without PyTorch
+  trueslice init ../scans                 what must params.yaml say of my own scans?
   trueslice pool F1 F2 F3 F4 F5           what do the five folds say together?
   trueslice predict scan.jpg more/        what does the model say of these scans, and how sure is that?
+  trueslice preset kaggle laptop          Kaggle's scans and a small model, written into params.yaml
   trueslice push somebody/name --dry-run  what would go to the hub?
   trueslice restore                       back to the committed run, after an experiment or a failure
   trueslice score mine.csv                what are another model's predictions worth?
