@@ -138,7 +138,7 @@ def test_a_folder_that_is_called_like_a_source_is_a_folder(project):
 @pytest.mark.parametrize(
     ("names", "said"),
     [
-        ([], "../scans is neither a file nor a folder; give the path of a folder or .zip"),
+        ([], "../scans does not exist; give the path of a folder or .zip"),
         (["1.png", "2.png"], "../scans has no class folders, only files; expected Training/<class>/"),
         (["a/1.png", "a/2.png"], "../scans has one class folder, a; there must be two or more to tell apart"),
         (["1/1.png", "2/2.png"], "the class folder 1 of ../scans has a number for a name, of which no caption can be"),

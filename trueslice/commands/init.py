@@ -36,12 +36,10 @@ class Patients(NamedTuple):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
     parser.add_argument("scans", metavar="SCANS", help="folder or .zip: <class>/, or Training/<class>/ and Testing/")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run the command."""
     present = params.load(settings.PARAMS)
     source = Path(options.scans).expanduser()
     targets = folder.plan(source)

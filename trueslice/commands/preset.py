@@ -19,12 +19,10 @@ PRESETS = Path("presets")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
     parser.add_argument("names", metavar="NAME", nargs="*", help="a file in presets/, without its ending")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run the command."""
     known = {path.stem: path for path in sorted(PRESETS.glob("*.yaml"))}
     if not known:
         raise UserError(f"there is no folder {PRESETS}/ here; start the command in the project's folder")
