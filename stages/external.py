@@ -24,7 +24,7 @@ def main(params: Params) -> None:
     same_bytes_on_cpus(stages.FINETUNED)
     encoder = Encoder.load(stages.FINETUNED, pick_device(params.train.device, "train.device"))
     counts, tables = [], [ExternalPredictions.empty(params.class_names)]
-    for chosen in params.external:
+    for chosen in params.external_sets:
         start = time.perf_counter()
         row, table = _test(chosen, params, encoder)
         counts.append(row)
@@ -40,6 +40,8 @@ def main(params: Params) -> None:
     ExternalPredictions.concatenate(tables).write(stages.PLOTS / "external.csv")
     if not params.external:
         print("external: no data set is named under `external:` in params.yaml")
+    for skipped in [each.name for each in params.external if each not in params.external_sets]:
+        print(f"external: {skipped}: skipped, as phantoms are no test of a model of real scans")
 
 
 def _test(chosen: External, params: Params, encoder: Encoder) -> tuple[SetFiles, ExternalPredictions]:

@@ -272,9 +272,14 @@ class Params(Section):
             if unknown := [name for name in (each.classes or {}).values() if name not in self.classes]:
                 advice = f"give one of {', '.join(self.classes)}"
                 raise ValueError(f"external: {each.name}: {unknown[0]!r} is not a class; {advice}")
-            if each.source == "phantom":
+            if each.source == "phantom" and each in self.external_sets:
                 each.check_folders(PHANTOM_CLASSES, self.classes)
         return self
+
+    @property
+    def external_sets(self) -> list[External]:
+        """The sets of `external` that are tested; phantoms are no test of a model of real scans."""
+        return [each for each in self.external if each.source != "phantom" or self.data.source == "phantom"]
 
     @property
     def class_names(self) -> list[str]:

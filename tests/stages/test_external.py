@@ -141,6 +141,14 @@ def test_no_set_is_an_empty_table(run, capsys):
     assert capsys.readouterr().out == "external: no data set is named under `external:` in params.yaml\n"
 
 
+def test_phantoms_are_no_test_of_a_model_of_real_scans(run, capsys):
+    real = PARAMS.data.model_copy(update={"source": "kaggle"})
+    external.main(settings({"name": "other_scanner", "source": "phantom"}).model_copy(update={"data": real}))
+    assert len(table()) == 0 and read_json(stages.EXTERNAL) == {"sets": []}
+    said = "external: other_scanner: skipped, as phantoms are no test of a model of real scans\n"
+    assert capsys.readouterr().out == said
+
+
 @pytest.mark.parametrize(
     ("source", "said"),
     [
