@@ -289,3 +289,8 @@ def test_a_score_reruns_no_stage_before_evaluate():
 
 def test_extending_shows_a_loss_a_family_a_source_and_a_score():
     assert [diff.heading for diff in DIFFS] == ["A loss", "A checkpoint family", "A data source", "A score"]
+
+
+@pytest.mark.parametrize("name", ["audit", "maps"])
+def test_git_ignores_what_a_documented_command_writes(name):
+    subprocess.run(["git", "check-ignore", "-q", f"{name}/file"], cwd=ROOT, check=True)
