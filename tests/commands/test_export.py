@@ -137,7 +137,8 @@ def test_a_folder_that_is_not_a_model_is_refused(tmp_path, monkeypatch):
 def test_a_package_that_is_missing_is_named(workspace, monkeypatch):
     monkeypatch.chdir(workspace)
     monkeypatch.setitem(sys.modules, "onnxscript", None)
-    assert refused() == "error: onnxscript is not installed; run: pip install onnx onnxscript onnxruntime\n"
+    said = "error: onnxscript is not installed; run: pip install -e '.[onnx]'\n"
+    assert refused("--model", "nowhere") == said, "before anything else"
 
 
 @pytest.mark.slow

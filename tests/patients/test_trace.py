@@ -229,7 +229,7 @@ def test_bad_input_ends_in_one_line_and_writes_nothing(arguments, words, source,
 def test_without_h5py_the_command_says_how_to_get_it(source, scans, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "h5py", None)
     said = error_of(capsys, scans, source, "-o", tmp_path / "out.csv")
-    assert "h5py, which reads .mat files, is not installed; run: pip install h5py" in said
+    assert "h5py, which reads .mat files, is not installed; run: pip install -e '.[trace]'" in said
 
 
 def test_what_was_traced_can_be_given_to_the_pipeline(source: Path, scans: Path, tmp_path: Path, capsys):

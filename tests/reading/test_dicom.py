@@ -114,7 +114,7 @@ def test_a_missing_extra_is_named_with_the_command_that_brings_it(file, monkeypa
     said = "its pixels are compressed (RLE Lossless); install what decodes them: pip install -e '.[dicom]'"
     assert read(file, SETTINGS)[0].reason == said
     monkeypatch.setattr(dicom, "_is_installed", lambda name: False)
-    assert read(file, SETTINGS)[0].reason == "DICOM files need pydicom; install it: pip install -e '.[dicom]'"
+    assert read(file, SETTINGS)[0].reason == "DICOM files need pydicom; run: pip install -e '.[dicom]'"
 
 
 def test_nothing_of_the_patient_is_ever_written(tmp_path, released, monkeypatch, capfd):

@@ -3,7 +3,6 @@
 import logging
 import warnings
 from collections.abc import Iterable, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +13,6 @@ from torch import nn
 from trueslice.errors import UserError
 from trueslice.model.encoder import Encoder
 
-PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 OPSET = 20  # the first that has GELU as one operation
 INPUT, OUTPUT = "pixel_values", "probabilities"
 # A file in protobuf ends at 2 GiB. The rest of the graph is small.
@@ -49,18 +47,6 @@ class Graph(nn.Module):
         """Compute probabilities, float32 [B, K], of inputs, float32 [B, 3, S, S]."""
         embeddings = self.projection(self.vision_model(pixel_values=pixel_values).pooler_output)
         return (nn.functional.normalize(embeddings, dim=-1) @ self.classes).softmax(dim=-1)
-
-
-def check_packages() -> None:
-    """Raise UserError if a package is missing that export or comparison needs."""
-    missing = []
-    for name in PACKAGES:
-        try:
-            import_module(name)
-        except ImportError:
-            missing.append(name)
-    if missing:
-        raise UserError(f"{' and '.join(missing)} is not installed; run: pip install {' '.join(PACKAGES)}")
 
 
 def export(graph: Graph, image_size: int, path: Path) -> None:

@@ -177,7 +177,7 @@ def _content(name: str, read_file: Callable[[], bytes], problem: str) -> Iterato
     try:
         import h5py
     except ImportError:
-        raise UserError("h5py, which reads .mat files, is not installed; run: pip install h5py") from None
+        raise UserError("h5py, which reads .mat files, is not installed; run: pip install -e '.[trace]'") from None
     try:
         with h5py.File(io.BytesIO(read_file())) as file:
             yield file["cjdata"]

@@ -150,7 +150,7 @@ def _of_frame(header, name: str, number: int):
 
 def _pydicom():
     if not _is_installed("pydicom"):
-        raise ValueError(f"DICOM files need pydicom; install it: {INSTALL}")
+        raise ValueError(f"DICOM files need pydicom; run: {INSTALL}")
     import pydicom
 
     # Both would quote values of the file, such as a name.
