@@ -22,45 +22,43 @@ from trueslice.tables.splits import Splits
 
 
 def main(params: Params) -> None:
-    same_bytes_on_cpus(stages.FINETUNED)
-    encoder = Encoder.load(stages.FINETUNED, pick_device(params.train.device, "train.device"))
     splits = Splits.read(stages.SPLITS)
     predictions = ModelPredictions.read(stages.PLOTS / "predictions.csv")
-    pixels = np.load(stages.SCANS / "pixels.npy", mmap_mode="r")
     train, test = (np.flatnonzero(splits.split == name) for name in ("train", "test"))
-    scans = Pixels(pixels, test, encoder.image_size, encoder.device)
-    captions = list(params.classes.values())
-    heat = maps(encoder, scans, captions, predictions.y_pred)
     masks = _masks(params, splits.path)
+    has_mask: np.ndarray = masks.max(axis=(1, 2))
+    heat, table = np.zeros(masks[test].shape), Explanations.empty()
+    if has_mask[test].any():  # else no map could be measured, and none would be shown
+        heat, table = _explain(params, splits, predictions, masks)
     with whole_file(stages.MAPS) as new, new.open("wb") as file:
         np.save(file, np.stack([np.rint(255 * heat).astype(np.uint8), 255 * masks[test].astype(np.uint8)], axis=1))
-    embeddings = unit_length(np.load(stages.FEATURES))
-    has_mask: np.ndarray = masks.max(axis=(1, 2))
-    examples.choose(predictions, has_mask[test], test, train, embeddings).write(stages.EXAMPLES)
-
-    measured = has_mask[test]
-    table = Explanations.empty()
-    if measured.any():
-        table = _measure(encoder, captions, splits, pixels, masks, predictions.take(measured), heat[measured])
     table.write(stages.EXPLANATIONS)
+    embeddings = unit_length(np.load(stages.FEATURES))
+    examples.choose(predictions, has_mask[test], test, train, embeddings).write(stages.EXAMPLES)
     told = f"the map is highest in the tumour of {table.pointing.mean():.1%}" if len(table) else "nothing is measured"
     print(f"explain: {len(test)} test scans, {len(table)} of them with a mask; {told}")
 
 
-def _measure(
-    encoder: Encoder, captions: list, splits: Splits, pixels: np.ndarray, masks: np.ndarray,
-    predictions: ModelPredictions, heat: np.ndarray,
-) -> Explanations:  # fmt: skip
-    """Measure the maps of the test scans with a mask, of which `predictions` are; it spoils the encoder's weights."""
-    has_mask = masks.any(axis=(1, 2))
-    rows = np.flatnonzero(has_mask & (splits.split == "test"))
-    fitted = has_mask & np.isin(splits.split, ["train", "val"])
+def _explain(
+    params: Params, splits: Splits, predictions: ModelPredictions, masks: np.ndarray
+) -> tuple[np.ndarray, Explanations]:
+    """Make the maps of all test scans, and measure those of the scans with a mask."""
+    same_bytes_on_cpus(stages.FINETUNED)
+    encoder = Encoder.load(stages.FINETUNED, pick_device(params.train.device, "train.device"))
+    pixels, captions = np.load(stages.SCANS / "pixels.npy", mmap_mode="r"), list(params.classes.values())
+    is_test, has_mask = splits.split == "test", masks.max(axis=(1, 2))
+    rows, fitted = np.flatnonzero(has_mask & is_test), has_mask & np.isin(splits.split, ["train", "val"])
+    scans, measured = (
+        Pixels(pixels, each, encoder.image_size, encoder.device) for each in (np.flatnonzero(is_test), rows)
+    )
+    heat = maps(encoder, scans, captions, predictions.y_pred)
+    own = predictions.take(has_mask[is_test])
     grey = Pixels(pixels, rows, SIDE, torch.device("cpu")).take(torch.arange(len(rows))).float().mean(dim=1)
     in_random_order(encoder)
-    random = maps(encoder, Pixels(pixels, rows, encoder.image_size, encoder.device), captions, predictions.y_pred)
-    measured = pointing.Measured(heat, random, masks[rows], grey.numpy(), cells(encoder))
-    predicted = np.array(predictions.class_names)[predictions.y_pred]
-    return pointing.measure(splits.take(rows), predicted, measured, splits.take(fitted), masks[fitted])
+    random = maps(encoder, measured, captions, own.y_pred)
+    inputs = pointing.Measured(heat[has_mask[is_test]], random, masks[rows], grey.numpy(), cells(encoder))
+    predicted = np.array(own.class_names)[own.y_pred]
+    return heat, pointing.measure(splits.take(rows), predicted, inputs, splits.take(fitted), masks[fitted])
 
 
 def _masks(params: Params, paths: np.ndarray) -> np.ndarray:
