@@ -80,7 +80,7 @@ def test_the_table_shows_answer_probability_errors_and_warnings_in_80_columns(ru
     assert (status, err) == (0, "")
     assert header.split() == ["answer", "sure", "%", "next", "%", "wrong,", "%", "scan"]
     assert row.endswith(path) and row.split()[0] in ("glioma", "meningioma", "notumor", "pituitary")
-    assert any(line.startswith("  ! a copy of the t") for line in warnings)
+    assert "  ! it is the test scan Testing/glioma/Te-gl_0000.jpg (glioma)" in warnings
     assert all(len(line) <= 100 for line in out.splitlines())
 
 
@@ -89,7 +89,7 @@ def test_json_is_one_object_a_line(run):
     rows = [json.loads(line) for line in out.splitlines()]
     assert len(rows) == 10
     assert sum(rows[0]["probabilities"].values()) == pytest.approx(1)
-    assert rows[0]["warnings"][0]["kind"] == "copy"
+    assert rows[0]["warnings"][0]["kind"] == "known"
     assert len(rows[0]["nearest"]) == 5
 
 

@@ -38,7 +38,7 @@ def test_what_it_sees_are_the_pixels_of_the_pipeline(released, answers):
 
 
 def test_every_test_scan_is_told_to_be_one_and_a_mirrored_copy_of_training_too(released, classifier, answers):
-    assert all(each.copy and "copy" in kinds(each) for each in answers)
+    assert all(each.copy and {"copy", "known"} & {*kinds(each)} for each in answers)
     assert {each.copy.split for each in answers} <= {"train", "val", "test"}
     scans = classifier.reference.scans
     row = int(np.flatnonzero(scans.split == "train")[0])
@@ -47,6 +47,16 @@ def test_every_test_scan_is_told_to_be_one_and_a_mirrored_copy_of_training_too(r
         (found,) = classifier.predict([np.ascontiguousarray(turned)])
         assert (found.copy.path, found.copy.split, found.copy.kind) == (scans.path[row], "train", kind)
         assert found.copy.similarity > 0.99
+
+
+def test_a_known_scan_is_told_to_be_itself_and_under_another_name_to_be_a_copy(released, classifier, tmp_path):
+    path = next(path for path, each in zip(files(released), classifier.predict(files(released)), strict=True)
+                if each.copy.path.endswith(path.name))  # fmt: skip
+    shutil.copy(path, tmp_path / "other.jpg")
+    itself, other = classifier.predict([path, tmp_path / "other.jpg"])
+    assert itself.copy.path == other.copy.path
+    texts = [each.warnings[0].text.split(" Testing/")[0] for each in (itself, other)]
+    assert texts == ["it is the test scan", "a copy of the test scan"]
 
 
 def test_a_scan_that_is_not_known_is_not_called_a_copy(classifier):

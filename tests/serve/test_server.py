@@ -86,8 +86,8 @@ def tiff(*frames: np.ndarray) -> bytes:
 
 
 def test_the_answer_is_that_of_the_classifier(client, classifier, scan):
-    answer = client.ask("POST", "/predict", scan.read_bytes(), name="scan.jpg")
-    assert answer["path"] == "scan.jpg" and answer["picture"].startswith("data:image/png;base64,")
+    answer = client.ask("POST", "/predict", scan.read_bytes(), name=scan.name)
+    assert answer["path"] == scan.name and answer["picture"].startswith("data:image/png;base64,")
     assert same(without_pictures(answer), expected(classifier.predict([scan])[0]))
 
 

@@ -29,6 +29,7 @@ NEEDED = ("classes", "temperature", "decode", "copy_threshold", "ood", "confiden
 AHEAD = 2 * BATCH  # files that are decoded while the model works
 MAX_WORKERS = 8  # threads that decode
 SHOWN = 5  # nearest training scans
+IDENTICAL = 0.99999  # correlation of thumbnails of the same pixels
 EXTREME_ASPECT = 2.0  # longer side by shorter side
 
 
@@ -48,7 +49,7 @@ class ErrorRate:
 class ScanWarning:
     """A reason not to trust an answer, or its error rate."""
 
-    kind: str  # copy, unlike, colour or aspect
+    kind: str  # known, copy, unlike, colour or aspect
     text: str
 
 
@@ -221,8 +222,11 @@ class Classifier:
         found = []
         if copy:
             part = {"train": "training", "val": "validation", "test": "test"}[copy.split]
+            scan = f"the {part} scan {copy.path} ({copy.class_name})"
             how = "" if copy.kind == "near" else f", {copy.kind.replace('_', ' ')}"
-            found.append(ScanWarning("copy", f"a copy of the {part} scan {copy.path} ({copy.class_name}){how}"))
+            is_itself = copy.similarity > IDENTICAL and not how and Path(square.name).name == Path(copy.path).name
+            own = ("known", f"it is {scan}") if is_itself else ("copy", f"a copy of {scan}{how}")
+            found.append(ScanWarning(*own))
         if is_ood:
             found.append(ScanWarning("unlike", "unlike the training scans; the answer may mean nothing"))
         if square.has_colour and not self.settings["decode"]["colour"]:

@@ -124,7 +124,7 @@ function warnings({ warnings: found, copy }) {
   if (!found.length) return [];
   const items = found.map(({ kind, text }) => {
     const sign = make("b", { "aria-hidden": "true" }, "!");
-    const known = kind === "copy" && copy ? make("img", { src: copy.picture, alt: `The known scan ${copy.path}` }) : null;
+    const known = (kind === "copy" || kind === "known") && copy ? make("img", { src: copy.picture, alt: `The known scan ${copy.path}` }) : null;
     return make("li", { "data-kind": kind }, sign, make("span", {}, text[0].toUpperCase() + text.slice(1) + "."), known);
   });
   return [make("ul", { class: "warnings", "aria-label": "Warnings" }, ...items)];
