@@ -429,7 +429,7 @@ def test_no_text_of_a_figure_overlaps_another_or_leaves_the_figure(name, tmp_pat
         assert not [[list(found)[place].get_text() for place in pair] for pair in overlapping]
         image = np.asarray(Image.open(tmp_path / "figure.png").convert("L"))
         border = np.concatenate([image[:8].ravel(), image[-8:].ravel(), image[:, :8].ravel(), image[:, -8:].ravel()])
-        assert (border == 255).all(), "nothing is cut off at the edge"
+        assert len(set(border.tolist())) == 1, "nothing is cut off at the edge"
         assert min(text.get_fontsize() for text in found) >= 9
         if len(figure.axes) == 1:
             assert figure.axes[0].get_position().width > 0.45, "names leave room for what is drawn"

@@ -80,6 +80,20 @@ def test_nothing_sticks_out_of_the_window(opened, width):
     assert tab.locator(".flow div").count() == 12
 
 
+def test_a_table_fits_or_shows_at_its_edge_that_there_is_more(browser, tmp_path):
+    many = page(example(names=["glioma", "meningioma", "notumor", "pituitary"], leaks="keep"), {}, 64 * "a", drawing())
+    (tmp_path / "report.html").write_text(many, "utf-8")
+    tab = browser.new_page(viewport={"width": 1280, "height": 900})
+    tab.goto((tmp_path / "report.html").as_uri())
+    hidden = "[...document.querySelectorAll('.wide')].filter((each) => each.scrollWidth > each.clientWidth).length"
+    assert tab.evaluate(hidden) == 0
+    tab.set_viewport_size({"width": 360, "height": 900})
+    assert tab.evaluate(hidden) > 0
+    shot = Image.open(io.BytesIO(tab.get_by_role("group", name="Table: each class").screenshot())).convert("L")
+    assert shot.getpixel((shot.width - 1, 3)) < 200 < shot.getpixel((shot.width // 2, 3))
+    tab.close()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_all_text_stands_out_from_what_lies_behind_it(opened, scheme):
     tab = opened(scheme=scheme)
@@ -149,10 +163,14 @@ def test_the_page_of_a_whole_run_is_below_1_mb_and_its_charts_are_dark_in_the_da
     path = tmp_path / "report.html"
     path.write_text(page(run, pictures, 64 * "a", drawing()), "utf-8")
     assert path.stat().st_size < 1_000_000
-    for scheme, low, high in (("light", 200, 255), ("dark", 20, 70)):
+    for scheme, kind, low, high in (
+        ("light", ".chart", 200, 255),
+        ("dark", ".chart", 20, 70),
+        ("dark", ".scans", 20, 130),
+    ):
         tab = browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme=scheme)
         tab.goto(path.as_uri())
-        shot = Image.open(io.BytesIO(tab.locator(".chart .sheet").first.screenshot())).convert("L")
+        shot = Image.open(io.BytesIO(tab.locator(f"{kind} .sheet").first.screenshot())).convert("L")
         histogram = shot.histogram()
         mean = sum(level * number for level, number in enumerate(histogram)) / sum(histogram)
         assert low < mean < high

@@ -6,7 +6,6 @@ from matplotlib.figure import Figure
 from trueslice.records.explain import ExplanationScores
 from trueslice.report.figures import BLUE, GREY, PERCENT, WIDTH, Tile, canvas, list_classes, montage, wrapped
 from trueslice.report.format import counted, percent
-from trueslice.report.overlay import add_colour_bar
 from trueslice.tables.examples import Examples
 
 # The maps of metrics/explain.json in words, from the worst to the best.
@@ -60,9 +59,7 @@ def drawn_at_random(examples: Examples, maps: np.ndarray, pixels: np.ndarray) ->
     note = "Drawn at random. The line is the tumour's outline as the source gives it"
     scans = [Tile(pixels[examples.scan[row]], _prediction(examples, row)) for row in range(len(examples))]
     rows = [scans, [_mapped(examples, row, maps, pixels) for row in range(len(examples))]]
-    figure, axes = montage("What matters most to the model", note, rows)
-    add_colour_bar(figure, axes)
-    return figure
+    return montage("What matters most to the model", note, rows, bar=True)
 
 
 def closer_look(examples: Examples, maps: np.ndarray | None, pixels: np.ndarray) -> Figure:
@@ -74,7 +71,7 @@ def closer_look(examples: Examples, maps: np.ndarray | None, pixels: np.ndarray)
         mapped = [] if maps is None else [_mapped(examples, row, maps, pixels)._replace(above="map")]
         others = [Tile(pixels[scan], "training scan") for scan in nearest]
         rows.append([Tile(pixels[examples.scan[row]], said), *mapped, *others])
-    return montage("The most confident mistakes, and the most doubtful hits", "", rows)[0]
+    return montage("The most confident mistakes, and the most doubtful hits", "", rows)
 
 
 def _mapped(examples: Examples, row: int, maps: np.ndarray, pixels: np.ndarray) -> Tile:

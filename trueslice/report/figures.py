@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from trueslice.files import whole_file
@@ -29,6 +30,7 @@ from trueslice.tables.steps import Steps
 style.use(Path(__file__).with_name("figures.mplstyle"))
 BLUE, ORANGE, BLACK, GREY = "#0072B2", "#D55E00", "#1A1A1A", "#5C5C5C"
 LIGHT_GREY, PALE = "#B5B5B5", "#E3E3E3"
+DARK, ON_DARK = "#14171A", "#E8EAEC"  # paper and ink of the report in the dark, and of montages
 # One hue whose lightness falls evenly from paper to ink: even to the eye, in grey print and for the colour-blind.
 PAPER_TO_INK = LinearSegmentedColormap.from_list("paper_to_ink", ["#FFFFFF", "#0B3C6F"])
 DPI = 200
@@ -233,7 +235,7 @@ def leaked_pairs(run: Run, pixels: np.ndarray) -> Figure:
         ]
         rows.append([Tile(pixels[pair.a], kind) for pair, kind in zip(shown, kinds, strict=True)])
         rows.append([Tile(pixels[pair.b], below=wrapped(pair.class_name, 16)) for pair in shown])
-    return montage(title, note, rows)[0]
+    return montage(title, note, rows)
 
 
 def leaked_share(run: Run) -> Figure:
@@ -441,8 +443,11 @@ def canvas(title: str, note: str, size: tuple[float, float] = (WIDTH, 4.2)) -> t
     return figure, axes
 
 
-def montage(title: str, note: str, rows: Sequence[Sequence[Tile]]) -> tuple[Figure, Axes]:
-    """Draw rows of scans, with as many pixels as scans have: more only make a larger file."""
+def montage(title: str, note: str, rows: Sequence[Sequence[Tile]], bar: bool = False) -> Figure:
+    """Draw rows of scans on a dark ground, as viewers do, with a colour `bar` of their maps if asked for.
+
+    There are as many pixels as scans have: more only make a larger file.
+    """
     columns = max(map(len, rows))
     inch = (1 + GAP) * columns / WIDTH  # where a scan is 1 wide
     figure, axes = canvas(title, note)
@@ -453,12 +458,17 @@ def montage(title: str, note: str, rows: Sequence[Sequence[Tile]]) -> tuple[Figu
             left = (1 + GAP) * place
             overlay.draw(axes, tile.pixels, tile.heat, tile.mask, at=(left, top))
             _beside(axes, tile.above, (left + 0.5, top), (0, 3), ha="center", va="bottom", fontsize=9)
-            _beside(axes, tile.below, (left + 0.5, top + 1), (0, -3), ha="center", va="top", fontsize=9, color=GREY)
+            _beside(axes, tile.below, (left + 0.5, top + 1), (0, -3), ha="center", va="top", fontsize=9)
         top += 1 + GAP + LINE * inch * max(tile.below.count("\n") + bool(tile.below) for tile in row)
     axes.set(xlim=(0, (1 + GAP) * columns), ylim=(top, 0))
     figure.set_size_inches(WIDTH, top / inch + 1)
     figure.set_dpi(0.7 * DPI)
-    return figure, axes
+    if bar:
+        overlay.add_colour_bar(figure, axes).ax.tick_params(labelcolor=ON_DARK)
+    figure.set_facecolor(DARK)
+    for text in figure.findobj(Text):
+        text.set_color(ON_DARK)
+    return figure
 
 
 def list_classes(axes: Axes, names: Sequence[str], label: str) -> None:

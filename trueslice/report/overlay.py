@@ -3,6 +3,7 @@
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
+from matplotlib.colorbar import Colorbar
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
@@ -51,8 +52,9 @@ def draw(
     axes.set_axis_off()
 
 
-def add_colour_bar(figure: Figure, axes: Axes) -> None:
+def add_colour_bar(figure: Figure, axes: Axes) -> Colorbar:
     """Add the colour bar of a map next to `axes`."""
     bar = figure.colorbar(ScalarMappable(Normalize(0, 1), COLOURS), ax=axes, shrink=0.85, pad=0.02)
     bar.set_label("influence, relative to the highest in this scan", fontsize=8)
     bar.ax.tick_params(labelsize=8)
+    return bar
