@@ -21,7 +21,6 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from itertools import count
 from pathlib import Path
 
 from trueslice.errors import UserError
@@ -54,10 +53,12 @@ def run(options: argparse.Namespace) -> None:
     classifier = Classifier.load(folder)
     if classifier.caution:
         print(f"note: {classifier.caution}", file=sys.stderr)
-    explain = _explainer(classifier, options.explain) if options.explain else None
     unreadable: list[str] = []
     with closing(classifier.stream(files, options.frame)) as stream:
-        WRITERS[options.format](classifier.class_names, _predictions(stream, unreadable, explain))
+        predictions = _predictions(stream, unreadable)
+        if options.explain:
+            predictions = _explained(classifier, predictions, _made(options.explain))
+        WRITERS[options.format](classifier.class_names, predictions)
     sys.stdout.flush()
     if skipped:
         others = f"{len(skipped)} that are not images, such as {skipped[0]}"
@@ -66,8 +67,8 @@ def run(options: argparse.Namespace) -> None:
         raise UserError(f"{len(unreadable)} of {len(files)} files gave no answer, see above")
 
 
-def _predictions(stream: Iterable, unreadable: list[str], explain: Callable | None) -> Iterator:
-    """Yield the predictions, after explaining them; report unreadable files on stderr and add them to the list."""
+def _predictions(stream: Iterable, unreadable: list[str]) -> Iterator:
+    """Yield the predictions; report unreadable files on stderr and add them to the list."""
     from trueslice.inference.classifier import Unreadable
 
     for each in stream:
@@ -76,37 +77,32 @@ def _predictions(stream: Iterable, unreadable: list[str], explain: Callable | No
             sys.stdout.flush()
             print(f"unreadable: {each.name}: {each.reason}", file=sys.stderr)
         else:
-            if explain:
-                explain(each)
             yield each
 
 
-def _explainer(classifier, folder: Path) -> Callable:
-    """Return a function that draws the heat map of a prediction into a numbered file of `folder`."""
+def _made(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder}: {error.strerror}; give --explain a folder that can be written to") from None
+    return folder
+
+
+def _explained(classifier, predictions: Iterable, folder: Path) -> Iterator:
+    """Yield the predictions, each once its heat map is drawn into a numbered file of `folder`."""
     from trueslice.report.figures import save
     from trueslice.report.overlay import overlay
 
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        numbers = count(1)
-    except OSError as error:
-        raise UserError(f"{folder}: {error.strerror}; give --explain a folder that can be written to") from None
-
-    def explain(prediction) -> None:
-        name = re.sub(r"[^\w.-]+", "_", Path(prediction.name).name)
-        figure = overlay(prediction.pixels, classifier.explain(prediction))
-        figure.suptitle(f"{prediction.y_pred} {100 * prediction.confidence:.1f} %: {name}", fontsize=9)
-        save(figure, folder / f"{next(numbers):04}_{name}.png")
-
-    return explain
+    for number, each in enumerate(predictions, 1):
+        name = re.sub(r"[^\w.-]+", "_", Path(each.name).name)
+        figure = overlay(each.pixels, classifier.explain(each))
+        figure.suptitle(f"{each.y_pred} {100 * each.confidence:.1f} %: {name}", fontsize=9)
+        save(figure, folder / f"{number:04}_{name}.png")
+        yield each
 
 
 def find(paths: Sequence[str]) -> tuple[list[Path], list[Path]]:
-    """Return the files that PATH... names, and the files in its folders that are skipped because they are no images.
-
-    Raises:
-        UserError: a folder, or the list on standard input, holds none.
-    """
+    """Return the files that PATH... names, and those in its folders that are no images; UserError if it holds none."""
     files: list[Path] = []
     skipped: list[Path] = []
     for path in paths:

@@ -24,6 +24,7 @@ from trueslice.evaluate.compare import (
 )
 from trueslice.evaluate.intervals import ConfusionBootstrap, Estimate, Interval, student_interval
 from trueslice.evaluate.score import Metric, distinct_weights
+from trueslice.params import flat
 from trueslice.tables.predictions import Predictions
 
 # Runs that are pooled may differ in these parameters alone, or the mean would be one of different things.
@@ -100,13 +101,14 @@ def _of_the_method(repeats: Sequence[Predictions]) -> dict[str, Interval | None]
 
 def _by_fold_and_seed(runs: Sequence[PooledRun]) -> dict[tuple[int, int], PooledRun]:
     """Order the runs by fold and seed; every fold with every seed."""
-    first, wanted = runs[0], _flat(runs[0].params)
+    first, wanted = runs[0], flat(runs[0].params)
     for run in runs[1:]:
-        given = _flat(run.params)
-        if others := sorted(key for key in wanted.keys() | given.keys() if wanted.get(key) != given.get(key)):
-            values = f"{others[0]}: {wanted.get(others[0])} and {given.get(others[0])}"
-            only = "runs that are pooled may differ in split.fold and seed alone"
-            raise UserError(f"{first.name} and {run.name} differ in {values}; {only}")
+        given = flat(run.params)
+        for key in sorted(wanted | given):
+            if wanted.get(key) != given.get(key) and key not in FREE and not key.startswith(FREE_SECTION):
+                values = f"{key}: {wanted.get(key)} and {given.get(key)}"
+                only = "runs that are pooled may differ in split.fold and seed alone"
+                raise UserError(f"{first.name} and {run.name} differ in {values}; {only}")
     placed: dict[tuple[int, int], PooledRun] = {}
     for run in runs:
         fold, seed = run.params["split"]["fold"], run.params["seed"]
@@ -120,15 +122,6 @@ def _by_fold_and_seed(runs: Sequence[PooledRun]) -> dict[tuple[int, int], Pooled
             command = f"dvc exp run --queue -S split.folds={folds} -S split.fold={numbers} -S seed={seed}"
             raise UserError(f"with seed {seed} split.fold {numbers} of {folds} is missing; run: {command}")
     return dict(sorted(placed.items()))
-
-
-def _flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Return the parameters that must agree, by dotted name, as text."""
-    flat: dict[str, str] = {}
-    for key, value in params.items():
-        name = f"{prefix}{key}"
-        flat |= _flat(value, f"{name}.") if isinstance(value, Mapping) else {name: str(value)}
-    return {name: value for name, value in flat.items() if name not in FREE and not name.startswith(FREE_SECTION)}
 
 
 def _are_disjoint(folds: Sequence[PooledRun]) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -91,12 +92,11 @@ def name_blocks(predictions: Predictions, by_units: Score | Interval) -> NameBlo
     blocks = predictions.unit.copy()
     folders = np.array([path.rpartition("/")[0] for path in predictions.path.tolist()])
     following = len(predictions.unit) + predictions.unit.max()
-    for folder in np.unique(folders[unknown]):
-        for index in range(len(predictions.class_names)):
-            own = np.flatnonzero(unknown & (folders == folder) & (predictions.y_true == index))
-            ordered = sorted(own.tolist(), key=lambda row: natural_key(str(predictions.path[row])))
-            blocks[ordered] = following + np.arange(len(own)) // BLOCK
-            following += len(own)
+    for folder, label in product(np.unique(folders[unknown]), range(len(predictions.class_names))):
+        own = np.flatnonzero(unknown & (folders == folder) & (predictions.y_true == label))
+        ordered = sorted(own.tolist(), key=lambda row: natural_key(str(predictions.path[row])))
+        blocks[ordered] = following + np.arange(len(own)) // BLOCK
+        following += len(own)
     correct = predictions.y_pred == predictions.y_true
     low, high, *_ = GroupBootstrap(blocks).share(correct, np.ones_like(correct)).interval
     times = None

@@ -134,10 +134,8 @@ class Classifier:
     ) -> Generator[Prediction | Unreadable, None, None]:
         """Classify one batch after another, in the order given; yield `Unreadable` for a file that cannot be read.
 
-        Args:
-            items: one or several: paths of image files, or their contents; or arrays, uint8 [H, W], grey, or
-                [H, W, 3], RGB.
-            frame: number, from 1, of the picture in a file with several, or `all`. None refuses a file with several.
+        `items` is one or several: paths of image files, or their contents; or arrays, uint8 [H, W] or [H, W, 3], RGB.
+        `frame` is the number, from 1, of the picture in a file with several, or `all`; None refuses such a file.
         """
         if isinstance(items, Item):
             items = [items]

@@ -36,12 +36,9 @@ class Unreadable:
 
 
 def read(item: Item, settings: Mapping, frame: int | str | None = None) -> list[Square | Unreadable]:
-    """Decode a file or an array: one picture, or several where all frames are asked for.
+    """Decode a file or an array: one picture, or several where all frames are asked for, as in `Classifier.stream`.
 
-    Args:
-        item: path of a file, or its content; or uint8 array [H, W], grey, or [H, W, 3], RGB.
-        settings: `decode` in trueslice.json: image_size, colour, max_pixels.
-        frame: number, from 1, of the picture in a file with several, or `all`.
+    `settings` are `decode` in trueslice.json: image_size, colour, max_pixels.
     """
     name = "array" if isinstance(item, np.ndarray) else printable(item.name if isinstance(item, Upload) else item)
     try:

@@ -25,20 +25,12 @@ def overlay(pixels: np.ndarray, heat: np.ndarray) -> Figure:
 
 
 def draw(
-    axes: Axes,
-    pixels: np.ndarray,
-    heat: np.ndarray | None = None,
-    mask: np.ndarray | None = None,
-    at: tuple[float, float] = (0, 0),
+    axes: Axes, pixels: np.ndarray, heat: np.ndarray | None = None, mask: np.ndarray | None = None, at=(0.0, 0.0)
 ) -> None:
     """Draw a scan, with a map and the outline of a mask over it, as a square with sides of 1.
 
-    Args:
-        axes: where to draw.
-        pixels: uint8 [S, S] or [S, S, 3].
-        heat: from 0 to 1, float [s, s], over the whole scan.
-        mask: True in the tumour, bool [m, m], over the whole scan.
-        at: the left upper corner; y goes down.
+    `pixels` are uint8 [S, S] or [S, S, 3]. Over the whole scan are `heat` from 0 to 1, float [s, s], and `mask`, True
+    in the tumour, bool [m, m]. `at` is the left upper corner; y goes down.
     """
     left, top = at
     whole = (left, left + 1, top + 1, top)

@@ -84,19 +84,16 @@ class Handler(BaseHTTPRequestHandler):
     timeout = PATIENCE
 
     def do_GET(self) -> None:
-        """Answer a GET request."""
         self._answer(self._get)
 
     def do_POST(self) -> None:
-        """Answer a POST request."""
         self._answer(self._post)
 
     def log_message(self, *_) -> None:
         """Log nothing."""
 
     def version_string(self) -> str:
-        """Return the name in the header `Server`, without versions."""
-        return "trueslice"
+        return "trueslice"  # without versions
 
     def _answer(self, respond) -> None:
         try:
