@@ -98,6 +98,33 @@ def false_positives(unit: str, scans: int, seeds: int, spread: float, repeats: i
     return case | {"seeds": seeds, "spread": spread} | {name: count / repeats for name, count in found.items()}
 
 
+def called_better(unit: str, scans: int, seeds: int, gain: float, trained: int, repeats: int = REPEATS) -> dict:
+    """How often method B is called better than A at the 5 % level, by the two-way variance.
+
+    Args:
+        unit: a key of `UNITS`.
+        seeds: runs per side.
+        gain: how much higher the true accuracy of B is, on average.
+        trained: runs of B of which the best `seeds` are compared.
+
+    Returns:
+        The arguments and units as above, and `better`, a share of the repeats.
+    """
+    counts, sharing = UNITS[unit]
+    sizes, random, found = drawn_sizes(counts, scans), np.random.default_rng(0), 0
+    for _ in range(repeats // BLOCK):
+        sizes = random.permutation(sizes)
+        levels = random.normal([[ACCURACY], [ACCURACY + gain]], 0.01, (BLOCK, 2, trained))
+        values, errors = jackknifed(right_in_units(random, sizes, sharing, np.clip(levels, 0, 1)), sizes)
+        best = np.argsort(-values[:, 1], axis=1)[:, :seeds]
+        a, b = values[:, 0, :seeds], np.take_along_axis(values[:, 1], best, axis=1)
+        errors_b = np.take_along_axis(errors[:, 1], best[..., None], axis=1)
+        error, freedom = method_error((a, b), (errors[:, 0, :seeds], errors_b))
+        found += int((b.mean(axis=1) - a.mean(axis=1) > stats.t.ppf(1 - LEVEL / 2, freedom) * error).sum())
+    case = {"unit": unit, "scans": scans, "units": len(sizes), "effective_units": effective(sizes)}
+    return case | {"seeds": seeds, "gain": gain, "trained": trained, "better": found / repeats}
+
+
 def coverage(unit: str, scans: int, a: float, b: float, repeats: int = REPEATS) -> dict:
     """Coverage of the 95 % interval of the difference of two trained models, of true accuracy `a` and `b`.
 
@@ -131,11 +158,15 @@ def effective(sizes: np.ndarray) -> int:
 
 
 def tables(results: dict) -> str:
-    """Return the tables of README.md: false positives of tests, and coverage of differences."""
+    """Return the tables of README.md: false positives of tests, their power, and coverage of differences."""
     tests = [
         [*_case(row), row["seeds"], f"{100 * row['spread']:.0f}"]
         + [percent(row[name]) for name in ("two_way", "welch", "models")]
         for row in results["methods"]
+    ]
+    better = [
+        [*_case(row), row["seeds"], f"{100 * row['gain']:.0f}", row["trained"], percent(row["better"])]
+        for row in results["better"]
     ]
     models = [
         [*_case(row), f"{row['a']:.2f}, {row['b']:.2f}"]
@@ -144,7 +175,10 @@ def tables(results: dict) -> str:
     ]
     case = ("unit", "scans", "units (effective)")
     of_tests = table([*case, "seeds per side", "spread", "two-way", "Welch", "models as given"], tests)
-    return of_tests + "\n\n" + table([*case, "true accuracy", "jackknife", "percentile bootstrap"], models)
+    of_power = table([*case, "seeds per side", "true gain", "B trained", "called better"], better)
+    return f"{of_tests}\n\n{of_power}\n\n" + table(
+        [*case, "true accuracy", "jackknife", "percentile bootstrap"], models
+    )
 
 
 def _case(row: dict) -> list[str]:
@@ -159,6 +193,11 @@ def main() -> None:
         "command": "python -m research.simulations.methods",
         "repeats": REPEATS,
         "methods": [false_positives(*case) for case in cases],
+        "better": [
+            called_better(*each, seeds, gain, trained)
+            for each in sets
+            for seeds, gain, trained in ((3, 0.05, 3), (5, 0.05, 5), (3, 0, 3), (3, 0, 5), (3, 0, 8))
+        ],
         "models": [coverage(*pair) for pair in pairs],
     }
     RESULTS.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")

@@ -58,6 +58,15 @@ def runs(make_project):
     return project
 
 
+@pytest.fixture(scope="module")
+def more(make_project, runs):
+    """The same with three more seeds."""
+    project = make_project(like=runs)
+    for name, seed in {"four": 4, "five": 5, "six": 6}.items():
+        project.run(f"dvc exp run -q -n {name} -S seed={seed} && git checkout -q .", check=True)
+    return project
+
+
 def compare(project, arguments: str, status: int = 0) -> str:
     return trueslice(project, f"compare {arguments}", status)
 
@@ -119,6 +128,7 @@ def test_the_first_disagreements_are_listed_and_all_on_demand(runs):
 def test_several_seeds_per_side_say_something_about_methods(runs):
     said = compare(runs, "HEAD,alike,alike-3 skilled,skilled-8,skilled-9")
     assert "B is better: B minus A is +" in said
+    assert "A and B differ in seed (1, 7), skill (0.8, 0.95)." in said
     assert "This concerns two methods, with 3 and 3 seeds." in said
     assert "McNemar" not in said and "t-test over seeds and groups of copies" in said
     assert re.search(r"^glioma +\w+ [23]/3 +\w+ [23]/3 +Testing/", said, re.MULTILINE)
@@ -126,8 +136,34 @@ def test_several_seeds_per_side_say_something_about_methods(runs):
 
 def test_fewer_than_three_seeds_on_a_side_say_nothing_about_methods(runs):
     said = compare(runs, "HEAD,alike skilled,skilled-8,skilled-9")
-    assert "This concerns trained models" in said and "give 3 runs or more on both sides" in flat(said)
+    assert "Methods need 3 runs or more on both sides, one per seed. So this concerns several trained models" in flat(
+        said
+    )
     assert "t-test" not in said and "two methods" not in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("HEAD,alike,almost skilled,skilled-8,skilled-9", "HEAD and almost differ in skill. So this concerns several"),
+        ("HEAD,alike,alike-3 four,five,six", "This concerns the same method twice, with 3 and 3 seeds."),
+    ],
+)
+def test_runs_that_are_no_two_methods_are_not_called_so(more, arguments, said):
+    output = flat(compare(more, arguments))
+    assert said in output and "two methods" not in output
+    assert ("t-test" in output) == ("twice" in said)
+
+
+def test_finished_runs_of_a_method_that_are_left_out_are_named(make_project, runs):
+    project = make_project(like=runs)
+    project.run("dvc exp run -q -n collapsed -S skill=0.95 -S seed=10", check=True)
+    project.run("git checkout -q . && dvc exp run -q --queue -n waiting -S skill=0.95 -S seed=11", check=True)
+    sides = "HEAD,alike,alike-3 skilled,skilled-8,skilled-9"
+    said = flat(compare(project, sides))
+    assert "Finished runs of the same method are left out, so the best may have been chosen: collapsed. So" in said
+    assert "t-test" not in said
+    assert "This concerns two methods, with 3 and 4 seeds." in flat(compare(project, f"{sides},collapsed"))
 
 
 def test_patients_are_the_unit_where_they_are_known(runs):
@@ -191,7 +227,8 @@ def test_the_workspace_a_commit_a_branch_and_an_experiment_are_read_alike(runs):
         ("HEAD HEAD~1", "error: HEAD~1 has no plots/predictions.csv; run the pipeline there, and commit what it wrote"),
         ("HEAD fewer", "error: HEAD and fewer were tested on other scans: 400 and 300, 300 of them in common;"),
         ("HEAD,HEAD skilled", "error: HEAD is named twice"),
-        ("HEAD,workspace skilled", "error: HEAD and workspace are the same run"),
+        ("HEAD,workspace skilled", "error: HEAD and workspace are the same run; name it once"),
+        ("HEAD,alike workspace", "error: HEAD and workspace are the same run; name it once"),
         ("HEAD,,alike skilled", "error: a name of a run is empty"),
     ],
 )

@@ -15,11 +15,13 @@ from string import ascii_uppercase as LETTERS
 
 import numpy as np
 
+from trueslice.commands.making import finished_runs, read_made
 from trueslice.commands.revisions import Units, read_device, read_predictions, units, unknown_patients
 from trueslice.commands.text import aligned, interval_text, paragraph, share
 from trueslice.errors import UserError
 from trueslice.evaluate.compare import FEW, METHODS, SIGNIFICANT, Comparison, compare, holm, pair
 from trueslice.evaluate.intervals import Interval
+from trueslice.evaluate.sides import DIVISION, Made, differing, left_out, listed, not_one_method
 from trueslice.report.format import counted
 from trueslice.tables.predictions import Predictions
 
@@ -37,7 +39,11 @@ def run(options: argparse.Namespace) -> None:
     if len(sides) > len(LETTERS):
         raise UserError(f"at most {len(LETTERS)} sides can be compared at once")
     runs = _read(sides)
-    comparisons = [compare(runs, sides[0], side) for side in sides[1:]]
+    made = [[read_made(name) for name in side] for side in sides]
+    problems = [_no_methods(made[0], side) for side in made[1:]]
+    comparisons = [
+        compare(runs, sides[0], side, of_methods=not problem) for side, problem in zip(sides[1:], problems, strict=True)
+    ]
     adjusted = holm([comparison.p_value for comparison in comparisons])
     scans = runs[sides[0][0]]
     unit = units(scans)
@@ -47,13 +53,15 @@ def run(options: argparse.Namespace) -> None:
     print(paragraph(unit.scans))
     if machines := _machines(sides):
         print(paragraph(machines))
-    for letter, comparison, p_value in zip(LETTERS[1:], comparisons, adjusted, strict=False):
-        print()
+    for place, (comparison, p_value) in enumerate(zip(comparisons, adjusted, strict=True)):
+        letter = LETTERS[place + 1]
+        print(f"\n{paragraph(_differing(made[0][0], made[place + 1][0], letter))}")
         _print_scores(comparison, letter, unit)
         if len(comparisons) > 1:
             _print_p_value(f"Adjusted for {len(comparisons)} comparisons (Holm)", p_value)
         print(f"\n{paragraph(_verdict(comparison, letter, p_value))}")
-        print(paragraph(_concerns(comparison), _caution(comparison, unit), unknown_patients(scans)))
+        concerns = problems[place] or _methods(made[0], made[place + 1])
+        print(paragraph(concerns, _caution(comparison, unit), unknown_patients(scans)))
         _print_disagreements(scans, comparison, letter, len(scans) if options.all else LISTED)
 
 
@@ -62,12 +70,51 @@ def _read(sides: Sequence[Sequence[str]]) -> Mapping[str, Predictions]:
     if not all(names):
         raise UserError("a name of a run is empty; write the runs of one side as A1,A2,A3 without spaces")
     runs = pair(read_predictions(names))
-    contents = {name: predictions.text() for name, predictions in runs.items()}
-    for side in sides:
-        for one, other in combinations(side, 2):
+    if len(names) > len(sides):
+        contents = {name: predictions.text() for name, predictions in runs.items()}
+        for one, other in combinations(names, 2):
             if contents[one] == contents[other]:
-                raise UserError(f"{one} and {other} are the same run; runs on one side must differ in their seed")
+                raise UserError(f"{one} and {other} are the same run; name it once")
     return runs
+
+
+def _differing(a: Made, b: Made, letter: str) -> str:
+    """Return the sentence on what the first runs of both sides differ in."""
+    names = [name for name in differing(a, b) if name in a.settings or name in b.settings]
+    values = [f"{name} ({a.settings.get(name)}, {b.settings.get(name)})" for name in names]
+    code = ["code"] * (a.code != b.code) + ["the downloaded checkpoint"] * (a.checkpoint != b.checkpoint)
+    return f"A and {letter} differ in {listed([*values, *code]) or 'nothing'}."
+
+
+def _no_methods(a: Sequence[Made], b: Sequence[Made]) -> str | None:
+    """Return why a comparison is one of trained models, as sentences; None if each side is a method."""
+    if len(a) == len(b) == 1:
+        return (
+            "This concerns trained models and not the methods behind them, because what one training reaches varies "
+            f"with its seed. To compare methods, give {METHODS} runs or more on both sides, one per seed."
+        )
+    models = "So this concerns several trained models a side, and no methods."
+    if problem := not_one_method(a) or not_one_method(b):
+        return f"{problem}. {models}"
+    if min(len(a), len(b)) < METHODS:
+        return f"Methods need {METHODS} runs or more on both sides, one per seed. {models}"
+    named = {run.name for run in (*a, *b)}
+    others = [run for run in finished_runs() if run.name not in named]
+    if names := left_out(a, others) + left_out(b, others):
+        chosen = "Finished runs of the same method are left out, so the best may have been chosen"
+        return f"{chosen}: {listed(names)}. {models}"
+    return None
+
+
+def _methods(a: Sequence[Made], b: Sequence[Made]) -> str:
+    """Return the sentence on what is compared where each side is one method."""
+    names = [name for name in differing(a[0], b[0]) if name != "seed"]
+    if divided := [name for name in names if name.startswith(DIVISION)]:
+        what = f"two divisions of the scans ({listed(divided)}), which says nothing of a method"
+    else:
+        what = "two methods" if names else "the same method twice"
+    found = "So few seeds often miss a difference of 5 points (docs/comparing.md)." if max(len(a), len(b)) < 5 else ""
+    return f"This concerns {what}, with {len(a)} and {len(b)} seeds. {found}".strip()
 
 
 def _machines(sides: Sequence[Sequence[str]]) -> str | None:
@@ -108,15 +155,6 @@ def _verdict(comparison: Comparison, letter: str, p_value: float) -> str:
     if not p_value < SIGNIFICANT or includes_0:  # also if it is NaN
         finding = "No difference is shown"
     return f"{finding}: {letter} minus A is {_points(difference)} points of accuracy{within}."
-
-
-def _concerns(comparison: Comparison) -> str:
-    if comparison.of_methods:
-        return f"This concerns two methods, with {' and '.join(map(str, comparison.runs))} seeds."
-    return (
-        "This concerns trained models and not the methods behind them, because what one training reaches varies with "
-        f"its seed. To compare methods, give {METHODS} runs or more on both sides, one per seed."
-    )
 
 
 def _caution(comparison: Comparison, unit: Units) -> str | None:

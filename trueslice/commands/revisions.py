@@ -39,7 +39,7 @@ def read_predictions(revisions: Sequence[str]) -> dict[str, Predictions]:
     runs = {}
     for revision in revisions:
         _refuse_stale(revision)
-        text = _read(revision, PREDICTIONS)
+        text = read_text(revision, PREDICTIONS)
         try:
             runs[revision] = Predictions.parse(text)
             if len(runs[revision]) == 0:
@@ -58,7 +58,7 @@ def read_params(revision: str) -> dict:
         UserError: as above; or it is not YAML, or lacks split.fold, split.folds or seed.
     """
     try:
-        params = YAML(typ="safe").load(_read(revision, "params.yaml"))
+        params = YAML(typ="safe").load(read_text(revision, "params.yaml"))
         params["split"]["fold"], params["split"]["folds"], params["seed"]
     except YAMLError:
         raise UserError(f"{revision}: params.yaml is not valid YAML; name another run") from None
@@ -71,7 +71,7 @@ def read_params(revision: str) -> dict:
 def read_device(revision: str) -> str | None:
     """Read on which device a run was trained; None where it does not say so, or an older version said so."""
     try:
-        return Timing.model_validate_json(_read(revision, "metrics/timing.json", missing="{}")).train[0].device
+        return Timing.model_validate_json(read_text(revision, "metrics/timing.json", missing="{}")).train[0].device
     except (ValidationError, IndexError):
         return None
 
@@ -109,14 +109,18 @@ def unknown_patients(predictions: Predictions) -> str | None:
     return f"{whose} not known. Scans of one patient err together, so the intervals are too narrow there."
 
 
+def is_stale(lock: str) -> bool:
+    """Return True if predictions are of another model: an experiment that ended with the training has old ones."""
+    stages = YAML(typ="safe").load(lock)["stages"] if lock else {}
+    if not {"train", "predict"} <= stages.keys():
+        return False
+    trained = {out["path"]: out["md5"] for out in stages["train"]["outs"]}
+    predicted = {dep["path"]: dep["md5"] for dep in stages["predict"]["deps"]}
+    return any(trained[path] != predicted[path] for path in trained.keys() & predicted.keys())
+
+
 def _refuse_stale(revision: str) -> None:
-    """Refuse predictions of another model: an experiment that ended with the training has old ones."""
-    lock = _lock(revision)
-    if not {"train", "predict"} <= lock.keys():
-        return
-    trained = {out["path"]: out["md5"] for out in lock["train"]["outs"]}
-    predicted = {dep["path"]: dep["md5"] for dep in lock["predict"]["deps"]}
-    if any(trained[path] != predicted[path] for path in trained.keys() & predicted.keys()):
+    if is_stale(read_text(revision, "dvc.lock", missing="")):
         raise UserError(f"{revision}: {PREDICTIONS} is older than its model; run that experiment to its end")
 
 
@@ -143,10 +147,10 @@ def fetch_model(revision: str, path: str) -> Path:
 
 def _lock(revision: str) -> dict[str, dict]:
     """Read the stages in dvc.lock of a run; none where it has no such file."""
-    return YAML(typ="safe").load(_read(revision, "dvc.lock", missing="stages: {}"))["stages"]
+    return YAML(typ="safe").load(read_text(revision, "dvc.lock", missing="stages: {}"))["stages"]
 
 
-def _read(revision: str, path: str, missing: str | None = None) -> str:
+def read_text(revision: str, path: str, missing: str | None = None) -> str:
     """Read a text file of a run; return `missing`, if given, where the run has no file at `path`."""
     try:
         with opened(revision, path) as repo:

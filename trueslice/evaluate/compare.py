@@ -57,18 +57,18 @@ class Comparison(NamedTuple):
     disagree: np.ndarray  # int [D], scans for which most runs of A predict another class than most runs of B
 
 
-def compare(runs: Mapping[str, Predictions], a: Sequence[str], b: Sequence[str]) -> Comparison:
-    """Compare the runs named in `b` with those named in `a`, all as `pair` returns them."""
+def compare(runs: Mapping[str, Predictions], a: Sequence[str], b: Sequence[str], of_methods: bool = True) -> Comparison:
+    """Compare the runs named in `b` with those named in `a`, all as `pair` returns them; the rest as `difference`."""
     sides = [[runs[name] for name in names] for names in (a, b)]
     first = sides[0][0]
     units = number_units(first)
-    scores = {name: difference(sides[0], sides[1], score) for name, score in SCORES.items()}
+    scores = {name: difference(sides[0], sides[1], score, of_methods) for name, score in SCORES.items()}
     right_a, right_b = (np.array([run.y_pred == run.y_true for run in side]) for side in sides)
     # The difference of the means, times the number of runs on both sides to stay whole.
     differences = right_b.sum(axis=0) * len(a) - right_a.sum(axis=0) * len(b)
     by_unit = np.bincount(units, weights=differences)
     sign_flip = sign_flip_test(by_unit)
-    of_methods = min(len(a), len(b)) >= METHODS
+    of_methods = of_methods and min(len(a), len(b)) >= METHODS
     one = one_per_unit(units)
     one_hot = np.eye(len(first.class_names), dtype=int)
     votes_a, votes_b = (sum(one_hot[run.y_pred] for run in side) for side in sides)
@@ -91,7 +91,9 @@ def number_units(predictions: Predictions) -> np.ndarray:
     return np.array([numbers[unit] for unit in predictions.unit.tolist()])
 
 
-def difference(a: Sequence[Predictions], b: Sequence[Predictions], score: Callable = accuracy) -> Difference:
+def difference(
+    a: Sequence[Predictions], b: Sequence[Predictions], score: Callable = accuracy, of_methods: bool = True
+) -> Difference:
     """Compute the mean score of the runs `b` minus the mean score of the runs `a`, on the same scans.
 
     With three runs or more on both sides it is a difference of methods, `method_error`; with fewer one of the trained
@@ -100,11 +102,12 @@ def difference(a: Sequence[Predictions], b: Sequence[Predictions], score: Callab
     Args:
         a, b: one run or several, all over the same N scans in one order.
         score: from confusion counts [..., K, K] to [...], as in trueslice.evaluate.metrics.
+        of_methods: False if the runs of a side differ in more than their seed; it is one of trained models then.
     """
     units = number_units(a[0])
     (values_a, errors_a), (values_b, errors_b) = (jackknife(side, units, score) for side in (a, b))
     mean_a, mean_b = float(values_a.mean()), float(values_b.mean())
-    if min(len(a), len(b)) >= METHODS:
+    if of_methods and min(len(a), len(b)) >= METHODS:
         error, freedom = method_error((values_a, values_b), (errors_a, errors_b))
     else:
         error, freedom = model_error(errors_b.mean(axis=0) - errors_a.mean(axis=0))

@@ -24,12 +24,12 @@ from trueslice.evaluate.compare import (
 )
 from trueslice.evaluate.intervals import ConfusionBootstrap, Estimate, Interval, student_interval
 from trueslice.evaluate.score import Metric, distinct_weights
+from trueslice.evaluate.sides import comparable
 from trueslice.params import flat
 from trueslice.tables.predictions import Predictions
 
 # Runs that are pooled may differ in these parameters alone, or the mean would be one of different things.
-FREE = ("split.fold", "seed", "train.device", "verify.device")
-FREE_SECTION = "machine."
+FREE = ("split.fold", "seed")
 SCORES: dict[str, Metric] = {
     "accuracy": metrics.accuracy,
     "balanced accuracy": metrics.balanced_accuracy,
@@ -101,14 +101,13 @@ def _of_the_method(repeats: Sequence[Predictions]) -> dict[str, Interval | None]
 
 def _by_fold_and_seed(runs: Sequence[PooledRun]) -> dict[tuple[int, int], PooledRun]:
     """Order the runs by fold and seed; every fold with every seed."""
-    first, wanted = runs[0], flat(runs[0].params)
+    first, wanted = runs[0], _fixed(runs[0].params)
     for run in runs[1:]:
-        given = flat(run.params)
-        for key in sorted(wanted | given):
-            if wanted.get(key) != given.get(key) and key not in FREE and not key.startswith(FREE_SECTION):
-                values = f"{key}: {wanted.get(key)} and {given.get(key)}"
-                only = "runs that are pooled may differ in split.fold and seed alone"
-                raise UserError(f"{first.name} and {run.name} differ in {values}; {only}")
+        given = _fixed(run.params)
+        if others := sorted(key for key in wanted.keys() | given.keys() if wanted.get(key) != given.get(key)):
+            values = f"{others[0]}: {wanted.get(others[0])} and {given.get(others[0])}"
+            only = "runs that are pooled may differ in split.fold and seed alone"
+            raise UserError(f"{first.name} and {run.name} differ in {values}; {only}")
     placed: dict[tuple[int, int], PooledRun] = {}
     for run in runs:
         fold, seed = run.params["split"]["fold"], run.params["seed"]
@@ -122,6 +121,11 @@ def _by_fold_and_seed(runs: Sequence[PooledRun]) -> dict[tuple[int, int], Pooled
             command = f"dvc exp run --queue -S split.folds={folds} -S split.fold={numbers} -S seed={seed}"
             raise UserError(f"with seed {seed} split.fold {numbers} of {folds} is missing; run: {command}")
     return dict(sorted(placed.items()))
+
+
+def _fixed(params: Mapping[str, Any]) -> dict[str, str]:
+    """Return the parameters that must agree, by dotted name, as text."""
+    return {name: value for name, value in comparable(flat(params)).items() if name not in FREE}
 
 
 def _are_disjoint(folds: Sequence[PooledRun]) -> bool:
