@@ -135,6 +135,15 @@ def test_a_folder_that_is_called_like_a_source_is_a_folder(project):
     assert chosen().data.source == "./kaggle"
 
 
+def test_scans_that_dvc_would_delete_are_refused(project, capsys):
+    fill(project / "project/data/raw", THREE)
+    for scans in ("data/raw", "data/raw/", str(project / "project/data/raw")):
+        with pytest.raises(SystemExit):
+            cli.main(["init", scans])
+        assert "is in data/, where DVC deletes what is there before a run; move your scans" in capsys.readouterr().err
+    assert Path("params.yaml").read_text() == COMMITTED
+
+
 @pytest.mark.parametrize(
     ("names", "said"),
     [

@@ -24,6 +24,7 @@ from trueslice.sources.fetch import SOURCES
 
 # What folders of healthy heads are called, without capitals and signs.
 HEALTHY = {"notumor", "notumour", "nontumor", "nontumour", "normal", "healthy", "control", "controls", "negative", "no"}
+OUTPUTS = ("data", "models", "metrics", "plots")
 FEWEST = 3  # units of a class: one each for training, validation and test
 
 
@@ -42,6 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     present = params.load(settings.PARAMS)
     source = Path(options.scans).expanduser()
+    if outputs := [name for name in OUTPUTS if source.resolve().is_relative_to(Path(name).resolve())]:
+        problem = f"{source} is in {outputs[0]}/, where DVC deletes what is there before a run"
+        raise UserError(f"{problem}; move your scans out of it, best out of the project")
     targets = folder.plan(source)
     names = _class_names(folder.class_folders(targets.values()), source)
     scans = [target for target in targets.values() if target.parts[0] != MASKS]

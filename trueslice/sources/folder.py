@@ -147,15 +147,18 @@ def _in_splits(
 
 def _in_classes(files: Sequence[PurePosixPath], source: Path) -> dict[PurePosixPath, PurePosixPath]:
     """Place files in class folders alone."""
-    inside = [name for name in files if len(name.parts) > 1]
-    if not inside:
-        raise UserError(f"{source} has no class folders, only files; expected {LAYOUT}")
-    depth = 0
+
+    def in_folders(names: Iterable[PurePosixPath], depth: int) -> list[PurePosixPath]:
+        return [name for name in names if len(name.parts) > depth + 1 and name.parts[depth] != MASKS]
+
+    depth, inside = 0, in_folders(files, 0)
     # A single folder with folders in it is a wrapper: there are two classes at least.
     while len({name.parts[depth] for name in inside}) == 1 and any(len(name.parts) > depth + 2 for name in inside):
         depth += 1
-        inside = [name for name in inside if len(name.parts) > depth + 1]
-    return {name: PurePosixPath(*name.parts[depth:]) for name in inside if name.parts[depth] != MASKS}
+        inside = in_folders(inside, depth)
+    if not inside:
+        raise UserError(f"{source} has no class folders, only files; expected {LAYOUT}")
+    return {name: PurePosixPath(*name.parts[depth:]) for name in inside}
 
 
 def _with_masks(targets: dict[PurePosixPath, PurePosixPath], source: Path) -> dict[PurePosixPath, PurePosixPath]:
@@ -164,6 +167,9 @@ def _with_masks(targets: dict[PurePosixPath, PurePosixPath], source: Path) -> di
     masks: dict[PurePosixPath, PurePosixPath] = {}
     seen = set()
     for name, target in targets.items():
+        if any(folder.lower() in ("mask", MASKS) for folder in target.parts[1:-1]):
+            problem = f"{source} holds {name}, a folder of masks among the scans of a class"
+            raise UserError(f"{problem}; move it elsewhere, and name it in explain.masks")
         found = BESIDE.fullmatch(target.stem)
         if found and (scan := scans.get(target.with_name(found[1]))):
             mask = PurePosixPath(MASKS, f"{scan}.png")
