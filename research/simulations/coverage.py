@@ -6,8 +6,8 @@ It writes results/coverage.json and takes some minutes on one core. Group sizes 
  brain-tumor-mri-dataset, version 1, by copies or by patients, and of a test set of new patients.
 
 For accuracy, every scan of a group takes the group's outcome with the probability `sharing` and one of its own
-otherwise. For the other scores every scan has a logit for each class: normal numbers, of which the group gives the part
-`SHARED` of the variance, and `level` more for the true class.
+otherwise. For other shares and calibration every scan has a logit for each class: normal numbers, of which the group
+gives the part `SHARED` of the variance, and `level` more for the true class.
 """
 
 from collections import Counter
@@ -48,13 +48,12 @@ SHARPNESS = 1.5  # by which the logits of the scores are multiplied
 CLASSES = ("glioma", "meningioma", "notumor", "pituitary")
 NOTUMOR = CLASSES.index("notumor")
 POPULATION = 200  # times the test set, from which true values are taken
-MOST_UNITS = 500  # with more, only scores of predicted classes: the others would take too long
+MOST_UNITS = 500  # with more, only shares by predicted class: the others would take too long
 SENSITIVITY = 0.95  # on validation, for which the threshold of a tumour is chosen
 PREVALENCE = 0.01
 CASES = [("copies", 2.4), ("copies", 3.0), ("patients", 3.0), *(("new patients", level) for level in (1.8, 2.4, 3.0))]
-OF_COUNTS = {name: getattr(metrics, name) for name in ("accuracy", "balanced_accuracy", "macro_precision", "macro_f1")}
-OF_COUNTS |= {"mcc": metrics.mcc, "cohen_kappa": metrics.cohen_kappa}
-OF_COUNTS |= {f"{name}, glioma": getattr(metrics, name) for name in ("recall", "precision", "f1")}
+OF_COUNTS = {"accuracy": metrics.accuracy}
+OF_COUNTS |= {f"{name}, glioma": getattr(metrics, name) for name in ("recall", "precision")}
 OF_TUMOURS = {name: getattr(metrics, name) for name in ("missed_tumours", "false_alarms")}
 AT_THRESHOLD = ("sensitivity", "specificity", "ppv", "npv")
 
@@ -164,40 +163,31 @@ def predicted(
 
 
 def estimates(table: Predictions, least: float) -> dict[str, Estimate]:
-    """Scores with their intervals, as the stage evaluate makes them; a tumour is called from `least` on."""
+    """Shares and calibration with intervals, as the stage evaluate makes them; a tumour is called from `least` on."""
     bootstrap, confusions = GroupBootstrap(table.unit), ConfusionBootstrap([table])
-    y_true, shares, of_tumour = table.y_true, table.probabilities, tumour.probability(table, NOTUMOR)
     counted = {name: confusions.estimates(score)[0] for name, score in OF_COUNTS.items()}
     counted |= {name: confusions.estimates(score, NOTUMOR)[0] for name, score in OF_TUMOURS.items()}
     if bootstrap.numbers.max() >= MOST_UNITS:
         return counted
-    ranked = {
-        "auroc, tumour": (metrics.auroc, y_true != NOTUMOR, of_tumour),
-        "auroc, glioma": (metrics.auroc, y_true == 0, shares[:, 0]),
-        "average precision, glioma": (metrics.average_precision, y_true == 0, shares[:, 0]),
-        "risk_coverage": (metrics.risk_coverage_area, table.y_pred != y_true, shares.max(axis=1)),
-    }
     at = tumour.at_threshold(table, NOTUMOR, SENSITIVITY, least, bootstrap)
     point = dict(at) | dict(tumour.predictive_values(at, PREVALENCE))
-    fit = recalibration(y_true != NOTUMOR, shares[:, NOTUMOR], bootstrap.numbers)
+    fit = recalibration(table.y_true != NOTUMOR, table.probabilities[:, NOTUMOR], bootstrap.numbers)
     return (
         counted
-        | {name: bootstrap.estimate(*each) for name, each in ranked.items()}
-        | {name: bootstrap.loss(name, getattr(metrics, name)(y_true, shares), y_true) for name in ("nll", "brier")}
         | {name: Estimate(point[name], Interval(point[f"{name}_low"], point[f"{name}_high"])) for name in AT_THRESHOLD}
         | {"slope": fit.slope, "intercept": fit.intercept}
     )
 
 
 def score_coverage(name: str, level: float, seed: int = 0, repeats: int = REPEATS) -> list[dict]:
-    """Coverage of the 95 % intervals of all scores in one of the `structures`.
+    """Coverage of the 95 % intervals of shares and calibration in one of the `structures`.
 
     Returns:
         For each score its `true` value; the share of the repeats without an interval, `none`; among the others the
         share that covers, and whose interval is too high or too low; and the median width and its 95th percentile.
     """
     sizes, random = structures()[name], np.random.default_rng(seed)
-    # What a group shares changes no expectation. The few units only hold the jackknife down, whose errors are not used.
+    # What a group shares changes no expectation. Four units are enough where intervals are not looked at.
     many = predicted(random, [np.ones(POPULATION * each.sum(), int) for each in sizes], level, shared=0)
     many = replace(many, unit=np.arange(len(many)) % 4)
     least = tumour.threshold(many, NOTUMOR, SENSITIVITY)
@@ -248,7 +238,7 @@ def main() -> None:
 
 
 def tables(results: dict) -> str:
-    """Return the tables of README.md: the coverage of accuracies, and of all scores."""
+    """Return the tables of README.md: the coverage of accuracies, and of other shares and calibration."""
     rows = [
         [row["group_count"], f"{row['file_count']:,}", f"{row['accuracy']:.2f}", row["sharing"]]
         + [percent(row[name]) for name in ("ours", "groups", "files")]

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from research.markdown import percent, table
-from research.simulations.coverage import OF_COUNTS, REPEATS, held, of_scans, predicted
+from research.simulations.coverage import REPEATS, held, of_scans, predicted
 from trueslice.evaluate import metrics
 from trueslice.evaluate.intervals import ConfusionBootstrap, Estimate, GroupBootstrap, score_interval
 from trueslice.evaluate.tumour import FALSE_ALARMS, roc_curve
@@ -32,6 +32,7 @@ KINDS = tuple(product((0.3, 0.8), (False, True)))  # correlation, and whether it
 LEVELS = (2.4, 3.4)  # more of the true class's logit: accuracy about 0.89 and 0.98
 SCORE_UNITS = (20, 50, 100)
 SCORE_REPEATS = 1000
+OF_ALL_CLASSES = ("balanced_accuracy", "macro_precision", "macro_f1", "mcc", "cohen_kappa")
 LOWER_IS_BETTER = ("risk_coverage_area", "nll", "brier")
 CURVE_AUROCS = (0.9, 0.97, 0.998)
 CURVE_REPEATS = 500
@@ -95,8 +96,8 @@ def estimates(predictions: Predictions) -> dict[str, Estimate]:
     """Scores that are no shares, with their intervals, as the stage evaluate makes them."""
     bootstrap, confusions = GroupBootstrap(predictions.unit), ConfusionBootstrap([predictions])
     y_true, shares = predictions.y_true, predictions.probabilities
-    names = [name for name in OF_COUNTS if not isinstance(OF_COUNTS[name], metrics.Share)]
-    found = {name: confusions.estimates(OF_COUNTS[name])[0] for name in names}
+    found = {name: confusions.estimate(getattr(metrics, name)) for name in OF_ALL_CLASSES}
+    found["f1, glioma"] = confusions.estimates(metrics.f1)[0]
     for metric in (metrics.auroc, metrics.average_precision):
         macro, glioma, *_ = bootstrap.ranking(metric, y_true[:, None] == np.arange(4), shares)
         found |= {f"macro_{metric.__name__}": macro, f"{metric.__name__}, glioma": glioma}

@@ -27,7 +27,6 @@ SEED = 0  # the same predictions always have the same intervals
 # With fewer groups, or a share nearer to 0 or 1, the percentile bootstrap of a share covers less than 95 %.
 FEW_GROUPS = 400  # as `effective_size` counts them
 NEAR_ONE = 0.95
-FEW_FOR_LOSSES = 200  # with fewer effective units, intervals of losses are too narrow
 MIN_DISTINCT = 30  # fewer distinct scans of a class are too few for a score of their own
 # At least this share of the resamples must have a value; a resample without a class may have none.
 MIN_DEFINED = 0.95
@@ -43,7 +42,8 @@ class Interval(NamedTuple):
     # `bootstrap`, `exact`, `wilson`, `newcombe`, `log_jackknife` or `t`
     method: str | None = None
     reason: str | None = None
-    covers: float | None = None  # simulated share of intervals that hold the true value, where it is below 0.93
+    # Share of intervals that hold the true value in the worst simulated case, where it is below 0.93.
+    covers: float | None = None
 
 
 LIMITS = ("low", "high")
@@ -57,7 +57,7 @@ class Rule(NamedTuple):
     # Correlation of the outcomes of two scans of a unit, as long as the data show no larger one.
     correlation: float = 0.5
     ends: tuple[float, float] = (0, 1)  # of the score
-    covers: float | None = None  # simulated share of intervals that hold the true value, with few effective units
+    covers: float | None = None  # as in `Interval`
 
 
 # Which score has which interval. Scores that are not here are shares of scans: `share_interval`.
@@ -75,8 +75,8 @@ RULES = {
     "risk_coverage_area": Rule("wilson", correlation=1),
     "roc": Rule("wilson", correlation=1),
     "mean_share": Rule("wilson", correlation=1),
-    "nll": Rule("log_jackknife", ends=(0, np.inf), covers=0.81),
-    "brier": Rule("log_jackknife", ends=(0, 2), covers=0.88),
+    "nll": Rule("log_jackknife", ends=(0, np.inf), covers=0.74),
+    "brier": Rule("log_jackknife", ends=(0, 2), covers=0.79),
 }
 
 
@@ -239,8 +239,7 @@ def _of_loss(rule: Rule, value: float, errors: np.ndarray, classes: np.ndarray) 
         return Interval(reason="it is the same without any of the units, which tells nothing about others")
     half = t_quantile(max(int(units.min()) - 1, 1)) * error / value
     low, high = value * np.exp([-half, half])
-    few = effective_size(classes.sum(axis=0)) < FEW_FOR_LOSSES
-    return Interval(float(low), float(min(high, rule.ends[1])), rule.method, covers=rule.covers if few else None)
+    return Interval(float(low), float(min(high, rule.ends[1])), rule.method, covers=rule.covers)
 
 
 def student_interval(value: float, error: float, freedom: float, lowest: float = -1, highest: float = 1) -> Interval:

@@ -22,7 +22,7 @@ class Score(Record):
     high: float | None
     method: str | None
     reason: str | None
-    covers: float | None  # simulated share of intervals that hold the true value, where it is below 0.93
+    covers: float | None  # as in `trueslice.evaluate.intervals.Interval`
 
 
 class Intervals(Record):

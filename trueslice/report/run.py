@@ -144,5 +144,5 @@ class Run:
     @property
     def too_narrow(self) -> str:
         """The note under a table with too narrow intervals; empty if the run has none."""
-        held = f"in simulations of this case it held the true value in {self.coverage}, not in 95 %"
+        held = f"in the worst simulated case it held the true value in {self.coverage}, not in 95 %"
         return f"{TOO_NARROW} Too narrow: {held}." if self.coverage else ""

@@ -42,7 +42,7 @@ def test_the_accuracy_interval_covers_with_few_groups_of_very_unequal_size(sizes
 
 
 @pytest.mark.parametrize("level", [1.8, 3.0])
-def test_the_intervals_of_all_scores_cover_with_45_patients_or_are_known_not_to(level):
+def test_the_intervals_of_shares_cover_with_45_patients_and_that_of_the_slope_is_known_not_to(level):
     covers = {row["score"]: row["covers"] for row in score_coverage("new patients", level, repeats=400)}
     assert 0.82 <= covers.pop("slope") < 0.95
     assert min(covers.values()) >= 0.90, covers
