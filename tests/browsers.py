@@ -50,6 +50,16 @@ def path() -> str:
     return found
 
 
+def watched(browser, **options):
+    """A tab that keeps in `asked` all that its page asks for, and in `said` all that goes wrong in it."""
+    tab = browser.new_page(**options)
+    tab.asked, tab.said = [], []
+    tab.on("request", lambda request: tab.asked.append(request.url))
+    tab.on("pageerror", lambda error: tab.said.append(str(error)))
+    tab.on("console", lambda message: tab.said.append(message.text) if message.type == "error" else None)
+    return tab
+
+
 @contextmanager
 def chromium() -> Iterator:
     """A headless Chromium, as a playwright Browser."""

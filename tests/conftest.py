@@ -186,6 +186,14 @@ def device(request):
 
 
 @pytest.fixture(scope="session")
+def browser() -> Iterator:
+    from tests.browsers import chromium
+
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
 def tiny_folder(once) -> Path:
     """The checkpoint `tiny`."""
     from trueslice.checkpoints import drawn as builtin

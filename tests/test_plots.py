@@ -14,7 +14,7 @@ import pytest
 import vl_convert
 from PIL import Image
 
-from tests.browsers import chromium
+from tests.browsers import watched
 from tests.made import labels, model_table, one_hot
 from tests.report.example_run import TIMING, embedding
 from trueslice.evaluate.score import evaluate
@@ -169,7 +169,7 @@ def compared(repository, tmp_path_factory) -> Path:
 @pytest.mark.slow
 @pytest.mark.parametrize("offline", [True, False])
 @pytest.mark.parametrize("command", ["show", "diff"])
-def test_a_browser_draws_every_chart_and_asks_for_nothing(command, offline, request):
+def test_a_browser_draws_every_chart_and_asks_for_nothing(command, offline, request, browser):
     if command == "diff":
         page, pictures = request.getfixturevalue("compared"), 2
     else:
@@ -177,20 +177,12 @@ def test_a_browser_draws_every_chart_and_asks_for_nothing(command, offline, requ
         subprocess.run([sys.executable, ".dvc/plots/offline.py"], cwd=repository, check=True)
         dvc(repository, "plots", "show")
         page, pictures = repository / "dvc_plots/index.html", 1
-    asked, said = [], []
-    with chromium() as browser:
-        context = browser.new_context(offline=offline)
-        tab = context.new_page()
-        tab.on("request", lambda each: asked.append(each.url))
-        tab.on("pageerror", lambda error: said.append(str(error)))
-        tab.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
-        tab.goto(page.as_uri())
-        tab.wait_for_function("document.querySelectorAll('.vega-embed :is(canvas, svg.marks)').length == 8")
-        blank = tab.evaluate(BLANK)
-        loaded = tab.evaluate("[...document.images].map((each) => each.naturalWidth)")
-        if command == "diff":
-            assert "HEAD" in tab.content() and "workspace" in tab.content()
-    assert said == []
-    assert not [url for url in asked if not url.startswith(("file:", "data:", "blob:"))]
-    assert blank == []
-    assert loaded == [4] * pictures
+    tab = watched(browser, offline=offline)
+    tab.goto(page.as_uri())
+    tab.wait_for_function("document.querySelectorAll('.vega-embed :is(canvas, svg.marks)').length == 8")
+    assert tab.evaluate(BLANK) == []
+    assert tab.evaluate("[...document.images].map((each) => each.naturalWidth)") == [4] * pictures
+    if command == "diff":
+        assert "HEAD" in tab.content() and "workspace" in tab.content()
+    assert tab.said == []
+    assert not [url for url in tab.asked if not url.startswith(("file:", "data:", "blob:"))]

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from tests.browsers import chromium
+from tests.browsers import watched
 from tests.dicom_files import write
 from trueslice import params
 from trueslice.audit import folders as audit
@@ -296,53 +296,45 @@ def test_an_earlier_audit_is_replaced_as_a_whole(first, second, tmp_path, capsys
 
 
 @pytest.fixture
-def browser():
-    """A tab of a real browser, that notes what the page asks for and what goes wrong in it."""
-    with chromium() as running:
-        tab = running.new_page(viewport={"width": 1280, "height": 900})
-        tab.asked, tab.wrong = [], []
-        tab.on("request", lambda request: tab.asked.append(request.url))
-        tab.on("requestfailed", lambda request: tab.wrong.append(request.url))
-        tab.on("console", lambda message: tab.wrong.append(message.text))
-        tab.on("pageerror", lambda error: tab.wrong.append(str(error)))
-        yield tab
+def tab(browser):
+    return watched(browser, viewport={"width": 1280, "height": 900})
 
 
-def test_the_page_filters_opens_groups_and_asks_for_nothing_but_its_pictures(first, second, tmp_path, capsys, browser):
+def test_the_page_filters_opens_groups_and_asks_for_nothing_but_its_pictures(first, second, tmp_path, capsys, tab):
     run(capsys, first, second, "-o", tmp_path / "out")
-    browser.goto((tmp_path / "out/pairs.html").as_uri())
-    shown = browser.locator("#shown")
+    tab.goto((tmp_path / "out/pairs.html").as_uri())
+    shown = tab.locator("#shown")
     assert shown.inner_text() == "10 pairs in 4 groups"
-    assert browser.locator(".pair").count() == 4
-    strengths = [float(text.split()[-1]) for text in browser.locator(".pair > p").all_inner_texts()]
+    assert tab.locator(".pair").count() == 4
+    strengths = [float(text.split()[-1]) for text in tab.locator(".pair > p").all_inner_texts()]
     assert strengths == sorted(strengths)
 
-    browser.keyboard.press("j")
-    assert browser.evaluate("document.activeElement.className") == "pair"
-    assert browser.locator(".pair:focus .over").evaluate("it => getComputedStyle(it).mixBlendMode") == "difference"
-    browser.keyboard.press("b")
-    assert browser.locator(".pair:focus .over").evaluate("it => getComputedStyle(it).animationName") == "blink"
+    tab.keyboard.press("j")
+    assert tab.evaluate("document.activeElement.className") == "pair"
+    assert tab.locator(".pair:focus .over").evaluate("it => getComputedStyle(it).mixBlendMode") == "difference"
+    tab.keyboard.press("b")
+    assert tab.locator(".pair:focus .over").evaluate("it => getComputedStyle(it).animationName") == "blink"
 
-    browser.select_option("#kind", "mirrored")
+    tab.select_option("#kind", "mirrored")
     assert shown.inner_text() == "2 pairs in 1 group"
-    assert browser.locator(".pair").count() == 1
-    browser.get_by_role("button", name="1 more pair of 3 files").click()
-    assert browser.locator(".pair").count() == 2
-    assert set(browser.locator("figcaption").all_inner_texts()) == {"e.png", "same.png", "twice.png"}
-    assert {image.get_attribute("alt") for image in browser.locator("img:not(.over)").all()} == {
+    assert tab.locator(".pair").count() == 1
+    tab.get_by_role("button", name="1 more pair of 3 files").click()
+    assert tab.locator(".pair").count() == 2
+    assert set(tab.locator("figcaption").all_inner_texts()) == {"e.png", "same.png", "twice.png"}
+    assert {image.get_attribute("alt") for image in tab.locator("img:not(.over)").all()} == {
         "e.png", "same.png", "twice.png",
     }  # fmt: skip
-    browser.wait_for_load_state("networkidle")
-    assert browser.wrong == []
-    assert all(url.startswith((tmp_path / "out").as_uri()) for url in browser.asked if not url.startswith("data:"))
-    browser.set_viewport_size({"width": 360, "height": 800})
-    assert browser.evaluate("document.documentElement.scrollWidth") == 360
-    loaded = browser.locator("img").evaluate_all("images => images.map(image => image.naturalWidth)")
+    tab.wait_for_load_state("networkidle")
+    assert tab.said == []
+    assert all(url.startswith((tmp_path / "out").as_uri()) for url in tab.asked if not url.startswith("data:"))
+    tab.set_viewport_size({"width": 360, "height": 800})
+    assert tab.evaluate("document.documentElement.scrollWidth") == 360
+    loaded = tab.locator("img").evaluate_all("images => images.map(image => image.naturalWidth)")
     assert loaded and all(width == 192 for width in loaded)
 
 
 @pytest.mark.slow
-def test_a_page_of_thousands_of_pairs_adds_them_as_one_goes_on(tmp_path, browser):
+def test_a_page_of_thousands_of_pairs_adds_them_as_one_goes_on(tmp_path, tab):
     from trueslice.report import audit as report
 
     count = 3000
@@ -353,10 +345,10 @@ def test_a_page_of_thousands_of_pairs_adds_them_as_one_goes_on(tmp_path, browser
     names = np.array([f"{row}.png" for row in range(2 * count)])
     images = audit.Images(pixels, names, names, np.repeat([0, 1], count), [[], []])
     report.write(tmp_path, ["one", "two"], images, audit.Found(pairs, maps, np.concatenate([rows, rows])))
-    browser.goto((tmp_path / "pairs.html").as_uri())
-    assert browser.locator("#shown").inner_text() == "3,000 pairs in 3,000 groups"
-    before = browser.locator(".pair").count()
+    tab.goto((tmp_path / "pairs.html").as_uri())
+    assert tab.locator("#shown").inner_text() == "3,000 pairs in 3,000 groups"
+    before = tab.locator(".pair").count()
     assert 60 <= before <= 240
-    browser.evaluate("window.scrollTo(0, document.body.scrollHeight)")
-    browser.wait_for_function(f"document.querySelectorAll('.pair').length > {before}")
-    assert browser.wrong == []
+    tab.evaluate("window.scrollTo(0, document.body.scrollHeight)")
+    tab.wait_for_function(f"document.querySelectorAll('.pair').length > {before}")
+    assert tab.said == []

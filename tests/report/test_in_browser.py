@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.browsers import LOWEST_CONTRAST, chromium
+from tests.browsers import LOWEST_CONTRAST, watched
 from tests.report.example_run import drawing, example, pixels, tables
 from trueslice.report import figures
 from trueslice.report.page import page
@@ -33,12 +33,6 @@ BAD_BOXES = """() => {
 
 
 @pytest.fixture(scope="module")
-def browser():
-    with chromium() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def report(tmp_path_factory) -> Path:
     """A report with blank figures of the usual size."""
     with io.BytesIO() as file:
@@ -53,22 +47,18 @@ def report(tmp_path_factory) -> Path:
 @pytest.fixture
 def opened(browser, report):
     """Opens the report in a window, and sees at the end that it had no error and asked for nothing."""
-    pages, said, asked = [], [], []
+    tabs = []
 
     def visit(width: int = 1280, scheme: str = "light"):
-        tab = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        pages.append(tab)
-        tab.on("console", lambda message: said.append(message.text))
-        tab.on("pageerror", lambda error: said.append(str(error)))
-        tab.on("request", lambda request: asked.append(request.url))
-        tab.goto(report.as_uri())
-        return tab
+        tabs.append(watched(browser, viewport={"width": width, "height": 900}, color_scheme=scheme))
+        tabs[-1].goto(report.as_uri())
+        return tabs[-1]
 
     yield visit
-    for tab in pages:
+    for tab in tabs:
         tab.close()
-    assert said == []
-    assert {url for url in asked if not url.startswith("data:")} == {report.as_uri()}
+        assert tab.said == []
+        assert {url for url in tab.asked if not url.startswith("data:")} == {report.as_uri()}
 
 
 @pytest.mark.parametrize("width", WIDTHS)

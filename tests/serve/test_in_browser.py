@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.browsers import LOWEST_CONTRAST, chromium
+from tests import browsers
+from tests.browsers import LOWEST_CONTRAST
 from tests.serving import predicted, serving
 
 pytestmark = pytest.mark.slow
@@ -24,22 +25,11 @@ GIVE = """([kind, selector, name, content]) => {
 }"""
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator:
-    with chromium() as browser:
-        yield browser
-
-
 class Watched:
-    """A page of the server, and all that it asked for or complained about."""
+    """A page of the server."""
 
     def __init__(self, browser, url: str, **options):
-        self.page = browser.new_page(**options)
-        self.requests: list[str] = []
-        self.complaints: list[str] = []
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("console", lambda message: self.complaints.append(message.text))
+        self.page = browsers.watched(browser, **options)
         self.page.goto(url)
         self.page.wait_for_selector("#strip img")
 
@@ -65,8 +55,8 @@ class Watched:
 def watched(browser, page_url) -> Iterator[Watched]:
     watched = Watched(browser, page_url)
     yield watched
-    assert all(url.startswith((page_url, "data:")) for url in watched.requests), watched.requests
-    assert watched.complaints == []
+    assert all(url.startswith((page_url, "data:")) for url in watched.page.asked), watched.page.asked
+    assert watched.page.said == []
     watched.page.close()
 
 
@@ -130,7 +120,7 @@ def test_an_unreadable_file_is_told_and_the_next_one_is_answered(browser, page_u
     text = watched.page.wait_for_selector(".failed").inner_text()
     assert "<b>notes</b>.txt: it is not an image" in text
     assert watched.page.locator("#picture").is_hidden()
-    assert len(watched.complaints) == 1 and "422" in watched.complaints[0]
+    assert len(watched.page.said) == 1 and "422" in watched.page.said[0]
     watched.give("drop", scan.name, scan.read_bytes())
     assert watched.answer()["name"] == scan.name
 
@@ -140,7 +130,7 @@ def test_a_file_that_is_too_large_is_not_even_sent(watched, tmp_path):
         file.truncate(101 * 2**20)
     watched.page.set_input_files("#file", tmp_path / "large.dcm")
     assert "large.dcm: it is larger than" in watched.page.wait_for_selector(".failed").inner_text()
-    assert not any("predict" in url for url in watched.requests)
+    assert not any("predict" in url for url in watched.page.asked)
 
 
 def test_a_file_of_several_frames_is_asked_which(browser, page_url, tmp_path):
@@ -169,7 +159,7 @@ def test_a_heat_map_lies_over_the_scan_where_it_is_worth_it_and_can_be_taken_off
         other.page.get_by_role("switch", name="Heat map").focus()
         other.page.keyboard.press("Space")
         assert other.page.locator("#heat").is_hidden()
-        assert other.complaints == []
+        assert other.page.said == []
         other.page.close()
 
 

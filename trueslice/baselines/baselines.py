@@ -90,13 +90,8 @@ def linear_probe(task: Task) -> np.ndarray:
 
 
 # Each takes a `Task` and gives probabilities, float64 [T, K].
-BASELINES: dict[str, Callable[[Task], np.ndarray]] = {
-    "nearest_neighbour": nearest_neighbour,
-    "border_strips": border_strips,
-    "grey_histogram": grey_histogram,
-    "zero_shot": zero_shot,
-    "linear_probe": linear_probe,
-}
+IN_ORDER = (nearest_neighbour, border_strips, grey_histogram, zero_shot, linear_probe)
+BASELINES: dict[str, Callable[[Task], np.ndarray]] = {each.__name__: each for each in IN_ORDER}
 
 
 def border(pixels: np.ndarray) -> np.ndarray:

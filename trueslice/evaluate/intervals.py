@@ -27,7 +27,6 @@ SEED = 0  # the same predictions always have the same intervals
 # With fewer groups, or a share nearer to 0 or 1, the percentile bootstrap of a share covers less than 95 %.
 FEW_GROUPS = 400  # as `effective_size` counts them
 NEAR_ONE = 0.95
-MIN_DISTINCT = 30  # fewer distinct scans of a class are too few for a score of their own
 # At least this share of the resamples must have a value; a resample without a class may have none.
 MIN_DEFINED = 0.95
 ROUNDING = 1e-12  # a number up to this size counts as 0

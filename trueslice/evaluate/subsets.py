@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from trueslice.errors import ParamsError, UserError
-from trueslice.evaluate.intervals import MIN_DISTINCT, Estimate, GroupBootstrap, Interval
+from trueslice.evaluate.intervals import Estimate, GroupBootstrap, Interval
 from trueslice.reading.names import natural_key
 from trueslice.records.intervals import Score
-from trueslice.records.test import ColumnScore, ExposureScore, NameBlocks
+from trueslice.records.test import MIN_DISTINCT, ColumnScore, ExposureScore, NameBlocks
 from trueslice.tables.predictions import Predictions
 from trueslice.tables.scans import Scans
 

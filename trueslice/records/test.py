@@ -3,6 +3,8 @@
 from trueslice.records.base import Record, key
 from trueslice.records.tumour import TumourScores
 
+MIN_DISTINCT = 30  # fewer distinct scans are too few for a score of their own
+
 
 class Calibration(Record):
     """Loss and calibration of the probabilities, before temperature, after it, and by chance."""

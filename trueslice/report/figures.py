@@ -20,10 +20,10 @@ from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from trueslice.files import whole_file
-from trueslice.records.test import TumourScores
+from trueslice.records.test import MIN_DISTINCT, TumourScores
 from trueslice.report import overlay
 from trueslice.report.format import counted, number, percent, with_interval
-from trueslice.report.run import EXPOSURES, MIN_DISTINCT, Run
+from trueslice.report.run import EXPOSURES, Run
 from trueslice.tables.embedding import EmbeddingMap
 from trueslice.tables.steps import Steps
 
@@ -71,16 +71,6 @@ class Tile(NamedTuple):
     below: str = ""
     heat: np.ndarray | None = None
     mask: np.ndarray | None = None
-
-
-class Dot(NamedTuple):
-    """A value from 0 to 1 on the line `place`, with its interval, if any, and words on its right."""
-
-    place: float
-    value: float
-    low: float | None
-    high: float | None
-    words: str
 
 
 def draw(run: Run, tables: Tables, pixels: np.ndarray) -> dict[str, Figure]:
@@ -335,7 +325,7 @@ def exposure(run: Run) -> Figure:
     axes.tick_params(axis="y", length=0)
     for kind, words in EXPOSURES.items():
         dots = [
-            Dot(place, row.accuracy, row.low, row.high, f"{percent(row.accuracy)} of {row.scans:,}")
+            (place, row.accuracy, row.low, row.high, f"{percent(row.accuracy)} of {row.scans:,}")
             for place, row in both
             if row.exposure == kind and row.accuracy is not None
         ]
@@ -358,7 +348,7 @@ def external(run: Run) -> Figure:
     left_out = [(each.accuracy_of_dropped, None, None) for each in sets]
     for name, kind, rows, first in (("kept", "neither", kept, 0.0), ("copies, left out", "copy", left_out, 1.25)):
         dots = [
-            Dot(first + place, accuracy, low, high, percent(accuracy))
+            (first + place, accuracy, low, high, percent(accuracy))
             for place, (accuracy, low, high) in enumerate(rows)
             if accuracy is not None
         ]
@@ -517,15 +507,14 @@ def _bars(run: Run, score: str, title: str, note: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _dots(axes: Axes, dots: Sequence[Dot], **look) -> None:
-    """Draw markers, their intervals and their words; nothing, not even in the legend, without any."""
+def _dots(axes: Axes, dots: Sequence[tuple[float, float, float | None, float | None, str]], **look) -> None:
+    """Draw values from 0 to 1, each on its line, with the ends of its interval, if any, and words on its right."""
     for place, value, low, high, words in dots:
         _whisker(axes, (low, high), (place, place))
         _beside(axes, words, (high or value, place), fontsize=9)
-    if dots:
-        axes.plot(
-            [dot.value for dot in dots], [dot.place for dot in dots], **look, linestyle="", markersize=6, clip_on=False
-        )
+    if dots:  # else the legend would name them
+        places, values, *_ = zip(*dots, strict=True)
+        axes.plot(values, places, **look, linestyle="", markersize=6, clip_on=False)
 
 
 def _whisker(axes: Axes, x: tuple[float | None, float | None], y: tuple[float | None, float | None]) -> None:

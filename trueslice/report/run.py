@@ -1,5 +1,6 @@
 """The results of a run, as the report and the model card read them, and the names that both give to them."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -18,8 +19,6 @@ from trueslice.records.test import ClassScores, CoveragePoint, ExposureScore, Mo
 from trueslice.records.train import Training
 from trueslice.report.format import TOO_NARROW, percent
 
-# Fewer distinct scans than this get no number of their own; evaluate has the same limit.
-MIN_DISTINCT = 30
 # The sections of params.yaml that the report and the model card show.
 SECTIONS = {"seed", "data", "checkpoint", "verify", "split", "train", "evaluate", "external"}
 # Test scans by how much of them the model was trained or chosen on.
@@ -132,13 +131,8 @@ class Run:
     @property
     def coverage(self) -> str:
         """The share of simulations in which too narrow intervals held the true value; empty if there are none."""
-        test = self.test
-        covered = [row.covers for row in self.intervals.intervals]
-        covered += [row.covers for row in test.exposure] + [row.covers for row in test.by]
-        covered += [row.covers for row in self.baselines.baselines]
-        covered += [test.risk_coverage.covers, test.calibration.slope_covers]
-        covered += [test.tumour.covers] if test.tumour else []
-        shares = sorted(share for share in covered if share is not None)
+        records = self.intervals.text() + self.test.text() + self.baselines.text()
+        shares = sorted(map(float, re.findall(r'covers": ([\d.]+)', records)))
         return " to ".join(dict.fromkeys(percent(share) for share in (*shares[:1], *shares[-1:])))
 
     @property

@@ -5,8 +5,9 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from trueslice.records.test import MIN_DISTINCT
 from trueslice.report import format as written
-from trueslice.report.run import BUILT_IN, EXPOSURES, MIN_DISTINCT, Run
+from trueslice.report.run import BUILT_IN, EXPOSURES, Run
 
 TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent),
