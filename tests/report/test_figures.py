@@ -109,7 +109,7 @@ def test_train_vs_test_accuracy_shows_both_histories_the_best_epoch_and_the_test
 
 def test_the_original_projects_figures():
     run = original()
-    per_class = figures.per_class_accuracy(run)
+    per_class = figures.per_class(run, "recall")
     assert texts(per_class) == ["33.0 %", "55.9 %", "77.3 %", "93.3 %"]
     assert [bar.get_width() for bar in per_class.axes[0].patches] == ORIGINAL_RECALLS
     assert tick_labels(per_class.axes[0].yaxis) == [
@@ -141,13 +141,13 @@ def test_bars_carry_the_intervals_of_their_own_score_and_numbers_stand_beside_th
         for row in run.intervals.intervals
     ]
     run = changed(run, "intervals", intervals=records)
-    sensitivity = figures.per_class_accuracy(run)
+    sensitivity = figures.per_class(run, "recall")
     assert np.allclose(whiskers(sensitivity), limits(run, "recall", (0, 1, 3)))
     places = [text.xy[0] for text in sensitivity.axes[0].texts[1:]]
     recalls = [run.intervals.find("recall", name) for name in CLASSES]
     assert places == pytest.approx([each.high or each.value for each in recalls])
     assert note(sensitivity) == "Accuracy over all classes: 92.5 % of 320 test scans.\nLines are 95 % intervals"
-    f1 = figures.per_class_f1_score(run)
+    f1 = figures.per_class(run, "f1")
     assert np.allclose(whiskers(f1), limits(run, "f1", range(4)))
     assert texts(f1) == ["0.925"] * 4
     assert note(f1).startswith("Mean over the classes (macro F1): 0.925.")
@@ -156,14 +156,14 @@ def test_bars_carry_the_intervals_of_their_own_score_and_numbers_stand_beside_th
 
 def test_what_is_not_defined_is_said_and_not_drawn_as_zero():
     run = degenerate()["nothing is defined"]
-    assert texts(figures.per_class_accuracy(run)) == ["not defined", "0.0 %", "not defined"]
-    assert texts(figures.per_class_f1_score(run)) == ["not defined", "0.000", "0.000"]
-    assert note(figures.per_class_f1_score(run)).startswith("Mean over the classes (macro F1): not defined")
+    assert texts(figures.per_class(run, "recall")) == ["not defined", "0.0 %", "not defined"]
+    assert texts(figures.per_class(run, "f1")) == ["not defined", "0.000", "0.000"]
+    assert note(figures.per_class(run, "f1")).startswith("Mean over the classes (macro F1): not defined")
     assert texts(figures.confusion_matrix(run))[:2] == ["0", "–"]
 
 
 def test_a_name_with_dollar_signs_is_not_a_formula(tmp_path):
-    figure = figures.per_class_accuracy(example(names=["$a_b$", "$\\no$"], negative=None))
+    figure = figures.per_class(example(names=["$a_b$", "$\\no$"], negative=None), "recall")
     figures.save(figure, tmp_path / "figure.png")
     assert not any(label.get_parse_math() for label in figure.axes[0].get_yticklabels())
 

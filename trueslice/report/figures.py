@@ -78,8 +78,8 @@ def draw(run: Run, tables: Tables, pixels: np.ndarray) -> dict[str, Figure]:
     figures = {
         "training_loss": training_loss(run, tables.steps),
         "train_vs_test_accuracy": train_vs_test_accuracy(run),
-        "per_class_accuracy": per_class_accuracy(run),
-        "per_class_f1_score": per_class_f1_score(run),
+        "per_class_accuracy": per_class(run, "recall"),
+        "per_class_f1_score": per_class(run, "f1"),
         "confusion_matrix": confusion_matrix(run),
         "reliability": reliability(run),
         "risk_coverage": risk_coverage(run),
@@ -137,20 +137,27 @@ def train_vs_test_accuracy(run: Run) -> Figure:
     return _finished(figure, axes.yaxis, legend=3, grid="y")
 
 
-def per_class_accuracy(run: Run) -> Figure:
-    """Draw the sensitivity of each class, the share of its test scans that are recognised, as bars."""
-    note = f"Accuracy over all classes: {percent(run.test.accuracy)} of {counted(run.test.scans, 'test scan')}"
-    figure, axes = _bars(run, "recall", "Sensitivity of each class", note)
-    axes.set_xlabel("sensitivity (share of the class's scans)")
-    return _finished(figure, axes.xaxis, grid="x")
-
-
-def per_class_f1_score(run: Run) -> Figure:
-    """Draw the F1 score of each class as bars."""
-    note = f"Mean over the classes (macro F1): {number(run.test.macro_f1, 'macro_f1')}"
-    figure, axes = _bars(run, "f1", "F1 score of each class", note)
-    axes.set_xlabel("F1 score (0 to 1)")
-    return figure
+def per_class(run: Run, score: str) -> Figure:
+    """Draw a bar from 0 to 1 for the sensitivity (`recall`) or the F1 score (`f1`) of each class, with its interval."""
+    rows = run.test.classes
+    records = [run.intervals.find(score, row.class_name) for row in rows]
+    if score == "recall":
+        title, label = "Sensitivity of each class", "sensitivity (share of the class's scans)"
+        note = f"Accuracy over all classes: {percent(run.test.accuracy)} of {counted(run.test.scans, 'test scan')}"
+    else:
+        title, label = "F1 score of each class", "F1 score (0 to 1)"
+        note = f"Mean over the classes (macro F1): {number(run.test.macro_f1, 'macro_f1')}"
+    if any(record.low is not None for record in records):
+        note += f".\n{INTERVALS}"
+    figure, axes = canvas(title, note, (WIDTH, 1.7 + 0.45 * len(rows)))
+    list_classes(axes, [wrapped(f"{row.class_name} ({row.scans:,})") for row in rows], "class (number of scans)")
+    axes.barh(range(len(rows)), [record.value or 0 for record in records], height=0.65, color=BLUE)
+    for place, record in enumerate(records):
+        _whisker(axes, (record.low, record.high), (place, place))
+        _beside(axes, number(record.value, score), (record.high or record.value or 0, place))
+    axes.set(xlabel=label, xlim=(0, 1))
+    shares = [axes.xaxis] if score == "recall" else []
+    return _finished(figure, *shares, grid="x")
 
 
 def confusion_matrix(run: Run) -> Figure:
@@ -489,22 +496,6 @@ def _beside(
 ) -> None:
     """Write words at a place of the data, `offset` points from it."""
     axes.annotate(words, at, offset, textcoords="offset points", va=va, **look)
-
-
-def _bars(run: Run, score: str, title: str, note: str) -> tuple[Figure, Axes]:
-    """Draw a bar from 0 to 1 for each class's value of `score`, with its interval."""
-    rows = run.test.classes
-    records = [run.intervals.find(score, row.class_name) for row in rows]
-    if any(record.low is not None for record in records):
-        note += f".\n{INTERVALS}"
-    figure, axes = canvas(title, note, (WIDTH, 1.7 + 0.45 * len(rows)))
-    list_classes(axes, [wrapped(f"{row.class_name} ({row.scans:,})") for row in rows], "class (number of scans)")
-    axes.barh(range(len(rows)), [record.value or 0 for record in records], height=0.65, color=BLUE)
-    for place, record in enumerate(records):
-        _whisker(axes, (record.low, record.high), (place, place))
-        _beside(axes, number(record.value, score), (record.high or record.value or 0, place))
-    axes.set_xlim(0, 1)
-    return figure, axes
 
 
 def _dots(axes: Axes, dots: Sequence[tuple[float, float, float | None, float | None, str]], **look) -> None:
