@@ -217,7 +217,8 @@ def test_other_data_sets_come_with_the_number_of_copies_and_next_to_the_internal
     assert f"Of {other.files} files in other_scanner, {other.dropped_as_development} were copies of dev" in words
     assert f"On {other.kept} scans that were kept, the accuracy is {percent(other.accuracy)} (95 % interval" in words
     assert f"On the internal test set it is {percent(run.test.accuracy)}." in words
-    assert "other contrast, noise and field of view" in words
+    assert "other contrast, noise and field of view" not in words
+    assert "other contrast, noise and field of view" in statement(example(source="phantom"))["external"]
     assert "tested on no other data set" in said(changed(run, "external", sets=[]))
     none_new = other.model_copy(update={"kept": 0, "accuracy": None, "low": None, "reason": "no scan counts"})
     assert "not defined (no scan counts)" in said(changed(run, "external", sets=[none_new]))
