@@ -4,14 +4,15 @@ import hashlib
 import io
 import json
 import os
+import platform
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from filelock import lock_descriptor
+import psutil
 
 # What operating systems leave in folders, in lower case; hidden files are litter too.
 LITTER = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information", "@eadir"}
@@ -93,34 +94,15 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def scratch_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder next to `path`, and delete it at the end, as well as those of killed processes.
-
-    A running process holds a lock on its folder. The system releases the lock when that process ends for any reason.
-    """
+    """Yield a temporary folder next to `path`, and delete it at the end, as well as those of killed processes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as until_end:
-        # While the parent is locked, no other process takes a new folder, not locked yet, for an abandoned one.
-        with _locked(path.parent, blocking=True):
-            for left in path.parent.glob(".*.partial-*"):
-                with _locked(left, blocking=False) as is_abandoned:
-                    if is_abandoned:
-                        shutil.rmtree(left, ignore_errors=True)
-            folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.partial-", dir=path.parent))
-            until_end.callback(shutil.rmtree, folder, ignore_errors=True)
-            until_end.enter_context(_locked(folder, blocking=True))
-        yield folder
-
-
-@contextmanager
-def _locked(path: Path, blocking: bool) -> Iterator[bool]:
-    """Lock a folder, and yield True if that worked: some disks have no locks."""
-    with ExitStack() as until_end:
-        is_locked = False
-        with suppress(OSError):
-            handle = os.open(path, os.O_RDONLY)
-            until_end.callback(os.close, handle)
-            is_locked = lock_descriptor(handle, blocking=blocking)
-        yield is_locked
+    here = f"@{platform.node()}"  # other machines may share the disk
+    for left in path.parent.glob(f".*.partial-*{here}"):
+        if not psutil.pid_exists(int(left.name.rpartition(".partial-")[2].split("-")[0])):
+            shutil.rmtree(left, ignore_errors=True)
+    start = f".{path.name}.partial-{os.getpid()}-"
+    with tempfile.TemporaryDirectory(here, start, path.parent, ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
 
 
 def file_hash(path: Path, algorithm: str = "sha256") -> str:

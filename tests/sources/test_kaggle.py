@@ -150,7 +150,7 @@ def test_a_long_wished_wait_is_told_and_not_slept(download, kaggle):
     kaggle.faults["sign"] = [Answer(429, headers={"Retry-After": "3600"})]
     start = time.monotonic()
     done = download()
-    assert done.returncode == 1 and "(429); run `dvc repro` again in 3600 s" in done.stderr
+    assert done.returncode == 1 and "(429)" in done.stderr and "run `dvc repro` again later" in done.stderr
     assert time.monotonic() - start < 30
 
 

@@ -105,7 +105,7 @@ def test_credentials_that_are_refused(project, kaggle):
 def test_an_unknown_data_set_or_version(project, kaggle, dataset, version):
     project.set("data.kaggle.dataset", dataset)
     project.set("data.kaggle.version", version)
-    which = f"no version {version} of {dataset} (404)"
+    which = f"version {version} of {dataset} (404)"
     assert_it_failed(project, repro(project, kaggle), which, f"https://www.kaggle.com/datasets/{dataset}")
 
 
@@ -118,7 +118,7 @@ def test_a_busy_server_is_asked_again(project, kaggle, fault):
     kaggle.faults["body"] = [fault]
     done = repro(project, kaggle)
     assert_it_arrived(project, done)
-    assert f"({fault.status}); trying again in" in done.stdout
+    assert f"({fault.status}), see {PAGE}; trying again in" in done.stdout
 
 
 @pytest.mark.slow

@@ -121,23 +121,24 @@ def search(images: Images, params: Verify, device: str) -> Found:
 def _across(images: Images, found: copies.Copies) -> tuple[Pairs, np.ndarray]:
     """Derive the pairs across two folders, with their maps, from all pairs: equal pixels have equal copies."""
     _, pixels = np.unique(images.pixel_hash, return_inverse=True)
-    # The first file with such pixels in each folder, -1 where there is none.
-    first = np.full((2, pixels.max() + 1), -1)
-    rows = np.arange(len(pixels))[::-1]
-    first[images.part[rows], pixels[rows]] = rows
-    in_both = np.flatnonzero((first >= 0).all(axis=0))
-    a, b = first[:, in_both]
-    exact = Pairs(a, b, np.full(len(in_both), "exact"), np.ones(len(in_both)))
-    parts = [(exact, np.tile(np.eye(2, 3), (len(exact), 1, 1)))]
+    files: dict[tuple[int, int], list[int]] = {}  # by folder and pixels
+    for row, key in enumerate(zip(images.part.tolist(), pixels.tolist(), strict=True)):
+        files.setdefault(key, []).append(row)
     differ = pixels[found.pairs.a] != pixels[found.pairs.b]
     pairs, maps = found.pairs.take(differ), found.maps[differ]
-    for one, laid in [(pairs, maps), _swapped(pairs, maps)]:
-        a, b = first[0, pixels[one.a]], first[1, pixels[one.b]]
-        exists = (a >= 0) & (b >= 0)
-        parts.append((replace(one, a=a, b=b).take(exists), laid[exists]))
-    pairs = Pairs.concatenate([pairs for pairs, _ in parts])
-    maps = np.concatenate([maps for _, maps in parts])
-    return _with_repeated(pairs, maps, images)
+    every = np.arange(pixels.max() + 1)
+    exact = Pairs(every, every, np.full(len(every), "exact"), np.ones(len(every)))
+    alike = replace(pairs, a=pixels[pairs.a], b=pixels[pairs.b])
+    turned, back = _swapped(alike, maps)
+    alike = Pairs.concatenate([exact, alike, turned])
+    maps = np.concatenate([np.tile(np.eye(2, 3), (len(every), 1, 1)), maps, back])
+    rows = []
+    for place, (first, second) in enumerate(zip(alike.a.tolist(), alike.b.tolist(), strict=True)):
+        here, there = files.get((0, first), []), files.get((1, second), [])
+        if here and there:
+            rows += [(place, here[0], each) for each in there] + [(place, each, there[0]) for each in here[1:]]
+    at, a, b = np.array(rows, dtype=int).reshape(-1, 3).T
+    return replace(alike.take(at), a=a, b=b), maps[at]
 
 
 def _swapped(pairs: Pairs, maps: np.ndarray) -> tuple[Pairs, np.ndarray]:
@@ -147,22 +148,6 @@ def _swapped(pairs: Pairs, maps: np.ndarray) -> tuple[Pairs, np.ndarray]:
     inverse = np.linalg.inv(maps[:, :, :2])
     moved = np.concatenate([inverse, -inverse @ maps[:, :, 2:]], axis=2)
     return replace(pairs, a=pairs.b, b=pairs.a, kind=kinds), moved
-
-
-def _with_repeated(pairs: Pairs, maps: np.ndarray, images: Images) -> tuple[Pairs, np.ndarray]:
-    """Add what has the same pixels, in the same folder, as either file of a pair."""
-    repeated = groups.exact_copies(np.char.add(images.pixel_hash, images.part.astype(str)).tolist())
-    again: dict[int, list[int]] = {}
-    for row, other in zip(repeated.a.tolist(), repeated.b.tolist(), strict=True):
-        again.setdefault(row, []).append(other)
-    everything, at = [pairs], [np.arange(len(pairs))]
-    for side in ("a", "b"):
-        rows = getattr(pairs, side).tolist()
-        found = [(place, other) for place, row in enumerate(rows) for other in again.get(row, [])]
-        places, others = np.array(found, dtype=int).reshape(-1, 2).T
-        everything.append(replace(pairs.take(places), **{side: others}))
-        at.append(places)
-    return Pairs.concatenate(everything), maps[np.concatenate(at)]
 
 
 def table(images: Images, found: Found) -> FilePairs:

@@ -25,37 +25,27 @@ class Preprocessing:
 
     folder: Path  # that they were read from
     images: dict[str, Any]  # settings of the image processor, as its JSON file has them
-    tokenizer: Any  # a `tokenizers.Tokenizer`, or a slow tokenizer of transformers where there is no tokenizer.json
+    tokenizer: Any  # of transformers
 
     @classmethod
     def read(cls, folder: Path) -> Self:
         """Read them from a directory of the stage `checkpoint` or `Encoder.save`; a UserError if it is damaged."""
-        try:
-            images = _image_settings(folder)
-            if (folder / TOKENIZERS[0]).exists():
-                tokenizer = _fast_tokenizer(folder)
-            else:
-                from transformers import AutoTokenizer
+        from transformers import AutoTokenizer
 
-                tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            return cls(folder, _image_settings(folder), tokenizer)
         except Exception as error:  # tokenizers raises plain exceptions for a damaged file
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             raise UserError(f"the checkpoint in {folder} cannot be loaded: {reason}") from error
-        return cls(folder, images, tokenizer)
 
     def tokenize(self, captions: list[str], length: int, pad_to_length: bool) -> dict[str, np.ndarray]:
         """Return `input_ids` and `attention_mask`, int64 [C, L] each, of captions cut off at `length` tokens.
 
         Captions are padded to the longest of them, or all to `length`.
         """
-        if (self.folder / TOKENIZERS[0]).exists():
-            self.tokenizer.enable_truncation(length, direction=self.tokenizer.truncation["direction"])
-            self.tokenizer.enable_padding(**self.tokenizer.padding | {"length": length if pad_to_length else None})
-            found = self.tokenizer.encode_batch(captions)
-            rows = {"input_ids": [row.ids for row in found], "attention_mask": [row.attention_mask for row in found]}
-        else:
-            padding = "max_length" if pad_to_length else "longest"
-            rows = self.tokenizer(captions, padding=padding, truncation=True, max_length=length)
+        padding = "max_length" if pad_to_length else "longest"
+        rows = self.tokenizer(captions, padding=padding, truncation=True, max_length=length, return_attention_mask=True)
         return {name: np.array(rows[name], np.int64) for name in ("input_ids", "attention_mask")}
 
     def write(self, folder: Path) -> None:
@@ -73,17 +63,3 @@ def _image_settings(folder: Path) -> dict[str, Any]:
         if len(settings[name]) != 3:
             raise ValueError(f"{name} in {file.name} has not three values")
     return settings
-
-
-def _fast_tokenizer(folder: Path) -> Any:
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(folder / TOKENIZERS[0]))
-    settings = read_json(folder / SETTINGS[0])
-    padding = settings["pad_token"]
-    padding = padding["content"] if isinstance(padding, dict) else padding
-    # `tokenize` gives the length, which depends on the model.
-    tokenizer.enable_truncation(1, direction=settings.get("truncation_side", "right"))
-    direction = settings.get("padding_side", "right")
-    tokenizer.enable_padding(direction=direction, pad_id=tokenizer.token_to_id(padding), pad_token=padding)
-    return tokenizer

@@ -98,17 +98,11 @@ def _explain(dataset: str, version: int | None, error: requests.RequestException
             f"run `dvc repro` again, or download the archive from {page} and set data.source to its path"
         )
     status = error.response.status_code
-    if status >= 500:
-        return f"Kaggle answered with an error of its own ({status}); run `dvc repro` again later"
     which = f"version {version} of {dataset}" if version else dataset
-    later = f"in {wished} s" if (wished := error.response.headers.get("Retry-After")) else "later"
-    problems = {
-        401: f"Kaggle refused the credentials (401) for {dataset}; correct {CREDENTIALS}, "
-        f"or unset them: public data sets need none; see {page}",
-        403: f"Kaggle forbids access to {dataset} (403); open {page} while logged in and accept its terms, "
-        f"then give credentials in {CREDENTIALS}",
-        404: f"Kaggle has no {which} (404); check data.kaggle.dataset and data.kaggle.version against {page}",
-        429: f"Kaggle limits the number of requests (429); run `dvc repro` again {later}, or give {CREDENTIALS}",
-    }
-    other = f"Kaggle refused the request for {dataset} ({status}); check data.kaggle.dataset against {page}"
-    return problems.get(status, other)
+    advice = {
+        401: f"correct {CREDENTIALS}, or unset them: public data sets need none",
+        403: f"accept its terms while logged in there, then give credentials in {CREDENTIALS}",
+        404: "check data.kaggle.dataset and data.kaggle.version",
+        429: f"run `dvc repro` again later, or give credentials in {CREDENTIALS}",
+    }.get(status, "run `dvc repro` again later")
+    return f"Kaggle did not send {which} ({status}), see {page}; {advice}"

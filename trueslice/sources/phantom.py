@@ -29,6 +29,7 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from trueslice.lifetime import start_worker
@@ -201,6 +202,7 @@ def _draw_files(into: Path, files: list[File], workers: int, masks: Path | None 
 
 def _start_worker() -> None:
     start_worker()
+    threadpool_limits(1)  # the workers share the cores
     # Until an array of this size is freed, glibc returns the memory of every picture to the system: a third more time.
     np.empty(2**21)
 
@@ -299,7 +301,8 @@ class _Pen:
         """
         turn = FOLDS_TURN * cells * self.height
         one, other = self.rng.standard_normal((2, cells + 2, cells + 2))
-        return 1.3 * _enlarged(_enlarged(math.cos(turn) * one + math.sin(turn) * other).T)
+        enlarge = _enlargement(cells + 2)
+        return 1.3 * (enlarge @ (math.cos(turn) * one + math.sin(turn) * other).T @ enlarge.T)
 
     def push_away_from(self, tumour: _Tumour) -> None:
         """Displace all that is drawn later, as a growing mass does."""
@@ -313,17 +316,7 @@ class _Pen:
         """Approximate distance to an ellipse with half-axes `a`, `b`, turned by `turn` degrees; negative inside."""
         c, s = math.cos(math.radians(turn)), math.sin(math.radians(turn))
         dx, dy = self.x - x, self.y - y
-        along = (c / a) * dx
-        across = (c / b) * dy
-        along += np.multiply(dy, s / a, out=dy)
-        across -= np.multiply(dx, s / b, out=dx)
-        along *= along
-        across *= across
-        along += across
-        distance = np.sqrt(along, out=along)
-        distance -= 1
-        distance *= min(a, b)
-        return distance
+        return (np.sqrt(((c / a) * dx + (s / a) * dy) ** 2 + ((c / b) * dy - (s / b) * dx) ** 2) - 1) * min(a, b)
 
     def pair(self, x: float, y: float, a: float, b: float, turn: float = 0) -> np.ndarray:
         """Return the distance to an ellipse or its mirror image, whichever is nearer."""
@@ -331,44 +324,27 @@ class _Pen:
 
     def paint(self, cover: np.ndarray, value: float | np.ndarray) -> None:
         """Lay `value` over the image where `cover` is 1, mixing where it is between 0 and 1."""
-        change = value - self.image
-        change *= cover
-        self.image += change
+        self.image += cover * (value - self.image)
 
     def fill(self, distance: np.ndarray, value: float | np.ndarray, soft: float = 0.022) -> None:
         self.paint(_inside(distance, soft), value)
 
 
-def _enlarged(values: np.ndarray) -> np.ndarray:
-    """Interpolate float64 [n, M] to float64 [SIZE, M], by Keys' cubic convolution (1981, a = -1/2)."""
-    neighbours, weights = _cubic_convolution(len(values))
-    # A product of matrices would take threads from the other workers.
-    total = np.zeros((SIZE, values.shape[1]))
-    part = np.empty_like(total)
-    for neighbour, weight in zip(neighbours, weights, strict=True):
-        np.take(values, neighbour, axis=0, out=part, mode="clip")
-        part *= weight[:, None]
-        total += part
-    return total
-
-
 @cache
-def _cubic_convolution(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Compute the four nearest of `count` values to each of `SIZE` places, int64, and weights, float64: [4, SIZE]."""
+def _enlargement(count: int) -> np.ndarray:
+    """Matrix that interpolates `count` values at SIZE places, by Keys' cubic convolution (1981, a = -1/2)."""
     places = (np.arange(SIZE) + 0.5) * count / SIZE - 0.5
-    neighbours = np.floor(places).astype(np.int64) + np.arange(-1, 3)[:, None]
-    distance = np.abs(places - neighbours)
-    near = (1.5 * distance - 2.5) * distance**2 + 1
-    far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
-    weights = np.where(distance < 1, near, far)
-    return np.clip(neighbours, 0, count - 1), weights
+    matrix = np.zeros((SIZE, count))
+    for neighbour in np.floor(places).astype(int) + np.arange(-1, 3)[:, None]:
+        x = np.abs(places - neighbour)
+        weight = np.where(x < 1, (1.5 * x - 2.5) * x**2 + 1, ((-0.5 * x + 2.5) * x - 4) * x + 2)
+        matrix[np.arange(SIZE), np.clip(neighbour, 0, count - 1)] += weight
+    return matrix
 
 
 def _inside(distance: np.ndarray, soft: float = 0.022) -> np.ndarray:
     """1 where `distance` is negative, 0 where positive, with an edge `soft` wide."""
-    share = distance / soft
-    np.subtract(0.5, share, out=share)
-    return np.clip(share, 0, 1, out=share)
+    return np.clip(0.5 - distance / soft, 0, 1)
 
 
 def _draw_skull(pen: _Pen, tissue: _Tissue, distance: np.ndarray) -> None:
