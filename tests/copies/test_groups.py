@@ -7,15 +7,6 @@ from trueslice.copies import groups
 from trueslice.records.data import CopyKind
 
 
-def test_each_exact_copy_is_paired_with_the_first():
-    assert rows(groups.exact_copies(["x", "y", "x", "z", "y", "x"])) == [
-        (0, 2, "exact", 1.0),
-        (1, 4, "exact", 1.0),
-        (0, 5, "exact", 1.0),
-    ]
-    assert rows(groups.exact_copies(["x", "y"])) == []
-
-
 @settings(deadline=None)
 @given(st.integers(1, 30).flatmap(lambda n: st.tuples(st.just(n), st.lists(st.tuples(*[st.integers(0, n - 1)] * 2)))))
 def test_groups_are_the_connected_components_named_by_their_first_row(drawn):

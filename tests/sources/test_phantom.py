@@ -163,38 +163,3 @@ def test_another_scanner_sees_other_heads_and_a_few_copies(drawn: Path, tmp_path
     assert Counter((file.copy, file.drawing.split) for file in files) == {
         (None, "Elsewhere"): 28, ("near", "Training"): 4, ("mirrored", "Training"): 4, ("near", "Elsewhere"): 4,
     }  # fmt: skip
-
-
-@pytest.fixture
-def tumour_alone(monkeypatch: pytest.MonkeyPatch):
-    """What full visibility adds to a scan of a head, without noise and distractors: float [SIZE, SIZE]."""
-    monkeypatch.setattr(phantom, "FAINT_SHARE", 0)
-    monkeypatch.setattr(phantom, "HOME", phantom.HOME._replace(noise=(0, 0), bias=0))
-    monkeypatch.setattr(phantom, "CONTRAST_SHARES", (1, 0, 0))
-
-    def difference(class_name: str, head: int) -> np.ndarray:
-        pictures = []
-        for visibility in (0, 1):
-            monkeypatch.setattr(phantom, "CLEAR_VISIBILITY", (visibility, visibility))
-            pictures.append(phantom.render(phantom.Scan(1, "Training", class_name, 5 * head))[0])
-        return pictures[1] - pictures[0]
-
-    return difference
-
-
-def test_each_class_has_the_tumour_of_its_name(tumour_alone):
-    rows, columns = np.mgrid[-1 : 1 : phantom.SIZE * 1j, -1 : 1 : phantom.SIZE * 1j]
-    assert not tumour_alone("notumor", 0).any()
-    area, off_midline = {}, {}
-    for class_name in ("glioma", "meningioma", "pituitary"):
-        seen = [np.abs(tumour_alone(class_name, head)) > 0.08 for head in range(12)]
-        assert min(picture.sum() for picture in seen) > 20
-        area[class_name] = np.mean([picture.mean() for picture in seen])
-        off_midline[class_name] = np.mean([np.hypot(columns[p].mean(), rows[p].mean()) for p in seen])
-    assert area["pituitary"] < area["meningioma"] < area["glioma"] < 0.2
-    assert off_midline["pituitary"] < 0.5 * off_midline["meningioma"]
-
-
-def test_meningiomas_are_bright(tumour_alone):
-    added = [tumour_alone("meningioma", head) for head in range(12)]
-    assert np.mean([picture[np.abs(picture) > 0.08].mean() for picture in added]) > 0.15

@@ -39,9 +39,6 @@ class Level(NamedTuple):
 
 
 LEVELS = (Level(16, 6, 0.04, 0.25), Level(32, 5, 0.03, 0.2), Level(64, 2, 0.03, 0.12))
-# By how much copies may fall short before their last steps, in the first direction alone: in the Kaggle data they do by
-# 0.008 in correlation and by 0.013 in windows.
-UNSETTLED_CORRELATION, UNSETTLED_LOCAL = 0.02, 0.04
 LAST_STEPS = 4
 WINDOW = 9  # blocks of 64 per side of the windows for the local correlation
 LARGEST_STEP = 0.5  # of half a side; a fit that asks for more has lost its way
@@ -131,13 +128,6 @@ def side_by_side(work: Callable[[Part], Result], parts: Iterable[Part]) -> list[
             return list(pool.map(work, parts))
     finally:
         torch.set_num_threads(threads)
-
-
-def may_fit(first: np.ndarray, second: np.ndarray, maps: np.ndarray, params: Verify) -> np.ndarray:
-    """Tell which pairs may be copies once `settle` has improved their maps; arguments as for `compare`: bool [P]."""
-    fit = _overlay(torch.from_numpy(first).double(), torch.from_numpy(second).double(), torch.from_numpy(maps))
-    may = fit.local >= params.local_threshold - UNSETTLED_LOCAL
-    return (may & (fit.correlation >= params.copy_threshold - UNSETTLED_CORRELATION)).numpy()
 
 
 def settle(pictures: Thumbnails, pairs: tuple[np.ndarray, np.ndarray], kind: str, maps: np.ndarray) -> np.ndarray:

@@ -197,7 +197,7 @@ def best_orientations(means: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[
 
 def _aligned(pairs: tuple, means: np.ndarray, finest: Callable, params: Verify) -> tuple[np.ndarray, np.ndarray]:
     """Align pairs of rows: correlations, float64 [P], -1 where they are no copies, and maps of copies, [P, 2, 3]."""
-    from trueslice.copies.alignment import Thumbnails, align, compare, framed, may_fit, settle, side_by_side
+    from trueslice.copies.alignment import Thumbnails, align, compare, framed, settle, side_by_side
 
     a, b = pairs
     by_kind = products_by_kind(_coarse_units(means, framed), a, b, np.float32)
@@ -211,11 +211,8 @@ def _aligned(pairs: tuple, means: np.ndarray, finest: Callable, params: Verify) 
 
         def settle_block(block: slice, kind: str = kind, at: np.ndarray = at, maps: np.ndarray = maps) -> None:
             rows = at[block]
-            first, second, moved = finest(a[rows]), _turn(finest(b[rows]), kind), maps[block]
-            may = may_fit(first, second, moved, params)
-            rows = rows[may]
-            moved = settle(pictures, (a[rows], b[rows]), kind, moved[may])
-            fit = compare(first[may], second[may], moved)
+            moved = settle(pictures, (a[rows], b[rows]), kind, maps[block])
+            fit = compare(finest(a[rows]), _turn(finest(b[rows]), kind), moved)
             better = (fit.correlation >= params.copy_threshold) & (fit.local >= params.local_threshold)
             better &= (fit.overlap >= params.min_overlap) & (fit.correlation > best[rows])
             best[rows[better]] = fit.correlation[better]
