@@ -157,13 +157,28 @@ def test_a_hub_that_falls_silent_is_not_waited_for(make_hub, fetch, kind):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("status", "code"), [(401, None), (403, None), (403, "GatedRepo")])
-def test_a_pinned_commit_that_is_refused_is_not_asked_for_again(make_hub, fetch, status, code):
+@pytest.mark.parametrize("kind", ["info", "tree"])
+@pytest.mark.parametrize(
+    ("status", "code", "words"),
+    [
+        (401, None, f"refused access to {NAME} (401); correct or unset HF_TOKEN"),
+        (403, "GatedRepo", f"{NAME} is gated; accept its terms"),
+        (404, "RepoNotFound", f"no Hugging Face repository {NAME}; correct checkpoint.name"),
+    ],
+)
+def test_a_refusal_is_told_in_one_line(make_hub, fetch, kind, status, code, words):
     hub = make_hub("config.json", "model.safetensors")
-    hub.faults["tree"] = [Answer(status, b"{}", {"X-Error-Code": code})]
-    done = fetch(hub, hub.commit)
-    assert done.returncode == 1 and done.stderr.count("\n") == 1, done.stderr
-    assert ("is gated" if code else f"refused access to {NAME} ({status})") in done.stderr
+    hub.faults[kind] = [Answer(status, b"{}", {"X-Error-Code": code})]
+    done = fetch(hub, hub.commit if kind == "tree" else None)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and words in done.stderr, done.stderr
+
+
+@pytest.mark.slow
+def test_a_hub_that_is_out_of_reach_or_breaks_off_is_told(make_hub, fetch):
+    hub = make_hub("config.json", "model.safetensors")
+    for faults, env in ([Answer(500)], {}), ([], {"HF_ENDPOINT": "http://127.0.0.1:9"}):
+        hub.faults["info"] = faults
+        assert "cannot be reached, or the connection broke" in fetch(hub, env=env).stderr
 
 
 @pytest.mark.slow

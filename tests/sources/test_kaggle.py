@@ -146,6 +146,41 @@ def test_a_body_of_unknown_length_that_is_cut_is_noticed(download, kaggle, tmp_p
 
 
 @pytest.mark.slow
+def test_a_damaged_archive_is_deleted(download, kaggle, tmp_path):
+    bad = bytearray(ARCHIVE)
+    bad[100_000] ^= 1
+    kaggle.faults["body"] = [Answer(200, bytes(bad))]
+    done = download()
+    assert done.returncode == 1 and "is damaged and was deleted (glioma/1.jpg does not match its" in done.stderr
+    assert not list(folder(tmp_path).rglob("*.zip")) and download().returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("version", "env", "faults", "words"),
+    [
+        (1, {"KAGGLE_API_TOKEN": "bad-token"}, [], ["(401)", "KAGGLE_API_TOKEN", "KAGGLE_USERNAME and KAGGLE_KEY"]),
+        (7, {}, [], [f"version 7 of {DATASET} (404)", "data.kaggle.version"]),
+        (1, {}, [Answer(500)] * 5, ["(500)", "again later"]),
+    ],
+)
+def test_a_refusal_is_told_in_one_line(download, kaggle, version, env, faults, words):
+    kaggle.faults["sign"] = list(faults)
+    done = download(version=version, env=env, FIRST_WAIT=0.01)
+    last = done.stderr.splitlines()[-1]
+    assert done.returncode == 1 and all(word in last for word in [*words, f"https://www.kaggle.com/datasets/{DATASET}"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["sign", "body"])
+@pytest.mark.parametrize("fault", [Answer(429, headers={"Retry-After": "1"}), Answer(503, b"<html>busy</html>")])
+def test_a_busy_server_is_asked_again(download, kaggle, kind, fault):
+    kaggle.faults[kind] = [fault]
+    done = download(FIRST_WAIT=0.01)
+    assert done.returncode == 0 and f"({fault.status})" in done.stderr and "trying again in" in done.stderr
+
+
+@pytest.mark.slow
 def test_a_long_wished_wait_is_told_and_not_slept(download, kaggle):
     kaggle.faults["sign"] = [Answer(429, headers={"Retry-After": "3600"})]
     start = time.monotonic()

@@ -9,7 +9,6 @@ import torch
 from transformers import CLIPModel
 
 from tests.servers.hub import Hub
-from tests.servers.loopback import Answer
 from tests.stages.running import assert_one_error
 from trueslice.checkpoints import drawn as builtin
 
@@ -75,39 +74,6 @@ def test_a_checkpoint_arrives(project, hub, safetensors):
 
 
 @pytest.mark.slow
-def test_a_flipped_bit_is_found(project, hub):
-    hub.flipped = ["model.safetensors"]
-    done = repro(project, hub)
-    assert_it_failed(project, done, f"model.safetensors of {NAME} does not match the hash", "deleted from the cache")
-    assert_it_arrived(project, repro(project, hub), hub)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["tree", "body"])
-def test_a_busy_hub_is_asked_again(project, hub, kind):
-    hub.faults[kind] = [Answer(429, headers={"Retry-After": "1"})]
-    assert_it_arrived(project, repro(project, hub), hub)
-    assert not hub.faults[kind]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("fault", "words"),
-    [
-        (Answer(401, b"{}"), ("(401)", "HF_TOKEN")),
-        (Answer(403, b"{}", {"X-Error-Code": "GatedRepo"}), ("gated", "accept its terms", "HF_TOKEN")),
-        (Answer(403, b"{}"), ("(403)", "HF_TOKEN")),
-        (Answer(404, b"{}", {"X-Error-Code": "RepoNotFound"}), ("no Hugging Face repository", "checkpoint.name")),
-        (Answer(500), ("500", "run `dvc repro` again")),
-    ],
-    ids=["401", "gated", "403", "404", "500"],
-)
-def test_a_refusal(project, hub, fault, words):
-    hub.faults["info"] = [fault]
-    assert_it_failed(project, repro(project, hub), *words)
-
-
-@pytest.mark.slow
 def test_an_unknown_name_or_revision(project, hub):
     project.set("checkpoint.revision", "no-such-branch")
     assert_it_failed(project, repro(project, hub), f"{NAME} has no revision no-such-branch", "checkpoint.revision")
@@ -116,19 +82,6 @@ def test_an_unknown_name_or_revision(project, hub):
     assert_it_failed(project, repro(project, hub), "no Hugging Face repository somebody/nothing", "checkpoint.name")
     project.set("checkpoint.name", "./no such folder")
     assert_it_failed(project, repro(project, hub), "neither tiny, tiny_conv, lite, a folder, nor a Hugging Face id")
-
-
-@pytest.mark.slow
-def test_no_network_and_nothing_in_the_cache(project, hub):
-    done = repro(project, hub, HF_ENDPOINT="http://127.0.0.1:9")
-    assert_it_failed(project, done, "cannot be reached", "checkpoint.name to a folder")
-    assert_it_failed(project, repro(project, hub, HF_HUB_OFFLINE="1"), "HF_HUB_OFFLINE")
-
-
-@pytest.mark.slow
-def test_a_connection_that_is_always_cut(project, hub):
-    hub.faults["body"] = [Answer(cut_at=0)] * 100
-    assert_it_failed(project, repro(project, hub), "the connection broke", "check the network")
 
 
 @pytest.mark.slow

@@ -94,49 +94,6 @@ def test_forbidden(project, kaggle):
 
 
 @pytest.mark.slow
-def test_credentials_that_are_refused(project, kaggle):
-    done = repro(project, kaggle, KAGGLE_API_TOKEN="bad-token")
-    assert_it_failed(project, done, "(401)", "KAGGLE_API_TOKEN", "KAGGLE_USERNAME and KAGGLE_KEY", "unset")
-    assert_it_arrived(project, repro(project, kaggle, KAGGLE_API_TOKEN="good-token"))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("dataset", "version"), [("somebody/nothing", 1), (DATASET, 7)])
-def test_an_unknown_data_set_or_version(project, kaggle, dataset, version):
-    project.set("data.kaggle.dataset", dataset)
-    project.set("data.kaggle.version", version)
-    which = f"version {version} of {dataset} (404)"
-    assert_it_failed(project, repro(project, kaggle), which, f"https://www.kaggle.com/datasets/{dataset}")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "fault", [Answer(429, headers={"Retry-After": "1"}), Answer(500), Answer(503, b"<html>busy</html>")]
-)
-def test_a_busy_server_is_asked_again(project, kaggle, fault):
-    kaggle.faults["sign"] = [fault]
-    kaggle.faults["body"] = [fault]
-    done = repro(project, kaggle)
-    assert_it_arrived(project, done)
-    assert f"({fault.status}), see {PAGE}; trying again in" in done.stdout
-
-
-@pytest.mark.slow
-def test_a_server_that_stays_busy(project, kaggle):
-    kaggle.faults["sign"] = [Answer(500)] * 5
-    assert_it_failed(project, repro(project, kaggle), "(500)", "later")
-
-
-@pytest.mark.slow
-def test_a_damaged_archive_is_deleted(project, kaggle):
-    bad = bytearray(pack())
-    bad[100_000] ^= 1
-    kaggle.faults["body"] = [Answer(200, bytes(bad))]
-    assert_it_failed(project, repro(project, kaggle), PAGE, "damaged", "does not match its checksum", "again")
-    assert_it_arrived(project, repro(project, kaggle))
-
-
-@pytest.mark.slow
 def test_no_network(project, kaggle):
     # Nothing listens at the discard port.
     nowhere = {"HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}

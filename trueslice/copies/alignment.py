@@ -169,11 +169,8 @@ def _frames(means: np.ndarray) -> np.ndarray:
 
 def _between(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Return the maps from the frames `first` to the frames `second`: float64 [P, 2, 3]."""
-    maps = np.zeros_like(first)
-    for axis in range(2):
-        maps[:, axis, axis] = second[:, axis, axis] / first[:, axis, axis]
-        maps[:, axis, 2] = second[:, axis, 2] - maps[:, axis, axis] * first[:, axis, 2]
-    return maps
+    scale = np.stack([second[:, axis, axis] / first[:, axis, axis] for axis in range(2)], axis=1)
+    return np.concatenate([np.eye(2) * scale[:, None], (second[:, :, 2] - scale * first[:, :, 2])[:, :, None]], axis=2)
 
 
 def _fit(first: Tensor, second: Tensor, warp: Tensor, steps: int) -> Tensor:

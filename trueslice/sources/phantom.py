@@ -552,17 +552,16 @@ def _place_tumour(class_name: str, view: _View, rng: np.random.Generator, level:
     lean = rng.normal(0, 0.15) * level
     if class_name == "pituitary":
         assert view.gland
-        x, y = view.gland
-        return _Tumour(
-            x + rng.normal(0, 0.012) + 0.1 * lean, y - 0.5 * radius + rng.normal(0, 0.012), radius, visibility
-        )
+        x = view.gland[0] + rng.normal(0, 0.012) + 0.1 * lean
+        return _Tumour(x, view.gland[1] - 0.5 * radius + rng.normal(0, 0.012), radius, visibility)
     x, y, a, b = view.brain
     if class_name == "meningioma":
         angle = math.radians(rng.uniform(*view.dura[rng.integers(len(view.dura))])) + lean
-        sunk = 0.6 * radius
-        return _Tumour(x + (a - sunk) * math.cos(angle), y + (b - sunk) * math.sin(angle), radius, visibility)
-    angle, part = rng.uniform(0, 2 * math.pi) + lean, math.sqrt(rng.uniform(0.06, 0.42))
-    return _Tumour(x + part * a * math.cos(angle), y + part * b * math.sin(angle), radius, visibility)
+        a, b = a - 0.6 * radius, b - 0.6 * radius
+    else:
+        angle, part = rng.uniform(0, 2 * math.pi) + lean, math.sqrt(rng.uniform(0.06, 0.42))
+        a, b = part * a, part * b
+    return _Tumour(x + a * math.cos(angle), y + b * math.sin(angle), radius, visibility)
 
 
 def _lobes(pen: _Pen, tumour: _Tumour, roughness: float) -> np.ndarray:
