@@ -24,7 +24,7 @@ from contextlib import closing
 from pathlib import Path
 
 from trueslice.errors import UserError
-from trueslice.files import is_litter
+from trueslice.files import files_in
 
 MODEL = Path("models/released")
 MIN_PATH = 20  # characters of a path that a narrow terminal shows
@@ -125,12 +125,11 @@ def _in_folder(folder: Path) -> tuple[list[Path], list[Path]]:
     """Return images and other files in all levels of a folder, each sorted by path, both without litter."""
     from trueslice.reading.pictures import is_image
 
+    names, unreadable = files_in(folder)
     images: list[Path] = []
-    others: list[Path] = []
-    names = [path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir()]
-    for name in sorted(names, key=Path.as_posix):
-        if not any(map(is_litter, name.parts)):
-            (images if is_image(folder / name) else others).append(folder / name)
+    others = [folder / name for name, _ in unreadable]
+    for path in [folder / name for name in names]:
+        (images if is_image(path) else others).append(path)
     return images, others
 
 

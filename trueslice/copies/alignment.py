@@ -205,14 +205,25 @@ def _compare(first: Tensor, resampled: tuple[Tensor, Tensor], maps: Tensor) -> A
 
     correlation, _ = _correlation(both.mean(dim=(2, 3)))
     reach = WINDOW // 2 * side // FINE
-    windows = functional.avg_pool2d(both, (2 * reach + 1, 1), stride=1, padding=(reach, 0))
-    windows = functional.avg_pool2d(windows, (1, 2 * reach + 1), stride=1, padding=(0, reach))
-    local, spread = _correlation(windows)
+    local, spread = _correlation(_windows(_windows(both, reach, 2), reach, 3))
     # Where either picture is even there is nothing to compare.
     counts = inside * (spread > 0.01)
     local = (local * counts).sum(dim=(1, 2)) / counts.sum(dim=(1, 2)).clamp(min=1)
     overlap = inside.mean(dim=(1, 2)) * size.clamp(max=1)
     return Alignment(*(measure.round(decimals=DECIMALS) for measure in (correlation.clamp(max=1), local, overlap)))
+
+
+def _windows(planes: Tensor, reach: int, dim: int) -> Tensor:
+    """Sum over windows of 2 * `reach` + 1 places, `reach` a power of two, cut off at the borders."""
+    length = planes.shape[dim]
+    sums = functional.pad(planes, (reach, reach) if dim == 3 else (0, 0, reach, reach))
+    last = sums.narrow(dim, 2 * reach, length)
+    width = 1
+    while width <= reach:
+        count = sums.shape[dim] - width
+        sums = sums.narrow(dim, 0, count) + sums.narrow(dim, width, count)
+        width *= 2
+    return sums.narrow(dim, 0, length) + last
 
 
 def _correlation(sums: Tensor) -> tuple[Tensor, Tensor]:
