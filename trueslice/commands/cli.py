@@ -20,6 +20,7 @@ COMMANDS = {
     "preset": "named values for params.yaml: for a laptop, for CLIP, and others",
     "push": "the model to a repository on the Hugging Face hub, private by default",
     "restore": "a committed run, or an experiment, back into the folder",
+    "runs": "all experiments, with their scores and what they differ in",
     "score": "anybody's predictions, by what their model may have seen",
     "serve": "a page on which one drops a scan and sees the answer",
     "trace": "whose scans they are: find them in a source that names patients",
@@ -41,6 +42,7 @@ examples:
   trueslice preset kaggle laptop          Kaggle's scans and a small model, written into params.yaml
   trueslice push somebody/name --dry-run  what would go to the hub?
   trueslice restore                       back to the committed run, after an experiment or a failure
+  trueslice runs                          what has been tried, and what came of it?
   trueslice score mine.csv                what are another model's predictions worth?
   trueslice serve                         what does the model say of a scan? asked in the browser
   trueslice trace SCANS SOURCE -o patients.csv

@@ -7,12 +7,11 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from trueslice.checkpoints.drawn import BUILDERS
-from trueslice.commands.revisions import PREDICTIONS, is_stale, opened, read_text
+from trueslice.commands.revisions import PREDICTING, PREDICTIONS, is_stale, opened, read_text
 from trueslice.errors import UserError
 from trueslice.evaluate.sides import Made, comparable
 from trueslice.params import flat
 
-STAGES = ("download", "checkpoint", "verify", "split", "train", "predict")  # whose code can change a prediction
 OUTPUTS = ("data/", "metrics/", "models/", "plots/")
 
 
@@ -30,8 +29,8 @@ def finished_runs() -> list[Made]:
     with opened("workspace", "the experiments") as repo:
         experiments = repo.experiments.ls(all_commits=True).values()
         commits = {"HEAD": "HEAD"} | {name: commit for of_one in experiments for name, commit in of_one}
-        texts = [_texts(repo.root_dir, path, commits.values()) for path in ("params.yaml", "dvc.lock", PREDICTIONS)]
-    runs = zip(commits, *texts, strict=True)
+        found = [texts(repo.root_dir, path, commits.values()) for path in ("params.yaml", "dvc.lock", PREDICTIONS)]
+    runs = zip(commits, *found, strict=True)
     return [_made(name, params, lock) for name, params, lock, has in runs if params and has and not is_stale(lock)]
 
 
@@ -41,20 +40,20 @@ def _made(name: str, params: str, lock: str) -> Made:
     except (YAMLError, AttributeError):
         raise UserError(f"{name}: params.yaml holds no parameters; name another run") from None
     stages = YAML(typ="safe").load(lock)["stages"] if lock else {}
-    deps = {dep["path"]: dep["md5"] for stage in STAGES for dep in stages.get(stage, {}).get("deps", [])}
+    deps = {dep["path"]: dep["md5"] for stage in PREDICTING for dep in stages.get(stage, {}).get("deps", [])}
     code = {path: md5 for path, md5 in deps.items() if not path.startswith(OUTPUTS)}
     is_drawn = settings.get("checkpoint.name") in BUILDERS  # with the seed
     return Made(name, settings, code, None if is_drawn else deps.get("models/pretrained"))
 
 
-def _texts(root: str, path: str, commits: Iterable[str]) -> list[str]:
+def texts(root: str, path: str, commits: Iterable[str]) -> list[str]:
     """Read a file of many commits at once; an empty text where there is none."""
     names = "".join(f"{commit}:./{path}\n" for commit in commits).encode()
     command = ["git", "cat-file", "--batch"]
-    left, texts = subprocess.run(command, cwd=root, input=names, capture_output=True, check=True).stdout, []
+    left, found = subprocess.run(command, cwd=root, input=names, capture_output=True, check=True).stdout, []
     while left:
         header, _, left = left.partition(b"\n")
         size = 0 if header.endswith(b" missing") else int(header.split()[-1]) + 1
-        texts.append(left[:size].decode("utf-8", "replace"))
+        found.append(left[:size].decode("utf-8", "replace"))
         left = left[size:]
-    return texts
+    return found

@@ -21,6 +21,7 @@ from trueslice.report.format import counted
 from trueslice.tables.predictions import Predictions
 
 PREDICTIONS = "plots/predictions.csv"
+PREDICTING = ("download", "checkpoint", "verify", "split", "train", "predict")  # the stages that lead to them
 
 
 def read_predictions(revisions: Sequence[str]) -> dict[str, Predictions]:
@@ -109,14 +110,15 @@ def unknown_patients(predictions: Predictions) -> str | None:
     return f"{whose} not known. Scans of one patient err together, so the intervals are too narrow there."
 
 
-def is_stale(lock: str) -> bool:
-    """Return True if predictions are of another model: an experiment that ended with the training has old ones."""
-    stages = YAML(typ="safe").load(lock)["stages"] if lock else {}
-    if not {"train", "predict"} <= stages.keys():
-        return False
-    trained = {out["path"]: out["md5"] for out in stages["train"]["outs"]}
-    predicted = {dep["path"]: dep["md5"] for dep in stages["predict"]["deps"]}
-    return any(trained[path] != predicted[path] for path in trained.keys() & predicted.keys())
+def is_stale(lock: str, stages: Sequence[str] = PREDICTING) -> bool:
+    """Return True if one of these stages read a file that has been made anew since, by the text of dvc.lock.
+
+    So an experiment that ended with the training has the predictions of another model.
+    """
+    found = YAML(typ="safe").load(lock)["stages"] if lock else {}
+    made = {out["path"]: out["md5"] for stage in found.values() for out in stage.get("outs", [])}
+    read = [dep for stage in stages for dep in found.get(stage, {}).get("deps", [])]
+    return any(made.get(dep["path"], dep["md5"]) != dep["md5"] for dep in read)
 
 
 def _refuse_stale(revision: str) -> None:
