@@ -209,7 +209,7 @@ def held(intervals: Sequence[Interval], truth: float) -> dict[str, float]:
     high, low = float((ends[:, 0] > truth).mean()), float((ends[:, 1] < truth).mean())
     shares = {"none": 1 - len(ends) / len(intervals), "covers": 1 - high - low, "too_high": high, "too_low": low}
     width, wide = np.quantile(np.diff(ends), [0.5, 0.95]).tolist()
-    return shares | {"width": width, "width_p95": wide}
+    return {key: round(value, 4) for key, value in (shares | {"width": width, "width_p95": wide}).items()}
 
 
 def main() -> None:

@@ -89,7 +89,9 @@ def curve_coverage(units: int, auroc: float, correlation: float, heavy: bool, re
         points = roc_curve(is_tumour, scores, GroupBootstrap(unit))
         bands.append([points[index] for index in at])
     rows = zip(SHOWN, truth, zip(*bands, strict=True), strict=True)
-    return [{"false_alarms": alarms, "true": value} | held(points, value) for alarms, value, points in rows]
+    return [
+        {"false_alarms": alarms, "true": round(float(value), 4)} | held(points, value) for alarms, value, points in rows
+    ]
 
 
 def estimates(predictions: Predictions) -> dict[str, Estimate]:
@@ -120,7 +122,9 @@ def score_coverage(
         sizes = [random.integers(1, MOST_SCANS + 1, units // 4) for _ in range(4)]
         for name, estimate in estimates(predicted(random, sizes, level, correlation, heavy)).items():
             seen[name].append(estimate.interval)
-    return [{"score": name, "true": each.value} | held(seen[name], each.value) for name, each in truth.items()]
+    return [
+        {"score": name, "true": round(each.value, 4)} | held(seen[name], each.value) for name, each in truth.items()
+    ]
 
 
 def aurocs() -> list[dict]:
@@ -161,7 +165,7 @@ def tables(results: dict) -> str:
     parts = (
         table(["units", "AUROC", *kinds], of_auroc),
         table(["score", *(f"{units} units" for units in SCORE_UNITS)], of_scores),
-        table(["units", *(f"at {alarms:.0%} false alarms" for alarms in SHOWN)], of_curves),
+        table(["units", *(f"{100 * alarms:.0f} % false alarms" for alarms in SHOWN)], of_curves),
     )
     return "\n\n".join(parts)
 

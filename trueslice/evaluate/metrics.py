@@ -1,4 +1,4 @@
-"""Scores of predictions. The same function computes a value and its resamples.
+"""Scores of predictions. The same function computes a value, and the values without some of the scans.
 
 Scores of predicted classes take confusion counts [..., K, K], with the true class in rows and the predicted class in
 columns. They give [...], or [..., K] where each class has a value of its own. NaN is a value that is not defined: a

@@ -1,11 +1,13 @@
 """Simulations of scores near 1: the intervals hold, and are not absurdly wide where a few units decide."""
 
+import json
+
 import numpy as np
 import pytest
 
 from research.simulations import near_one
 from trueslice.evaluate import metrics
-from trueslice.evaluate.intervals import GroupBootstrap
+from trueslice.evaluate.intervals import RULES, GroupBootstrap
 
 
 def test_the_fast_estimate_of_an_auroc_is_the_one_of_the_stage():
@@ -16,6 +18,13 @@ def test_the_fast_estimate_of_an_auroc_is_the_one_of_the_stage():
     expected = GroupBootstrap(unit).estimate(metrics.auroc, is_tumour, scores)
     assert found.value == pytest.approx(expected.value, abs=1e-12)
     assert found.interval[:2] == pytest.approx(expected.interval[:2], abs=1e-9)
+
+
+@pytest.mark.parametrize("score", ["nll", "brier"])
+def test_a_loss_says_how_often_its_interval_held_in_the_worst_case(score):
+    rows = json.loads(near_one.RESULTS.read_text(encoding="utf-8"))["scores"]
+    worst = min(row["covers"] for row in rows if row["score"] == score)
+    assert RULES[score].covers == round(worst, 2)
 
 
 @pytest.mark.slow
