@@ -114,6 +114,10 @@ def test_litter_is_passed_over_and_loose_files_are_counted(tmp_path, into, make)
         (["train/a/1", "Training/a/1"], "two mean the same"),
         (["x/train/a/1", "y/train/a/1"], "in several places: x, y"),
         (["train/a/1", "val/a/1", "Validation/a/1"], "two mean the same"),
+        (
+            ["train/a/1", "test/a/1", "holdout/a/1"],
+            "holds holdout beside test, train, with class folders; name it train, ",
+        ),
         (["val/a/1", "test/a/1"], "holds test, val but no Training folder"),
         (["train/a/1", "train/train/a/1"], "holds train/a/1 and train/train/a/1, both of them as Training/a/1; remove"),
         (

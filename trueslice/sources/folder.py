@@ -142,6 +142,11 @@ def _in_splits(
         raise UserError(f"{source} holds {', '.join(sorted(splits))} but no Training folder; expected {LAYOUT}")
     if len(set(splits.values())) < len(splits):
         raise UserError(f"{source} holds {', '.join(splits)}, of which two mean the same; expected {LAYOUT}")
+    classes = {parts[1] for parts in inside.values()}
+    beside = [name.parts[depth:] for name in files if name.parts[:depth] == home and name not in inside]
+    if others := [parts[0] for parts in beside if parts[0] != MASKS and {*parts[1:-1]} & classes]:
+        advice = "name it train, valid or test, or move it away"
+        raise UserError(f"{source} holds {others[0]} beside {', '.join(splits)}, with class folders; {advice}")
     return {name: PurePosixPath(splits[parts[0]], *parts[1:]) for name, parts in inside.items()}
 
 
