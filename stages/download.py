@@ -16,7 +16,7 @@ def main(params: Params) -> None:
     with whole_folder(stages.RAW) as folder:
         skipped = fetch(params.data, folder, context)
         sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
-    without = f", {skipped} files outside class folders skipped" if skipped else ""
+    without = f", besides {skipped} outside class folders" if skipped else ""
     seconds = time.perf_counter() - start
     print(f"download: {len(sizes)} files, {sum(sizes) / 1e6:.1f} MB from {source}{without}, {seconds:.1f} s")
 
