@@ -4,7 +4,7 @@ These scans are right or wrong together. So whole units, `Predictions.unit`, are
 Hinkley 1997, section 3.8) or left out (the jackknife; Efron & Tibshirani 1993, chapter 11). Near the end of a scale the
 data themselves seldom show how much other units could change a score. So `RULES` take each score for that of a number
 of independent scans, its effective size, which the jackknife can make smaller and never larger.
-research/simulations/coverage.py simulates how often intervals contain the true value; the rules follow from it.
+research/simulations/ simulates how often intervals contain the true value; the rules follow from it.
 """
 
 from collections.abc import Callable, Sequence
@@ -50,16 +50,16 @@ SHARE = (*LIMITS, "method", "reason")  # the fields of the interval of a share o
 
 
 class Rule(NamedTuple):
-    """A way to the interval of a score."""
+    """The way to the interval of a score that is no share of scans."""
 
     method: str
-    # Correlation of the outcomes of two scans of a unit, as long as the data show no larger one.
+    # Least correlation that two scans of a unit are taken to have, whatever the data show.
     correlation: float = 0.5
     ends: tuple[float, float] = (0, 1)  # of the score
     covers: float | None = None  # as in `Interval`
 
 
-# Which score has which interval. Scores that are not here are shares of scans: `share_interval`.
+# Which score has which interval. All others are shares of scans: `share_interval`.
 RULES = {
     "auroc": Rule("newcombe"),
     "average_precision": Rule("wilson"),
