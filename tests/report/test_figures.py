@@ -250,10 +250,14 @@ def test_roc_has_the_curve_its_band_and_the_operating_points():
     assert line(figure, "by chance") == [(0, 0), (1, 1)]
     (band,) = figure.axes[0].collections
     corners = {tuple(point) for point in band.get_paths()[0].vertices.round(9).tolist()}
+    known = [each for each in curve if each.low]  # a band that begins at 0 tells nothing, and is not drawn
+    assert 0 < len(known) < len(curve)
     assert all(
-        (round(each.false_alarms, 9), round(end, 9)) in corners for each in curve for end in (each.low, each.high)
+        (round(each.false_alarms, 9), round(end, 9)) in corners for each in known for end in (each.low, each.high)
     )
+    assert min(x for x, _ in corners) == known[0].false_alarms
     assert note(figure).startswith(f"Area under the curve: {run.test.tumour.auroc:.3f} (")
+    assert f"Below {percent(known[0].false_alarms)} false alarms: too few healthy scans" in note(figure)
 
 
 def test_risk_coverage_shows_the_errors_among_the_most_confident_answers():

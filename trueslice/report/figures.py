@@ -366,10 +366,13 @@ def external(run: Run) -> Figure:
 
 def roc(tumour: TumourScores) -> Figure:
     """Draw the ROC curve of tumour against the negative class, with its band and the operating points."""
-    note = textwrap.fill(f"Area under the curve: {with_interval(tumour, 'auroc')}", NOTE)
-    figure, axes = canvas("Tumour or no tumour", note, (WIDTH, 5.6))
     points = tumour.roc
-    band = np.array([(at.false_alarms, at.low, at.high) for at in points if at.low is not None], float).reshape(-1, 3)
+    # Where too few healthy scans were tested, the band begins at 0 and tells nothing.
+    band = np.array([(at.false_alarms, at.low, at.high) for at in points if at.low], float).reshape(-1, 3)
+    note = textwrap.fill(f"Area under the curve: {with_interval(tumour, 'auroc')}", NOTE)
+    if len(band) and band[0, 0] > 0:
+        note += f"\nBelow {percent(band[0, 0])} false alarms: too few healthy scans for a band"
+    figure, axes = canvas("Tumour or no tumour", note, (WIDTH, 5.6))
     axes.fill_between(*band.T, color=BLUE, alpha=0.18, linewidth=0, label="95 % band")
     curve = np.array([(point.false_alarms, point.sensitivity) for point in points])
     axes.plot(*curve.T, color=BLUE, linewidth=2, label="this model")
