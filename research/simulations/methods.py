@@ -99,7 +99,7 @@ def false_positives(unit: str, scans: int, seeds: int, spread: float, repeats: i
 
 
 def called_better(unit: str, scans: int, seeds: int, gain: float, trained: int, repeats: int = REPEATS) -> dict:
-    """How often method B is called better than A at the 5 % level, by the two-way variance.
+    """Simulate the share of comparisons that call method B better than A at the 5 % level, by the two-way variance.
 
     Args:
         unit: a key of `UNITS`.

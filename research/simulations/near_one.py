@@ -1,4 +1,4 @@
-"""How often intervals of scores near 1 hold, on which side they miss, and how wide they are.
+"""Coverage, misses on either side and widths of the intervals of scores near 1.
 
 python -m research.simulations.near_one
 

@@ -1,4 +1,4 @@
-"""How runs of the pipeline were made: those that a command names, and all others that are finished."""
+"""Origins of runs of the pipeline: of runs that a command names, and of all others that are finished."""
 
 import subprocess
 from collections.abc import Iterable

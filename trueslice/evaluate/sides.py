@@ -1,4 +1,4 @@
-"""What the runs of a comparison are: one method with several seeds, or something else; by parameters and code."""
+"""Tell by parameters and code if the runs of a side of a comparison are one method with several seeds."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -11,7 +11,7 @@ LISTED = 3
 
 
 class Made(NamedTuple):
-    """How a run was made."""
+    """The origin of a run: parameters, code and checkpoint."""
 
     name: str
     settings: Mapping[str, str]  # parameters by their dotted names, without devices and the machine
