@@ -60,8 +60,8 @@ def _rows(repo: Repo) -> list[Row]:
     states = [("workspace", "finished", workspace)]
     states += [("HEAD", "finished", state) for state in found if state.rev == head]
     for experiment in [each for state in found for each in state.experiments or []]:
-        state = experiment.executor.state if experiment.executor else "finished"
-        states.append((experiment.name or experiment.revs[0].rev[:7], state.lower(), experiment.revs[0]))
+        state = experiment.executor.state.lower().replace("success", "finished") if experiment.executor else "finished"
+        states.append((experiment.name or experiment.revs[0].rev[:7], state, experiment.revs[0]))
     with open("dvc.lock", encoding="utf-8") as file:
         locks = [file.read(), *texts(repo.root_dir, "dvc.lock", [state.rev for _, _, state in states[1:]])]
     return [_row(*state, lock) for state, lock in zip(states, locks, strict=True)]
