@@ -60,7 +60,7 @@ def repository(tmp_path_factory):
     (folder / "plots/steps.csv").write_text("\n".join(["step,loss,mean_loss,learning_rate", *steps]) + "\n")
     embedding(CLASSES).write(folder / "plots/embedding.csv")
     (folder / "plots/figures").mkdir()
-    Image.new("L", (4, 4)).save(folder / "plots/figures/training_loss.png")
+    Image.new("L", (1600, 4)).save(folder / "plots/figures/training_loss.png")
     return folder
 
 
@@ -134,7 +134,8 @@ def test_epochs_show_train_and_validation(charts, kind):
 def test_the_map_has_a_point_for_every_scan(charts):
     chart = charts["Scans in the space of the model"]
     assert len(chart["data"]["values"]) == 12 * len(CLASSES)
-    assert {"first component", "second component"} <= set(texts(chart))
+    assert chart["facet"]["column"]["field"] == "rev", "the maps of two runs are side by side"
+    assert {"first component", "second component", *CLASSES} <= set(texts(chart))
 
 
 def test_the_page_needs_no_network(repository):
@@ -181,7 +182,9 @@ def test_a_browser_draws_every_chart_and_asks_for_nothing(command, offline, requ
     tab.goto(page.as_uri())
     tab.wait_for_function("document.querySelectorAll('.vega-embed :is(canvas, svg.marks)').length == 8")
     assert tab.evaluate(BLANK) == []
-    assert tab.evaluate("[...document.images].map((each) => each.naturalWidth)") == [4] * pictures
+    assert tab.evaluate("[...document.images].map((each) => each.naturalWidth)") == [1600] * pictures
+    rights = "[...document.images].map((each) => each.getBoundingClientRect().right)"
+    assert tab.evaluate(f"Math.max(...{rights}) <= innerWidth"), "no picture is beside the window"
     if command == "diff":
         assert "HEAD" in tab.content() and "workspace" in tab.content()
     assert tab.said == []

@@ -18,7 +18,11 @@ PAGE = """<!DOCTYPE html>
 <meta charset="utf-8">
 {{refresh_tag}}
 <title>DVC plots</title>
-<style>body {{ font-family: sans-serif; }} table {{ border-spacing: 15px; }}</style>
+<style>
+body {{ font-family: sans-serif; }}
+table {{ border-spacing: 15px; }}
+img {{ max-width: 46vw; }} /* so that the pictures of two runs are side by side in the window */
+</style>
 <script>(function () {{
 {vega}
 }})();</script>
