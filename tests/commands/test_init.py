@@ -129,6 +129,15 @@ def test_an_archive_and_a_table_beside_it_are_taken(project, patients, capsys):
         assert "none known: ../unrelated.csv has no column path" in said
 
 
+def test_yes_and_no_are_a_tumour_and_none(project):
+    fill(project / "scans", ["yes/1.png", "no/1.png"])
+    cli.main(["init", "../scans"])
+    assert chosen().evaluate.negative_class == "no"
+    assert [captions[0] for captions in chosen().classes.values()] == [
+        *("a normal brain MRI scan", "a brain MRI scan showing a tumour"),
+    ]
+
+
 def test_a_folder_that_is_called_like_a_source_is_a_folder(project):
     fill(project / "project/kaggle", THREE)
     cli.main(["init", "kaggle"])
