@@ -60,7 +60,7 @@ class Size:
 
 
 FULL = Size(224, 1024, 5708, (512, 128, 32), 4, ("-m", "gpu", *TESTS))
-SMALL = Size(64, 64, 16, (8, 4), 0, ("-k", "embeddings and cpu", TESTS[-1]))
+SMALL = Size(64, 64, 16, (8,), 0, ("-k", "embeddings and cpu", TESTS[-1]))
 
 
 @dataclass(frozen=True)

@@ -64,16 +64,10 @@ def test_a_second_run_runs_no_stage_also_on_other_machine_settings(finished):
     finished.run("git checkout -q params.yaml", check=True)
 
 
-def test_the_same_seeds_give_the_same_bytes(finished):
-    names = (*RESULTS, "plots/steps.csv", "models/finetuned/model.safetensors", "models/finetuned/trueslice.json")
-    before = digests(finished, *names)
-    finished.run("dvc repro --force", check=True)
-    assert digests(finished, *names) == before
-    finished.run("git checkout -q . && dvc checkout", check=True)
-
-
 def test_an_experiment_and_its_differences(finished):
-    done = finished.run("dvc exp run -n short -S train.epochs=1 -S train.learning_rate=1e-5 -S train.device=cpu")
+    done = finished.run(
+        "dvc exp run -n short -S train.epochs=1 -S train.learning_rate=1e-5 -S train.device=cpu evaluate"
+    )
     assert done.returncode == 0, done.stdout
     assert "'verify' didn't change, skipping" in done.stdout
     assert json.loads((finished.root / "metrics/train.json").read_text())["steps"] < 10
@@ -92,34 +86,14 @@ def test_an_experiment_and_its_differences(finished):
     finished.run("git checkout -q . && dvc checkout", check=True)
 
 
-def test_queued_experiments_run_in_copies_of_the_repository(finished):
-    finished.run("dvc exp run --queue -S 'train.epochs=1,3' train", check=True)
-    finished.run("dvc queue start -j 1 && dvc queue logs --follow $(dvc queue status | awk 'NR==2 {print $1}')")
-    for _ in range(60):
-        status = finished.run("sleep 2; dvc queue status", check=True).stdout
-        if status.count("Success") == 2 or "Failed" in status:
-            break
-    assert status.count("Success") == 2, (
-        status + finished.run("dvc queue logs $(dvc queue status | awk '/Failed/ {print $1}')").stdout
-    )
-    assert finished.run("git status --porcelain", check=True).stdout == ""
-
-
-@pytest.mark.parametrize(
-    ("override", "said"),
-    [
-        ("train.epochs=-1", "error: params.yaml: train.epochs is -1; it must be greater than or equal to 1"),
-        ("train.device=cuda:7", "error: train.device is 'cuda:7', but PyTorch finds"),
-        ("data.source=nowhere", "nowhere"),
-    ],
-)
-def test_an_impossible_value_ends_in_one_line_and_the_previous_results_come_back(finished, override, said):
+def test_an_impossible_value_ends_in_one_line_and_the_previous_results_come_back(finished):
     before = digests(finished, *RESULTS, "models/finetuned/model.safetensors")
-    done = finished.run(f"dvc exp run -S {override}")
+    done = finished.run("dvc exp run -S train.device=cuda:7")
     assert done.returncode != 0
     assert "Traceback" not in done.stdout
-    assert [line for line in done.stdout.splitlines() if line.startswith("error: ") and said in line], done.stdout
-    assert f"; params.yaml still has {override}: `git restore params.yaml` undoes that\n" in done.stdout
+    said = "error: train.device is 'cuda:7', but PyTorch finds"
+    assert [line for line in done.stdout.splitlines() if line.startswith(said)], done.stdout
+    assert "; params.yaml still has train.device=cuda:7: `git restore params.yaml` undoes that\n" in done.stdout
     finished.run("python -m trueslice restore", check=True)
     assert digests(finished, *RESULTS, "models/finetuned/model.safetensors") == before
     assert finished.run("git status --porcelain", check=True).stdout == ""
@@ -144,11 +118,11 @@ assert not any(name.startswith(("trueslice", "stages")) for name in sys.modules)
     assert ours["checkpoint"] == {"name": "tiny", "revision": None}
 
 
-def test_it_runs_in_a_folder_that_is_no_git_repository(finished, make_project):
+def test_the_same_seeds_give_the_same_bytes_also_in_a_folder_that_is_no_git_repository(finished, make_project):
     project = make_project(like=finished)
     shutil.rmtree(project.root / ".git")
     project.run("dvc config --local core.no_scm true", check=True)
     assert "Running stage" not in project.run("dvc repro", check=True).stdout
-    # The first and the last, which says of what commit a report is.
-    project.run("dvc repro --force --single-item download plot", check=True)
-    assert (project.root / "plots/report.html").exists()
+    project.run("dvc repro --force", check=True)
+    names = (*RESULTS, "plots/steps.csv", "models/finetuned/model.safetensors", "models/finetuned/trueslice.json")
+    assert digests(project, *names) == digests(finished, *names)

@@ -56,7 +56,7 @@ from trueslice.files import whole_file, whole_folder
 with {how}(Path(sys.argv[1])) as beside:
     (beside / "half" if beside.is_dir() else beside).write_text("half")
     print("ready", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 """
 
 

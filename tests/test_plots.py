@@ -168,9 +168,8 @@ def compared(repository, tmp_path_factory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("offline", [True, False])
 @pytest.mark.parametrize("command", ["show", "diff"])
-def test_a_browser_draws_every_chart_and_asks_for_nothing(command, offline, request, browser):
+def test_a_browser_draws_every_chart_and_asks_for_nothing(command, request, browser):
     if command == "diff":
         page, pictures = request.getfixturevalue("compared"), 2
     else:
@@ -178,7 +177,7 @@ def test_a_browser_draws_every_chart_and_asks_for_nothing(command, offline, requ
         subprocess.run([sys.executable, ".dvc/plots/offline.py"], cwd=repository, check=True)
         dvc(repository, "plots", "show")
         page, pictures = repository / "dvc_plots/index.html", 1
-    tab = watched(browser, offline=offline)
+    tab = watched(browser)
     tab.goto(page.as_uri())
     tab.wait_for_function("document.querySelectorAll('.vega-embed :is(canvas, svg.marks)').length == 8")
     assert tab.evaluate(BLANK) == []

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import psutil
 
+SECONDS = 300  # for what comes at once on a machine with nothing else to do
+
 
 def living(folder: Path) -> list[psutil.Process]:
     """All processes that are at work in a folder."""
@@ -18,8 +20,8 @@ def living(folder: Path) -> list[psutil.Process]:
     return found
 
 
-def wait_for(condition: Callable[[], object], what: str, seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
+def wait_for(condition: Callable[[], object], what: str) -> None:
+    end = time.monotonic() + SECONDS
     while not condition():
-        assert time.monotonic() < end, f"{what} did not come within {seconds} seconds"
+        assert time.monotonic() < end, f"{what} did not come within {SECONDS} seconds"
         time.sleep(0.005)

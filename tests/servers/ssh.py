@@ -7,8 +7,8 @@ import shutil
 import socket
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import asyncssh
@@ -80,9 +80,6 @@ def asyncssh_server(keys: Path) -> Iterator[int]:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(timeout=30)
         loop.close()
-
-
-SERVERS: dict[str, Callable[[Path], AbstractContextManager[int]]] = {"sshd": sshd, "asyncssh": asyncssh_server}
 
 
 def write_client_config(home: Path, port: int, key: Path) -> None:

@@ -1,7 +1,10 @@
 """What holds for every stage script: it checks all of params.yaml before it does anything."""
 
+import json
+import os
 import shutil
 import subprocess
+import sys
 
 import pytest
 from dvc.utils.hydra import apply_overrides
@@ -10,36 +13,52 @@ from ruamel.yaml import YAML
 from tests.stages.running import ROOT, run
 
 STAGES = sorted(path.stem for path in (ROOT / "stages").glob("*.py") if path.stem != "__init__")
+# Runs stages as `python -m` does, one after another, and tells how each ends.
+PROGRAM = """
+import contextlib, io, json, runpy, sys
+ends = []
+for name in sys.argv[1:]:
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        try:
+            runpy.run_module(f"stages.{name}", run_name="__main__")
+        except SystemExit as end:
+            status = end.code
+    ends.append([status, out.getvalue(), err.getvalue()])
+print(json.dumps(ends))
+"""
+
+
+def ends(folder, *names: str) -> list[tuple[int, str, str]]:
+    """Status, stdout and stderr of each stage."""
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", PROGRAM, *names]
+    return json.loads(subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=True).stdout)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", STAGES)
-def test_a_wrong_parameter_of_any_stage_ends_it_in_one_line(name, tmp_path):
+def test_a_wrong_parameter_of_any_stage_ends_every_stage_in_one_line(tmp_path):
     yaml = YAML()
     params = yaml.load(ROOT / "params.yaml")
     params["train"]["learning_rate"] = "fast"
     yaml.dump(params, tmp_path / "params.yaml")
-    done = run(name, tmp_path)
-    assert done.returncode == 2 and done.stdout == ""
-    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1, done.stderr
-    assert "train.learning_rate" in done.stderr
+    assert len(STAGES) == 12
+    for status, out, err in ends(tmp_path, *STAGES):
+        assert (status, out, err.count("\n")) == (2, "", 1) and err.startswith("error: "), err
+        assert "train.learning_rate" in err
     assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "missing"),
-    [
-        ("train", "models/pretrained/config.json"),
-        ("predict", "models/finetuned/config.json"),
-        ("release", "data/scans/thumbnails.npy"),
-    ],
-)
-def test_a_stage_that_runs_too_early_names_the_stages_before_it(name, missing, tmp_path):
+def test_a_stage_that_runs_too_early_names_the_stages_before_it(tmp_path):
     shutil.copy(ROOT / "params.yaml", tmp_path)
-    done = run(name, tmp_path)
-    assert done.returncode == 1
-    assert done.stderr == f"error: {missing} is missing; run `dvc repro`, which also runs the stage that writes it\n"
+    missing = {
+        "train": "models/pretrained/config.json",
+        "predict": "models/finetuned/config.json",
+        "release": "data/scans/thumbnails.npy",
+    }
+    for name, (status, _, err) in zip(missing, ends(tmp_path, *missing), strict=True):
+        said = f"error: {missing[name]} is missing; run `dvc repro`, which also runs the stage that writes it\n"
+        assert (status, err) == (1, said)
 
 
 def test_a_failed_experiment_says_what_it_leaves_in_params_yaml_and_one_in_a_copy_leaves_nothing(tmp_path):

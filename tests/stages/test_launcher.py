@@ -1,18 +1,17 @@
 """The train stage with machine.launcher: several processes that behave as one."""
 
-import json
-import os
 import random
 import signal
 import socket
 import subprocess
-import sys
+from pathlib import Path
 
 import psutil
 import pytest
 
 from stages import METRICS
 from tests.stages.trainings import (
+    copied,
     digests,
     environment,
     finished,
@@ -23,17 +22,34 @@ from tests.stages.trainings import (
     steps_gone,
 )
 from tests.waiting import living, wait_for
+from trueslice.errors import ParamsError, UserError
+from trueslice.files import read_json
+from trueslice.train.launcher import run
 
 TWO = "torchrun --standalone --nproc-per-node 2"
 
 
+def launch(folder: Path) -> Path:
+    """Have two processes train in the folder."""
+    set_params(folder, "train", epochs=3, learning_rate=1e-4)
+    set_params(folder, "machine", launcher=TWO)
+    return folder
+
+
 @pytest.fixture
-def launched(training, monkeypatch):
-    """A folder to train in with two processes."""
-    monkeypatch.setenv("PATH", os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]]))
-    set_params(training, "train", epochs=3, learning_rate=1e-4)
-    set_params(training, "machine", launcher=TWO)
-    return training
+def launched(training) -> Path:
+    return launch(training)
+
+
+@pytest.fixture(scope="module")
+def together(untrained, tmp_path_factory) -> Path:
+    """A folder in which two processes have trained."""
+    folder = launch(copied(untrained, tmp_path_factory.mktemp("together")))
+    done = finished(folder)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("train: 128 scans, 3 epochs") == 1
+    assert not states(folder)
+    return folder
 
 
 @pytest.fixture
@@ -50,15 +66,10 @@ def errors(done) -> list[str]:
 
 
 @pytest.mark.slow
-def test_two_processes_make_what_one_makes_and_write_it_once(launched):
-    done = finished(launched)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("train: 128 scans, 3 epochs") == 1
-    assert not states(launched)
-    two = json.loads((launched / METRICS / "train.json").read_text())
+def test_two_processes_make_what_one_makes_and_write_it_once(together, launched):
     set_params(launched, "machine", launcher="")
     assert finished(launched).returncode == 0
-    one = json.loads((launched / METRICS / "train.json").read_text())
+    one, two = (read_json(folder / METRICS / "train.json") for folder in (launched, together))
     assert two["best_epoch"] == one["best_epoch"]
     for epoch, other in zip(two["epochs"], one["epochs"], strict=True):
         assert epoch == pytest.approx(other, rel=1e-3, abs=1e-5)
@@ -72,23 +83,21 @@ def test_two_machines_that_share_a_folder_train_together(launched, port):
     command = [*torchrun.split(), f"localhost:{port}", "-m", "stages.train"]
     with subprocess.Popen(command, cwd=launched, env=environment(), stdout=subprocess.PIPE, text=True) as other:
         done = finished(launched)
-        told, _ = other.communicate(timeout=60)
+        told, _ = other.communicate()
     assert done.returncode == other.returncode == 0, done.stderr
     assert (done.stdout + told).count("train: 128 scans, 3 epochs") == 1
     assert (launched / METRICS / "train.json").exists() and not states(launched)
 
 
 @pytest.mark.slow
-def test_after_a_kill_they_go_on_together_and_end_with_the_same_bytes(launched, tmp_path):
+def test_after_a_kill_they_go_on_together_and_end_with_the_same_bytes(together, launched):
     done = interrupted(launched, signal.SIGKILL, random.Random(0))
     assert done.returncode == -signal.SIGKILL
-    wait_for(lambda: not living(launched), "the end of all processes", 30)
+    wait_for(lambda: not living(launched), "the end of all processes")
     done = finished(launched)
     assert done.returncode == 0, done.stderr
     assert steps_gone(done) > 0
-    gone_on = digests(launched)
-    assert finished(launched).returncode == 0
-    assert digests(launched) == gone_on
+    assert digests(launched) == digests(together)
 
 
 @pytest.mark.slow
@@ -103,7 +112,7 @@ def test_a_process_that_dies_ends_the_others(launched):
     ]
     assert len(second) == 1
     second[0].kill()
-    _, said = stage.communicate(timeout=60)
+    _, said = stage.communicate()
     assert stage.returncode == 1
     last = said.strip().splitlines()[-1]
     assert last.startswith("error: what machine.launcher started ended with status 1")
@@ -121,20 +130,18 @@ def test_what_one_process_finds_wrong_is_the_last_line(launched):
 
 
 @pytest.mark.parametrize(
-    ("launcher", "said"),
+    ("launcher", "error", "said"),
     [
-        ("torchrum --standalone", "machine.launcher starts 'torchrum', which is not a program on the path"),
-        ("torchrun 'two", 'machine.launcher is "torchrun \'two", which is not a command'),
-        (
-            "true",
-            "machine.launcher is 'true', which ended well but did not run stages.train: no process wrote metrics/t",
-        ),
-        ("false", "what machine.launcher started ended with status 1; see above"),
+        ("torchrum --standalone", ParamsError, "starts 'torchrum', which is not a program on the path"),
+        ("torchrun 'two", ParamsError, 'is "torchrun \'two", which is not a command'),
+        ("true", ParamsError, "is 'true', which ended well but did not run stages.train: no process wrote train.json"),
+        ("false", UserError, "what machine.launcher started ended with status 1; see above"),
     ],
 )
-def test_a_launcher_that_starts_nothing_is_named(training, launcher, said):
-    set_params(training, "machine", launcher=launcher)
-    done = finished(training)
-    assert done.returncode == (1 if launcher == "false" else 2)
-    assert len(errors(done)) == 1 and said in errors(done)[0]
-    assert "Traceback" not in done.stderr
+def test_a_launcher_that_starts_nothing_is_named(tmp_path, launcher, error, said):
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(error) as caught:
+        run(launcher, "stages.train", tmp_path / "train.json")
+    signal.signal(signal.SIGTERM, before)
+    assert type(caught.value) is error and said in str(caught.value).replace(f"{tmp_path}/", "")
+    assert "\n" not in str(caught.value)

@@ -124,4 +124,4 @@ def test_it_ends_when_its_parent_is_killed(training):
     (child,) = psutil.Process(parent.pid).children()
     parent.kill()
     parent.wait()
-    child.wait(20)  # or psutil.TimeoutExpired
+    child.wait(300)  # or psutil.TimeoutExpired

@@ -14,21 +14,17 @@ from trueslice.train.distributed import Processes
 
 ROOT = Path(__file__).parents[2]
 CASES = {
-    "caption": ("clip", {}),
-    "multi_positive": ("clip", {"objective": "multi_positive"}),
-    "in_batch": ("clip", {"objective": "in_batch"}),
     "sigmoid": ("siglip", {"objective": "sigmoid"}),
-    "caption, mean of all": ("clip", {"captions": "mean"}),
     "vision": ("clip", {"tune": "vision", "objective": "multi_positive"}),
-    "convolutions": ("tiny_conv", {"epochs": 1}),
-    "batch normalisation": ("lite", {"epochs": 1}),
-    "projection": ("clip", {"tune": "projection", "objective": "multi_positive"}),
+    "convolutions": ("tiny_conv", {}),
+    "batch normalisation": ("lite", {}),
+    "projection": ("clip", {"tune": "projection", "captions": "mean"}),
     "lora": ("clip", {"tune": "lora"}),
     "parts of unequal sizes": ("clip", {"batch_size": 13, "accumulation": 3, "objective": "in_batch"}),
     "everything else": (
         "clip",
         {"balance": "weights", "ema": 0.9, "wise_ft": True, "max_gradient_norm": 0.5, "layer_decay": 0.7}
-        | {"label_smoothing": 0.1, "patience": 2, "epochs": 4},
+        | {"label_smoothing": 0.1, "patience": 2, "epochs": 3},
     ),
 }
 
@@ -40,7 +36,7 @@ def todo(tmp_path_factory) -> list:
         if not (folder / name).exists():
             FAMILIES[name](folder / name)
         # So low and so precise that all losses stay well above rounding errors, which Adam would otherwise blow up.
-        todo.append((str(folder / name), {"learning_rate": 3e-5, "precision": "fp32"} | changes))
+        todo.append((str(folder / name), {"learning_rate": 3e-5, "precision": "fp32", "epochs": 1} | changes))
     return todo
 
 
@@ -50,7 +46,7 @@ def together(todo, tmp_path_factory) -> dict[str, dict]:
     (folder / "todo.json").write_text(json.dumps(todo))
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command = [*launcher, "-m", "tests.train.together", folder / "todo.json", folder / "results.json"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return dict(zip(CASES, json.loads((folder / "results.json").read_text()), strict=True))
 
