@@ -273,7 +273,7 @@ def test_the_commands_of_own_scans_lead_from_folders_to_the_report(project):
     ]
     first, preset, again = shell
     done = project.run(f"set -e\n{first}")
-    assert done.returncode == 0 and "36 patients of 72 scan files" in done.stdout, done.stdout
+    assert done.returncode == 0 and "36 patients, known for 72 of 72 scan files" in done.stdout, done.stdout
     assert "metastasis" in (project.root / "plots/report.html").read_text("utf-8")
     project.run(f"set -e\n{again}", check=True)
     project.run(preset.splitlines()[0], check=True)

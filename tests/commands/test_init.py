@@ -57,7 +57,7 @@ def test_three_folders_and_a_table_of_patients_become_parameters(project, capsys
     assert [line.split("  ")[0] for line in said[1:-1]] == [
         *("classes", "captions", "healthy", "patients", "test set", "other sets"),
     ]
-    assert "9 patients of 18 scan files, by ../scans/patients.csv" in said[4]
+    assert "9 patients, known for 18 of 18 scan files, by ../scans/patients.csv" in said[4]
     assert said[-1] == "Next: read the captions, then dvc repro"
 
 

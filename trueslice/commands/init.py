@@ -126,7 +126,9 @@ def _patients(source: Path, scans: list[str], names: Collection[str]) -> Patient
             said = f"none known: {error}"
             continue
         known = of[of != ""]
-        said = f"{counted(len(np.unique(known)), 'patient')} of {counted(len(known), 'scan file')}, by {table}"
+        said = (
+            f"{counted(len(np.unique(known)), 'patient')}, known for {len(known)} of {len(of)} scan files, by {table}"
+        )
         return Patients(table, of, said)
     return Patients(None, np.full(len(scans), ""), said)
 
