@@ -45,7 +45,8 @@ def all_imports(path: Path) -> set[Path]:
 
 # They report, check or write what other code has decided. A change in them makes no other output.
 AROUND = {
-    Path(f"trueslice/{name}.py") for name in ("__init__", "params", "errors", "files", "lifetime", "device", "startup")
+    Path(f"trueslice/{name}.py")
+    for name in ("__init__", "params", "errors", "files", "lifetime", "device", "progress", "startup")
 }
 
 

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
 from trueslice.copies.groups import exact_copies, group
 from trueslice.copies.thumbnails import (
@@ -27,6 +26,7 @@ from trueslice.copies.thumbnails import (
     whole_units,
 )
 from trueslice.params import Verify
+from trueslice.progress import Progress
 from trueslice.tables.scans import Groups, Pairs
 
 FINEST, COARSE = 128, 16  # blocks per side
@@ -204,7 +204,7 @@ def _aligned(pairs: tuple, means: np.ndarray, finest: Callable, params: Verify) 
     possible = _possible(by_kind, FRAMED_MARGIN) & _among_nearest(a, b, by_kind.max(axis=1))[:, None]
     pictures = Thumbnails(means)
     best, best_maps = np.full(len(a), -1.0), np.zeros((len(a), 2, 3))
-    for column, kind in enumerate(tqdm(KINDS, desc="aligning", disable=None)):
+    for column, kind in enumerate(Progress(KINDS, desc="aligning")):
         at = np.flatnonzero(possible[:, column])
         promising, maps = align(pictures, (a[at], b[at]), kind, params)
         at = at[promising]

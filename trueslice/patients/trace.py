@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from trueslice.copies import search as copies
 from trueslice.copies.thumbnails import FINE, KINDS, ORIENTATIONS, shrunk, thumbnails, turned, whole_units
@@ -24,6 +23,7 @@ from trueslice.errors import UserError
 from trueslice.files import files_in
 from trueslice.params import Verify
 from trueslice.patients import lookup as patients
+from trueslice.progress import Progress
 from trueslice.reading import scans as reading
 from trueslice.reading.images import grey_of
 from trueslice.reading.masks import write_mask
@@ -126,7 +126,7 @@ def _read_and_match(scans: Path, slice_means: np.ndarray) -> tuple[list[reading.
 def write_masks(traced: Traced, sizes: dict[str, tuple[int, int]], source: Path, into: Path) -> None:
     """Write the tumour masks of all traced scans, of width and height `sizes` by path, for `reading.masks`."""
     files = _mat_files(source)
-    for number in tqdm(np.unique(traced.slice).tolist(), desc="writing masks", unit="slice", disable=None):
+    for number in Progress(np.unique(traced.slice).tolist(), desc="writing masks", unit="slice"):
         with _content(*files[number], "has no tumour mask that can be read") as content:
             mask = 255 * (content["tumorMask"][()].T > 0).astype(np.uint8)
         for row in np.flatnonzero(traced.slice == number):
@@ -137,7 +137,7 @@ def write_masks(traced: Traced, sizes: dict[str, tuple[int, int]], source: Path,
 def match(pixels: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, ...]:
     """Find what `most_alike` does, and fingerprints, bool [N, bits], of pixels, uint8 [N, S, S], even memory-mapped."""
     parts = []
-    for start in tqdm(range(0, len(pixels), AT_ONCE), desc="comparing", unit_scale=AT_ONCE, unit="scan", disable=None):
+    for start in Progress(range(0, len(pixels), AT_ONCE), desc="comparing", unit_scale=AT_ONCE, unit="scan"):
         means = thumbnails(pixels[start : start + AT_ONCE])
         parts.append((*most_alike(means, others), patients.fingerprints(means)))
     return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
@@ -162,7 +162,7 @@ def read_source(source: Path) -> tuple[list[Slice], np.ndarray]:
     """Read all slices of the article, in the order of their numbers: M of them, and float32 [M, 64, 64] thumbnails."""
     files = _mat_files(source)
     slices, means = [], np.empty((len(files), FINE, FINE), np.float32)
-    for row, number in enumerate(tqdm(sorted(files), desc="reading the source", unit="slice", disable=None)):
+    for row, number in enumerate(Progress(sorted(files), desc="reading the source", unit="slice")):
         with _content(*files[number], "is no slice of the figshare article") as content:
             label = LABELS[int(content["label"][()].item())]
             slices.append(Slice(number, label, "".join(map(chr, content["PID"][()].ravel()))))

@@ -11,12 +11,12 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from trueslice.errors import UserError
 from trueslice.files import files_in, printable
 from trueslice.lifetime import start_worker
 from trueslice.params import Verify
+from trueslice.progress import Progress
 from trueslice.reading.classes import OFFICIAL_SPLITS
 from trueslice.reading.images import Picture, why_unreadable
 from trueslice.reading.masks import MASKS
@@ -93,7 +93,7 @@ def read(
         _write_header(pixels, (len(files), *shape))
         decoded = pool.map(decode, files, chunksize=8)
         try:
-            for frames in tqdm(decoded, total=len(files), desc="reading", unit="file", disable=None):
+            for frames in Progress(decoded, total=len(files), desc="reading", unit="file"):
                 for scan, square in frames:
                     if isinstance(scan, Unreadable):
                         unreadable.append(scan)

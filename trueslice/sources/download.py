@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import requests
-from tqdm import tqdm
 
 from trueslice.errors import UserError
+from trueslice.progress import Progress
 
 ATTEMPTS = 5  # in a row without a new byte
 FIRST_WAIT = 1.0  # seconds; doubles with every attempt that brings nothing
@@ -61,7 +61,7 @@ def _save(response: requests.Response, incoming: Path, tag: Path) -> None:
         raise requests.HTTPError(f"nothing came ({response.status_code})", response=response)
     is_rest = response.status_code == 206
     missing = int(response.headers.get("Content-Length") or 0) or None
-    progress = tqdm(total=missing, desc="downloading", unit="B", unit_scale=True, disable=None)
+    progress = Progress(total=missing, desc="downloading", unit="B", unit_scale=True)
     with progress, incoming.open("ab" if is_rest else "wb") as file:
         if not is_rest:
             tag.write_text(response.headers.get("ETag") or response.headers.get("Last-Modified") or "", "utf-8")

@@ -13,10 +13,9 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tqdm import tqdm
-
 from trueslice.errors import UserError
 from trueslice.files import files_in, is_litter
+from trueslice.progress import Progress
 from trueslice.reading.masks import MASKS
 
 SPLITS = {
@@ -197,7 +196,7 @@ def _with_masks(targets: dict[PurePosixPath, PurePosixPath], source: Path) -> di
 
 def _copy(files: Files, targets: dict[PurePosixPath, PurePosixPath], source: Path, into: Path) -> None:
     """Copy the files named in `targets` to their places in `into`."""
-    for name, target in tqdm(targets.items(), desc="copying", unit="file", disable=None):
+    for name, target in Progress(targets.items(), desc="copying", unit="file"):
         try:
             (into / target).parent.mkdir(parents=True, exist_ok=True)
             with files[name]() as file, (into / target).open("xb") as copy:

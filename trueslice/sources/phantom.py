@@ -30,10 +30,10 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
 from trueslice.lifetime import start_worker
 from trueslice.params import PHANTOM_CLASSES as CLASSES
+from trueslice.progress import Progress
 from trueslice.reading.masks import MASKS, write_mask
 from trueslice.tables.base import TEXT, Table, column
 
@@ -197,7 +197,7 @@ def _draw_files(into: Path, files: list[File], workers: int, masks: Path | None 
         folder.mkdir(parents=True)
     with ProcessPoolExecutor(workers or os.cpu_count(), initializer=_start_worker) as pool:
         written = pool.map(_write, [into] * len(files), files, [masks] * len(files), chunksize=8)
-        list(tqdm(written, total=len(files), desc="drawing", unit="scan", disable=None))
+        list(Progress(written, total=len(files), desc="drawing", unit="scan"))
 
 
 def _start_worker() -> None:

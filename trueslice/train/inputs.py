@@ -11,7 +11,6 @@ from typing import Self
 import filelock
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from trueslice.choices import TUNING
 from trueslice.device import to_device
@@ -19,6 +18,7 @@ from trueslice.files import whole_file
 from trueslice.model.encoder import Encoder
 from trueslice.model.pixels import BATCH, Pixels
 from trueslice.params import Train
+from trueslice.progress import Progress
 from trueslice.tables.splits import Splits
 from trueslice.train.augmentation import Augmentation
 from trueslice.train.captions import Captions
@@ -144,7 +144,7 @@ def _features(encoder: Encoder, pixels: Pixels, augmentation: Augmentation, maps
     """Compute features of every scan, float32 [N, F], augmented by its map in `maps`, [N, 2, 3], or as it is."""
     plan = torch.arange(len(pixels)).split(BATCH)
     parts = []
-    with tqdm(total=len(pixels), unit=" images", desc="features of a view", disable=None) as bar:
+    with Progress(total=len(pixels), unit=" images", desc="features of a view") as bar:
         for rows, batch in zip(plan, pixels.batches(plan), strict=True):
             inputs = batch if maps is None else augmentation.apply(batch, maps[rows])
             parts.append(encoder.image_features(inputs).float().cpu())

@@ -2,19 +2,19 @@
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
 from torch import nn
 from torch.nn import functional
-from tqdm import tqdm
 
 from trueslice.choices import LOSSES
 from trueslice.device import to_device
 from trueslice.errors import UserError
 from trueslice.model.encoder import Encoder
 from trueslice.params import Train
+from trueslice.progress import Progress
 from trueslice.records.train import Epoch
 from trueslice.train import losses, temperature
 from trueslice.train.captions import CaptionBatch
@@ -87,8 +87,10 @@ class Trainer:
         self.history = History()
         self.images_trained = 0  # since this process started or resumed
 
-    def fit(self, states: States | None = None) -> History:
+    def fit(self, states: States | None = None, show: Callable[[History], None] = lambda _: None) -> History:
         """Train to the end, from a saved state if there is one, and load the weights of the best epoch.
+
+        `show` is called after each epoch with all that has been trained.
 
         The best epoch, WiSE-FT's alpha and the temperature are chosen on validation scans.
 
@@ -96,23 +98,25 @@ class Trainer:
             UserError: the loss is no longer finite, memory is too small, or the model cannot be compiled.
         """
         scans = self.config.epochs * len(self.data.train)
-        hidden = None if self.processes.rank == 0 else True  # None shows the bar on a terminal only
         with _readable_errors(self.config):
             if state := self.processes.broadcast(states.load() if states else None):
                 self.load_state_dict(state)
                 if self.processes.rank == 0:
                     print(f"train: goes on after step {self.step_number} of {self.total_steps}")
             done = min(self.step_number * self.config.batch_size, scans)
-            with tqdm(total=scans, initial=done, unit=" images", desc="train", disable=hidden) as progress:
+            with Progress(
+                total=scans, initial=done, unit=" images", desc="train", disable=self.processes.rank > 0
+            ) as progress:
                 for epoch in range(len(self.history.epochs) + 1, self.config.epochs + 1):
                     if self.history.stalled(self.config.patience):
                         break
                     self.run_epoch(epoch, states, progress)
                     self.end_epoch(epoch, progress)
+                    show(self.history)
             self.finish()
         return self.history
 
-    def run_epoch(self, epoch: int, states: States | None, progress: tqdm) -> None:
+    def run_epoch(self, epoch: int, states: States | None, progress: Progress) -> None:
         """Train on all scans once, or on the rest of an interrupted epoch."""
         training_mode(self.model)
         done = self.step_number - (epoch - 1) * self.steps_per_epoch
@@ -129,7 +133,7 @@ class Trainer:
                 states.save(self.state_dict())
         self._read_losses()
 
-    def end_epoch(self, epoch: int, progress: tqdm) -> None:
+    def end_epoch(self, epoch: int, progress: Progress) -> None:
         """Validate, and save the weights if they are the best so far."""
         self.model.eval()
         steps = self.history.steps[(epoch - 1) * self.steps_per_epoch :]
