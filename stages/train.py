@@ -20,6 +20,7 @@ from trueslice.records.timing import Timing, TrainingTime
 from trueslice.tables.splits import Splits
 from trueslice.train import launcher
 from trueslice.train.distributed import Processes, peak_memory_mb
+from trueslice.train.history import History
 from trueslice.train.inputs import TrainingData
 from trueslice.train.loop import Trainer
 from trueslice.train.resume import States
@@ -43,7 +44,7 @@ def main(params: Params) -> None:
     states = None
     if processes.rank == 0:
         states = States(cache / "training" / trainer.fingerprint, params.machine.save_interval)
-    history = trainer.fit(states)
+    history = trainer.fit(states, show=_write_curves) if states else trainer.fit()
     if states:
         seconds = time.perf_counter() - start
         _write(trainer, params, splits, seconds)
@@ -55,6 +56,12 @@ def main(params: Params) -> None:
             f"loss {best.val_loss:.4f}"
         )
     processes.end()
+
+
+def _write_curves(history: History) -> None:
+    """Write what DVC draws of a training, also while it goes on."""
+    history.summary().write(stages.METRICS / "train.json")
+    history.step_table().write(stages.PLOTS / "steps.csv")
 
 
 def _write(trainer: Trainer, params: Params, splits: Splits, seconds: float) -> None:
@@ -74,8 +81,7 @@ def _write(trainer: Trainer, params: Params, splits: Splits, seconds: float) -> 
             "versions": {name: version(name) for name in ("torch", "transformers", "numpy")},
         }
         write_json(folder / "trueslice.json", provenance)
-    history.summary().write(stages.METRICS / "train.json")
-    history.step_table().write(stages.PLOTS / "steps.csv")
+    _write_curves(history)
     timing = TrainingTime(
         device=device_name(trainer.device),
         seconds=seconds,

@@ -9,7 +9,7 @@ import sys
 import psutil
 import pytest
 
-from stages import FINETUNED, SPLITS
+from stages import FINETUNED, METRICS, PLOTS, SPLITS
 from tests.stages.trainings import (
     ROOT,
     copied,
@@ -18,10 +18,13 @@ from tests.stages.trainings import (
     finished,
     interrupted,
     set_params,
+    started,
     states,
     steps_gone,
 )
 from tests.waiting import wait_for
+from trueslice.records.train import Training
+from trueslice.tables.steps import Steps
 
 
 @pytest.mark.slow
@@ -61,6 +64,16 @@ def test_a_stop_by_the_user_is_one_line_and_the_next_run_ends_with_the_same_byte
     done = finished(training)
     assert done.returncode == 0, done.stderr
     assert steps_gone(done) == at
+    assert digests(training) == trained
+
+
+def test_its_curves_can_be_drawn_while_it_trains_and_are_the_same_in_the_end(trained, training):
+    process = started(training)
+    curves = training / PLOTS / "steps.csv", training / METRICS / "train.json"
+    wait_for(lambda: all(path.exists() for path in curves) or process.poll() is not None, "the curves")
+    assert process.poll() is None and not (training / FINETUNED).exists()
+    assert len(Steps.read(curves[0])) % 16 == 0 and Training.read(curves[1]).epochs[0].epoch == 1
+    process.communicate(timeout=60)
     assert digests(training) == trained
 
 
