@@ -4,16 +4,16 @@ from pathlib import Path
 
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
+from pydicom.uid import UID, ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 SECRETS = ("Doe^Jane", "ID-4711", "19700102", "20200304")
 
 
-def write(path: Path, values: np.ndarray, syntax: str = ExplicitVRLittleEndian, **tags) -> Path:
+def write(path: Path, values: np.ndarray, syntax: UID = ExplicitVRLittleEndian, **tags) -> Path:
     """Write uint16 [H, W] or [F, H, W], or uint8 [H, W, 3], as a DICOM file of a patient."""
     scan = Dataset()
     scan.file_meta = FileMetaDataset()
-    scan.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    scan.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian if syntax.is_compressed else syntax
     scan.file_meta.MediaStorageSOPClassUID = scan.SOPClassUID = MRImageStorage
     scan.file_meta.MediaStorageSOPInstanceUID = scan.SOPInstanceUID = generate_uid()
     scan.PatientName, scan.PatientID, scan.PatientBirthDate, scan.StudyDate = SECRETS
@@ -29,8 +29,8 @@ def write(path: Path, values: np.ndarray, syntax: str = ExplicitVRLittleEndian, 
     scan.HighBit = scan.BitsStored - 1
     for name, value in tags.items():
         setattr(scan, name, value)
-    scan.PixelData = values.tobytes()
-    if syntax != ExplicitVRLittleEndian:
+    scan.PixelData = (values if syntax.is_little_endian else values.byteswap()).tobytes()
+    if syntax.is_compressed:
         scan.compress(syntax)
     scan.save_as(path, enforce_file_format=True)
     return path

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from pydicom import uid
 from pydicom.dataset import Dataset
 from pydicom.uid import JPEG2000Lossless, RLELossless
 
@@ -32,8 +33,14 @@ def file(tmp_path) -> Path:
     return tmp_path / "scan.dcm"
 
 
-def test_without_a_window_the_whole_range_is_shown(file):
+def test_without_a_window_all_but_the_darkest_and_the_brightest_hundredth_is_shown(file):
     assert shown(write(file, VALUES.astype(np.uint16))) == grey(VALUES[0] / 3100)
+    values = VALUES.astype(np.uint16)
+    values[0, :3] = 60_000  # as few hot pixels are
+    assert shown(write(file, values)) == grey(VALUES[0] / 3100)
+    sparse = np.zeros((32, 32), np.uint16)
+    sparse[16, :3] = 100, 200, 300
+    assert shown(write(file, sparse))[:4] == [85, 170, 255, 0]
 
 
 def test_a_window_is_applied_as_the_standard_says(file):
@@ -84,6 +91,220 @@ def test_colour_is_colour(file):
     colour[..., 0] = 200
     (found,) = read(write(file, colour), SETTINGS | {"colour": True})
     assert found.has_colour and found.pixels[16, 16].tolist() == [200, 0, 0]
+
+
+# Tags that are empty, or of no use
+
+
+def item(**tags) -> list[Dataset]:
+    made = Dataset()
+    for name, value in tags.items():
+        setattr(made, name, value)
+    return [made]
+
+
+def lookup(entries: np.ndarray | bytes, bits: int, first: int = 0, count: int | None = None) -> list[Dataset]:
+    is_packed = isinstance(entries, bytes)
+    made = item(LUTDescriptor=[count or len(entries), first, bits])
+    made[0].add_new("LUTData", "OW" if is_packed else "US", entries if is_packed else entries.tolist())
+    return made
+
+
+WINDOW = {"WindowCenter": 1500, "WindowWidth": 1001}
+IN_WINDOW = (VALUES[0] - 1499.5) / 1000 + 0.5
+WHOLE = VALUES[0] / 3100
+
+
+@pytest.mark.parametrize(
+    ("tags", "expected"),
+    [
+        (WINDOW | {"RescaleSlope": None, "RescaleIntercept": None}, IN_WINDOW),
+        (WINDOW | {"RescaleSlope": [1, 9], "RescaleIntercept": [0, 9]}, IN_WINDOW),
+        (WINDOW | {"VOILUTSequence": []}, IN_WINDOW),
+        (WINDOW | {"VOILUTSequence": item()}, IN_WINDOW),
+        (WINDOW | {"ModalityLUTSequence": []}, IN_WINDOW),
+        (WINDOW | {"VOILUTFunction": None, "PixelPaddingValue": None, "NumberOfFrames": None}, IN_WINDOW),
+        ({"WindowCenter": ["", 1500], "WindowWidth": ["", 1001]}, IN_WINDOW),
+        ({"WindowWidth": 1001}, WHOLE),
+        ({"WindowCenter": None, "WindowWidth": 1001}, WHOLE),
+        ({"WindowCenter": 0, "WindowWidth": 0}, WHOLE),
+        ({"WindowCenter": 0, "WindowWidth": -1}, WHOLE),
+        ({"WindowCenter": 0.45, "WindowWidth": 0.9, "RescaleSlope": 0.0003, "RescaleIntercept": 0}, VALUES[0] / 3000),
+        ({"WindowCenter": 1600.5, "WindowWidth": 1}, VALUES[0] > 1600),
+        ({"PixelPaddingValue": [0, 0]}, (VALUES[0] - 100) / 3000),
+    ],
+)
+def test_what_is_empty_counts_as_absent(file, tags, expected):
+    assert shown(write(file, VALUES.astype(np.uint16), **tags)) == grey(expected)
+
+
+def test_an_empty_window_of_a_frame_leaves_the_one_of_all_frames(file):
+    own, shared = item(FrameVOILUTSequence=item(WindowCenter=None)), item(FrameVOILUTSequence=item(**WINDOW))
+    groups = {"PerFrameFunctionalGroupsSequence": own, "SharedFunctionalGroupsSequence": shared}
+    assert shown(write(file, VALUES.astype(np.uint16), **groups)) == grey(IN_WINDOW)
+
+
+@pytest.mark.parametrize(
+    ("tags", "said"),
+    [
+        (WINDOW | {"VOILUTFunction": "CUBIC"}, "VOI LUT Function (0028,1056) is none of LINEAR, LINEAR_EXACT, SIGMOID"),
+        ({"RescaleSlope": 0}, "Rescale Slope (0028,1053) is 0"),
+        ({"VOILUTSequence": lookup(np.arange(2), 16, 0, 9)}, "LUT Data (0028,3006) has fewer entries than it should"),
+        ({"NumberOfFrames": -1}, "Number of Frames (0028,0008) is not a whole number above 0"),
+        (
+            {"PhotometricInterpretation": None},
+            "Photometric Interpretation (0028,0004) is missing, or none that is read here",
+        ),
+        (
+            {"PhotometricInterpretation": "RGB"},
+            "Samples per Pixel (0028,0002) does not fit its Photometric Interpretation",
+        ),
+        (
+            {"PhotometricInterpretation": "PALETTE COLOR"},
+            "Red Palette Color Lookup Table Data (0028,1201) cannot be read",
+        ),
+    ],
+)
+def test_what_cannot_be_used_is_named_by_its_tag(file, tags, said):
+    write(file, VALUES.astype(np.uint16), **tags)
+    assert [each.reason for each in read(file, SETTINGS)] == [f"its {said}"]
+
+
+@pytest.mark.parametrize("written", ["1500,5", "inf", "1E999", "4711-0"])
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("WindowCenter", "its Window Center (0028,1050) is not a finite number"),
+        ("WindowWidth", "its Window Width (0028,1051) is not a finite number"),
+        ("RescaleSlope", "its Rescale Slope (0028,1053) is not a finite number"),
+        ("NumberOfFrames", "its Number of Frames (0028,0008) is not a finite number"),
+    ],
+)
+def test_what_is_no_number_is_named_by_its_tag_without_its_value(file, recwarn, name, said, written):
+    write(file, VALUES.astype(np.uint16), **WINDOW | {name: 765432})
+    file.write_bytes(file.read_bytes().replace(b"765432", written.ljust(6).encode()))
+    assert [each.reason for each in read(file, SETTINGS)] == [said]
+    assert not recwarn.list
+
+
+# Lookup tables
+
+
+@pytest.mark.parametrize("entries", [np.arange(4096) // 16, (np.arange(4096) // 16).astype(np.uint8).tobytes()])
+def test_a_table_of_8_bits_takes_values_of_12(file, entries):
+    write(file, VALUES.astype(np.uint16), VOILUTSequence=lookup(entries, 8))
+    assert shown(file) == grey(VALUES[0] / 16 / 255)
+
+
+@pytest.mark.parametrize("bits", [12, 16])
+def test_the_range_of_a_table_is_black_to_white_whatever_bits_it_declares(file, bits):
+    table = np.arange(4096)
+    write(file, VALUES.astype(np.uint16) // 4, VOILUTSequence=lookup(table, bits))
+    assert shown(file) == grey(VALUES[0] // 4 / 4095)
+
+
+def test_a_table_begins_at_its_first_value_and_its_ends_go_on(file):
+    write(file, VALUES.astype(np.uint16), VOILUTSequence=lookup(np.arange(0, 1001), 10, first=1000))
+    assert shown(file) == grey(np.clip(VALUES[0] - 1000, 0, 1000) / 1023)
+
+
+def test_a_modality_table_of_12_bits_comes_before_the_window(file):
+    write(file, VALUES.astype(np.uint16), ModalityLUTSequence=lookup(4095 - np.arange(4096), 12), **WINDOW)
+    assert shown(file) == grey((4095 - VALUES[0] - 1499.5) / 1000 + 0.5)
+
+
+# Padding, and numbers that are none
+
+
+@pytest.mark.parametrize("kind", ["MONOCHROME1", "MONOCHROME2"])
+@pytest.mark.parametrize("value", [-2000, 63_536])  # 63536 is -2000 without its sign
+def test_all_padding_is_black_and_no_part_of_the_range(file, kind, value):
+    values = VALUES.astype(np.int16)
+    values[:, :3] = -2000, -1500, -1024
+    tags = {"PixelRepresentation": 1, "PhotometricInterpretation": kind}
+    write(file, values.view(np.uint16), **tags)
+    scan = pydicom.dcmread(file)
+    for name, number in (("PixelPaddingValue", value), ("PixelPaddingRangeLimit", -1024)):
+        scan.add_new(name, "US" if number > 0 else "SS", number)
+    scan.save_as(file)
+    shares = (VALUES[0, 3:] - 300) / 2800
+    assert shown(file) == [0, 0, 0, *(255 * (shares if kind == "MONOCHROME2" else 1 - shares)).round().tolist()]
+
+
+def test_a_frame_of_nothing_but_padding_is_black(file):
+    assert not any(shown(write(file, np.full((32, 32), 7, np.uint16), PixelPaddingValue=7)))
+
+
+@pytest.mark.parametrize("window", [{}, WINDOW])
+def test_numbers_that_are_not_finite_are_black(file, recwarn, window):
+    values = VALUES.astype(np.float32)
+    values[16, 31] = np.nan
+    write(file, values.view(np.uint32), **window)
+    scan = pydicom.dcmread(file)
+    del scan.PixelData
+    scan.FloatPixelData = values.tobytes()
+    scan.save_as(file)
+    recwarn.clear()
+    assert shown(file) == grey(np.append((IN_WINDOW if window else WHOLE)[:31], 0))
+    assert not recwarn.list
+
+
+# How a file is written
+
+
+def test_values_that_stand_to_the_left_of_their_bits_are_read(file):
+    write(file, VALUES.astype(np.uint16) << 4, BitsStored=12, HighBit=15, **WINDOW)
+    assert shown(file) == grey(IN_WINDOW)
+
+
+@pytest.mark.parametrize("is_implicit", [True, False])
+def test_a_file_without_a_meta_header_is_read_as_its_tags_are_written(file, is_implicit):
+    scan = pydicom.dcmread(write(file, VALUES.astype(np.uint16)))
+    del scan.file_meta
+    pydicom.dcmwrite(file, scan, implicit_vr=is_implicit, little_endian=True, enforce_file_format=False)
+    assert shown(file) == grey(WHOLE)
+
+
+@pytest.mark.parametrize(
+    "syntax", [uid.DeflatedExplicitVRLittleEndian, uid.ImplicitVRLittleEndian, uid.ExplicitVRBigEndian]
+)
+def test_a_file_is_read_in_any_encoding(file, syntax):
+    assert shown(write(file, VALUES.astype(np.uint16), syntax)) == grey(WHOLE)
+
+
+def test_an_unknown_encoding_is_named_by_its_tag(file):
+    scan = pydicom.dcmread(write(file, VALUES.astype(np.uint16)))
+    scan.file_meta.TransferSyntaxUID = "1.2.3.4711"
+    scan.save_as(file, implicit_vr=False, little_endian=True)
+    assert read(file, SETTINGS)[0].reason == "its Transfer Syntax UID (0002,0010) is none that is known"
+
+
+def test_a_wrong_table_of_offsets_does_not_lead_to_wrong_frames(file):
+    frames = np.stack([VALUES, VALUES[:, ::-1]]).astype(np.uint16)
+    scan = pydicom.dcmread(write(file, frames, RLELossless))
+    assert int.from_bytes(scan.PixelData[4:8], "little") == 8
+    scan.PixelData = scan.PixelData[:8] + bytes(8) + scan.PixelData[16:]  # both frames are said to begin at 0
+    scan.save_as(file)
+    assert shown(file, 1) == grey(WHOLE) and shown(file, 2) == grey(WHOLE[::-1])
+
+
+@pytest.mark.parametrize("syntax", [uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_palettes_are_looked_up_in_any_order_of_bytes(file, syntax, bits):
+    red = np.arange(32, dtype="<u2" if syntax.is_little_endian else ">u2") * 8 * (257 if bits == 16 else 1)
+    tags = {f"{colour}PaletteColorLookupTableDescriptor": [32, 0, bits] for colour in ("Red", "Green", "Blue")}
+    tags |= {f"{colour}PaletteColorLookupTableData": bytes(64) for colour in ("Green", "Blue")}
+    tags |= {"RedPaletteColorLookupTableData": red.tobytes(), "PhotometricInterpretation": "PALETTE COLOR"}
+    (found,) = read(write(file, (VALUES // 100).astype(np.uint16), syntax, **tags), SETTINGS | {"colour": True})
+    assert found.pixels[16].tolist() == [[8 * place, 0, 0] for place in range(32)]
+
+
+def test_segmented_palettes_are_expanded(file):
+    ramp = np.array([0, 1, 0, 1, 31, 248 * 256], "<u2").tobytes()  # one entry of 0, then 31 to 248 in a straight line
+    tags = {f"{colour}PaletteColorLookupTableDescriptor": [32, 0, 16] for colour in ("Red", "Green", "Blue")}
+    tags |= {f"Segmented{colour}PaletteColorLookupTableData": ramp for colour in ("Red", "Green", "Blue")}
+    write(file, (VALUES // 100).astype(np.uint16), PhotometricInterpretation="PALETTE COLOR", **tags)
+    assert shown(file) == grey(np.arange(32) * 8 / 255)
 
 
 def without(path: Path, *names: str) -> Path:

@@ -10,23 +10,28 @@ import numpy as np
 from PIL import Image
 
 from trueslice.files import Upload, is_empty, open_binary
+from trueslice.reading import display
 from trueslice.reading.images import Picture, check_size, to_picture
 
 ENDINGS = (".dcm", ".dicom")
 MAGIC_AT, MAGIC = 128, b"DICM"
 INSTALL = "pip install -e '.[dicom]'"
-# The only parts of a file that are read apart from its pixels.
+# The only parts of a file that are read.
 TAGS = (
-    *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "PixelRepresentation"),
-    *("BitsAllocated", "BitsStored", "HighBit", "PixelPaddingValue", "RescaleSlope", "RescaleIntercept"),
+    *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PlanarConfiguration", "PhotometricInterpretation"),
+    *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "RescaleSlope", "RescaleIntercept"),
     *("ModalityLUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence"),
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
+    *(f"{kind}PixelPadding{part}" for kind in ("", "Float", "DoubleFloat") for part in ("Value", "RangeLimit")),
+    *(f"{kind}PixelData" for kind in ("", "Float", "DoubleFloat")),
     *(
-        f"{colour}PaletteColorLookupTable{part}"
+        f"{name}PaletteColorLookupTable{part}"
         for colour in ("Red", "Green", "Blue")
-        for part in ("Descriptor", "Data")
+        for name, part in ((colour, "Descriptor"), (colour, "Data"), (f"Segmented{colour}", "Data"))
     ),
 )
+GREY, PALETTE = ("MONOCHROME1", "MONOCHROME2"), ("PALETTE COLOR",)
+COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 
 
 def is_dicom(file: Path | Upload) -> bool:
@@ -54,98 +59,89 @@ class DicomFrames:
         pydicom = _pydicom()
         if is_empty(file):
             raise ValueError("the file is empty")
-        self._file = file
         try:
             with open_binary(file) as stream:
-                self._header = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=list(TAGS), force=True)
+                self._header = pydicom.dcmread(stream, specific_tags=list(TAGS), force=True)
             width, height = int(self._header.Columns), int(self._header.Rows)
-        except OSError:
+        except (OSError, MemoryError):
             raise
         except Exception:  # pydicom raises many kinds, and a message may quote what the file says of a patient
             raise ValueError("it is not a DICOM file that holds a picture") from None
         check_size(width, height, max_pixels)
-        self.count = int(self._header.get("NumberOfFrames") or 1)
+        count = display.number([self._header], "NumberOfFrames", 1) or 1
+        if count < 1 or count != int(count):
+            raise ValueError(f"{display.named('NumberOfFrames')} is not a whole number above 0")
+        self.count = self._header.NumberOfFrames = int(count)
+        _complete(self._header)
 
     def picture(self, number: int) -> Picture:
-        """Decode the frame of this number, from 1: rescaled, in its window, MONOCHROME1 inverted.
+        """Decode the frame of this number, from 1, and show it as a viewer does.
 
         Raises:
-            ValueError: there are no pixels, or they cannot be decoded.
+            ValueError: there are no pixels, or they cannot be decoded, or a tag cannot be used.
         """
-        from pydicom.pixels import pixel_array
-
-        try:
-            with open_binary(self._file) as stream:
-                values = pixel_array(stream, index=number - 1)
-        except OSError:
-            raise
-        except Exception:
-            raise ValueError(self._why_undecodable()) from None
-        kind = self._header.PhotometricInterpretation
-        if values.ndim == 3 or kind == "PALETTE COLOR":
-            return to_picture(Image.fromarray(self._colours(values, kind)))._replace(mode="DICOM")
-        shares = self._shown(values.astype(np.float64), number)
-        shares = 1 - shares if kind == "MONOCHROME1" else shares
-        return Picture(Image.fromarray(np.rint(shares * 255).astype(np.uint8)), "DICOM", False)
+        header = self._header
+        kind = header.get("PhotometricInterpretation")
+        if kind not in (*GREY, *PALETTE, *COLOUR):
+            raise ValueError(f"{display.named('PhotometricInterpretation')} is missing, or none that is read here")
+        values = self._stored(number)
+        if values.shape[2:] != ((3,) if kind in COLOUR else ()):
+            raise ValueError(f"{display.named('SamplesPerPixel')} does not fit its Photometric Interpretation")
+        if kind in GREY:
+            shares = display.shares_of_white(values, header, number)
+            shares = np.nan_to_num(1 - shares if kind == "MONOCHROME1" else shares)
+            return Picture(Image.fromarray(np.rint(shares * 255).astype(np.uint8)), "DICOM", False)
+        if kind in PALETTE:
+            colours = display.colours(values, header)
+        else:
+            colours = (values >> max(header.BitsStored - 8, 0)).astype(np.uint8)
+        return to_picture(Image.fromarray(colours))._replace(mode="DICOM")
 
     def close(self) -> None:
-        """Do nothing: the file is open only while it is read."""
+        """Do nothing: the file is no longer open."""
 
-    def _shown(self, values: np.ndarray, number: int) -> np.ndarray:
-        """Convert stored values, float64 [H, W], to shares of white."""
-        from pydicom.pixels import apply_modality_lut, apply_voi
+    def _stored(self, number: int) -> np.ndarray:
+        """Return stored values: [H, W], or [H, W, 3] of colours."""
+        from pydicom.pixels import pixel_array
 
-        header = self._header
-        is_padding = values == header.get("PixelPaddingValue", np.nan)
-        rescale = _of_frame(header, "PixelValueTransformationSequence", number)
-        if "ModalityLUTSequence" in header:
-            values = apply_modality_lut(values.astype(np.int64), header).astype(np.float64)
-        else:
-            values = values * float(rescale.get("RescaleSlope", 1)) + float(rescale.get("RescaleIntercept", 0))
-        window = _of_frame(header, "FrameVOILUTSequence", number)
-        if "VOILUTSequence" in header:
-            values = apply_voi(values.astype(np.int64), header).astype(np.float64)
-        elif window.get("WindowWidth"):
-            return _windowed(values, window)
-        # Without a window the whole range is shown, as of other deep files.
-        inside = values[~is_padding] if (~is_padding).any() else values
-        low, high = inside.min(), inside.max()
-        return (np.clip(values, low, high) - low) / max(high - low, np.finfo(np.float64).tiny)
-
-    def _colours(self, values: np.ndarray, kind: str) -> np.ndarray:
-        from pydicom.pixels import apply_color_lut
-
-        bits = self._header.BitsStored
-        if kind == "PALETTE COLOR":
-            values = apply_color_lut(values, self._header)
-            bits = 8 * values.itemsize
-        return (values >> max(bits - 8, 0)).astype(np.uint8)
-
-    def _why_undecodable(self) -> str:
-        syntax = self._header.file_meta.get("TransferSyntaxUID") if hasattr(self._header, "file_meta") else None
-        if syntax is not None and syntax.is_compressed and not _is_installed("pylibjpeg"):
-            return f"its pixels are compressed ({syntax.name}); install what decodes them: {INSTALL}"
-        return f"its pixels are missing or cannot be decoded{f' ({syntax.name})' if syntax else ''}"
+        header, shift = self._header, _shift(self._header)
+        options = {"bits_stored": header.BitsStored + shift} if shift else {}
+        try:
+            values = pixel_array(header, index=number - 1, **options)
+        except MemoryError:
+            raise
+        except Exception:
+            raise ValueError(_why_undecodable(header.file_meta.TransferSyntaxUID)) from None
+        return values >> shift if shift else values
 
 
-def _windowed(values: np.ndarray, window) -> np.ndarray:
-    """Return the shares of white in a window: DICOM PS3.3, C.11.2.1.2 and C.11.2.1.3; of several windows, the first."""
-    centre, width = (float(np.atleast_1d(window[name].value)[0]) for name in ("WindowCenter", "WindowWidth"))
-    function = window.get("VOILUTFunction", "LINEAR")
-    if function == "SIGMOID":
-        return 1 / (1 + np.exp(-4 * (values - centre) / width))
-    if function == "LINEAR":
-        centre, width = centre - 0.5, width - 1
-    return np.clip((values - centre) / max(width, np.finfo(np.float64).tiny) + 0.5, 0, 1)
+def _complete(header) -> None:
+    """Name the encoding of a file that does not, and drop what may lead to the wrong frames."""
+    from pydicom import uid
+
+    if not header.file_meta.get("TransferSyntaxUID"):
+        is_implicit, is_little = header.original_encoding
+        explicit = uid.ExplicitVRLittleEndian if is_little else uid.ExplicitVRBigEndian
+        header.file_meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian if is_implicit else explicit
+    if not header.file_meta.TransferSyntaxUID.is_transfer_syntax:
+        raise ValueError(f"{display.named('TransferSyntaxUID')} is none that is known")
+    if header.file_meta.TransferSyntaxUID.is_encapsulated and header.get("PixelData"):
+        # Tables of offsets are often wrong. Without one, pydicom finds the frames itself.
+        start, length = header.PixelData[:4], int.from_bytes(header.PixelData[4:8], "little")
+        header.PixelData = start + bytes(4) + header.PixelData[8 + length :]
 
 
-def _of_frame(header, name: str, number: int):
-    """Return the part of a header about one frame: a file with several describes each frame, or all; another itself."""
-    frames, shared = header.get("PerFrameFunctionalGroupsSequence"), header.get("SharedFunctionalGroupsSequence")
-    for group in [*(frames[number - 1 : number] if frames else []), *(shared or [])]:
-        if group.get(name):
-            return group[name].value[0]
-    return header
+def _shift(header) -> int:
+    """Return how many bits stored values stand too far to the left, which pydicom takes no notice of."""
+    stored, high, allocated = (display.number([header], name) for name in ("BitsStored", "HighBit", "BitsAllocated"))
+    is_plain = not header.file_meta.TransferSyntaxUID.is_encapsulated
+    return int(high + 1 - stored) if is_plain and stored <= high < allocated else 0
+
+
+def _why_undecodable(syntax) -> str:
+    if syntax.is_compressed and not _is_installed("pylibjpeg"):
+        return f"its pixels are compressed ({syntax.name}); install what decodes them: {INSTALL}"
+    return f"its pixels are missing or cannot be decoded ({syntax.name})"
 
 
 def _pydicom():

@@ -85,8 +85,14 @@ def grey_of(values: np.ndarray) -> Image.Image:
     if not finite.any():
         raise ValueError("it holds no finite value")
     low, high = values[finite].min(), values[finite].max()
-    shares = (np.where(finite, values, low) - low) / max(high - low, np.finfo(np.float64).tiny)
+    shares = stretch(np.where(finite, values, low), low, high)
     return Image.fromarray(np.rint(shares * 255).astype(np.uint8))
+
+
+def stretch(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Return where numbers lie between `low`, which is 0, and `high`, which is 1; those outside are 0 or 1 too."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.clip((values - low) / max(high - low, np.finfo(np.float64).tiny), 0, 1)
 
 
 def why_unreadable(error: Exception) -> str:
