@@ -1,5 +1,7 @@
 import io
+import struct
 import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +38,31 @@ def png(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def tiff(values: np.ndarray, photometric: int = 1) -> bytes:
+    """A TIFF of one channel, [H, W], of kinds that Pillow does not write."""
+    tags = {256: values.shape[1], 257: values.shape[0], 258: 8 * values.itemsize, 259: 1, 262: photometric}
+    tags |= {
+        273: 134,
+        277: 1,
+        278: values.shape[0],
+        279: values.nbytes,
+        339: {"u": 1, "i": 2, "f": 3}[values.dtype.kind],
+    }
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    return struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + entries + bytes(4) + values.tobytes()
+
+
+def deep_png(values: np.ndarray) -> bytes:
+    """A PNG of 16 bits in each of 2 to 4 channels, [H, W, C], which Pillow does not write."""
+    head = struct.pack(">2I5B", *values.shape[1::-1], 16, {2: 4, 3: 2, 4: 6}[values.shape[2]], 0, 0, 0)
+    rows = zlib.compress(b"".join(b"\0" + row.astype(">u2").tobytes() for row in values))
+    chunks = ((b"IHDR", head), (b"IDAT", rows), (b"IEND", b""))
+    parts = (
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
 def read(raw: Path, into: Path, **changes) -> tuple[list[reading.Scan], list[reading.Unreadable], np.ndarray]:
@@ -156,6 +183,52 @@ def test_deep_scans_are_scaled_by_their_own_range(tmp_path: Path, mode: str):
     assert np.abs(pixels - (picture().astype(int) - low) / (high - low) * 255).max() <= 0.5
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_a_tiff_whose_zero_is_white_is_no_negative(tmp_path: Path, dtype: type):
+    values = picture().astype(dtype)
+    values[0, :2] = 0, 255
+    _, pixels = read_one(tmp_path, tiff(255 - values, photometric=0), "x.tif")
+    assert np.abs(pixels - values).max() <= 1
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int32, np.uint32])
+def test_whole_numbers_do_not_wrap(tmp_path: Path, dtype: type):
+    low, high = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+    values = np.tile(np.linspace(low, high, 52)[:52].astype(np.int64), (52, 1)).astype(dtype)
+    _, pixels = read_one(tmp_path, tiff(values), "x.tif")
+    assert np.abs(pixels[0] - np.linspace(0, 255, 52)).max() <= 1.5
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4])
+def test_channels_of_16_bits_are_read_only_if_their_values_have_16(tmp_path: Path, channels: int):
+    values = np.stack([257 * picture().astype(np.uint16)] * channels, axis=-1)
+    if channels != 3:
+        values[..., -1] = 65535  # opaque
+    _, pixels = read_one(tmp_path, deep_png(values))
+    assert np.array_equal(pixels, picture())
+    values[..., : 3 if channels > 2 else 1] >>= 4  # as scanners write 12 bits
+    put(tmp_path / "raw/a/x.png", deep_png(values))
+    _, unreadable, _ = read(tmp_path / "raw", tmp_path, max_unreadable=1)
+    said = "its channels have 16 bits and values of 14 or fewer; save it as 16-bit grey, or with 8 bits"
+    assert unreadable == [("a/x.png", said)]
+
+
+def test_a_tiff_of_a_kind_that_is_not_read_is_called_a_tiff(tmp_path: Path):
+    put(tmp_path / "raw/a/x.tif", tiff(picture().astype(np.float64)))
+    _, unreadable, _ = read(tmp_path / "raw", tmp_path, max_unreadable=1)
+    assert unreadable == [("a/x.tif", "it is a TIFF that is damaged, or of a kind that is not read here")]
+
+
+def test_a_damaged_tiff_is_named_in_words(tmp_path: Path):
+    whole = io.BytesIO()
+    Image.fromarray(picture()).save(whole, "TIFF", compression="tiff_lzw")
+    content = bytearray(whole.getvalue())
+    content[200:300] = bytes(range(100))
+    put(tmp_path / "raw/a/x.tif", bytes(content))
+    _, unreadable, _ = read(tmp_path / "raw", tmp_path, max_unreadable=1)
+    assert unreadable == [("a/x.tif", "its pixels are damaged")]
+
+
 def test_a_flat_sixteen_bit_png_is_black(tmp_path: Path):
     _, flat = read_one(tmp_path, Image.fromarray(np.full((48, 48), 5000, np.uint16)))
     assert not flat.any()
@@ -200,6 +273,15 @@ def test_transparent_parts_are_black(tmp_path: Path, mode: str):
     scan, pixels = read_one(tmp_path, image, **options)
     assert scan.mode == mode
     assert np.abs(pixels - expected).max() <= 1
+
+
+def test_a_black_drawing_on_nothing_is_read_over_white(tmp_path: Path):
+    drawing = Image.new("LA", (48, 48))
+    drawing.putalpha(Image.fromarray(picture()))
+    _, pixels = read_one(tmp_path, drawing)
+    assert np.abs(pixels - (255 - picture().astype(int))).max() <= 1
+    _, blank = read_one(tmp_path, Image.new("LA", (48, 48), (0, 255)), "opaque.png")
+    assert not blank.any()
 
 
 def test_one_bit_scans_are_black_and_white(tmp_path: Path):

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -38,9 +38,9 @@ def read_pictures(
         FrameError: the file holds several pictures and `frame` is None, or it lacks that one.
         Exception: whatever Pillow raises on a broken file; `images.why_unreadable` puts it in words.
     """
-    with _quiet():
-        opened = (DicomFrames if is_dicom(file) else ImageFrames)(file, max_pixels)
-    with closing(opened) as frames:
+    # They name no file, and may quote what it says of a patient.
+    warnings.filterwarnings("ignore", module=r"(PIL|pydicom|pylibjpeg|openjpeg|libjpeg)\.")
+    with closing((DicomFrames if is_dicom(file) else ImageFrames)(file, max_pixels)) as frames:
         if frames.count == 1 and frame in (None, 1, "all"):
             chosen = {1: name}
         else:
@@ -48,21 +48,13 @@ def read_pictures(
         for number, own_name in chosen.items():
             found: Picture | str
             try:
-                with _quiet():
+                with np.errstate(all="ignore"):
                     found = frames.picture(number)
             except MemoryError:
                 raise
             except Exception as error:  # Pillow's decoders raise nearly every exception there is on a broken file
                 found = images.why_unreadable(error)
             yield own_name, found
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep warnings from standard error: they name no file, and may quote what it says of a patient."""
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")
-        yield
 
 
 def chosen_frames(count: int, frame: int | str | None) -> range:
