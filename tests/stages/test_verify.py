@@ -155,7 +155,7 @@ def patients_of_other_scans(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (patients_of_other_scans, ["own.csv fits no file of these scans", "relative to data/raw"]),
+        (patients_of_other_scans, ["own.csv fits no file of these scans", "as in the folder of scans"]),
         (unreadable, ["1 of 24 files cannot be read: Testing/glioma/1.png (the file is empty)", "max_unreadable"]),
         (all_of_a_class_unreadable, ["no scans of glioma in Testing/"]),
     ],
