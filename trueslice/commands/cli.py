@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+import textwrap
 from collections.abc import Sequence
 from importlib import import_module
 
@@ -32,19 +33,19 @@ A run is a DVC revision (a commit, a branch, a tag), the name of an experiment a
 `workspace` for the files as they are now. Nothing runs again, and only `restore` checks anything out."""
 EXAMPLES = """\
 examples:
-  trueslice audit SCANS OTHER -o audit    which images are in both folders, also mirrored or cropped?
+  trueslice audit SCANS OTHER -o audit    which images are in both folders?
   trueslice compare main workspace        is what I have now better than main?
-  trueslice compare A1,A2,A3 B1,B2,B3     is method B better than A, each trained with three seeds?
+  trueslice compare A1,A2,A3 B1,B2,B3     is method B better? 3 seeds each
   trueslice export onnx                   a graph that runs without PyTorch
-  trueslice init ../scans                 what must params.yaml say of my own scans?
+  trueslice init ../scans                 params.yaml for my own scans
   trueslice pool F1 F2 F3 F4 F5           what do the five folds say together?
-  trueslice predict scan.jpg more/        what does the model say of these scans, and how sure is that?
-  trueslice preset kaggle laptop          Kaggle's scans and a small model, written into params.yaml
+  trueslice predict scan.jpg more/        what are these, and how sure is that?
+  trueslice preset kaggle laptop          Kaggle's scans and a small model
   trueslice push somebody/name --dry-run  what would go to the hub?
-  trueslice restore                       back to the committed run, after an experiment or a failure
-  trueslice runs                          what has been tried, and what came of it?
-  trueslice score mine.csv                what are another model's predictions worth?
-  trueslice serve                         what does the model say of a scan? asked in the browser
+  trueslice restore                       back to the committed run
+  trueslice runs                          what was tried, and what came of it?
+  trueslice score mine.csv                what are my own predictions worth?
+  trueslice serve                         the same as predict, in the browser
   trueslice trace SCANS SOURCE -o patients.csv
 
 `trueslice COMMAND --help` says more about each."""
@@ -77,13 +78,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+class _Layout(argparse.HelpFormatter):
+    """Wrap paragraphs at the width of the terminal, and leave lists, whose lines are indented."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        paragraphs = text.strip().split("\n\n")
+        return "\n\n".join(each if "\n  " in f"\n{each}" else textwrap.fill(each, width) for each in paragraphs)
+
+
 def _parser(chosen: Sequence[str]) -> argparse.ArgumentParser:
     """Make the parser; import only the `chosen` command, so that --help is quick."""
-    layout = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser("trueslice", description=DESCRIPTION, epilog=EXAMPLES, formatter_class=layout)
+    parser = argparse.ArgumentParser("trueslice", description=DESCRIPTION, epilog=EXAMPLES, formatter_class=_Layout)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, summary in COMMANDS.items():
-        command = commands.add_parser(name, help=summary, formatter_class=layout)
+        command = commands.add_parser(name, help=summary, formatter_class=_Layout)
         if name in chosen:
             module = import_module(f"trueslice.commands.{name}")
             command.description = module.__doc__

@@ -1,8 +1,8 @@
 """Test if experiments really differ, from their predictions on the same test scans.
 
   trueslice compare A B                 two trained models
-  trueslice compare A1,A2,A3 B1,B2,B3   two methods, each with three runs or more that differ in their seed
-  trueslice compare A B C               B and C, each against A, with p-values adjusted for their number
+  trueslice compare A1,A2,A3 B1,B2,B3   two methods, three or more seeds each
+  trueslice compare A B C               B and C, each against A (Holm's p-values)
 
 Scans of one patient, and copies of one scan, err together. So patients count as independent units, and groups
 of copies where no patient is known.

@@ -1,9 +1,9 @@
 """Classify scans with a released model, and show how often similar answers are wrong.
 
-  trueslice predict scan.jpg more/                 files, and folders with all that is in them
-  find . -name '*.png' | trueslice predict -       a list of paths on standard input
-  trueslice predict scans/ --format csv > a.csv    a table that `trueslice score` reads
-  trueslice predict scan.jpg --model NAME          the model of a commit, a branch or an experiment
+  trueslice predict scan.jpg more/               files, and all in folders
+  find . -name '*.png' | trueslice predict -     paths on standard input
+  trueslice predict scans/ --format csv > a.csv  a table for `trueslice score`
+  trueslice predict scan.jpg --model NAME        the model of an experiment
 
 `wrong` is the share of test scans of a similar probability that were wrong, with its 95 % interval. Warnings follow
 below a scan that is a copy of a known one, unlike the training scans (test scans say nothing about it), coloured, or

@@ -1,6 +1,6 @@
 """Bring a run back into the folder: its parameters and results from Git, its data and models from DVC's cache.
 
-  trueslice restore            the run of the last commit, after an experiment or a run that failed
+  trueslice restore            the run of the last commit
   trueslice restore NAME       the run of another commit, or an experiment
 
 Nothing is lost: if the cache lacks a file of that run, all stays as it is. Results that neither a commit nor an
@@ -20,8 +20,8 @@ from trueslice.errors import UserError
 
 NAMED = 3  # files that a message names
 ADVICE = (
-    "`dvc fetch` brings them, if somebody has pushed them. Otherwise keep results of your own as the base: "
-    '`git restore params.yaml && dvc repro`, then `git commit -a -m "My base run"`'
+    "`dvc fetch` brings them, if somebody has pushed them. Otherwise make a run of your own the base: `dvc repro`, "
+    'then `git commit -a -m "My base run"`'
 )
 
 

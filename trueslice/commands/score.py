@@ -1,7 +1,7 @@
 """Score the predictions of any model, and show which scans that model may have seen.
 
-  trueslice score FILE.csv                    on the published test set of the data that the pipeline verified
-  trueslice score FILE.csv --external NAME    on a data set that the pipeline tested its model on
+  trueslice score FILE.csv                  on the published test set
+  trueslice score FILE.csv --external NAME  on another set of params.yaml
 
 FILE.csv has a column `path` and either `class`, the predicted one, or `probability_CLASS` for each class; other columns
 are ignored. A path is one of the data set, or ends in a file name that only one scan there has.
