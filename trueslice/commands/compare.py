@@ -2,7 +2,7 @@
 
   trueslice compare A B                 two trained models
   trueslice compare A1,A2,A3 B1,B2,B3   two methods, three or more seeds each
-  trueslice compare A B C               B and C, each against A (Holm's p-values)
+  trueslice compare A B C               each against A (Holm's p-values)
 
 Scans of one patient, and copies of one scan, err together. So patients count as independent units, and groups
 of copies where no patient is known.

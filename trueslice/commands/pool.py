@@ -1,6 +1,6 @@
-"""One score from several runs: all folds of a cross-validation, or trainings that differ in their seed.
+r"""One score from several runs: all folds of a cross-validation, or trainings that differ in their seed.
 
-  dvc exp run --queue -S split.protocol=patients -S split.folds=5 \\
+  dvc exp run --queue -S split.protocol=patients -S split.folds=5 \
     -S 'split.fold=1,2,3,4,5' -S 'seed=0,1,2'
   dvc queue start
   trueslice pool RUN RUN ...
