@@ -73,7 +73,8 @@ def test_its_curves_can_be_drawn_while_it_trains_and_are_the_same_in_the_end(tra
     wait_for(lambda: all(path.exists() for path in curves) or process.poll() is not None, "the curves")
     assert process.poll() is None and not (training / FINETUNED).exists()
     assert len(Steps.read(curves[0])) % 16 == 0 and Training.read(curves[1]).epochs[0].epoch == 1
-    process.communicate(timeout=60)
+    _, said = process.communicate(timeout=60)
+    assert "images" not in said and "epoch=" not in said, "a log gets a line a minute only"
     assert digests(training) == trained
 
 

@@ -153,7 +153,9 @@ class Trainer:
             if self.history.add_epoch(record):
                 copy_into(self.best, self.weights)
         self.correct.zero_()
-        progress.set_postfix(epoch=epoch, loss=f"{train_loss:.3f}", val_accuracy=f"{val_accuracy:.3f}")
+        progress.set_postfix_str(
+            f"epoch {epoch}, loss {train_loss:.3f}, val_accuracy {val_accuracy:.3f}", refresh=False
+        )
 
     def step(self, rows: torch.Tensor, inputs: Iterator[torch.Tensor]) -> torch.Tensor:
         """Update the weights once for the scans in `rows`, int64 [B]; `inputs` yields their parts. Return the loss."""
