@@ -1,5 +1,6 @@
 """What the figures say, read back from what they draw."""
 
+import io
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -423,3 +424,9 @@ def test_the_same_figure_gives_the_same_bytes_and_says_nothing_of_when_and_by_wh
     with Image.open(tmp_path / "a.png") as image:
         assert set(image.info) == {"dpi"}
         assert min(image.size) >= 700
+
+
+def test_scans_are_shown_with_no_more_pixels_than_they_have():
+    tile = figures.Tile(np.zeros((224, 224), np.uint8), "above")
+    with Image.open(io.BytesIO(figures.png(figures.montage("title", "note", [4 * [tile]])))) as image:
+        assert 4 * 200 < image.width < 4 * 240

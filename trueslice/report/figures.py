@@ -424,7 +424,7 @@ def embedding_map(run: Run, scans: EmbeddingMap) -> Figure:
 def png(figure: Figure) -> bytes:
     """Return `figure` as PNG, cut to its content; the same figure always gives the same bytes."""
     with io.BytesIO() as file:
-        whole: dict[str, Any] = {"dpi": "figure", "bbox_inches": "tight", "pad_inches": 0.15}
+        whole: dict[str, Any] = {"dpi": figure.dpi, "bbox_inches": "tight", "pad_inches": 0.15}
         figure.savefig(file, format="png", metadata={"Software": None}, **whole)
         return file.getvalue()
 
