@@ -150,6 +150,7 @@ def test_an_empty_window_of_a_frame_leaves_the_one_of_all_frames(file):
         (WINDOW | {"VOILUTFunction": "CUBIC"}, "VOI LUT Function (0028,1056) is none of LINEAR, LINEAR_EXACT, SIGMOID"),
         ({"RescaleSlope": 0}, "Rescale Slope (0028,1053) is 0"),
         ({"VOILUTSequence": lookup(np.arange(2), 16, 0, 9)}, "LUT Data (0028,3006) has fewer entries than it should"),
+        ({"NumberOfFrames": 2**31 - 1}, "Number of Frames (0028,0008) is greater than the number of its pixels"),
         ({"NumberOfFrames": -1}, "Number of Frames (0028,0008) is not a whole number above 0"),
         (
             {"PhotometricInterpretation": None},
@@ -161,7 +162,7 @@ def test_an_empty_window_of_a_frame_leaves_the_one_of_all_frames(file):
         ),
         (
             {"PhotometricInterpretation": "PALETTE COLOR"},
-            "Red Palette Color Lookup Table Data (0028,1201) cannot be read",
+            "Red Palette Color Lookup Table Data (0028,1201) is missing or cannot be read",
         ),
     ],
 )

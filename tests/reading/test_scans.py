@@ -11,9 +11,11 @@ from PIL import Image
 from tests.dicom_files import write
 from trueslice import params
 from trueslice.errors import UserError
+from trueslice.files import Upload
 from trueslice.reading import scans as reading
 from trueslice.reading.classes import check_classes
 from trueslice.reading.names import file_of
+from trueslice.reading.pictures import read_pictures
 
 SIZE = 32
 VERIFY = params.load(Path(__file__).parents[2] / "params.yaml").verify
@@ -219,14 +221,15 @@ def test_a_tiff_of_a_kind_that_is_not_read_is_called_a_tiff(tmp_path: Path):
     assert unreadable == [("a/x.tif", "it is a TIFF that is damaged, or of a kind that is not read here")]
 
 
-def test_a_damaged_tiff_is_named_in_words(tmp_path: Path):
+@pytest.mark.parametrize("compression", ["tiff_lzw", "group4"])  # Pillow goes on in the second
+def test_a_damaged_tiff_is_named_in_words_and_by_nothing_else(compression: str, capfd):
     whole = io.BytesIO()
-    Image.fromarray(picture()).save(whole, "TIFF", compression="tiff_lzw")
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)
+    Image.fromarray(noise > 100 if compression == "group4" else noise).save(whole, "TIFF", compression=compression)
     content = bytearray(whole.getvalue())
-    content[200:300] = bytes(range(100))
-    put(tmp_path / "raw/a/x.tif", bytes(content))
-    _, unreadable, _ = read(tmp_path / "raw", tmp_path, max_unreadable=1)
-    assert unreadable == [("a/x.tif", "its pixels are damaged")]
+    content[200:400] = bytes(index * 7 % 256 for index in range(200))
+    ((_, said),) = read_pictures(Upload("x.tif", bytes(content)), "x.tif", 10**6, None)
+    assert said == "its pixels are damaged" and capfd.readouterr().err == ""
 
 
 def test_a_flat_sixteen_bit_png_is_black(tmp_path: Path):

@@ -16,6 +16,7 @@ from trueslice.reading.images import Picture, check_size, to_picture
 ENDINGS = (".dcm", ".dicom")
 MAGIC_AT, MAGIC = 128, b"DICM"
 INSTALL = "pip install -e '.[dicom]'"
+PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 # The only parts of a file that are read.
 TAGS = (
     *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PlanarConfiguration", "PhotometricInterpretation"),
@@ -23,7 +24,7 @@ TAGS = (
     *("ModalityLUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence"),
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
     *(f"{kind}PixelPadding{part}" for kind in ("", "Float", "DoubleFloat") for part in ("Value", "RangeLimit")),
-    *(f"{kind}PixelData" for kind in ("", "Float", "DoubleFloat")),
+    *PIXELS,
     *(
         f"{name}PaletteColorLookupTable{part}"
         for colour in ("Red", "Green", "Blue")
@@ -71,6 +72,8 @@ class DicomFrames:
         count = display.number([self._header], "NumberOfFrames", 1) or 1
         if count < 1 or count != int(count):
             raise ValueError(f"{display.named('NumberOfFrames')} is not a whole number above 0")
+        if count > max(1, *(len(self._header.get(name) or b"") for name in PIXELS)):
+            raise ValueError(f"{display.named('NumberOfFrames')} is greater than the number of its pixels")
         self.count = self._header.NumberOfFrames = int(count)
         _complete(self._header)
 

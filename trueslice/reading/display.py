@@ -71,7 +71,7 @@ def _numbers(part, keyword: str) -> list[float]:
     """Return the values of a tag, nan where one is empty."""
     try:
         value = part.get(keyword)
-        values = value if isinstance(value, list) or hasattr(value, "append") else [value]
+        values = value if hasattr(value, "append") else [value]
         found = [math.nan if each is None or not str(each).strip() else float(each) for each in values]
     except Exception:  # pydicom raises many kinds
         found = [math.inf]
@@ -172,7 +172,7 @@ def _entries(part, descriptor: str, data: str, header) -> tuple[np.ndarray, int]
         # Entries of 8 bits may stand two in a word, the lower first.
         entries = words.astype("<u2") if len(words) >= count else words.astype("<u2").view(np.uint8)
     except Exception:  # pydicom and NumPy raise many kinds
-        raise ValueError(f"{named(data)} cannot be read") from None
+        raise ValueError(f"{named(data)} is missing or cannot be read") from None
     if len(entries) < count:
         raise ValueError(f"{named(data)} has fewer entries than it should")
     return entries[:count], first

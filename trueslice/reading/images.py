@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from trueslice.files import Upload, is_empty, open_binary
+from trueslice.reading.libtiff import damage_raised
 
 # Named, so that Pillow never hands a file to an outside program (it would run Ghostscript on EPS).
 FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
@@ -65,7 +66,8 @@ class ImageFrames:
         """Decode the picture of this number, from 1."""
         self._image.seek(number - 1)
         check_size(*self._image.size, self._max_pixels)
-        return to_picture(self._image)
+        with damage_raised():
+            return to_picture(self._image)
 
     def close(self) -> None:
         """Close the file."""
