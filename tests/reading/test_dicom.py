@@ -86,6 +86,13 @@ def test_compressed_pixels_are_the_same(file, tmp_path, syntax):
     assert shown(write(file, VALUES.astype(np.uint16), syntax)) == plain
 
 
+def test_rle_with_more_pixels_than_rows_does_not_end_the_process(file):
+    scan = pydicom.dcmread(write(file, VALUES.astype(np.uint16), RLELossless))
+    scan.Rows = 16
+    scan.save_as(file)
+    assert len(read(file, SETTINGS)) == 1
+
+
 def test_colour_is_colour(file):
     colour = np.zeros((32, 32, 3), np.uint8)
     colour[..., 0] = 200

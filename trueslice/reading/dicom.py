@@ -106,9 +106,12 @@ class DicomFrames:
     def _stored(self, number: int) -> np.ndarray:
         """Return stored values: [H, W], or [H, W, 3] of colours."""
         from pydicom.pixels import pixel_array
+        from pydicom.uid import RLELossless
 
         header, shift = self._header, _shift(self._header)
-        options = {"bits_stored": header.BitsStored + shift} if shift else {}
+        options: dict = {"bits_stored": header.BitsStored + shift} if shift else {}
+        if header.file_meta.TransferSyntaxUID == RLELossless:
+            options["decoding_plugin"] = "pydicom"  # pylibjpeg's panics on damaged files, which ends the process
         try:
             values = pixel_array(header, index=number - 1, **options)
         except MemoryError:
