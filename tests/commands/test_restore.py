@@ -92,9 +92,19 @@ def test_after_a_failure_the_committed_run_comes_back(project, value):
     first = digests(project)
     assert project.run(f"dvc exp run -S 'value={value}'").returncode != 0
     assert not (project.root / "metrics/score.json").exists()
-    restore(project)
+    assert "The params.yaml that was here is in Git's stash: `git stash pop`\n" in restore(project)
     assert digests(project) == first
-    assert project.run("git stash list", check=True).stdout == ""
+    project.run("git stash pop -q", check=True)
+    assert value in (project.root / "params.yaml").read_text()
+
+
+def test_parameters_edited_by_hand_are_kept(project):
+    first = digests(project)
+    (project.root / "params.yaml").write_text("value: edited\n")
+    assert "is in Git's stash: `git stash pop`" in restore(project)
+    assert digests(project) == first
+    project.run("git stash pop -q", check=True)
+    assert (project.root / "params.yaml").read_text() == "value: edited\n"
 
 
 @pytest.mark.slow

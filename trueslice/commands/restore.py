@@ -3,8 +3,8 @@
   trueslice restore            the run of the last commit
   trueslice restore NAME       the run of another commit, or an experiment
 
-Nothing is lost: if the cache lacks a file of that run, all stays as it is. Results that neither a commit nor an
-experiment has are put into Git's stash. Code is left as it is.
+Nothing is lost: if the cache lacks a file of that run, all stays as it is. Results and parameters that neither the last
+commit nor an experiment has are put into Git's stash. Code is left as it is.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from trueslice.commands.revisions import opened
 from trueslice.errors import UserError
 
 NAMED = 3  # files that a message names
+STASH = ("stash", "push", "--include-untracked", "--message", "before trueslice restore", "--")
 ADVICE = (
     "`dvc fetch` brings them, if somebody has pushed them. Otherwise make a run of your own the base: `dvc repro`, "
     'then `git commit -a -m "My base run"`'
@@ -62,18 +63,21 @@ def _restore(root: str, commit: str, results: Sequence[str]) -> None:
             file.touch()
     changed = _git(root, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--", *results)
     paths = [f":(top){line[3:]}" for line in changed.split("\0") if line]
-    if paths and not _is_saved(root):
-        _git(root, "stash", "push", "--include-untracked", "--message", "before trueslice restore", "--", *paths)
+    if paths and not _is_saved(root, "dvc.lock"):
+        _git(root, *STASH, *paths)
         print("The run that was here is in Git's stash: `git stash pop && dvc checkout`")
+    elif not _is_saved(root, "params.yaml"):
+        _git(root, *STASH, ":(top,literal)" + _git(root, "ls-files", "--full-name", "params.yaml").strip())
+        print("The params.yaml that was here is in Git's stash: `git stash pop`")
     _git(root, "restore", f"--source={commit}", "--staged", "--worktree", "--", *results)
     _git(root, "clean", "--force", "-d", "--quiet", "--", *results)
 
 
-def _is_saved(root: str) -> bool:
-    """Return True if the results in the folder are those of the last commit or of an experiment, by dvc.lock."""
+def _is_saved(root: str, name: str) -> bool:
+    """Return True if a file is in the folder as in the last commit or in an experiment."""
     experiments = _git(root, "for-each-ref", "--format=%(objectname)", "refs/exps").split()
-    names = "".join(f"{commit}:./dvc.lock\n" for commit in ("HEAD", *experiments))
-    return _git(root, "hash-object", "dvc.lock").strip() in _git(root, "cat-file", "--batch-check", names=names)
+    names = "".join(f"{commit}:./{name}\n" for commit in ("HEAD", *experiments))
+    return _git(root, "hash-object", name).strip() in _git(root, "cat-file", "--batch-check", names=names)
 
 
 def _git(root: str, *arguments: str, names: str = "") -> str:
