@@ -69,6 +69,14 @@ def test_a_run_that_nobody_has_saved_is_listed_as_the_workspace(project, make_pr
     assert words == ["finished", "60.0", "50.0", "to", "65.0", "70.0", "skill=0.6"]
 
 
+def test_parameters_that_have_not_run_have_no_scores(project, make_project):
+    project = make_project(like=project)
+    project.run("sed -i s/0.8/0.6/ params.yaml", check=True)
+    assert rows(trueslice(project, "runs"))["workspace"] == ["changed", "-", "-", "-", "skill=0.6"]
+    project.run("git commit -q -a -m 'My parameters'", check=True)
+    assert rows(trueslice(project, "runs"))["HEAD"] == ["changed", "-", "-", "-"]
+
+
 def test_without_git_there_is_one_line(project, make_project):
     project = make_project(like=project)
     shutil.rmtree(project.root / ".git")

@@ -1,8 +1,8 @@
 """List the committed run and all experiments: scores, and the parameters in which they differ from the last commit.
 
 Accuracy is that of the test scans with its 95 % interval, in per cent; baseline is that of the best baseline. A run
-without scores of its own has dashes: it has not finished, or ended before the stage `evaluate`. The experiments of
-other commits than the last are listed too.
+without scores of its own has dashes: it has not finished, ended before the stage `evaluate`, or its parameters have
+changed since. The experiments of other commits than the last are listed too.
 """
 
 import argparse
@@ -13,6 +13,7 @@ from typing import NamedTuple
 from dvc.repo import Repo
 from dvc.repo.experiments.serialize import ExpState
 from dvc.repo.experiments.show import show
+from ruamel.yaml import YAML
 
 from trueslice.commands.making import texts
 from trueslice.commands.revisions import PREDICTING, is_stale, opened
@@ -27,7 +28,7 @@ class Row(NamedTuple):
     """A run as DVC shows it."""
 
     name: str
-    state: str  # finished, queued, running or failed
+    state: str  # finished, queued, running, failed, or changed: with other parameters than those that ran
     settings: Mapping[str, object]  # parameters by their dotted names
     summary: Mapping[str, float | None]  # metrics/summary.json
 
@@ -70,8 +71,17 @@ def _rows(repo: Repo) -> list[Row]:
 def _row(name: str, state: str, shown: ExpState, lock: str) -> Row:
     params, metrics = (shown.data.params, shown.data.metrics) if shown.data else ({}, {})
     settings = flat(params.get("params.yaml", {}).get("data") or {})
+    if state == "finished" and not _has_run(lock, settings):
+        state = "changed"
     is_own = state == "finished" and not is_stale(lock, SCORING)
     return Row(name, state, settings, (is_own and metrics.get("metrics/summary.json", {}).get("data")) or {})
+
+
+def _has_run(lock: str, settings: Mapping[str, object]) -> bool:
+    """Return True if the stages up to the scores ran with these parameters, by the text of dvc.lock."""
+    stages = YAML(typ="safe").load(lock)["stages"] if lock else {}
+    used = [stages[name].get("params", {}).get("params.yaml", {}) for name in SCORING if name in stages]
+    return all(settings.get(key) == value for of_stage in used for key, value in flat(of_stage).items())
 
 
 def _cells(row: Row) -> tuple[str, ...]:
