@@ -27,7 +27,7 @@ def invent(project: Project, program: str, sections: str, runs: Mapping[str, str
     for name, params in runs.items():
         (project.root / "params.yaml").write_text(params)
         project.run(f"{command} && git add -A && git commit -q -m {name} && git tag {name}", check=True)
-        command = "git checkout -q --detach && python predict.py"
+        command = "git checkout -q --detach && python predict.py && dvc commit -q -f"
     project.run("git checkout -q first", check=True)
     return project
 

@@ -90,6 +90,12 @@ def test_a_better_model_is_called_better_and_nothing_is_checked_out(runs):
     assert runs.run("git status --porcelain", check=True).stdout == ""
 
 
+def test_parameters_that_have_not_run_are_not_compared(make_project, runs):
+    project = make_project(like=runs)
+    project.run("git checkout -q . && sed -i 's/^seed: .*/seed: 77/' params.yaml", check=True)
+    assert "workspace: its parameters have changed since it ran" in compare(project, "HEAD workspace", status=1)
+
+
 def test_runs_of_different_machines_are_named(make_project, runs):
     project = make_project(like=runs)
     assert "machines" not in compare(project, "HEAD skilled")
@@ -223,7 +229,7 @@ def test_the_workspace_a_commit_a_branch_and_an_experiment_are_read_alike(runs):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ("HEAD nonsense", "error: nonsense: no such revision or experiment; `dvc exp list` names them"),
+        ("HEAD nonsense", "error: nonsense: no such revision or experiment; `trueslice runs` names them"),
         ("HEAD HEAD~1", "error: HEAD~1 has no plots/predictions.csv; run the pipeline there, and commit what it wrote"),
         ("HEAD fewer", "error: HEAD and fewer were tested on other scans: 400 and 300, 300 of them in common;"),
         ("HEAD,HEAD skilled", "error: HEAD is named twice"),

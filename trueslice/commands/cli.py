@@ -29,7 +29,7 @@ COMMANDS = {
 DESCRIPTION = """\
 Use a trained model, compare, pool and restore runs of the pipeline, and find copies and sources of scans.
 
-A run is a DVC revision (a commit, a branch, a tag), the name of an experiment as `dvc exp list` prints it, or
+A run is a DVC revision (a commit, a branch, a tag), the name of an experiment as `trueslice runs` lists it, or
 `workspace` for the files as they are now. Nothing runs again, and only `restore` checks anything out."""
 EXAMPLES = """\
 examples:

@@ -1,6 +1,6 @@
 """Predictions, parameters and models of any run of the pipeline, read through DVC; units of its test scans."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +16,7 @@ from ruamel.yaml.error import YAMLError
 
 from trueslice.errors import UserError
 from trueslice.files import whole_folder
+from trueslice.params import flat
 from trueslice.records.timing import Timing
 from trueslice.report.format import counted
 from trueslice.tables.predictions import Predictions
@@ -28,7 +29,7 @@ def read_predictions(revisions: Sequence[str]) -> dict[str, Predictions]:
     """Read the predictions of several runs of the pipeline, by revision: at least one scan, each path once.
 
     Args:
-        revisions: each a commit, branch or tag, the name of an experiment as `dvc exp list` prints it, or `workspace`
+        revisions: each a commit, branch or tag, the name of an experiment, or `workspace`
             for the files as they are now. A name that two experiments have belongs to the one that started at HEAD.
 
     Raises:
@@ -121,8 +122,22 @@ def is_stale(lock: str, stages: Sequence[str] = PREDICTING) -> bool:
     return any(made.get(dep["path"], dep["md5"]) != dep["md5"] for dep in read)
 
 
+def has_run(lock: str, settings: Mapping[str, object], stages: Sequence[str] = PREDICTING) -> bool:
+    """Return True if these stages ran with these parameters, by their dotted names, by the text of dvc.lock."""
+    found = YAML(typ="safe").load(lock)["stages"] if lock else {}
+    used = [found[name].get("params", {}).get("params.yaml", {}) for name in stages if name in found]
+    return all(settings.get(key) == value for of_stage in used for key, value in flat(of_stage).items())
+
+
 def _refuse_stale(revision: str) -> None:
-    if is_stale(read_text(revision, "dvc.lock", missing="")):
+    lock = read_text(revision, "dvc.lock", missing="")
+    try:
+        settings = flat(YAML(typ="safe").load(read_text(revision, "params.yaml", missing="{}")))
+    except (YAMLError, AttributeError):
+        raise UserError(f"{revision}: params.yaml is not valid YAML; correct it, or name another run") from None
+    if not has_run(lock, settings):
+        raise UserError(f"{revision}: its parameters have changed since it ran; run `dvc repro` first")
+    if is_stale(lock):
         raise UserError(f"{revision}: {PREDICTIONS} is older than its model; run that experiment to its end")
 
 
@@ -178,6 +193,6 @@ def opened(revision: str, path: str) -> Iterator[Repo]:
     except RevError as error:
         if "ambiguous" in str(error):
             raise UserError(f"{revision}: several experiments have this name; give the commit (dvc exp list)") from None
-        raise UserError(f"{revision}: no such revision or experiment; `dvc exp list` names them") from None
+        raise UserError(f"{revision}: no such revision or experiment; `trueslice runs` names them") from None
     except DvcException as error:
         raise UserError(f"{revision}: DVC can't read {path}: {' '.join(str(error).split())}") from None

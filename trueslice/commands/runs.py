@@ -13,10 +13,9 @@ from typing import NamedTuple
 from dvc.repo import Repo
 from dvc.repo.experiments.serialize import ExpState
 from dvc.repo.experiments.show import show
-from ruamel.yaml import YAML
 
 from trueslice.commands.making import texts
-from trueslice.commands.revisions import PREDICTING, is_stale, opened
+from trueslice.commands.revisions import PREDICTING, has_run, is_stale, opened
 from trueslice.commands.text import WIDTH, aligned
 from trueslice.params import flat
 
@@ -71,17 +70,10 @@ def _rows(repo: Repo) -> list[Row]:
 def _row(name: str, state: str, shown: ExpState, lock: str) -> Row:
     params, metrics = (shown.data.params, shown.data.metrics) if shown.data else ({}, {})
     settings = flat(params.get("params.yaml", {}).get("data") or {})
-    if state == "finished" and not _has_run(lock, settings):
+    if state == "finished" and not has_run(lock, settings, SCORING):
         state = "changed"
     is_own = state == "finished" and not is_stale(lock, SCORING)
     return Row(name, state, settings, (is_own and metrics.get("metrics/summary.json", {}).get("data")) or {})
-
-
-def _has_run(lock: str, settings: Mapping[str, object]) -> bool:
-    """Return True if the stages up to the scores ran with these parameters, by the text of dvc.lock."""
-    stages = YAML(typ="safe").load(lock)["stages"] if lock else {}
-    used = [stages[name].get("params", {}).get("params.yaml", {}) for name in SCORING if name in stages]
-    return all(settings.get(key) == value for of_stage in used for key, value in flat(of_stage).items())
 
 
 def _cells(row: Row) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What libtiff says of damage, for Pillow. It would write lines to standard error that name no file."""
+"""Damage that libtiff finds while Pillow reads. By itself libtiff writes lines to standard error that name no file."""
 
 import ctypes
 import threading
