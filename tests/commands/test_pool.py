@@ -81,7 +81,9 @@ def test_what_does_not_fit_together_is_refused_in_one_line(runs, arguments, mess
 
 def test_damaged_parameters_are_named(runs, make_project):
     project = make_project(like=runs)
-    (project.root / "dvc.lock").unlink()  # it would tell that these parameters have not run
-    for content, message in (("split: [", "is not valid YAML"), ("split: {}", "lacks split.fold, split.folds or")):
-        (project.root / "params.yaml").write_text(content)
-        assert f"error: workspace: params.yaml {message}" in pool(project, "workspace", status=1)
+    params, lock = project.root / "params.yaml", project.root / "dvc.lock"
+    params.write_text("split: [")
+    assert "error: workspace: params.yaml is not valid YAML" in pool(project, "workspace", status=1)
+    params.write_text("split: {}")
+    lock.unlink()  # it would tell that these parameters have not run
+    assert "error: workspace: params.yaml lacks split.fold, split.folds or" in pool(project, "workspace", status=1)
