@@ -446,7 +446,7 @@ def canvas(title: str, note: str, size: tuple[float, float] = (WIDTH, 4.2)) -> t
 def montage(title: str, note: str, rows: Sequence[Sequence[Tile]], bar: bool = False) -> Figure:
     """Draw rows of scans on a dark ground, as viewers do, with a colour `bar` of their maps if asked for.
 
-    There are as many pixels as scans have: more only make a larger file.
+    There are about as many pixels as scans have: more only make a larger file.
     """
     columns = max(map(len, rows))
     inch = (1 + GAP) * columns / WIDTH  # where a scan is 1 wide
@@ -462,7 +462,7 @@ def montage(title: str, note: str, rows: Sequence[Sequence[Tile]], bar: bool = F
         top += 1 + GAP + LINE * inch * max(tile.below.count("\n") + bool(tile.below) for tile in row)
     axes.set(xlim=(0, (1 + GAP) * columns), ylim=(top, 0))
     figure.set_size_inches(WIDTH, top / inch + 1)
-    figure.set_dpi(0.7 * DPI)
+    figure.set_dpi(0.6 * DPI)
     if bar:
         overlay.add_colour_bar(figure, axes).ax.tick_params(labelcolor=ON_DARK)
     figure.set_facecolor(DARK)
