@@ -70,9 +70,10 @@ def asyncssh_server(keys: Path) -> Iterator[int]:
             sftp_factory=True,
         )
 
-    server = loop.run_until_complete(listen())
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
+    # Not in this thread, where a browser of other tests may have a loop of its own.
+    server = asyncio.run_coroutine_threadsafe(listen(), loop).result(60)
     try:
         yield server.get_port()
     finally:
