@@ -45,7 +45,7 @@ lint: .venv/.ready-test
 	{ rm -rf .venv; echo "error: $(PYTHON) cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 
 .venv/.ready: requirements.txt constraints.txt pyproject.toml | .venv/bin/python
-	@echo "Installing into .venv (once; PyTorch with its CUDA libraries takes 5.5 GB, and less after make setup-cpu)"
+	@echo "Installing into .venv, once: up to 5.5 GB with the CUDA libraries of PyTorch, some 4 GB less by make setup-cpu"
 	@$(PIP) --requirement requirements.txt
 	@test -e .git || .venv/bin/dvc config --local core.no_scm true
 	@.venv/bin/python .dvc/plots/offline.py
