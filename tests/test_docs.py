@@ -268,12 +268,14 @@ def test_the_commands_of_own_scans_lead_from_folders_to_the_report(project):
     fill(project.root.parent / "scans")
     for key, value in {"verify.image_size": 64, "train.epochs": 1, "train.device": "cpu"}.items():
         project.set(key, value)
-    shell = [
-        block for kind, block in FENCE.findall(OWN_SCANS.read_text("utf-8")) if block.startswith(("trueslice", "dvc"))
-    ]
-    first, preset, again = shell
+    starts = ("trueslice", "git", "dvc")
+    shell = [block for _, block in FENCE.findall(OWN_SCANS.read_text("utf-8")) if block.startswith(starts)]
+    first, repro, preset, again = shell
     done = project.run(f"set -e\n{first}")
     assert done.returncode == 0 and "36 patients, known for 72 of 72 scan files" in done.stdout, done.stdout
+    # In a clone, Git knows the results already.
+    project.run(f"set -e\n{repro.replace('dvc repro', 'dvc repro && git add -A')}", check=True)
+    assert project.run("git log --format=%s --max-count=2", check=True).stdout == "My base run\nMy scans\n"
     assert "metastasis" in (project.root / "plots/report.html").read_text("utf-8")
     project.run(f"set -e\n{again}", check=True)
     project.run(preset.splitlines()[0], check=True)
