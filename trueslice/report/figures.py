@@ -462,7 +462,7 @@ def montage(title: str, note: str, rows: Sequence[Sequence[Tile]], bar: bool = F
         top += 1 + GAP + LINE * inch * max(tile.below.count("\n") + bool(tile.below) for tile in row)
     axes.set(xlim=(0, (1 + GAP) * columns), ylim=(top, 0))
     figure.set_size_inches(WIDTH, top / inch + 1)
-    figure.set_dpi(0.6 * DPI)
+    figure.set_dpi(0.5 * DPI)
     if bar:
         overlay.add_colour_bar(figure, axes).ax.tick_params(labelcolor=ON_DARK)
     figure.set_facecolor(DARK)
