@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from tests import nifti_files
 from tests.browsers import watched
 from tests.dicom_files import write
 from trueslice import params
@@ -105,6 +106,15 @@ def test_dicom_files_are_read_frame_by_frame(first, tmp_path, capsys):
     assert f"{first}: 9 images, 0 files unreadable\n" in run(capsys, first, "-o", tmp_path / "out")
     # Without a window, a frame is shown from its 1st to its 99th percentile.
     assert ("c.png", "series.dcm, frame 2", "near") in pairs_in(tmp_path / "out")
+
+
+def test_nifti_files_are_read_slice_by_slice(first, tmp_path, capsys):
+    heads = np.stack([np.asarray(HEADS[number])[::-1, ::-1].T for number in (5, 2)], axis=2)
+    nifti_files.write(first / "volume.nii.gz", heads, np.diag([1, 1, 5, 1]))
+    (first / "damaged.nii.gz").write_bytes(b"x")
+    assert f"{first}: 9 images, 1 file unreadable" in (said := run(capsys, first, "-o", tmp_path / "out"))
+    assert "damaged.nii.gz: it is not a NIfTI file" in said
+    assert ("c.png", "volume.nii.gz, frame 2", "near") in pairs_in(tmp_path / "out")
 
 
 def test_across_two_folders_every_file_with_a_copy_is_named_and_no_pair_within(first, second, tmp_path, capsys):

@@ -62,7 +62,12 @@ def test_a_name_that_is_not_utf_8_is_read_and_can_be_printed(tmp_path):
     assert found.name.endswith("caf\\udce9.png")
 
 
-def test_images_are_known_by_ending_or_as_dicom(tmp_path):
+def test_files_are_known_by_ending_or_as_dicom(tmp_path):
     (tmp_path / "a").write_bytes(bytes(128) + b"DICM")
     (tmp_path / "b.txt").write_text("x")
-    assert [is_image(tmp_path / name) for name in ("a", "b.txt", "c.PNG", "d.dcm", "e")] == [1, 0, 1, 1, 0]
+    assert [
+        is_image(tmp_path / name) for name in ("a", "b.txt", "c.PNG", "d.dcm", "e", "f.nii", "g.nii.gz", "h.gz")
+    ] == [
+        *(1, 0, 1, 1, 0),
+        *(1, 1, 0),
+    ]

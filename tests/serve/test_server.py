@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests import nifti_files
 from tests.dicom_files import SECRETS, write
 from trueslice import Classifier
 from trueslice.serve.answers import Answers
@@ -169,6 +170,18 @@ def test_a_dicom_file_is_read_in_memory_and_nothing_of_the_patient_comes_back(cl
     answer = client.ask("POST", "/predict", (tmp_path / "scan.dcm").read_bytes(), name="0001")
     assert same(without_pictures(answer), expected(classifier.predict([tmp_path / "scan.dcm"])[0]))
     assert not [secret for secret in SECRETS if secret in json.dumps(answer)]
+
+
+def test_a_nifti_file_is_answered_for_the_slice_that_is_chosen(client, classifier, tmp_path):
+    volume = np.random.default_rng(0).integers(0, 4096, (60, 50, 3), np.int16)
+    file = nifti_files.write(tmp_path / "head.nii.gz", volume, np.diag([1, 1, 5, 1]))
+    refused = client.ask("POST", "/predict", file.read_bytes(), name="head.nii.gz")
+    assert (refused["status"], refused["frames"]) == (422, 3)
+    answer = client.ask("POST", "/predict", file.read_bytes(), name="head.nii.gz", frame="2")
+    (frame,) = classifier.stream([file], 2)
+    assert answer["path"] == "head.nii.gz, frame 2"
+    assert same(without_pictures(answer), expected(frame))
+    assert not [secret for secret in nifti_files.SECRETS if secret in json.dumps([answer, refused])]
 
 
 @pytest.mark.parametrize("host", ["example.org", "127.0.0.1.example.org", "", "[", "10.0.0.1:8000"])

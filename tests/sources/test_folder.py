@@ -126,6 +126,10 @@ def test_litter_is_passed_over_and_loose_files_are_counted(tmp_path, into, make)
             r"holds a/Masks/1.png, a folder of masks among the scans of a class; move",
         ),
         (["a/1.png", "a/1_mask.jpg"], r"holds a/1_mask.jpg, which seems to be a mask of 1.png; bring one mask a scan"),
+        (
+            ["a/1.nii.gz", "a/1_seg.nii.gz"],
+            r"holds a/1_seg.nii.gz, which seems to be a mask of 1.nii.gz; bring one mask",
+        ),
         (["a/1.png", "a/1_mask.png", "a/1_mask_1.png"], r"holds a/1_mask_1.png, which seems to be a mask of 1.png"),
     ],
 )

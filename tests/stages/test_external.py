@@ -10,6 +10,7 @@ from PIL import Image
 
 import stages
 from stages import evaluate, external, plot
+from tests import nifti_files
 from tests.dicom_files import write
 from tests.scan_tables import scan_table
 from trueslice import params
@@ -118,6 +119,16 @@ def test_each_frame_of_a_dicom_file_is_classified_and_the_file_counts_once(run, 
     write(tmp_path / "other/glioma/series.dcm", frames)
     external.main(settings({"name": "other", "source": str(tmp_path / "other")}))
     assert table().path.tolist() == ["glioma/series.dcm, frame 1", "glioma/series.dcm, frame 2"]
+    assert table().group.tolist() == [0, 0] and table().dropped.tolist() == ["", ""]
+    assert read_json(stages.EXTERNAL)["sets"][0]["files"] == 1
+
+
+def test_each_slice_of_a_nifti_file_is_classified_and_the_file_counts_once(run, tmp_path):
+    volume = np.stack([np.asarray(picture(number)) for number in (20, 21)], axis=2)
+    (tmp_path / "other/glioma").mkdir(parents=True)
+    nifti_files.write(tmp_path / "other/glioma/head.nii.gz", volume, np.diag([1, 1, 5, 1]))
+    external.main(settings({"name": "other", "source": str(tmp_path / "other")}))
+    assert table().path.tolist() == ["glioma/head.nii.gz, frame 1", "glioma/head.nii.gz, frame 2"]
     assert table().group.tolist() == [0, 0] and table().dropped.tolist() == ["", ""]
     assert read_json(stages.EXTERNAL)["sets"][0]["files"] == 1
 

@@ -1,1 +1,1 @@
-"""Bytes in, pixels out: images and DICOM, frame by frame, and the masks of tumours."""
+"""Bytes in, pixels out: images, DICOM and NIfTI, frame by frame, and the masks of tumours."""

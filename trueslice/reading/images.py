@@ -28,7 +28,7 @@ class Picture(NamedTuple):
     """A decoded picture."""
 
     image: Image.Image  # L or RGB
-    mode: str  # of the file: Pillow's, or DICOM
+    mode: str  # of the file: Pillow's, DICOM or NIfTI
     has_colour: bool
 
 
@@ -123,7 +123,7 @@ def stretch(values: np.ndarray, low: float, high: float) -> np.ndarray:
 def why_unreadable(error: Exception) -> str:
     """Say in a few words why a file could not be decoded."""
     if isinstance(error, UnidentifiedImageError):
-        return f"it is not an image in a format that is read here ({', '.join(FORMATS)}, DICOM)"
+        return f"it is not an image in a format that is read here ({', '.join(FORMATS)}, DICOM, NIfTI)"
     if str(error).startswith("decoder error"):
         return "its pixels are damaged"
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)

@@ -1,4 +1,4 @@
-"""The one way from a file to its pictures, for training, audit and prediction: images by Pillow, DICOM by pydicom."""
+"""The one way from a file to its pictures, for training, audit and prediction."""
 
 import warnings
 from collections.abc import Iterator
@@ -13,6 +13,10 @@ from trueslice.reading import images
 from trueslice.reading.dicom import DicomFrames, is_dicom
 from trueslice.reading.images import ImageFrames, Picture
 from trueslice.reading.names import frame_path
+from trueslice.reading.nifti import NiftiFrames, is_nifti
+
+# What tells a format, and what reads it. All other files are images, which Pillow reads.
+READERS = ((is_nifti, NiftiFrames), (is_dicom, DicomFrames))
 
 
 class FrameError(ValueError):
@@ -29,7 +33,7 @@ def read_pictures(
     """Yield pictures of a file, each with its name; in place of a picture that cannot be decoded, the reason.
 
     Args:
-        file: path of an image or DICOM file, or its content.
+        file: path of a file, or its content.
         name: what the file is called; its frames are called `name, frame 3`.
         max_pixels: the most pixels that a picture may have.
         frame: which picture of a file with several: its number, from 1, or `all`.
@@ -39,8 +43,9 @@ def read_pictures(
         Exception: whatever Pillow raises on a broken file; `images.why_unreadable` puts it in words.
     """
     # They name no file, and may quote what it says of a patient.
-    warnings.filterwarnings("ignore", module=r"(PIL|pydicom|pylibjpeg|openjpeg|libjpeg)\.")
-    with closing((DicomFrames if is_dicom(file) else ImageFrames)(file, max_pixels)) as frames:
+    warnings.filterwarnings("ignore", module=r"(PIL|pydicom|pylibjpeg|openjpeg|libjpeg|nibabel)\.")
+    reader = next((reader for is_its, reader in READERS if is_its(file)), ImageFrames)
+    with closing(reader(file, max_pixels)) as frames:
         if frames.count == 1 and frame in (None, 1, "all"):
             chosen = {1: name}
         else:
@@ -73,6 +78,6 @@ def chosen_frames(count: int, frame: int | str | None) -> range:
 
 
 def is_image(path: Path) -> bool:
-    """Tell whether a file looks like an image or DICOM: by its ending, or as a DICOM file without one."""
+    """Tell whether a file looks like one that is read here: by its ending, or as a DICOM file without one."""
     Image.init()
-    return Image.EXTENSION.get(path.suffix.lower()) in images.FORMATS or is_dicom(path)
+    return Image.EXTENSION.get(path.suffix.lower()) in images.FORMATS or any(is_its(path) for is_its, _ in READERS)

@@ -176,14 +176,14 @@ def _in_classes(files: Sequence[PurePosixPath], source: Path) -> dict[PurePosixP
 
 def _with_masks(targets: dict[PurePosixPath, PurePosixPath], source: Path) -> dict[PurePosixPath, PurePosixPath]:
     """Place masks that are beside their scans where `trueslice.reading.masks` looks for them."""
-    scans = {target.with_suffix(""): target for target in targets.values()}
+    scans = {target.with_name(_stem(target)): target for target in targets.values()}
     masks: dict[PurePosixPath, PurePosixPath] = {}
     seen = set()
     for name, target in targets.items():
         if any(folder.lower() in ("mask", MASKS) for folder in target.parts[1:-1]):
             problem = f"{source} holds {name}, a folder of masks among the scans of a class"
             raise UserError(f"{problem}; move it elsewhere, and name it in explain.masks")
-        found = BESIDE.fullmatch(target.stem)
+        found = BESIDE.fullmatch(_stem(target))
         if found and (scan := scans.get(target.with_name(found[1]))):
             mask = PurePosixPath(MASKS, f"{scan}.png")
             if target.suffix.lower() != ".png" or mask in seen:
@@ -192,6 +192,10 @@ def _with_masks(targets: dict[PurePosixPath, PurePosixPath], source: Path) -> di
             masks[name] = mask
             seen.add(mask)
     return targets | masks
+
+
+def _stem(path: PurePosixPath) -> str:
+    return path.stem.removesuffix(".nii")  # 1.nii.gz
 
 
 def _copy(files: Files, targets: dict[PurePosixPath, PurePosixPath], source: Path, into: Path) -> None:

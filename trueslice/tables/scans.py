@@ -18,7 +18,7 @@ class Scans(Table):
     )  # `train`, `val`, `test`, or empty where the source comes without such folders
     width: np.ndarray = column(WHOLE)  # in pixels, after EXIF orientation
     height: np.ndarray = column(WHOLE)  # likewise
-    mode: np.ndarray = column(TEXT)  # Pillow's mode of the file, or DICOM
+    mode: np.ndarray = column(TEXT)  # Pillow's mode of the file, DICOM or NIfTI
     pixel_hash: np.ndarray = column(TEXT)  # start of the SHA-256 over shape and pixels at full size
     group: np.ndarray = column(WHOLE)  # the same for copies of each other, the row number of the first of them
     # The next four come from a table of patients; empty where unknown.
