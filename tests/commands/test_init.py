@@ -1,5 +1,6 @@
 """`trueslice init` on folders and archives of files that are never read."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -117,6 +118,7 @@ def test_an_archive_and_a_table_beside_it_are_taken(project, patients, capsys):
     fill(project / "scans", [f"wrapped/{name}" for name in THREE] + ["wrapped/normal/3_mask.png"])
     shutil.make_archive(str(project / "mine"), "zip", project / "scans")
     (project / "unrelated.csv").write_text("name,age\nx,1\n")
+    os.mkfifo(project / "zzz.csv")  # nobody writes to it, so reading it never ends
     (project / "others.csv").write_text("path,patient\nelsewhere/1.png,1\n")
     if patients:
         fill(project, [], by_patient(THREE))
@@ -126,7 +128,9 @@ def test_an_archive_and_a_table_beside_it_are_taken(project, patients, capsys):
     said = capsys.readouterr().out
     assert "18 scan files" in said and "1 beside their scans; explanations" in said
     if not patients:
-        assert "none known: ../unrelated.csv has no column path" in said
+        assert (
+            "none known: ../unrelated.csv: its first line names 'name', 'age', but must name path and patient" in said
+        )
 
 
 def test_yes_and_no_are_a_tumour_and_none(project):

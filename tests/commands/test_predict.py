@@ -15,6 +15,7 @@ import stages
 from tests.finished import files, predictions
 from tests.released import release, scans
 from trueslice.commands import cli
+from trueslice.commands.predict import find
 
 ROOT = Path(__file__).parents[2]
 NOTE = "note: The model was trained on drawn scans. Of a person's scan its answers say nothing.\n"
@@ -53,7 +54,7 @@ def test_a_picture_unlike_the_scans_has_no_error_rate(run, tmp_path):
 
 
 def test_the_test_scans_get_the_bytes_of_the_pipeline(run, released, monkeypatch):
-    monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{path}\n" for path in files(released))))
+    monkeypatch.setattr("sys.stdin", stdin("".join(f"{path}\n" for path in files(released)).encode()))
     status, out, err = run("-", "--format", "csv")
     assert (status, err) == (0, "")
     found = list(csv.DictReader(io.StringIO(out)))
@@ -150,9 +151,57 @@ def test_each_answer_is_explained_by_a_picture(run, tmp_path):
     assert (status, out) == (1, "") and err.startswith(f"error: {tmp_path / 'file'}: ") and err.count("\n") == 1
 
 
-def test_an_empty_list_is_refused(run, monkeypatch):
-    monkeypatch.setattr("sys.stdin", io.StringIO("\n"))
-    assert run("-")[2] == "error: standard input names no file; write one path a line\n"
+def stdin(content: bytes) -> io.TextIOWrapper:
+    return io.TextIOWrapper(io.BytesIO(content))
+
+
+@pytest.mark.parametrize(
+    ("content", "names"),
+    [
+        (b"\xef\xbb\xbfa.jpg\r\n\r\nb.jpg", ["a.jpg", "b.jpg"]),
+        (
+            "a\u2028b.jpg\nc\x85d.jpg\ne\x0cf.jpg\n g\rh.jpg \n".encode(),
+            ["a\u2028b.jpg", "c\x85d.jpg", "e\x0cf.jpg", " g\rh.jpg "],
+        ),
+        (b"\xff\xe4.jpg\n", ["\udcff\udce4.jpg"]),
+        (b"-\n", ["-"]),
+        (b"folder\na.jpg\n", ["folder/1.jpg", "folder/2.jpg", "a.jpg"]),
+    ],
+)
+def test_a_list_has_one_path_a_line_whatever_bytes_it_holds(monkeypatch, tmp_path, content, names):
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    for name in ("1.jpg", "2.jpg"):
+        Path("folder", name).touch()
+    monkeypatch.setattr("sys.stdin", stdin(content))
+    assert [str(path) for path in find(["x.jpg", "-"])[0]] == ["x.jpg", *names]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (stdin(b"\n"), "standard input names no file; write one path a line"),
+        (stdin(b"\xef\xbb\xbf"), "standard input names no file; write one path a line"),
+        (
+            stdin("a.jpg\n".encode("utf-16")),
+            "standard input holds NUL bytes, as UTF-16 text and the lists of find -print0 do",
+        ),
+        (stdin(b"a.jpg\0b.jpg\0"), "standard input holds NUL bytes, as UTF-16 text and the lists of find -print0 do"),
+        (None, "standard input is closed; write paths there, one a line"),
+    ],
+)
+def test_a_list_of_another_kind_is_named_in_one_line(run, monkeypatch, content, said):
+    monkeypatch.setattr("sys.stdin", content)
+    status, out, err = run("-")
+    assert (status, out, err.count("\n")) == (1, "", 1) and err.startswith(f"error: {said}")
+
+
+def test_an_endless_or_write_only_list_ends_in_one_line(tmp_path):
+    command = [sys.executable, "-m", "trueslice", "predict", "-"]
+    with Path("/dev/zero").open("rb") as endless, (tmp_path / "out").open("wb") as write_only:
+        for input, said in ((endless, "more than 30,000,000 bytes; divide"), (write_only, "is closed; write paths")):
+            done = subprocess.run(command, stdin=input, capture_output=True, text=True, cwd=ROOT)
+            assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1) and said in done.stderr
 
 
 @pytest.mark.slow

@@ -11,6 +11,8 @@ import pytest
 from tests.made import external_table
 from tests.scan_tables import scan_table
 from trueslice.commands import cli
+from trueslice.files import printable
+from trueslice.tables.rows import csv_line
 
 CLASSES = ("glioma", "meningioma", "notumor")
 # Four test scans, whose copy, whose patient, neither of which and again neither of which is in Training.
@@ -45,8 +47,8 @@ def scored(folder: Path, text: str, options: str = "") -> dict[tuple[str, str | 
     return {(row["part"], row["class"]): (row["scans"], row["units"], row["accuracy"]) for row in rows}
 
 
-def refused(text: str, options: str = "") -> str:
-    Path("mine.csv").write_text(text)
+def refused(text: str | bytes, options: str = "") -> str:
+    Path("mine.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
     with contextlib.redirect_stderr(io.StringIO()) as said, pytest.raises(SystemExit) as end:
         cli.main(["score", "mine.csv", "--json", "result.json", *options.split()])
     assert end.value.code == 1 and not Path("result.json").exists()
@@ -77,7 +79,7 @@ def test_scans_are_told_by_what_is_in_the_published_training_folder(folder, caps
 
 def test_probabilities_count_by_the_highest_and_file_names_will_do_where_only_one_scan_has_them(folder):
     names = ["Testing/glioma/a.png", "b.png", r"C:\scans\c.png", "/home/me/kaggle/d.png"]
-    numbers = ["0.5,0.2,0.3", "1e-3,0.9,0.05", "0.1,0.2,0.7", "0.4,0.3,0.3"]
+    numbers = ["0.5,0.2,0.3", "1e-3,0.9,0.099", "0.1,0.2,0.7", "0.4,0.3,0.3"]
     text = "fold,path,probability_glioma,probability_meningioma,probability_notumor\n"
     text += "".join(f"1,{row[0]},{row[1]}\n" for row in zip(names, numbers, strict=True))
     assert scored(folder, text)["all", None] == (4, 3, 0.5)
@@ -97,25 +99,79 @@ def test_an_external_set_is_scored_by_what_is_new_in_it(folder, capsys):
 WHOLE = "path,class\n" + "".join(f"{path},glioma\n" for path in PATHS)
 
 
+WANTED = "but must name path and class, or path and probability_CLASS for each class, divided by commas"
+
+
+def shares(row: str) -> str:
+    """A file with one row of probabilities, or of a class and probabilities."""
+    columns = ["class"] * (row.count(",") == len(CLASSES)) + [f"probability_{name}" for name in CLASSES]
+    return f"path,{','.join(columns)}\n{PATHS[0]},{row}\n"
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (WHOLE.replace("b.png", "z.png"), "mine.csv, line 3: no scan is called Testing/glioma/z.png, or several are"),
-        (WHOLE.replace("Testing/glioma/a.png", "a.png"), "line 2: no scan is called a.png, or several are"),
-        (WHOLE.replace("b.png", "a.png"), "line 3: Testing/glioma/a.png is there twice"),
-        (WHOLE.replace(PATHS[1], "x.png"), "line 3: x.png is not in the published test set; leave it out"),
-        (WHOLE[: WHOLE.index(PATHS[2])], "2 of 4 scans are missing, such as Testing/notumor/c.png; predict them all"),
+        (WHOLE.replace("b.png", "z.png"), "mine.csv: line 3: no scan is called 'Testing/glioma/z.png'"),
+        (
+            WHOLE.replace(PATHS[0], "a.png"),
+            "line 2: 'a.png' may be 'Testing/glioma/a.png' or 'Training/glioma/a.png'; give",
+        ),
+        (WHOLE.replace(PATHS[0], ""), "line 2: no scan is called ''"),
+        (WHOLE.replace("b.png", "a.png"), "line 3: 'Testing/glioma/a.png' is there twice"),
+        (WHOLE.replace(PATHS[1], "/elsewhere/Testing/glioma/a.png"), "line 3: 'Testing/glioma/a.png' is there twice"),
+        (WHOLE.replace(PATHS[1], "x.png"), "line 3: 'Training/glioma/x.png' is not in the published test set; leave"),
+        (WHOLE[: WHOLE.index(PATHS[2])], "2 of 4 scans are missing, such as 'Testing/notumor/c.png'; predict them all"),
         (
             WHOLE.replace("b.png,glioma", "b.png,lesion"),
             "line 3: 'lesion' is none of the classes glioma, meningioma, n",
         ),
-        (WHOLE.replace("path", "file"), "line 2: there is no column `path`"),
-        (WHOLE.replace("class", "label"), "line 2: there is neither a column `class` nor one `probability_CLASS`"),
-        ("path,probability_cyst\na.png,1\n" + PATHS[1] + ",1\n", "line 2: no scan is called a.png"),
-        (f"path,probability_cyst\n{PATHS[0]},1\n", "line 2: 'cyst' is none of the classes"),
-        (f"path,probability_glioma\n{PATHS[0]},high\n", "line 2: a probability is not a number"),
-        (f"path,probability_glioma\n{PATHS[0]},nan\n", "line 2: a probability is not a finite number"),
-        ("", "4 of 4 scans are missing"),
+        (WHOLE.replace("b.png,glioma", "b.png,"), "line 3: '' is none of the classes glioma, meningioma, notumor"),
+        (WHOLE.replace("path", "file"), f"'file', 'class', {WANTED}"),
+        (WHOLE.replace("class", "label"), f"'path', 'label', {WANTED}"),
+        (WHOLE.replace(",", ";"), f"'path;class', {WANTED}"),
+        (WHOLE.replace(",", "\t"), f"'path\\tclass', {WANTED}"),
+        (f"sep=;\n{WHOLE.replace(',', ';')}", f"'sep=;', {WANTED}"),
+        (WHOLE.replace("path,class", "Path,Class"), f"'Path', 'Class', {WANTED}"),
+        (WHOLE.replace("path,class", "path, class"), f"'path', ' class', {WANTED}"),
+        (f"# made by hand\n{WHOLE}", f"'# made by hand', {WANTED}"),
+        (WHOLE + "# made by hand\n", "line 6 has 1 fields, and the first line 2"),
+        (WHOLE + ",,,\n", "line 6 has 4 fields, and the first line 2"),
+        (",,,\n" + WHOLE, f"'', '', '', '', {WANTED}"),
+        (WHOLE.replace("class", "class,class").replace(",glioma", ",glioma,glioma"), "names the column 'class' twice"),
+        (f"path,probability_cyst\n{PATHS[0]},1\n", "'cyst' is none of the classes"),
+        (f"path,probability_glioma\n{PATHS[0]},1\n", "it has no column probability_meningioma; give the prob"),
+        (f"path,class,probability_glioma\n{PATHS[0]},glioma,1\n", "it has no column probability_meningioma"),
+        (shares("high,0,0"), "line 2: 'high' in column probability_glioma is not a probability from 0 to 1; convert"),
+        (shares(",0,1"), "line 2: '' in column probability_glioma is not a probability"),
+        (shares("nan,0,1"), "line 2: 'nan' in column probability_glioma is not a probability"),
+        (
+            shares("80,15,5"),
+            "line 2: '80' in column probability_glioma is not a probability from 0 to 1; convert percent",
+        ),
+        (shares("0.9,-1,1.1"), "line 2: '-1' in column probability_meningioma is not a probability"),
+        (shares("0.9,0.8,0.1"), "line 2: the probabilities sum to 1.8, and not to 1"),
+        (shares("0,0,0"), "line 2: the probabilities sum to 0, and not to 1"),
+        (
+            shares("0.4,0.4,0.2"),
+            "line 2: the highest probability is that of glioma and of meningioma; add a column class",
+        ),
+        (shares("notumor,0.4,0.4,0.2"), "line 2: the class is notumor, but the highest probability is that of glioma"),
+        ("", "mine.csv: it is empty"),
+        ("\n\n", "mine.csv: it is empty"),
+        (WHOLE.replace("Testing/glioma/a.png", '"Testing"/glioma/a.png'), "line 2 has quotes that do not match"),
+        (
+            'path,class\n"' + WHOLE,
+            "the row that begins in line 2 has quotes that do not match, or has a cell of more than",
+        ),
+        (
+            f"path,class\n{'a' * 131_073},glioma\n",
+            "the row that begins in line 2 has quotes that do not match, or has a",
+        ),
+        (f"path,class\n{'a' * 131_072},glioma\n", "line 2: no scan is called 'aaaa"),
+        ("path,class," + "a," * 2**20, "it has a line of 1,048,576 characters or more"),
+        ("path,class\na\0,glioma\n", "it holds NUL bytes, as UTF-16 text does; save it as CSV in UTF-8"),
+        ("path,class\na\rb,glioma\n", "line 2 has 1 fields, and the first line 2"),
+        ("path,class\n\x1b[2J\u2028,glioma\n", r"line 2: no scan is called '\x1b[2J\u2028'"),
     ],
 )
 def test_what_cannot_be_scored_ends_in_one_line(folder, text, said):
@@ -124,11 +180,70 @@ def test_what_cannot_be_scored_ends_in_one_line(folder, text, said):
 
 def test_missing_files_and_unknown_sets_end_in_one_line(folder):
     assert "holds no data set called pmram, but: other" in refused(WHOLE, "--external pmram")
-    assert "none.csv does not exist; run the pipeline (make repro)" in refused(WHOLE, "--scans none.csv")
+    assert "none.csv cannot be read: No such file or directory; run the pipeline" in refused(WHOLE, "--scans none.csv")
+    assert "error: . cannot be read: Is a directory" in refused(WHOLE, "--scans .")
     with contextlib.redirect_stderr(io.StringIO()) as said, pytest.raises(SystemExit):
         cli.main(["score", "nowhere.csv"])
-    assert said.getvalue().startswith("error: nowhere.csv cannot be read as a CSV file (")
-    Path("mine.csv").write_bytes(b"\xff\xfe\x00")
-    with contextlib.redirect_stderr(io.StringIO()) as said, pytest.raises(SystemExit):
-        cli.main(["score", "mine.csv"])
-    assert said.getvalue().count("\n") == 1
+    assert said.getvalue() == "error: nowhere.csv cannot be read: No such file or directory\n"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "letter", "said"),
+    [
+        ("utf-16", "", "mine.csv: it is UTF-16 text; save it as CSV in UTF-8\n"),
+        ("utf-16-le", "ä", "mine.csv: it is UTF-16 text; save it as CSV in UTF-8\n"),
+        ("utf-16-le", "", "mine.csv: it holds NUL bytes, as UTF-16 text does; save it as CSV in UTF-8\n"),
+        ("latin-1", "ä", "mine.csv: it is not UTF-8 text; save it as CSV in UTF-8\n"),
+    ],
+)
+def test_other_encodings_are_named_and_a_byte_order_mark_is_none(folder, encoding, letter, said):
+    assert said in refused(WHOLE.replace("a.png", letter + "a.png").encode(encoding))
+    assert scored(folder, f"\ufeff{WHOLE}")["all", None] == (4, 3, 0.5)
+
+
+def test_where_the_highest_probabilities_are_equal_the_class_decides(folder):
+    numbers = ("0.5,0.5,0", "0.4,0.4,0.2", "0.5,0,0.5", "0,0,1")
+    answers = ("glioma", "meningioma", "notumor", "notumor")
+    rows = zip(PATHS, answers, numbers, strict=True)
+    text = "path,class,probability_glioma,probability_meningioma,probability_notumor\n"
+    text += "".join(f"{','.join(row)}\n" for row in rows)
+    assert scored(folder, text)["all", None] == (4, 3, 0.75)
+
+
+def test_the_columns_may_be_in_any_order_quoted_and_beside_others_and_lines_may_end_in_any_way(folder):
+    text = 'note,class,"path",,\r"a\r\n, ""b""",glioma,"Testing/glioma/a.png",,\r'
+    text += "".join(f"\u2028,glioma,{path},,\n\n" for path in PATHS[1:])
+    assert scored(folder, text)["all", None] == (4, 3, 0.5)
+
+
+# A path of the data, and how others write it.
+SPELLINGS = [
+    ("Testing/glioma/image(1).jpg", "data/raw/Testing/glioma/image(1).jpg"),
+    ("Testing/glioma/image(1).jpg", "Testing/glioma/image(1).jpg"),
+    ("Testing/glioma/image(1).jpg", "./Testing//glioma/./image(1).jpg"),
+    ("Testing/glioma/image(1).jpg", "../other/test/glioma/image(1).jpg"),
+    ("Testing/glioma/image(1).jpg", r"C:\scans\Testing\glioma\image(1).jpg"),
+    ("Testing/glioma/image(1).jpg", "glioma/image(1).jpg"),
+    ("Testing/glioma/x.dcm, frame 3", "/data/Testing/glioma/x.dcm, frame 3"),
+    ("Testing/glioma/x.dcm, frame 3", "x.dcm, frame 3"),
+    ('Testing/glioma/a "b", c.png', 'in/Testing/glioma/a "b", c.png'),
+    ("Testing/glioma/a\nb\rc.png", "in/Testing/glioma/a\nb\rc.png"),
+    ("Testing/glioma/a\nb\rc.png", printable("in/Testing/glioma/a\nb\rc.png")),
+    ("Testing/glioma/a\\b.png", "in/Testing/glioma/a\\b.png"),
+    ("Testing/glioma/a\u2028é.png", "in/Testing/glioma/a\u2028é.png"),
+    ("Testing/glioma/test/1.png", "in/Testing/glioma/test/1.png"),
+]
+
+
+@pytest.mark.parametrize(("path", "spelling"), SPELLINGS)
+def test_the_longest_end_of_a_path_that_is_one_of_the_data_decides(folder, path, spelling):
+    names = [path, path.replace("glioma", "notumor"), path.replace("Testing", "Training")]
+    if spelling.startswith("x.dcm"):
+        names = [path, "Testing/notumor/y.dcm", "Training/notumor/z.dcm"]
+    if spelling.startswith("glioma"):
+        names[2] = "Training/glioma/gg (1).jpg"
+    scan_table(["test", "test", "train"], ["glioma", "notumor", "notumor"], [0, 1, 2], path=np.array(names)).write(
+        folder / "data/scans/scans.csv"
+    )
+    text = "".join(map(csv_line, [("path", "class"), (spelling, "glioma"), (names[1], "glioma")]))
+    assert scored(folder, text)["all", None] == (2, 2, 0.5)

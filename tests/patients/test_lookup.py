@@ -131,11 +131,21 @@ def test_a_path_may_be_that_in_the_source_or_its_end(tmp_path: Path):
     assert patients.read_own(table, paths, [], CLASSES)["patient"].tolist() == ["8", "7", "9", "10", "11"]
     table.write_text("path,patient\nill/1.png,7\n")
     with pytest.raises(
-        UserError, match=r"names ill/1.png, which may be Testing/ill/1.png or Training/ill/1.png \(line 2"
+        UserError, match=r"names 'ill/1.png', which may be Testing/ill/1.png or Training/ill/1.png \(line 2"
     ):
         patients.read_own(table, paths, [], CLASSES)
     table.write_text("path,patient\n1.png,7\n")
     assert patients.read_own(table, ["1.png", "ill/1.png"], [], CLASSES)["patient"].tolist() == ["7", ""]
+
+
+def test_a_path_may_be_written_as_on_windows(tmp_path: Path):
+    table = tmp_path / "own.csv"
+    table.write_text("path,patient\n.\\train\\ill\\1.png,7\n./Training//ill/2.png,8\nill\\3\\4.png,9\n")
+    paths = ["Training/ill/1.png", "Training/ill/2.png", "Training/ill/3\\4.png"]
+    assert patients.read_own(table, paths, [], CLASSES)["patient"].tolist() == ["7", "8", "9"]
+    table.write_text("path,patient\na\\b.png,7\n")
+    with pytest.raises(UserError, match=r"names 'a.+b.png', which may be a/b.png or a.b.png"):
+        patients.read_own(table, ["a/b.png", "a\\b.png"], [], CLASSES)
 
 
 def test_a_row_for_a_file_holds_for_its_frames_but_for_those_with_a_row_of_their_own(tmp_path: Path):
@@ -148,16 +158,19 @@ def test_a_row_for_a_file_holds_for_its_frames_but_for_those_with_a_row_of_their
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("path,who\na.png,1\n", "has no column patient; its first line must name path and patient"),
-        ("", "has no column path"),
+        ("path,who\na.png,1\n", "own.csv: its first line names 'path', 'who', but must name path and patient, divided"),
+        ("path;patient\na.png;1\n", "its first line names 'path;patient', but must name path and patient, divided"),
+        ("path,patient,patient\na.png,1,2\n", "its first line names the column 'patient' twice"),
+        ("", "own.csv: it is empty"),
         ("path,patient\na.png,1\na.png,2\n", r"gives a.png twice \(patients 1 and 2; line 3\); keep one"),
-        ("path,patient\na.png,1\nx.png,2\n", "names 1 files that are not there: x.png; remove them"),
+        ("path,patient\na.png,1\nx.png,2\n", "names 1 files that are not there: 'x.png'; remove them"),
         ("path,patient\nx\\a.png,1\n", "fits no file of these scans; paths are as in the folder of scans"),
+        ("path,patient\n/home/me/a.png,1\n", "fits no file of these scans; paths are as in the folder of scans"),
         ("path,patient\n", "fits no file of these scans"),
         ("path,patient,source_class\na.png,1,gliom\n", "line 2: source_class 'gliom' is not under `classes:`"),
-        ("path,patient\na.png\n", "cannot be read: a line has another number of columns"),
-        ("path,patient\na.png,1,2\n", "cannot be read: a line has another number of columns"),
-        (b"\xff\xfe\x00", "cannot be read: 'utf-8' codec can't decode"),
+        ("path,patient\na.png\n", "line 2 has 1 fields, and the first line 2"),
+        ("path,patient\na.png,1,2\n", "line 2 has 3 fields, and the first line 2"),
+        (b"\xff\xfe\x00", "it is UTF-16 text; save it as CSV in UTF-8"),
         (None, "cannot be read: No such file"),
     ],
 )

@@ -212,9 +212,10 @@ def test_a_file_that_is_no_slice_is_told(content: bytes, source: Path, scans: Pa
         ("{scans} {source} -o {tmp}", "is a folder; give -o the name of a file"),
         (
             "{scans} {source} -o {tmp}/out.csv --planes {tmp}/bare.csv",
-            "is no table of planes: its first line",
+            "bare.csv: its first line names '1.jpg', 'axial', but must name path and plane, divided by commas",
         ),
         ("{scans} {source} -o {tmp}/out.csv --planes {tmp}/others.csv", "others.csv names no scan that was traced"),
+        ("{scans} {source} -o {tmp}/out.csv --planes {tmp}/twice.csv", "twice.csv: line 3 gives '1.jpg' another plane"),
     ],
 )
 def test_bad_input_ends_in_one_line_and_writes_nothing(arguments, words, source, scans, tmp_path, capsys):
@@ -222,6 +223,7 @@ def test_bad_input_ends_in_one_line_and_writes_nothing(arguments, words, source,
     (tmp_path / "zipped/1-6.zip").write_bytes(b"PK\3\4 not really")
     (tmp_path / "bare.csv").write_text("1.jpg,axial\n")
     (tmp_path / "others.csv").write_text("path,plane\n1.jpg,axial\n")
+    (tmp_path / "twice.csv").write_text("path,plane\n1.jpg,axial\n1.jpg,coronal\n")
     assert words in error_of(capsys, *arguments.format(scans=scans, source=source, tmp=tmp_path).split())
     assert not (tmp_path / "out.csv").exists() and not list(tmp_path.glob(".*"))
 

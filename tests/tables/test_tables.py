@@ -1,5 +1,7 @@
 """Tables go through CSV unchanged, and say what is wrong with a damaged file."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -78,11 +80,19 @@ def test_correlations_have_six_decimals():
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", "it has no column a"),
+        ("", "it is empty"),
+        ("a,a,kind,correlation\n1,2,near,1\n", "its first line names the column 'a' twice"),
         ("a,b,kind\n1,2,near\n", "it has no column correlation"),
-        ("a,b,kind,correlation\n1,2,near\n", "line 2 has another number of columns than the first"),
-        ("a,b,kind,correlation\n0,1,near,0.99\n1,x,near,0.99\n", "'x' in line 3, column b, is not a whole number"),
-        ("a,b,kind,correlation\n0,1,near,high\n", "'high' in line 2, column correlation, is not a number"),
+        ("a,b,kind,correlation\n1,2,near\n", "line 2 has 3 fields, and the first line 4"),
+        ("a,b,kind,correlation\n0,1,near,0.99\n1,x,near,0.99\n", "line 3: 'x' in column b is not a whole number"),
+        ("a,b,kind,correlation\n0,1,near,high\n", "line 2: 'high' in column correlation is not a number"),
+        ("a,b,kind,correlation\n0,1,near,inf\n", "line 2: 'inf' in column correlation is not a number"),
+        ("a,b,kind,correlation\n0,1,near,nan\n", "line 2: 'nan' in column correlation is not a number"),
+        (f"a,b,kind,correlation\n0,{2**63},near,1\n", f"line 2: '{2**63}' in column b is not a whole number"),
+        (
+            f"a,b,kind,correlation\n0,{'9' * 4301},near,1\n",
+            f"line 2: '{'9' * 199}… in column b is not a whole number",
+        ),
     ],
 )
 def test_a_damaged_file_is_named_with_column_and_line(tmp_path, text, problem):
@@ -96,8 +106,8 @@ def test_a_damaged_file_is_named_with_column_and_line(tmp_path, text, problem):
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [
-        (",copy,neither,", ",1,neither,", "'1' in line 2, column leaked, is not empty or copy or patient"),
-        (",copy,neither,", ",copy,1,", "'1' in line 2, column exposure, is not copy or patient or neither or unknown"),
+        (",copy,neither,", ",1,neither,", "line 2: '1' in column leaked is not empty or copy or patient"),
+        (",copy,neither,", ",copy,1,", "line 2: '1' in column exposure is not copy or patient or neither or unknown"),
         ("no tumour,", "tumour,", "is not the name of a class"),
         ("probability_no tumour", "p", "is not the name of a class"),
     ],
@@ -119,3 +129,32 @@ def test_a_share_above_one_is_refused():
     share = text.splitlines()[1].split(",")[-8]
     with pytest.raises(ValueError, match="is not a number from 0 to 1"):
         ModelPredictions.parse(text.replace(share, "1.5"))
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("y_pred", np.array([0, 1])), ("probabilities", np.array([[0.2, 0.8, 0.1], [0, 0, 1]]))]
+)
+def test_predictions_that_contradict_their_probabilities_are_refused(column, value):
+    table = predictions(2)
+    table.y_pred[:], table.probabilities[:] = [1, 2], [[0.2, 0.8, 0], [0, 0, 1]]
+    assert len(ModelPredictions.parse(table.text())) == 2
+    with pytest.raises(ValueError, match=r"y_pred and the probabilities of .* contradict each other"):
+        ModelPredictions.parse(dataclasses.replace(table, **{column: value}).text())
+
+
+def test_where_the_highest_probabilities_are_equal_the_class_may_be_either():
+    table = predictions(1)
+    table.probabilities[:] = [0.4, 0.4, 0.2]
+    for y_pred in (0, 1):
+        table.y_pred[:] = y_pred
+        assert ModelPredictions.parse(table.text()).y_pred.tolist() == [y_pred]
+
+
+@pytest.mark.parametrize(
+    "name", ["a\rb", "a\nb", "a\r\nb", '"', " ", "\u2028", "\ufeff", "a,b", "\\", "", "\x0c", "\x85"]
+)
+def test_any_text_comes_back_from_a_file(tmp_path, name):
+    pairs = Pairs(a=np.array([0]), b=np.array([1]), kind=np.array([name]), correlation=np.array([0.5]))
+    pairs.write(tmp_path / "pairs.csv")
+    assert Pairs.read(tmp_path / "pairs.csv").kind.tolist() == [name]
+    assert Pairs.parse(f"\ufeff{pairs.text()}").kind.tolist() == [name]

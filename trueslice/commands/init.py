@@ -119,7 +119,7 @@ def _patients(source: Path, scans: list[str], names: Collection[str]) -> Patient
     """Look for a table of patients in the folder of scans and beside it."""
     inside = source.glob("*.csv") if source.is_dir() else ()
     said = "none known: no CSV with the columns path and patient is there"
-    for table in [*sorted(inside), *sorted(source.parent.glob("*.csv"))]:
+    for table in filter(Path.is_file, [*sorted(inside), *sorted(source.parent.glob("*.csv"))]):
         try:
             of = lookup.read_own(table, scans, [], names)["patient"]
         except UserError as error:

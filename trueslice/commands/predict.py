@@ -13,20 +13,24 @@ A file that cannot be read is named, the others are answered, and the exit statu
 """
 
 import argparse
-import csv
+import codecs
 import json
+import os
 import re
 import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
+from itertools import chain
 from pathlib import Path
 
 from trueslice.errors import UserError
 from trueslice.files import files_in
+from trueslice.tables.rows import csv_line
 
 MODEL = Path("models/released")
+LONGEST_LIST = 3 * 10**7  # bytes on standard input
 MIN_PATH = 20  # characters of a path that a narrow terminal shows
 
 
@@ -105,12 +109,8 @@ def find(paths: Sequence[str]) -> tuple[list[Path], list[Path]]:
     """Return the files that PATH... names, and those in its folders that are no images; UserError if it holds none."""
     files: list[Path] = []
     skipped: list[Path] = []
-    for path in paths:
-        if path == "-":
-            listed = [Path(line) for line in sys.stdin.read().splitlines() if line]
-            if not listed:
-                raise UserError("standard input names no file; write one path a line")
-        elif Path(path).is_dir():
+    for path in chain.from_iterable(_listed() if each == "-" else [each] for each in paths):
+        if os.path.isdir(path):  # unlike Path's, it raises nothing
             listed, others = _in_folder(Path(path))
             if not listed:
                 raise UserError(f"{path} holds no images; give a folder that does")
@@ -119,6 +119,25 @@ def find(paths: Sequence[str]) -> tuple[list[Path], list[Path]]:
             listed = [Path(path)]
         files += listed
     return files, skipped
+
+
+def _listed() -> list[str]:
+    r"""Return the lines of standard input that are not empty; they end in \n or \r\n, and may be no UTF-8."""
+    try:
+        if sys.stdin.isatty():
+            print("paths, one a line; Ctrl-D ends the list", file=sys.stderr)
+        content = sys.stdin.buffer.read(LONGEST_LIST + 1).removeprefix(codecs.BOM_UTF8)
+    except (AttributeError, OSError):  # sys.stdin is None
+        raise UserError("standard input is closed; write paths there, one a line") from None
+    if len(content) > LONGEST_LIST:
+        raise UserError(f"standard input has more than {LONGEST_LIST:,} bytes; divide the list")
+    if b"\0" in content:
+        problem = "standard input holds NUL bytes, as UTF-16 text and the lists of find -print0 do"
+        raise UserError(f"{problem}; write one path a line, in UTF-8")
+    names = [os.fsdecode(line) for line in content.replace(b"\r\n", b"\n").split(b"\n") if line]
+    if not names:
+        raise UserError("standard input names no file; write one path a line")
+    return names
 
 
 def _in_folder(folder: Path) -> tuple[list[Path], list[Path]]:
@@ -177,12 +196,10 @@ def _write_json(_: Sequence[str], predictions: Iterable) -> None:
 
 def _write_csv(class_names: Sequence[str], predictions: Iterable) -> None:
     """Write a CSV table; its numbers have the digits of plots/predictions.csv."""
-    writer = csv.writer(sys.stdout, lineterminator="\n")
     of_classes = [f"probability_{name}" for name in class_names]
     errors = ["error_rate", "error_low", "error_high", "error_scans"]
-    writer.writerow(
-        ["path", "class", *of_classes, *errors, "warnings", "copy_of", "copy_class", "copy_split", "copy_kind"]
-    )
+    copy_of = ["copy_of", "copy_class", "copy_split", "copy_kind"]
+    print(csv_line(["path", "class", *of_classes, *errors, "warnings", *copy_of]), end="")
     for each in predictions:
         numbers = [f"{each.probabilities[name]:.9g}" for name in class_names]
         rate, copy = each.error_rate, each.copy
@@ -190,7 +207,7 @@ def _write_csv(class_names: Sequence[str], predictions: Iterable) -> None:
         numbers += ["" if value is None else f"{value:.9g}" for value in of_errors]
         warnings = " ".join(warning.kind for warning in each.warnings)
         known = (copy.path, copy.class_name, copy.split, copy.kind) if copy else ("", "", "", "")
-        writer.writerow([each.name, each.y_pred, *numbers, warnings, *known])
+        print(csv_line([each.name, each.y_pred, *numbers, warnings, *known]), end="")
 
 
 # Functions of the class names and of the predictions as they come.

@@ -3,8 +3,8 @@
   trueslice score FILE.csv                  on the published test set
   trueslice score FILE.csv --external NAME  on another set of params.yaml
 
-FILE.csv has a column `path` and either `class`, the predicted one, or `probability_CLASS` for each class; other columns
-are ignored. A path is one of the data set, or ends in a file name that only one scan there has.
+FILE.csv has a column `path`, and `class`, the predicted one, or `probability_CLASS` for each class, or both; other
+columns are ignored. The longest end of a path that is the end of a path of the data set says which scan it is.
 
 A model that was trained on the published Training folder knows the copies of its scans and their patients: each row of
 the result is one kind of scan, all its classes together and each alone. Intervals take patients as independent, or
@@ -12,10 +12,6 @@ copies of one scan where no patient is known.
 """
 
 import argparse
-import csv
-import io
-import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -26,12 +22,18 @@ from trueslice.commands.text import aligned
 from trueslice.copies import groups
 from trueslice.errors import UserError
 from trueslice.evaluate.intervals import SHARE, GroupBootstrap
-from trueslice.files import write_json
+from trueslice.files import printable, write_json
+from trueslice.patients.lookup import by_ending, path_parts
+from trueslice.tables.base import SHARE as SHARE_CELL
+from trueslice.tables.base import read_cell
 from trueslice.tables.external import ExternalPredictions
+from trueslice.tables.rows import Rows, lacks, opened, shown
 from trueslice.tables.scans import Scans
 
 SCANS, EXTERNAL = "data/scans/scans.csv", "plots/external.csv"
 PROBABILITY = "probability_"
+ROUNDING = 0.006  # of a probability with two decimals
+PROBABILITY_CELL = SHARE_CELL._replace(expected="a probability from 0 to 1; convert percentages and logits")
 
 
 class Asked(NamedTuple):
@@ -55,9 +57,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     source = options.scans or Path(EXTERNAL if options.external else SCANS)
-    if not source.exists():
-        raise UserError(f"{source} does not exist; run the pipeline (make repro), or give another file by --scans")
-    asked = _external(source, options.external) if options.external else _published(source)
+    try:
+        asked = _external(source, options.external) if options.external else _published(source)
+    except OSError as error:
+        problem = f"{printable(source)} cannot be read: {error.strerror}"
+        raise UserError(f"{problem}; run the pipeline (make repro), or give another file by --scans") from None
     predicted = _read(options.predictions, asked)
     rows = _score(asked, predicted)
     _print(options.predictions, source, asked, rows)
@@ -107,67 +111,87 @@ def _read(file: Path, asked: Asked) -> np.ndarray:
     """Read the predicted class of each scan that is asked for: str [N].
 
     Raises:
-        UserError: the file is missing or damaged; or a path or a class is unknown, or a scan is missing or
-            there twice.
+        UserError: the file is missing or damaged, has other columns, or contradicts itself; a path or a class is
+            unknown; a scan is missing, or there twice.
     """
-    try:
-        rows = list(csv.DictReader(io.StringIO(file.read_text(encoding="utf-8-sig"), newline="")))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{file} cannot be read as a CSV file ({error})") from None
-    places = _places(asked)
-    predicted: dict[int, str] = {}
-    for line, row in enumerate(rows, start=2):
+    with opened(file) as rows:
+        predicted = _predicted(rows, asked)
+    if missing := [scan for scan in asked.path.tolist() if scan not in predicted]:
+        problem = f"{len(missing):,} of {len(asked.path):,} scans are missing, such as {shown(missing[0])}"
+        raise UserError(f"{printable(file)}: {problem}; predict them all")
+    return np.array([predicted[scan] for scan in asked.path.tolist()])
+
+
+def _predicted(rows: Rows, asked: Asked) -> dict[str, str]:
+    """Return the predicted class of each scan in the file, by its path in the data; ValueError as above."""
+    _, header = next(rows)
+    _check(header, asked.class_names)
+    wanted = {*asked.path.tolist()}
+    ends = by_ending(wanted.union(asked.others.tolist()))
+    predicted: dict[str, str] = {}
+    for line, cells in rows:
+        row = dict(zip(header, cells, strict=True))
         try:
-            place = _place(row.get("path"), places)
-            if place in predicted:
-                raise ValueError(f"{row['path']} is there twice")
-            predicted[place] = _class(row, asked.class_names)
+            scan = _scan(row["path"], ends)
+            if scan not in wanted:
+                raise ValueError(f"{shown(scan)} is not in the published test set; leave it out")
+            if scan in predicted:
+                raise ValueError(f"{shown(scan)} is there twice")
+            predicted[scan] = _class(row, asked.class_names)
         except ValueError as error:
-            raise UserError(f"{file}, line {line}: {error}") from None
-    if missing := sorted(set(range(len(asked.path))) - predicted.keys()):
-        problem = f"{len(missing):,} of {len(asked.path):,} scans are missing, such as {asked.path[missing[0]]}"
-        raise UserError(f"{file}: {problem}; predict them all")
-    return np.array([predicted[place] for place in range(len(asked.path))])
+            raise ValueError(f"line {line}: {error}") from None
+    return predicted
 
 
-def _places(asked: Asked) -> dict[str, int | None]:
-    """Return the row of each scan, None if it is not asked for, by its path, and by its file name if that is unique."""
-    paths = [*asked.path.tolist(), *asked.others.tolist()]
-    places = [*range(len(asked.path)), *[None] * len(asked.others)]
-    names = [path.rsplit("/", 1)[-1] for path in paths]
-    counts = Counter(names)
-    unique = {name: place for name, place in zip(names, places, strict=True) if counts[name] == 1}
-    return unique | dict(zip(paths, places, strict=True))
+def _check(header: Sequence[str], class_names: Sequence[str]) -> None:
+    """Raise a ValueError unless the columns say which class each scan has; probabilities are there for all or none."""
+    given = [name.removeprefix(PROBABILITY) for name in header if name.startswith(PROBABILITY)]
+    if "path" not in header or not (given or "class" in header):
+        raise lacks(header, f"path and class, or path and {PROBABILITY}CLASS for each class")
+    for name in given:
+        _known(name, class_names)
+    if missing := [name for name in class_names if given and name not in given]:
+        raise ValueError(f"it has no column {PROBABILITY}{missing[0]}; give the probabilities of all classes, or none")
 
 
-def _place(path: str | None, places: Mapping[str, int | None]) -> int:
-    if path is None:
-        raise ValueError("there is no column `path`")
-    key = path if path in places else re.split(r"[/\\]", path)[-1]
-    if key not in places:
-        raise ValueError(f"no scan is called {path}, or several are")
-    place = places[key]
-    if place is None:
-        raise ValueError(f"{path} is not in the published test set; leave it out")
-    return place
+def _known(name: str, class_names: Sequence[str]) -> None:
+    if name not in class_names:
+        raise ValueError(f"{shown(name)} is none of the classes {', '.join(class_names)}")
+
+
+def _scan(path: str, ends: Mapping[tuple[str, ...], Sequence[str]]) -> str:
+    """Return the scan that the longest possible end of a path names."""
+    parts = path_parts(path)
+    found: Sequence[str] = []
+    for count in range(1, len(parts) + 1):
+        if parts[-count:] not in ends:
+            break
+        found = ends[parts[-count:]]
+    if not found:
+        raise ValueError(f"no scan is called {shown(path)}")
+    if len(found) > 1:
+        raise ValueError(f"{shown(path)} may be {shown(found[0])} or {shown(found[1])}; give more of the path")
+    return found[0]
 
 
 def _class(row: Mapping[str, str], class_names: Sequence[str]) -> str:
     """Return the class that a row of the file names, or the class with the highest probability."""
-    given = {name.removeprefix(PROBABILITY): text for name, text in row.items() if (name or "").startswith(PROBABILITY)}
-    if not given and row.get("class") is None:
-        raise ValueError(f"there is neither a column `class` nor one `{PROBABILITY}CLASS`")
-    if unknown := sorted({*(given or [row["class"]])} - {*class_names}):
-        raise ValueError(f"{unknown[0]!r} is none of the classes {', '.join(class_names)}")
-    if not given:
+    if "class" in row:
+        _known(row["class"], class_names)
+    titles = {name: PROBABILITY + name for name in class_names}
+    if titles[class_names[0]] not in row:
         return row["class"]
-    try:
-        numbers = {name: float(text) for name, text in given.items()}
-    except (TypeError, ValueError):
-        raise ValueError("a probability is not a number") from None
-    if not np.isfinite(list(numbers.values())).all():
-        raise ValueError("a probability is not a finite number")
-    return max(numbers, key=numbers.__getitem__)
+    numbers = {name: read_cell(row[title], title, PROBABILITY_CELL) for name, title in titles.items()}
+    if abs((total := sum(numbers.values())) - 1) > ROUNDING * len(numbers):
+        raise ValueError(f"the probabilities sum to {total:.6g}, and not to 1")
+    highest = [name for name, number in numbers.items() if number == max(numbers.values())]
+    if "class" not in row and len(highest) > 1:
+        problem = f"the highest probability is that of {highest[0]} and of {highest[1]}"
+        raise ValueError(f"{problem}; add a column class with the one that is predicted")
+    given = row.get("class", highest[0])
+    if given not in highest:
+        raise ValueError(f"the class is {given}, but the highest probability is that of {highest[0]}")
+    return given
 
 
 def _score(asked: Asked, predicted: np.ndarray) -> list[dict]:

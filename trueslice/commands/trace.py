@@ -6,7 +6,6 @@ verify.patients.
 """
 
 import argparse
-import csv
 from collections import Counter
 from contextlib import nullcontext
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 
 from trueslice.errors import UserError
 from trueslice.files import whole_file, whole_folder
+from trueslice.tables.rows import lacks, opened, shown
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,15 +56,15 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _read_planes(path: Path) -> dict[str, str]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            header, *rows = csv.reader(file, strict=True)
+    planes: dict[str, str] = {}
+    with opened(path) as rows:
+        _, header = next(rows)
         if header[1:] != ["plane"]:
-            raise ValueError("its first line must name two columns, the second of them plane")
-        return dict(rows)
-    except (OSError, ValueError, csv.Error) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise UserError(f"{path} is no table of planes: {reason}") from None
+            raise lacks(header, "path and plane")
+        for line, (scan, plane) in rows:
+            if planes.setdefault(scan, plane) != plane:
+                raise ValueError(f"line {line} gives {shown(scan)} another plane than a line before")
+    return planes
 
 
 def _print(result, output: Path) -> None:

@@ -1,8 +1,8 @@
 """The patients of scans, from a table of the user or from the one that is shipped for the Kaggle data."""
 
 import base64
-import csv
-from collections.abc import Collection, Sequence
+import re
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -10,8 +10,10 @@ from scipy.linalg import hadamard
 
 from trueslice.copies.thumbnails import shrunk
 from trueslice.errors import UserError
+from trueslice.files import printable
 from trueslice.reading.names import file_of
 from trueslice.sources.folder import SPLITS
+from trueslice.tables.rows import lacks, opened, shown
 
 SHIPPED = Path(__file__).with_name("kaggle_patients.csv")  # written by `trueslice trace`
 COLUMNS = ("patient", "source", "source_class", "plane")  # those of `trueslice.tables.Scans` that a table fills
@@ -54,7 +56,7 @@ def read_shipped(paths: Sequence[str], means: np.ndarray, class_names: Collectio
 
     A row of it holds for a file of the same name, in any folder and format, with the same picture.
     """
-    rows = {PurePosixPath(row["path"]).stem: row for row in _rows(SHIPPED)}
+    rows = {PurePosixPath(row["path"]).stem: row for _, row in _rows(SHIPPED)}
     known = [number for number, path in enumerate(paths) if PurePosixPath(path).stem in rows]
     found: list[dict[str, str]] = [{} for _ in paths]
     for number, bits in zip(known, fingerprints(means[known]), strict=True):
@@ -79,53 +81,58 @@ def read_own(
     """
     rows: dict[str, dict[str, str]] = {}
     files = [file_of(path) for path in paths]
-    known = {*paths, *files, *unreadable}
-    ends = _ends(known)
-    for line, row in enumerate(_rows(table), start=2):
-        *folders, name = row["path"].split("/")
-        found = ends.get((*(SPLITS.get(folder.lower(), folder) for folder in folders), name), [row["path"]])
+    known = by_ending({*paths, *files, *unreadable})
+    strangers: list[str] = []
+    missing = 0
+    for line, row in _rows(table):
+        found = known.get(path_parts(row["path"]), [])
         if len(found) > 1:
-            problem = f"{table} names {row['path']}, which may be {found[0]} or {found[1]} (line {line})"
+            problem = f"{table} names {shown(row['path'])}, which may be {found[0]} or {found[1]} (line {line})"
             raise UserError(f"{problem}; give more of the path")
+        if not found:
+            missing += 1
+            strangers = [*strangers, row["path"]][:3]
+            continue
         if (path := found[0]) in rows:
             patients = f"{rows[path]['patient'] or 'nobody'} and {row['patient'] or 'nobody'}"
             raise UserError(f"{table} gives {path} twice (patients {patients}; line {line}); keep one of them")
         if (name := row.get("source_class", "")) and name not in class_names:
-            raise UserError(f"{table}, line {line}: source_class {name!r} is not under `classes:` in params.yaml")
+            raise UserError(f"{table}, line {line}: source_class {shown(name)} is not under `classes:` in params.yaml")
         rows[path] = row
-    places = "paths are as in the folder of scans, with forward slashes, such as Training/glioma/1.jpg"
-    missing = sorted(rows.keys() - known)
-    if len(missing) == len(rows):
+    places = "paths are as in the folder of scans, such as Training/glioma/1.jpg"
+    if not rows:
         raise UserError(f"{table} fits no file of these scans; {places}")
     if missing:
-        first = ", ".join(missing[:3]) + (", …" if len(missing) > 3 else "")
-        raise UserError(f"{table} names {len(missing)} files that are not there: {first}; remove them: {places}")
+        first = shown(*strangers) + (", …" if missing > 3 else "")
+        raise UserError(f"{table} names {missing:,} files that are not there: {first}; remove them: {places}")
     return _columns([rows.get(path) or rows.get(file, {}) for path, file in zip(paths, files, strict=True)])
 
 
-def _ends(paths: Collection[str]) -> dict[tuple[str, ...], list[str]]:
-    """Return the paths that end in each sequence of folders and a name; a whole path is its own only one."""
+def by_ending(paths: Collection[str]) -> dict[tuple[str, ...], list[str]]:
+    """Return the paths that end in each sequence of `path_parts`; a whole path is its own only one."""
     ends: dict[tuple[str, ...], list[str]] = {}
+    whole: dict[tuple[str, ...], list[str]] = {}
     for path in sorted(paths):
-        parts = tuple(path.split("/"))
+        parts = path_parts(path)
+        whole.setdefault(parts, []).append(path)
         for start in range(1, len(parts)):
             ends.setdefault(parts[start:], []).append(path)
-    return ends | {tuple(path.split("/")): [path] for path in paths}
+    return ends | whole
 
 
-def _rows(table: Path) -> list[dict[str, str]]:
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            if missing := [name for name in ("path", "patient") if name not in (reader.fieldnames or [])]:
-                raise UserError(f"{table} has no column {missing[0]}; its first line must name path and patient")
-            rows = list(reader)
-            if any(None in row or None in row.values() for row in rows):
-                raise csv.Error("a line has another number of columns than the first")
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise UserError(f"the table of patients {table} cannot be read: {reason}; check verify.patients") from None
-    return [{name: cell.strip() for name, cell in row.items()} for row in rows]
+def path_parts(path: str) -> tuple[str, ...]:
+    r"""Return the folders and the name in a path, however it is written: `./train/1.jpg` as `Training\1.jpg`."""
+    *folders, name = [part for part in re.split(r"[/\\]", printable(path)) if part not in ("", ".")] or [""]
+    return (*(SPLITS.get(folder.lower(), folder) for folder in folders), name)
+
+
+def _rows(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    with opened(table) as rows:
+        _, header = next(rows)
+        if not {"path", "patient"} <= {*header}:
+            raise lacks(header, "path and patient")
+        for line, cells in rows:
+            yield line, {name: cell.strip() for name, cell in zip(header, cells, strict=True)}
 
 
 def _columns(rows: Sequence[dict[str, str]]) -> dict[str, np.ndarray]:

@@ -7,31 +7,38 @@ A table is a frozen dataclass whose columns are arrays with one entry per row:
     scans.take(scans.official_split == "test").write(Path("test.csv"))
 """
 
-import csv
 import io
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
+from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TextIO
 
 import numpy as np
 
 from trueslice.errors import UserError
 from trueslice.files import whole_file
+from trueslice.tables.rows import csv_line, read_rows, shown
 
 
 class Kind(NamedTuple):
     """Type of a column."""
 
     dtype: type  # of its array
-    read: Callable[[str], Any]  # a cell; ValueError or KeyError where that is not of this kind
+    read: Callable[[str], Any]  # a cell; ValueError, KeyError or OverflowError where that is not of this kind
     write: Callable[[Any], str]
     expected: str  # for the message about a wrong cell
 
 
+def _finite(text: str) -> float:
+    if not math.isfinite(value := float(text)):
+        raise ValueError
+    return value
+
+
 def _share(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 1:
+    if not 0 <= (value := float(text)) <= 1:
         raise ValueError
     return value
 
@@ -47,14 +54,14 @@ LEAK = one_of("", "copy", "patient")
 
 EXPOSURE = one_of("copy", "patient", "neither", "unknown")
 
-WHOLE = Kind(np.int64, int, str, "a whole number")
+WHOLE = Kind(np.int64, np.int64, str, "a whole number")
 
-FOUR_DECIMALS = Kind(np.float64, float, "{:.4f}".format, "a number")
+FOUR_DECIMALS = Kind(np.float64, _finite, "{:.4f}".format, "a number")
 
-SIX_DECIMALS = Kind(np.float64, float, "{:.6f}".format, "a number")
+SIX_DECIMALS = Kind(np.float64, _finite, "{:.6f}".format, "a number")
 
 # 9 digits bring any float32 back to the same bits.
-NUMBER = Kind(np.float64, float, "{:.9g}".format, "a number")
+NUMBER = Kind(np.float64, _finite, "{:.9g}".format, "a number")
 
 SHARE = Kind(np.float64, _share, "{:.9g}".format, "a number from 0 to 1")
 
@@ -87,7 +94,8 @@ class Table:
             OSError: it cannot be read.
         """
         try:
-            return cls.parse(path.read_text(encoding="utf-8"))
+            with path.open(encoding="utf-8-sig", newline="") as file:
+                return cls._of(file)
         except ValueError as error:
             raise UserError(f"{path} is damaged: {error}; `dvc repro` writes it again") from None
 
@@ -98,25 +106,36 @@ class Table:
         Raises:
             ValueError: a column is missing, or a cell is not of its kind; the message names column and line.
         """
-        header, *rows = list(csv.reader(io.StringIO(text, newline=""))) or [[]]
-        for line, row in enumerate(rows, start=2):
-            if len(row) != len(header):
-                raise ValueError(f"line {line} has another number of columns than the first")
-        cells = {name: [row[place] for row in rows] for place, name in enumerate(header)}
+        return cls._of(io.StringIO(text.removeprefix("\ufeff"), newline=""))
+
+    @classmethod
+    def _of(cls, file: TextIO) -> Self:
+        numbered = read_rows(file)
+        _, header = next(numbered)
+        prefixes = [_name(each) for each in cls._columns() if each.metadata["per_class"]]
         values: dict[str, Any] = {}
-        # Columns of class names can only be read once the classes are known.
-        for each in sorted(cls._columns(), key=lambda each: not each.metadata["per_class"]):
-            kind, name = each.metadata["kind"], each.metadata["name"] or each.name
+        if prefixes:
+            own = [title for title in header if title.startswith(prefixes[0])]
+            values["class_names"] = tuple(title.removeprefix(prefixes[0]) for title in own)
+        titles = {each.name: _titles(each, values.get("class_names", ())) for each in cls._columns()}
+        if missing := [title for title in chain(*titles.values()) if title not in header]:
+            raise ValueError(f"it has no column {missing[0]}")
+        rows = list(numbered)
+        for each in cls._columns():
+            kind = each.metadata["kind"]
+            if kind == CLASS:
+                kind = Kind(np.int64, values["class_names"].index, str, "the name of a class")
+            columns = [_cells(rows, header.index(title), title, kind) for title in titles[each.name]]
             if each.metadata["per_class"]:
-                names = tuple(title.removeprefix(name) for title in header if title.startswith(name))
-                values.setdefault("class_names", names)
-                columns = [_cells(cells, name + class_name, kind) for class_name in values["class_names"]]
                 values[each.name] = np.stack(columns, axis=1) if columns else np.empty((len(rows), 0))
             else:
-                if kind == CLASS:
-                    kind = Kind(np.int64, values["class_names"].index, str, "the name of a class")
-                values[each.name] = _cells(cells, name, kind)
-        return cls(**values)
+                values[each.name] = columns[0]
+        table = cls(**values)
+        table._check()
+        return table
+
+    def _check(self) -> None:
+        """Raise a ValueError if columns contradict each other."""
 
     def write(self, path: Path) -> None:
         """Write a CSV file, whole or not at all."""
@@ -125,21 +144,14 @@ class Table:
 
     def text(self) -> str:
         """Return the content of the CSV file."""
-        columns = {}
+        columns: dict[str, Iterable[str]] = {}
         class_names: tuple[str, ...] = getattr(self, "class_names", ())
         for each in self._columns():
-            kind, name, values = each.metadata["kind"], each.metadata["name"] or each.name, getattr(self, each.name)
-            if each.metadata["per_class"]:
-                for class_name, numbers in zip(class_names, values.T.tolist(), strict=True):
-                    columns[name + class_name] = map(kind.write, numbers)
-            else:
-                write = class_names.__getitem__ if kind == CLASS else kind.write
-                columns[name] = map(write, values.tolist())
-        file = io.StringIO(newline="")
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(zip(*columns.values(), strict=True))
-        return file.getvalue()
+            kind, titles, values = each.metadata["kind"], _titles(each, class_names), getattr(self, each.name)
+            write = class_names.__getitem__ if kind == CLASS else kind.write
+            for title, cells in zip(titles, np.atleast_2d(values.T).tolist(), strict=True):
+                columns[title] = map(write, cells)
+        return "".join(map(csv_line, [columns, *zip(*columns.values(), strict=True)]))
 
     def take(self, rows: np.ndarray) -> Self:
         """Return the table of some rows: bool [N], or int [n] in their order."""
@@ -157,13 +169,29 @@ class Table:
         return [each for each in fields(cls) if "kind" in each.metadata]
 
 
-def _cells(cells: Mapping[str, Sequence[str]], name: str, kind: Kind) -> np.ndarray:
-    if name not in cells:
-        raise ValueError(f"it has no column {name}")
-    result = []
-    for line, text in enumerate(cells[name], start=2):
+def _name(column: Any) -> str:
+    return column.metadata["name"] or column.name
+
+
+def _titles(column: Any, class_names: Sequence[str]) -> list[str]:
+    """Return what the columns of a field are called in the file."""
+    name = _name(column)
+    return [name + class_name for class_name in class_names] if column.metadata["per_class"] else [name]
+
+
+def _cells(rows: Sequence[tuple[int, list[str]]], place: int, title: str, kind: Kind) -> np.ndarray:
+    cells = []
+    for line, row in rows:
         try:
-            result.append(kind.read(text))
-        except (ValueError, KeyError):
-            raise ValueError(f"{text!r} in line {line}, column {name}, is not {kind.expected}") from None
-    return np.array(result, dtype=kind.dtype)
+            cells.append(read_cell(row[place], title, kind))
+        except ValueError as error:
+            raise ValueError(f"line {line}: {error}") from None
+    return np.array(cells, dtype=kind.dtype)
+
+
+def read_cell(text: str, title: str, kind: Kind) -> Any:
+    """Return the value of a cell in the column `title`; ValueError if it is not of its kind."""
+    try:
+        return kind.read(text)
+    except (ValueError, KeyError, OverflowError):
+        raise ValueError(f"{shown(text)} in column {title} is not {kind.expected}") from None

@@ -7,6 +7,7 @@ from typing import Self
 import numpy as np
 
 from trueslice.tables.base import CLASS, SHARE, TEXT, WHOLE, Table, column
+from trueslice.tables.predictions import check_answers
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,9 @@ class ExternalPredictions(Table):
     y_true: np.ndarray = column(CLASS)
     y_pred: np.ndarray = column(CLASS)
     probabilities: np.ndarray = column(SHARE, "probability_", per_class=True)
+
+    def _check(self) -> None:
+        check_answers(self.path, self.y_pred, self.probabilities)
 
     @classmethod
     def empty(cls, class_names: Sequence[str]) -> Self:

@@ -6,6 +6,17 @@ import numpy as np
 
 from trueslice.tables.base import CLASS, EXPOSURE, LEAK, NUMBER, SHARE, SIX_DECIMALS, TEXT, WHOLE, Table, column
 
+ROUNDING = 1e-5  # of a sum of float32
+
+
+def check_answers(path: np.ndarray, y_pred: np.ndarray, probabilities: np.ndarray) -> None:
+    """Raise a ValueError if a predicted class is not one of the highest probability, or probabilities sum not to 1."""
+    if len(path):
+        own = probabilities[np.arange(len(path)), y_pred]
+        wrong = (own < probabilities.max(axis=1)) | (abs(probabilities.sum(axis=1) - 1) > ROUNDING)
+        if wrong.any():
+            raise ValueError(f"y_pred and the probabilities of {path[wrong][0]} contradict each other")
+
 
 @dataclass(frozen=True)
 class Predictions(Table):
@@ -25,6 +36,9 @@ class Predictions(Table):
     y_pred: np.ndarray = column(CLASS)  # the class of the highest probability, among equals the first
     # [N, K], rows sum to 1; of the fine-tuned model after temperature.
     probabilities: np.ndarray = column(SHARE, "probability_", per_class=True)
+
+    def _check(self) -> None:
+        check_answers(self.path, self.y_pred, self.probabilities)
 
 
 @dataclass(frozen=True)
