@@ -12,7 +12,7 @@ from pydicom.uid import JPEG2000Lossless, RLELossless
 from tests.dicom_files import SECRETS, write
 from trueslice.commands import cli
 from trueslice.inference.reading import read
-from trueslice.reading import dicom
+from trueslice.reading import dicom, pixel_data
 
 SETTINGS = {"image_size": 32, "colour": False, "max_pixels": 10_000}
 VALUES = np.tile(np.arange(32) * 100, (32, 1))  # 0 to 3100
@@ -157,7 +157,10 @@ def test_an_empty_window_of_a_frame_leaves_the_one_of_all_frames(file):
         (WINDOW | {"VOILUTFunction": "CUBIC"}, "VOI LUT Function (0028,1056) is none of LINEAR, LINEAR_EXACT, SIGMOID"),
         ({"RescaleSlope": 0}, "Rescale Slope (0028,1053) is 0"),
         ({"VOILUTSequence": lookup(np.arange(2), 16, 0, 9)}, "LUT Data (0028,3006) has fewer entries than it should"),
-        ({"NumberOfFrames": 2**31 - 1}, "Number of Frames (0028,0008) is greater than the number of its pixels"),
+        (
+            {"NumberOfFrames": 2**31 - 1},
+            "Number of Frames (0028,0008) is greater than the frames that it holds",
+        ),
         ({"NumberOfFrames": -1}, "Number of Frames (0028,0008) is not a whole number above 0"),
         (
             {"PhotometricInterpretation": None},
@@ -325,9 +328,11 @@ def without(path: Path, *names: str) -> Path:
 
 def test_files_without_a_picture_are_named_in_one_line(file):
     write(file, VALUES.astype(np.uint16))
-    said = "its pixels are missing or cannot be decoded (Explicit VR Little Endian)"
-    assert read(without(file, "PixelData"), SETTINGS)[0].reason == said
+    assert read(without(file, "PixelData"), SETTINGS)[0].reason == "its Pixel Data (7FE0,0010) is missing"
     assert read(without(file, "Rows"), SETTINGS)[0].reason == "it is not a DICOM file that holds a picture"
+    write(file, VALUES.astype(np.uint16))
+    said = "its Rows (0028,0010) is missing, or none that is read here"
+    assert read(without(file, "Rows"), SETTINGS)[0].reason == said
     file.write_bytes(b"nothing of the kind" * 20)
     assert read(file, SETTINGS)[0].reason == "it is not a DICOM file that holds a picture"
     file.write_bytes(b"")
@@ -337,12 +342,12 @@ def test_files_without_a_picture_are_named_in_one_line(file):
 
 
 def test_a_missing_extra_is_named_with_the_command_that_brings_it(file, monkeypatch):
-    write(file, VALUES.astype(np.uint16), RLELossless)
-    monkeypatch.setattr(dicom, "_is_installed", lambda name: name != "pylibjpeg")
-    monkeypatch.setattr("pydicom.pixels.pixel_array", None)
-    said = "its pixels are compressed (RLE Lossless); install what decodes them: pip install -e '.[dicom]'"
-    assert read(file, SETTINGS)[0].reason == said
-    monkeypatch.setattr(dicom, "_is_installed", lambda name: False)
+    write(file, VALUES.astype(np.uint16), JPEG2000Lossless)
+    monkeypatch.setattr(pixel_data, "is_installed", lambda name: name != "pylibjpeg")
+    monkeypatch.setattr("pydicom.pixels.get_decoder", None)
+    said = "its pixels are compressed (JPEG 2000 Image Compression (Lossless Only)); install what decodes them: "
+    assert read(file, SETTINGS)[0].reason == said + "pip install -e '.[dicom]'"
+    monkeypatch.setattr(dicom, "is_installed", lambda name: False)
     assert read(file, SETTINGS)[0].reason == "DICOM files need pydicom; run: pip install -e '.[dicom]'"
 
 

@@ -4,33 +4,44 @@ Nothing is read but pixels and what says how to show them: no name, no number an
 """
 
 import logging
+import os
+import re
+import zlib
+from collections.abc import Collection
+from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
-import numpy as np
 from PIL import Image
 
 from trueslice.files import Upload, is_empty, open_binary
 from trueslice.reading import display
 from trueslice.reading.images import Picture, check_size, to_picture
+from trueslice.reading.pixel_data import INSTALL, PixelData, Place, is_installed
 
 ENDINGS = (".dcm", ".dicom")
 MAGIC_AT, MAGIC = 128, b"DICM"
-INSTALL = "pip install -e '.[dicom]'"
-PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+# Where pixels are, and how many bits one may take there.
+PIXELS = {"PixelData": (1, 8, 16, 32, 64), "FloatPixelData": (32,), "DoubleFloatPixelData": (64,)}
 # The only parts of a file that are read.
 TAGS = (
     *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PlanarConfiguration", "PhotometricInterpretation"),
     *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "RescaleSlope", "RescaleIntercept"),
-    *("ModalityLUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence"),
+    *("ModalityLUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence", "PresentationLUTShape"),
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
     *(f"{kind}PixelPadding{part}" for kind in ("", "Float", "DoubleFloat") for part in ("Value", "RangeLimit")),
-    *PIXELS,
     *(
         f"{name}PaletteColorLookupTable{part}"
         for colour in ("Red", "Green", "Blue")
         for name, part in ((colour, "Descriptor"), (colour, "Data"), (f"Segmented{colour}", "Data"))
     ),
 )
+# Bytes of a header, and items in it: pydicom takes 20 microseconds for an item, and 150 bytes for an element.
+HEADER, ITEMS = 2**24, 100_000
+ITEM_TAGS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")
+DEFLATED = 2**27
+MOST_FRAMES = 2_000
+NO_PICTURE = "it is not a DICOM file that holds a picture"
 GREY, PALETTE = ("MONOCHROME1", "MONOCHROME2"), ("PALETTE COLOR",)
 COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 
@@ -57,111 +68,160 @@ class DicomFrames:
     """
 
     def __init__(self, file: Path | Upload, max_pixels: int):
-        pydicom = _pydicom()
+        _set_up_pydicom()
         if is_empty(file):
             raise ValueError("the file is empty")
-        try:
-            with open_binary(file) as stream:
-                self._header = pydicom.dcmread(stream, specific_tags=list(TAGS), force=True)
-            width, height = int(self._header.Columns), int(self._header.Rows)
-        except (OSError, MemoryError):
-            raise
-        except Exception:  # pydicom raises many kinds, and a message may quote what the file says of a patient
-            raise ValueError("it is not a DICOM file that holds a picture") from None
-        check_size(width, height, max_pixels)
-        count = display.number([self._header], "NumberOfFrames", 1) or 1
-        if count < 1 or count != int(count):
+        self._file, self._header, place = _read(file)
+        options = _options(self._header, place)
+        self._shift = _shift(self._header, place.syntax, options)
+        if self._shift:
+            options["bits_stored"] += self._shift
+        check_size(options["columns"], options["rows"], max_pixels)
+        declared = display.number([self._header], "NumberOfFrames", 0)
+        if declared < 0 or declared != int(declared):
             raise ValueError(f"{display.named('NumberOfFrames')} is not a whole number above 0")
-        if count > max(1, *(len(self._header.get(name) or b"") for name in PIXELS)):
-            raise ValueError(f"{display.named('NumberOfFrames')} is greater than the number of its pixels")
-        self.count = self._header.NumberOfFrames = int(count)
-        _complete(self._header)
+        with open_binary(self._file) as stream:
+            self._pixels = PixelData(stream, place, options, int(declared))
+        self.count = self._pixels.count
+        if self.count > MOST_FRAMES:
+            raise ValueError(f"it holds more than {MOST_FRAMES} pictures; divide it into files")
 
     def picture(self, number: int) -> Picture:
         """Decode the frame of this number, from 1, and show it as a viewer does.
 
         Raises:
-            ValueError: there are no pixels, or they cannot be decoded, or a tag cannot be used.
+            ValueError: it cannot be decoded, or a tag cannot be used.
         """
-        header = self._header
-        kind = header.get("PhotometricInterpretation")
-        if kind not in (*GREY, *PALETTE, *COLOUR):
-            raise ValueError(f"{display.named('PhotometricInterpretation')} is missing, or none that is read here")
-        values = self._stored(number)
-        if values.shape[2:] != ((3,) if kind in COLOUR else ()):
-            raise ValueError(f"{display.named('SamplesPerPixel')} does not fit its Photometric Interpretation")
+        with open_binary(self._file) as stream:
+            values, kind = self._pixels.frame(stream, number)
+        if self._shift:
+            values = values >> self._shift
         if kind in GREY:
-            shares = display.shares_of_white(values, header, number)
-            shares = np.nan_to_num(1 - shares if kind == "MONOCHROME1" else shares)
-            return Picture(Image.fromarray(np.rint(shares * 255).astype(np.uint8)), "DICOM", False)
-        if kind in PALETTE:
-            colours = display.colours(values, header)
-        else:
-            colours = (values >> max(header.BitsStored - 8, 0)).astype(np.uint8)
+            return Picture(Image.fromarray(display.greys(values, self._header, number)), "DICOM", False)
+        colours = (display.palette_colours if kind in PALETTE else display.colours)(values, self._header, kind)
         return to_picture(Image.fromarray(colours))._replace(mode="DICOM")
 
     def close(self) -> None:
         """Do nothing: the file is no longer open."""
 
-    def _stored(self, number: int) -> np.ndarray:
-        """Return stored values: [H, W], or [H, W, 3] of colours."""
-        from pydicom.pixels import pixel_array
-        from pydicom.uid import RLELossless
 
-        header, shift = self._header, _shift(self._header)
-        options: dict = {"bits_stored": header.BitsStored + shift} if shift else {}
-        if header.file_meta.TransferSyntaxUID == RLELossless:
-            options["decoding_plugin"] = "pydicom"  # pylibjpeg's panics on damaged files, which ends the process
-        try:
-            values = pixel_array(header, index=number - 1, **options)
-        except MemoryError:
-            raise
-        except Exception:
-            raise ValueError(_why_undecodable(header.file_meta.TransferSyntaxUID)) from None
-        return values >> shift if shift else values
+def _read(file: Path | Upload) -> tuple:
+    """Return the file, inflated if it was deflated, its header and the place of its pixels.
+
+    Raises:
+        ValueError: there are no pixels, or the header is too long.
+    """
+    from pydicom import filereader, uid
+
+    with open_binary(file) as stream:
+        head = BytesIO(stream.read(HEADER))
+        with display.reworded(NO_PICTURE):
+            filereader.read_preamble(head, force=True)
+            meta = filereader.read_dataset(head, False, True, stop_when=lambda tag, *_: tag.group != 2)
+            is_deflated = meta.get("TransferSyntaxUID") == uid.DeflatedExplicitVRLittleEndian
+        if is_deflated:
+            stream.seek(head.tell())
+            file = Upload(file.name, _inflated(stream))
+            head = BytesIO(file.content[:HEADER])
+    if sum(map(head.getvalue().count, ITEM_TAGS)) > ITEMS:
+        raise ValueError(f"its header has more than {ITEMS} items of sequences")
+    places: list[Place] = []
+    with display.reworded(NO_PICTURE):
+        header = _parsed(head, is_deflated, places)
+        syntax = uid.ExplicitVRLittleEndian if is_deflated else _syntax(header)
+    if not places and head.seek(0, os.SEEK_END) == HEADER:
+        raise ValueError(f"its header is longer than {HEADER // 2**20} MB")
+    if not places:
+        raise ValueError(f"{display.named('PixelData')} is missing" if "Rows" in header else NO_PICTURE)
+    if not syntax.is_transfer_syntax:
+        raise ValueError(f"{display.named('TransferSyntaxUID')} is none that is known")
+    return file, header, places[-1]._replace(syntax=syntax)
 
 
-def _complete(header) -> None:
-    """Name the encoding of a file that does not, and drop what may lead to the wrong frames."""
+def _parsed(head: BytesIO, is_deflated: bool, places: list[Place]):
+    """Return the header up to the pixels, and note their place."""
+    from pydicom import filereader
+    from pydicom.tag import Tag
+
+    def is_at_pixels(tag, vr: str | None, length: int) -> bool:
+        if keyword := pixels.get(tag):
+            places.append(Place(keyword, vr, head.tell(), length))
+        return bool(keyword)
+
+    pixels = {Tag(keyword): keyword for keyword in PIXELS}
+    options: dict = {"stop_when": is_at_pixels, "specific_tags": [Tag(keyword) for keyword in TAGS]}
+    head.seek(0)
+    if is_deflated:
+        return filereader.read_dataset(head, False, True, **options)
+    return filereader.read_partial(head, force=True, **options)
+
+
+def _syntax(header):
+    """Return the transfer syntax: the one that is named, or else the one in which the header is written."""
     from pydicom import uid
 
-    if not header.file_meta.get("TransferSyntaxUID"):
-        is_implicit, is_little = header.original_encoding
-        explicit = uid.ExplicitVRLittleEndian if is_little else uid.ExplicitVRBigEndian
-        header.file_meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian if is_implicit else explicit
-    if not header.file_meta.TransferSyntaxUID.is_transfer_syntax:
-        raise ValueError(f"{display.named('TransferSyntaxUID')} is none that is known")
-    if header.file_meta.TransferSyntaxUID.is_encapsulated and header.get("PixelData"):
-        # Tables of offsets are often wrong. Without one, pydicom finds the frames itself.
-        start, length = header.PixelData[:4], int.from_bytes(header.PixelData[4:8], "little")
-        header.PixelData = start + bytes(4) + header.PixelData[8 + length :]
+    is_implicit, is_little = header.original_encoding
+    explicit = uid.ExplicitVRLittleEndian if is_little else uid.ExplicitVRBigEndian
+    return header.file_meta.get("TransferSyntaxUID") or (uid.ImplicitVRLittleEndian if is_implicit else explicit)
 
 
-def _shift(header) -> int:
-    """Return how many bits stored values stand too far to the left, which pydicom takes no notice of."""
-    stored, high, allocated = (display.number([header], name) for name in ("BitsStored", "HighBit", "BitsAllocated"))
-    is_plain = not header.file_meta.TransferSyntaxUID.is_encapsulated
-    return int(high + 1 - stored) if is_plain and stored <= high < allocated else 0
+def _inflated(stream: BinaryIO) -> bytes:
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    with display.reworded("its deflated content is damaged"):
+        content = inflater.decompress(stream.read(DEFLATED), DEFLATED)
+    if not inflater.eof:
+        raise ValueError(f"its deflated content is incomplete, or longer than {DEFLATED // 2**20} MB")
+    return content
 
 
-def _why_undecodable(syntax) -> str:
-    if syntax.is_compressed and not _is_installed("pylibjpeg"):
-        return f"its pixels are compressed ({syntax.name}); install what decodes them: {INSTALL}"
-    return f"its pixels are missing or cannot be decoded ({syntax.name})"
+def _options(header, place: Place) -> dict:
+    """Return what pydicom's decoders must know.
+
+    Raises:
+        ValueError: a tag is missing, or has a value that is not read here.
+    """
+    kind = header.get("PhotometricInterpretation")
+    if kind not in (*GREY, *PALETTE, *COLOUR):
+        raise ValueError(f"{display.named('PhotometricInterpretation')} is missing, or none that is read here")
+    samples = 3 if kind in COLOUR else 1
+    if display.number([header], "SamplesPerPixel") != samples:
+        raise ValueError(f"{display.named('SamplesPerPixel')} does not fit its Photometric Interpretation")
+    options: dict = {"photometric_interpretation": kind, "samples_per_pixel": samples}
+    options |= {"pixel_keyword": place.keyword, "pixel_vr": place.vr or "OW"}
+    allowed: dict[str, Collection[int]] = {
+        "Rows": range(1, 2**16),
+        "Columns": range(1, 2**16),
+        "BitsAllocated": PIXELS[place.keyword],
+    }
+    if samples > 1:
+        allowed["PlanarConfiguration"] = (0, 1)
+    if place.keyword == "PixelData":
+        allowed |= {"BitsStored": range(1, 65), "PixelRepresentation": (0, 1)}
+    for keyword, values in allowed.items():
+        value = display.number([header], keyword)
+        if value not in values:
+            raise ValueError(f"{display.named(keyword)} is missing, or none that is read here")
+        # The names of pydicom's options are those of the tags.
+        options[re.sub("(?<=[a-z])(?=[A-Z])", "_", keyword).lower()] = int(value)
+    if options.get("bits_stored", 0) > options["bits_allocated"]:
+        raise ValueError(f"{display.named('BitsStored')} is greater than its Bits Allocated")
+    return options
 
 
-def _pydicom():
-    if not _is_installed("pydicom"):
+def _shift(header, syntax, options: dict) -> int:
+    """Return how many bits stored values are too far to the left, of which pydicom takes no notice."""
+    stored, high = options.get("bits_stored", 0), display.number([header], "HighBit")
+    is_jpeg = syntax.is_compressed and syntax.name != "RLE Lossless"
+    if is_jpeg or not 0 < stored <= high < options["bits_allocated"]:
+        return 0
+    return int(high) + 1 - stored
+
+
+def _set_up_pydicom() -> None:
+    if not is_installed("pydicom"):
         raise ValueError(f"DICOM files need pydicom; run: {INSTALL}")
     import pydicom
 
     # Both would quote values of the file, such as a name.
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
     logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
-    return pydicom
-
-
-def _is_installed(name: str) -> bool:
-    from importlib.util import find_spec
-
-    return find_spec(name) is not None

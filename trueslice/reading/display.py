@@ -4,6 +4,8 @@ A tag that is empty counts as absent. One that cannot be used is an error that n
 """
 
 import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -12,6 +14,10 @@ from trueslice.reading.images import stretch
 FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 # Without a window, these percentiles are black and white: a few very bright pixels would leave the others dark.
 DARKEST, BRIGHTEST = 1, 99
+# Pixels that are converted at a time: numbers with a point take eight times the memory of a grey.
+STRIP = 2**20
+# Bytes of a value that is no sequence; lookup tables are the longest.
+LONGEST = 2**18
 
 
 def named(keyword: str) -> str:
@@ -31,31 +37,65 @@ def number(parts: list, keyword: str, default: float = math.nan) -> float:
     return next((value for part in parts for value in _numbers(part, keyword) if not math.isnan(value)), default)
 
 
-def shares_of_white(values: np.ndarray, header, frame: int) -> np.ndarray:
-    """Convert stored values [H, W] of a frame to shares of white; nan where there is nothing to show.
+@contextmanager
+def reworded(problem: str) -> Iterator[None]:
+    """Say in our words what pydicom and decoders cannot read: they raise many kinds, and quote values of the file."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception:
+        raise ValueError(problem) from None
+
+
+def greys(values: np.ndarray, header, frame: int) -> np.ndarray:
+    """Convert stored values [H, W] of a frame to greys, uint8; black where there is nothing to show.
 
     Raises:
         ValueError: a tag cannot be used.
     """
-    is_outside = _is_padding(values, header)
-    values = _rescaled(values.astype(np.float64), header, frame)
-    is_outside |= ~np.isfinite(values)
-    for part in _parts(header, "FrameVOILUTSequence", frame):
-        if table := _table(part, "VOILUTSequence", header):
-            # Some devices declare more bits than their entries have.
-            return _looked_up(values, *table) / (2 ** max(8, _bits(table[0])) - 1)
-        if window := _window(part):
-            return _windowed(values, *window)
-    if is_outside.all():
-        return np.full(values.shape, np.nan)
-    inside = values[~is_outside]
-    low, high = np.percentile(inside, (DARKEST, BRIGHTEST))
-    if low == high:
-        low, high = inside.min(), inside.max()
-    return np.where(is_outside, np.nan, stretch(values, low, high))
+    is_inverse = _is_inverse(header)
+    is_outside = ~np.isfinite(values) if values.dtype.kind == "f" else np.zeros(values.shape, bool)
+    is_padding = _is_padding(values, header)
+    if table := _table(header, "ModalityLUTSequence", header):
+        values, slope, intercept = _by_strips(lambda strip: _looked_up(strip, *table), values), 1.0, 0.0
+    else:
+        slope, intercept = _rescaling(header, frame)
+    to_shares = _voi(header, frame)
+    if not to_shares:
+        is_outside |= is_padding
+        to_shares = _whole_range(values[~is_outside].astype(np.float64) * slope + intercept)
+
+    def show(strip: np.ndarray) -> np.ndarray:
+        shares = np.nan_to_num(to_shares(strip * slope + intercept))
+        return np.rint(255 * (1 - shares if is_inverse else shares)).astype(np.uint8)
+
+    shown = _by_strips(show, values)
+    shown[is_outside] = 0
+    return shown
 
 
-def colours(values: np.ndarray, header) -> np.ndarray:
+def colours(values: np.ndarray, header, kind: str) -> np.ndarray:
+    """Convert stored values [H, W, 3] of colours to RGB, uint8.
+
+    Raises:
+        ValueError: they take far fewer bits than the header says, which viewers show as nearly black.
+    """
+    from pydicom.pixels import convert_color_space
+
+    bits = min(int(header.BitsStored), 8 * values.itemsize)
+    if bits > 8 and int(values.max()).bit_length() < bits - 1:
+        raise ValueError(f"{named('BitsStored')} is greater than its colours need; they would be nearly black")
+    is_luma = kind.startswith("YBR_FULL")
+
+    def show(strip: np.ndarray) -> np.ndarray:
+        strip = (strip >> max(bits - 8, 0)).astype(np.uint8)
+        return convert_color_space(strip, "YBR_FULL", "RGB") if is_luma else strip
+
+    return _by_strips(show, values)
+
+
+def palette_colours(values: np.ndarray, header, _) -> np.ndarray:
     """Look up indices [H, W] in the palette: uint8 [H, W, 3].
 
     Raises:
@@ -63,27 +103,53 @@ def colours(values: np.ndarray, header) -> np.ndarray:
     """
     tables = _palette(header)
     bits = max(8, *(_bits(entries) for entries, _ in tables))
-    found = np.stack([_looked_up(values, *table) for table in tables], axis=-1)
-    return (found >> (bits - 8)).astype(np.uint8)
+
+    def show(strip: np.ndarray) -> np.ndarray:
+        found = np.stack([_looked_up(strip, *table) for table in tables], axis=-1)
+        return (found >> (bits - 8)).astype(np.uint8)
+
+    return _by_strips(show, values)
+
+
+def _by_strips(function: Callable[[np.ndarray], np.ndarray], values: np.ndarray) -> np.ndarray:
+    return np.concatenate([function(strip) for strip in np.array_split(values, max(1, values.size // STRIP))])
+
+
+def _value(part, keyword: str):
+    """Return the value of a tag, None where it is absent or empty."""
+    with reworded(f"{named(keyword)} cannot be read"):
+        length, is_sequence = getattr(part.get_item(keyword), "length", 0), keyword.endswith("Sequence")
+        value = part.get(keyword) if is_sequence or length <= LONGEST else part
+        if is_sequence and value is not None:
+            value = [item for item in value if item.get_item]
+    if value is part:
+        raise ValueError(f"{named(keyword)} is too long")
+    return value
 
 
 def _numbers(part, keyword: str) -> list[float]:
     """Return the values of a tag, nan where one is empty."""
-    try:
-        value = part.get(keyword)
+    with reworded(f"{named(keyword)} is not a finite number"):
+        value = _value(part, keyword)
         values = value if hasattr(value, "append") else [value]
         found = [math.nan if each is None or not str(each).strip() else float(each) for each in values]
-    except Exception:  # pydicom raises many kinds
-        found = [math.inf]
-    if any(map(math.isinf, found)):
-        raise ValueError(f"{named(keyword)} is not a finite number") from None
+        if any(map(math.isinf, found)):
+            raise OverflowError
     return found
 
 
 def _parts(header, sequence: str, frame: int) -> list:
     """Return what may say how to show a frame, nearest first: its own group, that of all frames, the header."""
-    own, shared = (header.get(f"{kind}FunctionalGroupsSequence") or [] for kind in ("PerFrame", "Shared"))
-    return [*(item for group in [*own[frame - 1 : frame], *shared] for item in group.get(sequence) or []), header]
+    own, shared = (_value(header, f"{kind}FunctionalGroupsSequence") or [] for kind in ("PerFrame", "Shared"))
+    return [*(item for group in [*own[frame - 1 : frame], *shared] for item in _value(group, sequence) or []), header]
+
+
+def _is_inverse(header) -> bool:
+    """Tell whether low values are white. Two tags may say so; viewers disagree where they contradict each other."""
+    is_inverse = header.PhotometricInterpretation == "MONOCHROME1"
+    if _value(header, "PresentationLUTShape") == ("IDENTITY" if is_inverse else "INVERSE"):
+        raise ValueError(f"{named('PresentationLUTShape')} contradicts its Photometric Interpretation")
+    return is_inverse
 
 
 def _is_padding(values: np.ndarray, header) -> np.ndarray:
@@ -97,21 +163,42 @@ def _is_padding(values: np.ndarray, header) -> np.ndarray:
     return (low <= values) & (values <= high)
 
 
-def _rescaled(values: np.ndarray, header, frame: int) -> np.ndarray:
-    if table := _table(header, "ModalityLUTSequence", header):
-        return _looked_up(values, *table).astype(np.float64)
+def _rescaling(header, frame: int) -> tuple[float, float]:
+    """Return slope and intercept."""
     parts = _parts(header, "PixelValueTransformationSequence", frame)
     slope = number(parts, "RescaleSlope", 1)
     if slope == 0:
         raise ValueError(f"{named('RescaleSlope')} is 0")
-    return values * slope + number(parts, "RescaleIntercept", 0)
+    return slope, number(parts, "RescaleIntercept", 0)
+
+
+def _voi(header, frame: int) -> Callable[[np.ndarray], np.ndarray] | None:
+    """Return what converts rescaled values to shares of white: the nearest lookup table or window."""
+    for part in _parts(header, "FrameVOILUTSequence", frame):
+        if table := _table(part, "VOILUTSequence", header):
+            # Some devices declare more bits than their entries have.
+            white = 2 ** max(8, _bits(table[0])) - 1
+            return lambda values: _looked_up(values, *table) / white
+        if window := _window(part):
+            return lambda values: _windowed(values, *window)
+    return None
+
+
+def _whole_range(values: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """Return what converts values to shares of white by the range of those given, but for a few; it sorts them."""
+    if not values.size:
+        return np.zeros_like
+    low, high = np.percentile(values, (DARKEST, BRIGHTEST), overwrite_input=True)
+    if low == high:
+        low, high = values.min(), values.max()
+    return lambda values: stretch(values, low, high)
 
 
 def _window(part) -> tuple[float, float, str] | None:
     """Return centre, width and function of the first window that has a width above 0."""
     for centre, width in zip(_numbers(part, "WindowCenter"), _numbers(part, "WindowWidth"), strict=False):
         if width > 0 and not math.isnan(centre):
-            function = str(part.get("VOILUTFunction") or FUNCTIONS[0]).upper()
+            function = str(_value(part, "VOILUTFunction") or FUNCTIONS[0]).upper()
             if function not in FUNCTIONS:
                 raise ValueError(f"{named('VOILUTFunction')} is none of {', '.join(FUNCTIONS)}")
             return centre, width, function
@@ -140,39 +227,48 @@ def _bits(entries: np.ndarray) -> int:
 
 def _table(part, sequence: str, header) -> tuple[np.ndarray, int] | None:
     """Return the lookup table in the first item of a sequence: its entries, and the value that the first is for."""
-    for item in (part.get(sequence) or [])[:1]:
-        if item.get("LUTDescriptor") and item.get("LUTData"):
+    for item in (_value(part, sequence) or [])[:1]:
+        if _value(item, "LUTDescriptor") and _value(item, "LUTData"):
             return _entries(item, "LUTDescriptor", "LUTData", header)
     return None
 
 
 def _palette(header) -> list[tuple[np.ndarray, int]]:
     """Return the tables of red, green and blue."""
-    from pydicom.pixels import apply_color_lut
-
-    prefixes = [f"{colour}PaletteColorLookupTable" for colour in ("Red", "Green", "Blue")]
-    if not header.get(f"Segmented{prefixes[0]}Data"):
-        return [_entries(header, f"{prefix}Descriptor", f"{prefix}Data", header) for prefix in prefixes]
-    try:
-        count, first, _ = map(int, _numbers(header, f"{prefixes[0]}Descriptor"))
-        found = apply_color_lut(np.arange(first, first + (count % 2**16 or 2**16)), header)
-    except Exception:  # pydicom raises many kinds
-        raise ValueError(f"{named(f'Segmented{prefixes[0]}Data')} cannot be read") from None
-    return [(entries, first) for entries in found.T]
+    names = [f"{colour}PaletteColorLookupTable" for colour in ("Red", "Green", "Blue")]
+    kind = "Segmented" if f"Segmented{names[0]}Data" in header else ""
+    return [_entries(header, f"{name}Descriptor", f"{kind}{name}Data", header) for name in names]
 
 
 def _entries(part, descriptor: str, data: str, header) -> tuple[np.ndarray, int]:
     """Read a table. pydicom keeps places in 8 bits where entries have 8, and refuses entries of 10 to 15 bits."""
-    try:
-        count, first, _ = map(int, _numbers(part, descriptor))
+    with reworded(f"{named(data)} is missing or cannot be read"):
+        count, first, bits = map(int, _numbers(part, descriptor))
         count = count % 2**16 or 2**16
-        value = part[data].value
+        value = _value(part, data)
         order = "<u2" if header.original_encoding[1] else ">u2"
-        words = np.frombuffer(value, order) if isinstance(value, bytes) else np.array(value)
-        # Entries of 8 bits may stand two in a word, the lower first.
-        entries = words.astype("<u2") if len(words) >= count else words.astype("<u2").view(np.uint8)
-    except Exception:  # pydicom and NumPy raise many kinds
-        raise ValueError(f"{named(data)} is missing or cannot be read") from None
+        words = (np.frombuffer(value, order) if isinstance(value, bytes) else np.array(value)).astype("<u2")
+        if data.startswith("Segmented"):
+            entries = _expanded((words.view(np.uint8) if bits == 8 else words).tolist(), count)
+        else:
+            # Entries of 8 bits may stand two in a word, the lower first.
+            entries = words if len(words) >= count else words.view(np.uint8)
     if len(entries) < count:
         raise ValueError(f"{named(data)} has fewer entries than it should")
     return entries[:count], first
+
+
+def _expanded(segments: list[int], count: int) -> np.ndarray:
+    """Expand a segmented table to at least `count` entries: DICOM PS3.3, C.7.9.2."""
+    found: list[int] = []
+    at = 0
+    while len(found) < count and at + 1 < len(segments):
+        kind, length = segments[at : at + 2]
+        if kind > 1:
+            raise ValueError("a segment repeats others, which may take any amount of memory")
+        if kind == 0:
+            found += segments[at + 2 : at + 2 + length]
+        else:
+            found += np.rint(np.linspace(found[-1], segments[at + 2], length + 1)[1:]).astype(int).tolist()
+        at += 3 if kind else 2 + length
+    return np.array(found, np.uint16)

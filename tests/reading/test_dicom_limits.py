@@ -1,0 +1,152 @@
+"""Small DICOM files that would take a lot of memory or time are refused in one line, and none takes more than 1 GB."""
+
+import io
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from PIL import Image
+from pydicom import uid
+from pydicom.encaps import encapsulate
+
+from tests.dicom_files import write
+from trueslice.reading import dicom
+from trueslice.reading.pictures import read_pictures
+
+VALUES = np.tile(np.arange(32, dtype=np.uint16) * 100, (32, 1))
+# Reads good files, and then another; prints the peak of memory that the last adds, in MB, and what was found in it.
+MEASURE = """
+import resource, sys
+from pathlib import Path
+from trueslice.reading.pictures import read_pictures
+
+for path in sys.argv[2:]:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    try:
+        found = [str(getattr(one, "image", one)) for _, one in read_pictures(Path(path), "", int(sys.argv[1]), "all")]
+    except ValueError as error:
+        found = [str(error)]
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024, len(found), found[-1], sep="|")
+"""
+
+
+@pytest.fixture
+def file(tmp_path) -> Path:
+    return tmp_path / "scan.dcm"
+
+
+def said_of(file: Path, max_pixels: int = 10_000) -> str:
+    """The reason why it is not read."""
+    try:
+        return next(found for _, found in read_pictures(file, "", max_pixels, "all"))
+    except ValueError as error:
+        return str(error)
+
+
+def measured(file: Path, max_pixels: int = 10_000) -> tuple[int, int, str]:
+    """Return MB of memory, the number of pictures, and what the last one is, or why it's not read."""
+    good = [write(file.with_name("good.dcm"), VALUES), write(file.with_name("j2k.dcm"), VALUES, uid.JPEG2000Lossless)]
+    command = [sys.executable, "-c", MEASURE, str(max_pixels), *map(str, [*good, file])]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert not done.stderr
+    memory, count, last = done.stdout.strip().split("|")
+    return int(memory), int(count), last
+
+
+def encapsulated(file: Path, syntax: uid.UID, frames: list[bytes], **tags) -> Path:
+    """Write compressed frames under the header of 32 x 32 pixels of 16 bits."""
+    scan = pydicom.dcmread(write(file, VALUES))
+    scan.file_meta.TransferSyntaxUID = syntax
+    for name, value in tags.items():
+        setattr(scan, name, value)
+    scan.PixelData = encapsulate(frames, has_bot=False)
+    scan["PixelData"].VR = "OB"
+    scan.save_as(file)
+    return file
+
+
+def jpeg2000(width: int, height: int) -> bytes:
+    """A good JPEG 2000 of 32 x 32 pixels that says it has others."""
+    stream = io.BytesIO()
+    Image.fromarray(VALUES).save(stream, "JPEG2000", no_jp2=True)
+    code = stream.getvalue()
+    assert code[8:16] == struct.pack(">2L", 32, 32)
+    return code[:8] + struct.pack(">2L", width, height) + code[16:24] + struct.pack(">2L", width, height) + code[32:]
+
+
+def jpeg(width: int, height: int) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray((VALUES // 16).astype(np.uint8)).save(stream, "JPEG")
+    head, tail = stream.getvalue().split(struct.pack(">BHH", 8, 32, 32))
+    return head + struct.pack(">BHH", 8, height, width) + tail
+
+
+EIGHT_BITS = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
+
+
+@pytest.mark.parametrize(
+    ("syntax", "code", "tags"),
+    [(uid.JPEG2000Lossless, jpeg2000, {}), (uid.JPEGBaseline8Bit, jpeg, EIGHT_BITS)],
+)
+def test_a_compressed_frame_that_is_larger_than_rows_and_columns_is_not_decoded(file, syntax, code, tags):
+    assert said_of(encapsulated(file, syntax, [code(32, 32)], **tags)).image.size == (32, 32)
+    memory, _, said = measured(encapsulated(file, syntax, [code(60_000, 60_000)], **tags))
+    assert said == "its Rows (0028,0010) or Columns (0028,0011) does not fit its compressed pixels"
+    assert memory < 100
+
+
+def test_runs_are_not_expanded_beyond_the_last_pixel(file):
+    runs = b"\x81\x07" * 250_000  # of 128 pixels
+    frame = struct.pack("<16L", 2, 64, 64 + len(runs), *[0] * 13) + 2 * runs
+    memory, _, found = measured(encapsulated(file, uid.RLELossless, [frame]))
+    assert "size=32x32" in found and memory < 20
+    longer = struct.pack("<16L", 2, 64, 64 + len(runs), *[0] * 13) + 4 * runs
+    said = "its Pixel Data (7FE0,0010) is longer than a frame would be without compression"
+    assert said_of(encapsulated(file, uid.RLELossless, [longer])) == said
+
+
+@pytest.mark.slow
+def test_a_deflated_file_is_not_inflated_beyond_a_limit(file):
+    content = write(file, VALUES, uid.DeflatedExplicitVRLittleEndian).read_bytes()
+    start = 144 + int.from_bytes(content[140:144], "little")  # of the file meta information
+    zipper = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    bomb = b"".join(zipper.compress(bytes(2**24)) for _ in range(64)) + zipper.flush()  # 1 GB
+    file.write_bytes(content[:start] + bomb)
+    memory, _, said = measured(file)
+    assert said == "its deflated content is incomplete, or longer than 128 MB" and memory < 400
+    file.write_bytes(content[:-20])
+    assert said_of(file) == said
+    file.write_bytes(content[:start] + b"\xff" + content[start:])
+    assert said_of(file) == "its deflated content is damaged"
+
+
+@pytest.mark.slow
+def test_a_header_of_many_items_is_refused_and_one_of_fewer_takes_little_memory(file):
+    content = write(file, VALUES).read_bytes()
+    at = content.index(b"\xe0\x7f\x10\x00")
+    for count in (dicom.ITEMS, dicom.ITEMS + 1):
+        items = (
+            struct.pack("<HH2sHL", 0x5200, 0x9230, b"SQ", 0, 8 * count) + struct.pack("<HHL", 0xFFFE, 0xE000, 0) * count
+        )
+        file.write_bytes(content[:at] + items + content[at:])
+        if count == dicom.ITEMS:
+            memory, _, found = measured(file)
+            assert "size=32x32" in found and memory < 400
+    assert said_of(file) == f"its header has more than {dicom.ITEMS} items of sequences"
+
+
+def test_a_header_that_is_too_long_is_refused(file):
+    content = write(file, VALUES).read_bytes()
+    at = content.index(b"\xe0\x7f\x10\x00")
+    file.write_bytes(
+        content[:at]
+        + struct.pack("<HH2sHL", 0x5400, 0x1010, b"OW", 0, dicom.HEADER)
+        + bytes(dicom.HEADER)
+        + content[at:]
+    )
+    assert said_of(file) == "its header is longer than 16 MB"
