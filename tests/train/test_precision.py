@@ -1,3 +1,4 @@
+import copy
 import os
 import subprocess
 import sys
@@ -5,7 +6,9 @@ import sys
 import pytest
 import torch
 
-from trueslice.train.precision import has_bf16, uses_bf16
+from tests.families import FAMILIES
+from trueslice.model.encoder import Encoder
+from trueslice.train.precision import has_bf16, use_fast_operations, uses_bf16
 
 CPU = torch.device("cpu")
 
@@ -30,3 +33,17 @@ def test_a_cpu_held_to_older_instructions_has_no_bf16():
     held = os.environ | {"ATEN_CPU_CAPABILITY": "avx2"}
     found = subprocess.run([sys.executable, "-c", code], env=held, capture_output=True, text=True, check=True)
     assert found.stdout == "False\n"
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_fast_operations_give_the_same_embeddings_and_gradients(family, name):
+    encoder = family(name)
+    fast = Encoder(copy.deepcopy(encoder.model), encoder.preprocessing, CPU)
+    use_fast_operations(fast.model)
+    pixels = torch.randint(0, 256, (3, 1, encoder.image_size, encoder.image_size), dtype=torch.uint8)
+    found = []
+    for each in (encoder, fast):
+        embeddings = torch.cat([each.encode_images(pixels), each.encode_classes([["a", "bc"], ["d"]])])
+        embeddings.square().square().sum().backward()
+        found.append([embeddings, *(p.grad for p in each.model.parameters() if p.grad is not None)])
+    torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=1e-5)

@@ -21,7 +21,7 @@ from trueslice.train.captions import CaptionBatch
 from trueslice.train.distributed import Processes
 from trueslice.train.history import History
 from trueslice.train.inputs import TrainingData, make_inputs
-from trueslice.train.precision import uses_bf16
+from trueslice.train.precision import use_fast_operations, uses_bf16
 from trueslice.train.resume import States, fingerprint, generator, seed_of
 from trueslice.train.trainable import DualEncoder, make_trainable, parameter_groups, training_mode
 from trueslice.train.weights import Weights, average, clone, copy_into, interpolate, swapped, trainable_weights
@@ -65,6 +65,8 @@ class Trainer:
         self.pretrained = clone(self.model.state_dict()) if config.wise_ft else None
         is_bf16 = uses_bf16(config.precision, self.model, self.device)
         self.autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=is_bf16)
+        if is_bf16 and self.device.type == "cpu":
+            use_fast_operations(self.model)
         # A checkpoint that starts above the limit, as SigLIP does, may keep its scale.
         limit = math.log(config.max_logit_scale or math.inf)
         self.highest_logit_scale = max(limit, self.model.logit_scale.max().item())
