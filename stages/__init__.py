@@ -1,15 +1,19 @@
 """Shared parts of the stage scripts: places of files, checked parameters, and the end of a stage."""
 
 import contextlib
-import errno
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from trueslice import lifetime, params, startup
-from trueslice.errors import REASON, ParamsError, UserError
+from trueslice import ending
+from trueslice.errors import REASON, ParamsError
+
+if TYPE_CHECKING:
+    from trueslice.params import Params
 
 RAW = Path("data/raw")
 SCANS = Path("data/scans")
@@ -28,6 +32,12 @@ FINETUNED = Path("models/finetuned")
 RELEASED = Path("models/released")
 METRICS = Path("metrics")
 PLOTS = Path("plots")
+OUTPUTS = ("data/", "metrics/", "models/", "plots/")
+STOPPED = "stopped by the user; `dvc repro` takes this stage up again"
+
+if sys.argv[0] == "-m":  # this process is to run a stage, and has yet to import what that needs
+    ending.prepare()
+    ending.end_at_ctrl_c(f"error: {STOPPED}")
 
 # Before PyTorch is imported. By default, waiting threads keep a core busy for so long that training halts next to
 # a second process. If they sleep at once instead, the steps of a small model take a third longer. So they wait briefly.
@@ -38,6 +48,8 @@ if "OMP_WAIT_POLICY" not in os.environ:
 
 if "DVC_STAGE" in os.environ:
     # Before the stage imports PyTorch: that takes seconds, in which DVC may be killed.
+    from trueslice import lifetime
+
     lifetime.stop_with_parent()
 
 
@@ -46,41 +58,47 @@ def repository_root() -> Path:
     return Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
 
 
-def run(main: Callable[[params.Params], None]) -> None:
+def run(main: Callable[["Params"], None]) -> None:
     """Check params.yaml whole, run `main` with it, and report an expected failure in one line.
 
     The status is 2 after a wrong parameter, 1 after another failure that the user can mend, 130 after Ctrl-C.
     """
-    lifetime.stop_with_parent()
-    startup.quick_start()
     try:
+        ending.raise_at_ctrl_c()
+        from trueslice import lifetime, params
+
+        lifetime.stop_with_parent()
+        tempfile.gettempdir()  # PyTorch needs one
         main(params.load(Path("params.yaml")))
-    except UserError as error:
-        _end(2 if isinstance(error, ParamsError) else 1, str(error))
+        sys.stdout.flush()
+        ending.ignore_ctrl_c()
     except KeyboardInterrupt:
-        _end(130, "stopped by the user; `dvc repro` takes this stage up again")
-    except FileNotFoundError as error:
-        if not str(error.filename).startswith(("data/", "metrics/", "models/", "plots/")):
-            raise
-        _end(1, f"{error.filename} is missing; run `dvc repro`, which also runs the stage that writes it")
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        place = f" while writing {error.filename}" if error.filename else ""
-        _end(1, f"the disk is full{place}; free some space and run `dvc repro` again")
+        _tell(STOPPED)
+        ending.stop()
+    except Exception as error:
+        _tell(_missing(error) or ending.explain(error))
+        sys.exit(2 if isinstance(error, ParamsError) else 1)
 
 
-def _end(status: int, message: str) -> None:
+def _missing(error: Exception) -> str | None:
+    """Return the line on a file of another stage that is not there."""
+    if not isinstance(error, FileNotFoundError) or not str(error.filename).startswith(OUTPUTS):
+        return None
+    return f"{error.filename} is missing; run `dvc repro`, which also runs the stage that writes it"
+
+
+def _tell(message: str) -> None:
     print(f"error: {message}{_left_over()}", file=sys.stderr)
     if REASON in os.environ:
         with contextlib.suppress(OSError), open(os.environ[REASON], "r+", encoding="utf-8") as file:
             if not file.read():
                 file.write(message)
-    sys.exit(status)
 
 
 def _left_over() -> str:
     """Return what `dvc exp run -S` has written into the user's params.yaml, which the next run would take over."""
+    from trueslice import params
+
     commit = os.environ.get("DVC_EXP_BASELINE_REV")
     if commit is None or Path.cwd() != repository_root():
         return ""

@@ -46,7 +46,7 @@ def all_imports(path: Path) -> set[Path]:
 # They report, check or write what other code has decided. A change in them makes no other output.
 AROUND = {
     Path(f"trueslice/{name}.py")
-    for name in ("__init__", "params", "errors", "files", "lifetime", "device", "progress", "startup")
+    for name in ("__init__", "params", "errors", "ending", "files", "lifetime", "device", "progress", "startup")
 }
 
 

@@ -1,10 +1,12 @@
 """Files and folders that are written completely or not at all, and JSON."""
 
+import errno
 import hashlib
 import io
 import json
 import os
 import platform
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -13,6 +15,8 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import psutil
+
+from trueslice.errors import UserError
 
 # What operating systems leave in folders, in lower case; hidden files are litter too.
 LITTER = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information", "@eadir"}
@@ -94,15 +98,35 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def scratch_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder next to `path`, and delete it at the end, as well as those of killed processes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Yield a temporary folder next to `path`, and delete it at the end, as well as those of killed processes.
+
+    Raises:
+        OSError: of `path`; also where a library says in other words that something cannot be written.
+    """
     here = f"@{platform.node()}"  # other machines may share the disk
-    for left in path.parent.glob(f".*.partial-*{here}"):
-        if not psutil.pid_exists(int(left.name.rpartition(".partial-")[2].split("-")[0])):
-            shutil.rmtree(left, ignore_errors=True)
     start = f".{path.name}.partial-{os.getpid()}-"
-    with tempfile.TemporaryDirectory(here, start, path.parent, ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for left in path.parent.glob(f".*.partial-*{here}"):
+            if not psutil.pid_exists(int(left.name.rpartition(".partial-")[2].split("-")[0])):
+                shutil.rmtree(left, ignore_errors=True)
+        with tempfile.TemporaryDirectory(here, start, path.parent, ignore_cleanup_errors=True) as folder:
+            yield Path(folder)
+    except Exception as error:
+        number = system_error(error)
+        if number is None or start not in str(getattr(error, "filename", None) or start):
+            raise
+        raise OSError(number, os.strerror(number), str(path)) from error
+
+
+def system_error(error: Exception) -> int | None:
+    """Return the number of the system's error behind that of a library; None if there is none."""
+    if isinstance(error, UserError):
+        return None
+    if re.fullmatch(r"\d+ requested and \d+ written", str(error)):  # by NumPy, which has lost the number
+        return errno.ENOSPC
+    found = re.search(r"\[Errno (\d+)\]|\(os error (\d+)\)", str(error))  # by Python, or by a library in Rust
+    return int(found[1] or found[2]) if found else None
 
 
 def file_hash(path: Path, algorithm: str = "sha256") -> str:

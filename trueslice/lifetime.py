@@ -8,9 +8,13 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 
 import psutil
+
+from trueslice.errors import UserError
 
 
 @functools.cache
@@ -29,6 +33,17 @@ def start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if parent := multiprocessing.parent_process():
         _terminate_after(parent.join)
+
+
+@contextlib.contextmanager
+def pool(workers: int, initializer: Callable[[], None] = start_worker) -> Iterator[ProcessPoolExecutor]:
+    """Yield a pool of this number of processes, one per CPU core for 0; a UserError if one of them is killed."""
+    try:
+        with ProcessPoolExecutor(workers or os.cpu_count(), initializer=initializer) as executor:
+            yield executor
+    except BrokenProcessPool:
+        problem = "one of the processes that share the work was killed, probably as memory ran out"
+        raise UserError(f"{problem}; have fewer of them, by machine.workers, or --workers of a command") from None
 
 
 def _terminate_after(wait: Callable[[], object]) -> None:

@@ -1,14 +1,14 @@
 """The command `trueslice`; each subcommand is a module with `add_arguments(parser)` and `run(options)`."""
 
 import argparse
-import os
 import sys
+import tempfile
 import textwrap
 from collections.abc import Sequence
 from importlib import import_module
 
-from trueslice import startup
-from trueslice.errors import ParamsError, UserError
+from trueslice import ending
+from trueslice.errors import ParamsError
 
 # The summary of each command. Its module has the same name.
 COMMANDS = {
@@ -56,26 +56,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     Exit status 1 is an error, 2 a wrong argument or parameter, 130 Ctrl-C.
     """
-    if arguments is None:
-        startup.quick_start()  # this process runs nothing else
-        arguments = sys.argv[1:]
+    is_own = arguments is None  # this process runs nothing else
     try:
+        if is_own:
+            ending.prepare()
+        arguments = sys.argv[1:] if arguments is None else arguments
         options = _parser(arguments[:1]).parse_args(arguments)
+        tempfile.gettempdir()  # PyTorch needs one
         options.run(options)
         sys.stdout.flush()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, ParamsError) else 1)
+        if is_own:
+            ending.ignore_ctrl_c()
+    except KeyboardInterrupt:
+        ending.stop()
+    except BrokenPipeError:  # the reader (`head`, for example) has seen enough
+        ending.drop_output()
     except ModuleNotFoundError as error:
         if not f"{error.name}.".startswith(("dvc.", "dvc_data.")):
             raise
         print("error: this needs DVC; run in the project's folder: pip install '.[pipeline]'", file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except BrokenPipeError:
-        # The reader (`head`, for example) has closed the pipe. Python would complain when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception as error:
+        print(f"error: {ending.explain(error)}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, ParamsError) else 1)
 
 
 class _Layout(argparse.HelpFormatter):

@@ -1,10 +1,7 @@
 """Folders of image files in, one uint8 array and one table row per scan out. Every file is decoded exactly once."""
 
 import hashlib
-import os
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -14,7 +11,7 @@ from PIL import Image
 
 from trueslice.errors import UserError
 from trueslice.files import files_in, printable
-from trueslice.lifetime import start_worker
+from trueslice.lifetime import pool, start_worker
 from trueslice.params import Verify
 from trueslice.progress import Progress
 from trueslice.reading.classes import OFFICIAL_SPLITS
@@ -88,22 +85,16 @@ def read(
     unreadable: list[Unreadable] = []
     shape = (params.image_size, params.image_size, *([3] if params.colour else []))
     decode = partial(_decode, raw=raw, params=params)
-    pool = ProcessPoolExecutor(workers or os.cpu_count(), initializer=_start_worker)
-    with (into / "pixels.npy").open("wb") as pixels, pool:
+    with (into / "pixels.npy").open("wb") as pixels, pool(workers, _start_worker) as processes:
         _write_header(pixels, (len(files), *shape))
-        decoded = pool.map(decode, files, chunksize=8)
-        try:
-            for frames in Progress(decoded, total=len(files), desc="reading", unit="file"):
-                for scan, square in frames:
-                    if isinstance(scan, Unreadable):
-                        unreadable.append(scan)
-                    else:
-                        scans.append(scan)
-                        pixels.write(square)
-        except BrokenProcessPool:
-            problem = f"a process died after {len(scans) + len(unreadable)} scans of {len(files)} files were read"
-            advice = "probably out of memory; set machine.workers or verify.max_pixels lower"
-            raise UserError(f"{problem}, {advice}") from None
+        decoded = processes.map(decode, files, chunksize=8)
+        for frames in Progress(decoded, total=len(files), desc="reading", unit="file"):
+            for scan, square in frames:
+                if isinstance(scan, Unreadable):
+                    unreadable.append(scan)
+                else:
+                    scans.append(scan)
+                    pixels.write(square)
         pixels.seek(0)
         _write_header(pixels, (len(scans), *shape))
     if len(unreadable) > params.max_unreadable:

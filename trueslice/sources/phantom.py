@@ -17,10 +17,8 @@ patients.csv names the patient of each scan, and masks/ marks each tumour.
 """
 
 import math
-import os
 from collections import namedtuple
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
@@ -31,7 +29,7 @@ import numpy as np
 from PIL import Image
 from threadpoolctl import threadpool_limits
 
-from trueslice.lifetime import start_worker
+from trueslice.lifetime import pool, start_worker
 from trueslice.params import PHANTOM_CLASSES as CLASSES
 from trueslice.progress import Progress
 from trueslice.reading.masks import MASKS, write_mask
@@ -195,8 +193,8 @@ def _draw_files(into: Path, files: list[File], workers: int, masks: Path | None 
     places = [into] if masks is None else [into, masks]
     for folder in {(place / file.place.path).parent for place in places for file in files}:
         folder.mkdir(parents=True)
-    with ProcessPoolExecutor(workers or os.cpu_count(), initializer=_start_worker) as pool:
-        written = pool.map(_write, [into] * len(files), files, [masks] * len(files), chunksize=8)
+    with pool(workers, _start_worker) as processes:
+        written = processes.map(_write, [into] * len(files), files, [masks] * len(files), chunksize=8)
         list(Progress(written, total=len(files), desc="drawing", unit="scan"))
 
 
