@@ -43,6 +43,23 @@ def test_a_picture_of_another_run_is_not_taken_for_the_known_scan(reference, sca
     assert not any(pictures.full(path) is not None for path in pictures.tests())
 
 
+@pytest.mark.parametrize("change", ["cut", "emptied", "deleted", "replaced", "grown"])
+def test_a_workspace_that_changes_while_it_is_shown_ends_nothing_and_shows_no_other_scan(reference, scans, change):
+    pictures, file = Pictures(reference, scans), scans / "pixels.npy"
+    path = pictures.tests()[-1]
+    assert pictures.full(path) is not None
+    if change in ("cut", "emptied"):
+        with file.open("r+b") as opened:
+            opened.truncate(0 if change == "emptied" else 1000)
+    elif change == "deleted":
+        file.unlink()
+    else:
+        pixels = np.load(file)
+        np.save(file, pixels[::-1] if change == "replaced" else pixels.repeat(2, axis=1))
+    assert all(pictures.full(each) is None for each in pictures.tests())
+    assert (pictures.of(path) == reference.thumbnails[reference.scans.path.tolist().index(path)]).all()
+
+
 def test_a_map_is_most_opaque_where_it_is_highest_and_leaves_the_rest_of_the_scan_as_it_is():
     layer = coloured(np.array([[0.0, 0.5], [1.0, 2.0]], np.float32))
     assert layer.dtype == np.uint8 and layer.shape == (2, 2, 4)

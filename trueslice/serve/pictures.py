@@ -2,6 +2,7 @@
 
 import base64
 import io
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ class Pictures:
         self._known = {path: row for row, path in enumerate(reference.scans.path.tolist())}
         try:
             self._rows = {path: row for row, path in enumerate(Scans.read(folder / "scans.csv").path.tolist())}
+            # For its shape alone: a map of a file that is cut short would end the process.
             self._pixels = np.load(folder / "pixels.npy", mmap_mode="r")
         except (OSError, ValueError, UserError):
             self._rows = {}
@@ -31,10 +33,16 @@ class Pictures:
         """Return a known scan in full, uint8 [S, S] or [S, S, 3], or None if the workspace lacks it."""
         thumbnail = self._reference.thumbnails[self._known[path]].astype(int)
         row = self._rows.get(path)
-        if row is None or row >= len(self._pixels):
+        if row is None:
             return None
-        is_same = np.abs(small(self._pixels, np.array([row]))[0] - thumbnail).max() <= ROUNDING
-        return np.array(self._pixels[row]) if is_same else None
+        shape, start = self._pixels.shape[1:], self._pixels.offset
+        try:
+            # Anew each time, since `dvc repro` may have replaced it.
+            pixels = np.fromfile(self._pixels.filename, np.uint8, prod(shape), offset=start + row * prod(shape))
+            is_same = np.abs(small(pixels.reshape(1, *shape), np.array([0]))[0] - thumbnail).max() <= ROUNDING
+        except (OSError, ValueError):
+            return None
+        return pixels.reshape(shape) if is_same else None
 
     def of(self, path: str) -> np.ndarray:
         """Return a known scan in full if the workspace has it, else its thumbnail, uint8 [64, 64]."""
