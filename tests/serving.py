@@ -13,14 +13,16 @@ ROOT = Path(__file__).parents[1]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
-def started(released: Path, *arguments: str) -> subprocess.Popen:
-    command = [sys.executable, "-m", "trueslice", "serve", *arguments]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+def started(released: Path, *arguments: str, before: str = "") -> subprocess.Popen:
+    """Starts the command, after some statements that change its limits, if there are any."""
+    program = ["-c", f"{before}\nfrom trueslice.commands.cli import main; main()"] if before else ["-m", "trueslice"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    command = [sys.executable, *program, "serve", *arguments]
     return subprocess.Popen(command, cwd=released, env=ENVIRONMENT, text=True, **pipes)
 
 
 def address(process: subprocess.Popen) -> str:
-    """Where the page is, as the command says once it answers."""
+    """Where the page is, with its token, as the command says once it answers."""
     line = process.stdout.readline()
     assert " answers at http://127.0.0.1:" in line, line + process.stderr.read()
     return line.split()[-1]

@@ -19,5 +19,6 @@ def explaining(released, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def page_url(released) -> Iterator[str]:
+    """The address that is printed, with the token."""
     with serving(released) as url:
         yield url

@@ -55,7 +55,9 @@ class Watched:
 def watched(browser, page_url) -> Iterator[Watched]:
     watched = Watched(browser, page_url)
     yield watched
-    assert all(url.startswith((page_url, "data:")) for url in watched.page.asked), watched.page.asked
+    own = page_url.partition("?")[0]
+    assert watched.page.url == own  # the token stays out of the history
+    assert all(url.startswith((own, "data:")) for url in watched.page.asked), watched.page.asked
     assert watched.page.said == []
     watched.page.close()
 
@@ -161,6 +163,14 @@ def test_a_heat_map_lies_over_the_scan_where_it_is_worth_it_and_can_be_taken_off
         assert other.page.locator("#heat").is_hidden()
         assert other.page.said == []
         other.page.close()
+
+
+def test_a_page_of_a_server_that_was_started_again_says_where_to_open_it(browser, page_url, scan):
+    watched = Watched(browser, page_url)
+    watched.page.context.clear_cookies()
+    watched.give("drop", scan.name, scan.read_bytes())
+    assert "Open the address that" in watched.page.wait_for_selector(".failed").inner_text()
+    watched.page.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

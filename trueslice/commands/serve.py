@@ -1,12 +1,11 @@
 """Serve a page on which you drop a scan and see the answer of the model, its probability, and why.
 
-Only this computer can open the page, at the address that is printed. A scan stays in memory until it is answered;
-nothing is stored, and nothing is sent to the network. If data/scans has the test scans of the model, you can try them
-too. Ctrl-C ends it. For research, not for diagnosis.
+Only this computer can open the page, and only at the address that is printed: it holds a token, a new one each time.
+A scan stays in memory until it is answered; nothing is stored, and nothing is sent to the network. If data/scans has
+the test scans of the model, you can try them too. Ctrl-C ends it. For research, not for diagnosis.
 """
 
 import argparse
-import os
 import re
 from pathlib import Path
 
@@ -20,20 +19,16 @@ def run(options: argparse.Namespace) -> None:
     from trueslice.serve.server import Server
 
     # Listen before loading, which takes seconds: the port may be in use.
-    with Server(options.port) as server:
-        from trueslice import Classifier
-        from trueslice.serve.answers import Answers
-        from trueslice.serve.pictures import Pictures
+    server = Server(options.port)
+    from trueslice import Classifier
+    from trueslice.serve.answers import Answers
+    from trueslice.serve.pictures import Pictures
 
-        classifier = Classifier.load(options.model)
-        server.answers = Answers(classifier, Pictures(classifier.reference, Path("data/scans")))
-        print(f"{options.model} answers at http://127.0.0.1:{server.server_port}")
-        print("For research, not for diagnosis. Nothing is kept. Ctrl-C ends it.", flush=True)
-        try:
-            server.serve_forever()
-        except KeyboardInterrupt:
-            # Without Python's own end: a thread of the server that has used PyTorch could abort the process then.
-            os._exit(130)
+    classifier = Classifier.load(options.model)
+    answers = Answers(classifier, Pictures(classifier.reference, Path("data/scans")))
+    print(f"{options.model} answers at {server.address}")
+    print("For research, not for diagnosis. Nothing is kept. Ctrl-C ends it.", flush=True)
+    server.run(answers)
 
 
 def _port(text: str) -> int:

@@ -141,7 +141,7 @@ class Classifier:
             items = [items]
         decoded = self._decode(items, frame)
         while batch := list(islice(decoded, BATCH)):
-            answers = iter(self._answer([each for each in batch if isinstance(each, Square)]))
+            answers = iter(self.answer([each for each in batch if isinstance(each, Square)]))
             for each in batch:
                 yield next(answers) if isinstance(each, Square) else each
 
@@ -174,7 +174,8 @@ class Classifier:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _answer(self, squares: list[Square]) -> list[Prediction]:
+    def answer(self, squares: list[Square]) -> list[Prediction]:
+        """Classify decoded pictures, at most a batch at once."""
         if not squares:
             return []
         pixels = np.stack([square.pixels for square in squares])

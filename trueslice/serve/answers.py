@@ -3,21 +3,20 @@
 import re
 import threading
 from dataclasses import replace
-from http import HTTPStatus
 
 import numpy as np
+from starlette.exceptions import HTTPException
 
 from trueslice.files import Upload
 from trueslice.inference.classifier import Classifier, Prediction
-from trueslice.inference.reading import Unreadable
+from trueslice.inference.reading import Square, Unreadable, read
 from trueslice.serve.pictures import Pictures, coloured, colours, data_url
-from trueslice.serve.refused import Refused
 
 OFFERED = 16  # test scans on the page
 
 
 class Answers:
-    """Answers of a released model, one at a time, since requests come from several threads."""
+    """Answers of a released model, for requests from several threads."""
 
     def __init__(self, classifier: Classifier, pictures: Pictures):
         self._classifier = classifier
@@ -25,7 +24,7 @@ class Answers:
         self._explains = classifier.settings.get("explain", {}).get("shown", False)
         self._pictures = pictures
         self._random = np.random.default_rng(0)
-        self._lock = threading.Lock()
+        self._computing = threading.Lock()
 
     def about(self) -> dict:
         """Return the facts about the model that the page shows at its start."""
@@ -37,45 +36,50 @@ class Answers:
             "colours": colours() if self._explains else [],
         }
 
-    def predict(self, content: bytes, name: str, frame: str | None) -> dict:
-        """Classify a file by its content; Refused if it cannot be read, or none of its frames is chosen."""
-        with self._lock:
-            return self._answer(self._predict(Upload(name, content), _number(frame)))
+    def read(self, item: Upload | np.ndarray, frame: str | None = None) -> Square:
+        """Decode a file or an array; HTTPException if it cannot be read, or none of its frames is chosen."""
+        (found,) = read(item, self._classifier.settings["decode"], _number(frame))
+        if isinstance(found, Unreadable):
+            raise HTTPException(422, f"{found.name}: {found.reason}", {"Frames": str(found.frames)})
+        return found
+
+    def predict(self, scan: Square) -> dict:
+        """Classify a scan."""
+        return self._answer(self._predict(scan))
 
     def test_scans(self, class_name: str | None) -> list[dict]:
         """Draw test scans at random, of one class, or of all classes without naming the class."""
-        with self._lock:
-            names = [class_name] if class_name else self._classifier.class_names
-            each = -(-OFFERED // len(names))
-            drawn = [path for name in names for path in self._drawn(self._pictures.tests(name), each)]
-            paths = self._drawn(drawn, OFFERED)
-            return [{"path": path, "picture": data_url(self._pictures.of(path))} for path in paths]
+        names = [class_name] if class_name else self._classifier.class_names
+        each = -(-OFFERED // len(names))
+        drawn = [path for name in names for path in self._drawn(self._pictures.tests(name), each)]
+        paths = self._drawn(drawn, OFFERED)
+        return [{"path": path, "picture": data_url(self._pictures.of(path))} for path in paths]
 
     def predict_test_scan(self, path: str) -> dict:
-        """Classify a test scan, and add its true class; Refused if there is none at this path."""
-        with self._lock:
-            pixels = self._pictures.full(path) if path in self._pictures.tests() else None
-            if pixels is None:
-                raise Refused(f"data/scans has no test scan {path} of this model", HTTPStatus.NOT_FOUND)
-            found = replace(self._predict(pixels, None), name=path)
-            if found.copy and found.copy.path == path:
-                own = [each for each in found.warnings if each.kind != "copy"]
-                found = replace(found, copy=None, warnings=own)
-            return self._answer(found) | {"truth": self._pictures.class_of(path)}
+        """Classify a test scan, and add its true class; HTTPException if there is none at this path."""
+        pixels = self._pictures.full(path) if path in self._pictures.tests() else None
+        if pixels is None:
+            raise HTTPException(404, f"data/scans has no test scan {path} of this model")
+        found = replace(self._predict(self.read(pixels)), name=path)
+        if found.copy and found.copy.path == path:
+            own = [each for each in found.warnings if each.kind != "copy"]
+            found = replace(found, copy=None, warnings=own)
+        return self._answer(found) | {"truth": self._pictures.class_of(path)}
 
     def _drawn(self, paths: list[str], count: int) -> list[str]:
         return self._random.permutation(np.array(paths, dtype=object))[:count].tolist()
 
-    def _predict(self, item: Upload | np.ndarray, frame: int | None) -> Prediction:
-        (found,) = self._classifier.stream([item], frame)
-        if isinstance(found, Unreadable):
-            raise Refused(f"{found.name}: {found.reason}", HTTPStatus.UNPROCESSABLE_ENTITY, found.frames)
+    def _predict(self, scan: Square) -> Prediction:
+        with self._computing:
+            (found,) = self._classifier.answer([scan])
         return found
 
     def _answer(self, prediction: Prediction) -> dict:
         answer = prediction.to_dict() | {"picture": data_url(prediction.pixels), "heat": None}
         if self._explains and prediction.error_rate:
-            answer["heat"] = data_url(coloured(self._classifier.explain(prediction)))
+            with self._computing:
+                heat = self._classifier.explain(prediction)
+            answer["heat"] = data_url(coloured(heat))
         for known in (answer["copy"], *answer["nearest"]):
             if known:
                 known["picture"] = data_url(self._pictures.of(known["path"]))
@@ -86,5 +90,5 @@ def _number(frame: str | None) -> int | None:
     if frame is None:
         return None
     if not re.fullmatch("[1-9][0-9]{0,8}", frame):
-        raise Refused(f"{frame[:20]!r} is not the number of a frame", HTTPStatus.BAD_REQUEST)
+        raise HTTPException(400, f"{frame[:20]!r} is not the number of a frame")
     return int(frame)

@@ -1,42 +1,47 @@
-"""HTTP server of `trueslice serve`, on the loopback address, based on the standard library's server.
+"""HTTP server of `trueslice serve`, on the loopback address, by Starlette and uvicorn.
 
-Any web page in the user's browser can send requests to the loopback address. So a request must name a loopback host,
-since a foreign name can be made to point here (DNS rebinding), and a POST must come from this page. Nothing is written
-to the disk, and no request is logged.
+Every account of this computer can connect to the loopback address, and so can any web page in the user's browser. So
+whoever asks must have the token that the terminal prints. A request must name a loopback host, since a foreign name can
+be made to point here (DNS rebinding), and a POST must come from this page. Nothing is written to the disk, and no
+request is logged.
 """
 
+import asyncio
 import errno
-import json
+import logging
+import os
 import re
+import secrets
 import socket
-import sys
-from collections.abc import Mapping
-from contextlib import suppress
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from socketserver import TCPServer
 from typing import TYPE_CHECKING
-from urllib.parse import SplitResult, parse_qs, urlsplit
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from trueslice.errors import UserError
-from trueslice.serve.refused import Refused
+from trueslice.files import Upload
 
 if TYPE_CHECKING:
-    from trueslice.serve.answers import Answers  # imports PyTorch, which takes seconds
+    # They import PyTorch, which takes seconds.
+    from trueslice.inference.reading import Square
+    from trueslice.serve.answers import Answers
 
 ADDRESS = "127.0.0.1"
-HOSTS = (ADDRESS, "localhost", "::1")  # the last one for a tunnel from another machine
+# A host of a request; ::1 for a tunnel from another machine.
+HOST = re.compile(r"(?:127\.0\.0\.1|localhost|\[::1\])(?::([0-9]{1,5}))?")
 LIMIT = 100 * 2**20  # bytes, largest file
-PATIENCE = 30  # seconds of silence after which a connection is closed
-# After a refusal: seconds to wait for the sender, and blocks of 64 kB to read from it.
-LINGER = 2
-LINGER_READS = 64
-FILES = {
-    "/": ("page.html", "text/html; charset=utf-8"),
-    "/page.css": ("page.css", "text/css; charset=utf-8"),
-    "/page.js": ("page.js", "text/javascript; charset=utf-8"),
-}
+FILES_AT_ONCE = 4  # in memory, until they are decoded
+CONNECTIONS = 100
+PATIENCE = 120  # seconds for a request, from its first byte to the last one of its response
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; "
@@ -48,137 +53,149 @@ HEADERS = {
 }
 
 
-class Server(ThreadingHTTPServer):
+class Server:
     """Server that listens from the start, so that a port in use is reported before a model is loaded.
 
     `port` is of 127.0.0.1; 0 takes a free one. UserError if it cannot be taken.
-    """
 
-    daemon_threads = True
-    answers: "Answers"
+    Attributes:
+        address: where a browser finds the page, with the token.
+    """
 
     def __init__(self, port: int):
         try:
-            super().__init__((ADDRESS, port), Handler)
+            self._socket = socket.create_server((ADDRESS, port))
         except OSError as error:
-            is_taken = error.errno == errno.EADDRINUSE
-            problem = "is in use by another program" if is_taken else f"cannot be taken: {error.strerror}"
+            reason = f"cannot be taken: {os.strerror(error.errno or 0)}"
+            problem = "is in use by another program" if error.errno == errno.EADDRINUSE else reason
             raise UserError(f"port {port} {problem}; give another one by --port") from None
+        self._token = secrets.token_urlsafe()
+        self._places = asyncio.Semaphore(FILES_AT_ONCE)
+        self.address = f"http://{ADDRESS}:{self._socket.getsockname()[1]}/?token={self._token}"
 
-    def server_bind(self) -> None:
-        """Bind without looking up a name for the address on the network, as HTTPServer would."""
-        TCPServer.server_bind(self)
-        self.server_name, self.server_port = ADDRESS, self.socket.getsockname()[1]
+    def run(self, answers: "Answers") -> None:
+        """Serve until a signal ends the process."""
+        self._answers = answers
+        routes = [
+            Route("/model", self._model),
+            Route("/test-scans", self._test_scans),
+            Route("/predict", self._predict, methods=["POST"]),
+            Route("/test-scan", self._test_scan, methods=["POST"]),
+            Mount("/", StaticFiles(directory=Path(__file__).with_name("page"), html=True)),
+        ]
+        app = Starlette(
+            routes=routes,
+            middleware=[Middleware(Guard, token=self._token)],
+            exception_handlers={ClientDisconnect: _left, Exception: _failed},
+            max_body_size=LIMIT,
+        )
+        config = uvicorn.Config(
+            app,
+            loop="asyncio",
+            http=Connection,
+            ws="none",
+            lifespan="off",
+            backlog=CONNECTIONS,  # without free descriptors asyncio makes so many attempts a second, each with a log
+            headers=list(HEADERS.items()),
+            server_header=False,
+            proxy_headers=False,
+            log_config=None,
+            log_level="error",
+        )
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+        Loop(config).run(sockets=[self._socket])
 
-    def handle_error(self, request, client_address) -> None:
-        """Print a traceback, unless the browser closed the connection."""
-        if not isinstance(sys.exception(), (ConnectionError, TimeoutError)):
-            super().handle_error(request, client_address)
+    def _model(self, _: Request) -> Response:
+        return JSONResponse({"limit": LIMIT} | self._answers.about())
 
+    def _test_scans(self, request: Request) -> Response:
+        return JSONResponse({"scans": self._answers.test_scans(request.query_params.get("class"))})
 
-class Handler(BaseHTTPRequestHandler):
-    """Handler of one connection."""
+    def _test_scan(self, request: Request) -> Response:
+        return JSONResponse(self._answers.predict_test_scan(request.query_params.get("path", "")))
 
-    server: Server
-    protocol_version = "HTTP/1.1"
-    timeout = PATIENCE
+    async def _predict(self, request: Request) -> Response:
+        scan = await self._read(request)
+        if await request.is_disconnected():
+            raise ClientDisconnect
+        return JSONResponse(await run_in_threadpool(self._answers.predict, scan))
 
-    def do_GET(self) -> None:
-        self._answer(self._get)
-
-    def do_POST(self) -> None:
-        self._answer(self._post)
-
-    def log_message(self, *_) -> None:
-        """Log nothing."""
-
-    def version_string(self) -> str:
-        return "trueslice"  # without versions
-
-    def _answer(self, respond) -> None:
-        try:
-            self._check_host()
-            url = _split(self.path)
-            respond(url.path, {name: values[0] for name, values in parse_qs(url.query).items()})
-        except Refused as error:
-            self._refuse(error)
-        except ConnectionError:
-            raise
-        except Exception:
-            self._refuse(Refused("the server failed; the terminal says why", HTTPStatus.INTERNAL_SERVER_ERROR))
-            raise
-
-    def _get(self, path: str, query: Mapping[str, str]) -> None:
-        if path in FILES:
-            name, kind = FILES[path]
-            self._send(Path(__file__).with_name(name).read_bytes(), kind)
-        elif path == "/model":
-            self._send_json({"limit": LIMIT} | self.server.answers.about())
-        elif path == "/test-scans":
-            self._send_json({"scans": self.server.answers.test_scans(query.get("class"))})
-        else:
-            raise Refused("there is nothing here", HTTPStatus.NOT_FOUND)
-
-    def _post(self, path: str, query: Mapping[str, str]) -> None:
-        self._check_origin()
-        content = self.rfile.read(self._length())
-        if path == "/predict":
-            answer = self.server.answers.predict(content, query.get("name", "scan"), query.get("frame"))
-        elif path == "/test-scan":
-            answer = self.server.answers.predict_test_scan(query.get("path", ""))
-        else:
-            raise Refused("there is nothing here", HTTPStatus.NOT_FOUND)
-        self._send_json(answer)
-
-    def _check_host(self) -> None:
-        if _split(f"//{self.headers.get('Host', '')}").hostname not in HOSTS:
-            hosts = f"{ADDRESS} or localhost"
-            raise Refused(f"open this page as {hosts}, under no other name", HTTPStatus.MISDIRECTED_REQUEST)
-
-    def _check_origin(self) -> None:
-        if self.headers.get("Origin") != f"http://{self.headers['Host']}":
-            raise Refused("only the page itself may post here", HTTPStatus.FORBIDDEN)
-
-    def _length(self) -> int:
-        """Return the length of the body in bytes."""
-        length = self.headers.get("Content-Length", "")
-        if not re.fullmatch("[0-9]+", length):
-            raise Refused("the request does not say how long it is", HTTPStatus.LENGTH_REQUIRED)
-        if len(length) > len(str(LIMIT)) or int(length) > LIMIT:
-            problem = f"it is larger than {LIMIT // 2**20} MB, which is the most that is taken here"
-            raise Refused(problem, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-        return int(length)
-
-    def _send_json(self, content: Mapping, status: HTTPStatus = HTTPStatus.OK) -> None:
-        self._send(json.dumps(content, allow_nan=False).encode(), "application/json", status)
-
-    def _send(self, body: bytes, kind: str, status: HTTPStatus = HTTPStatus.OK) -> None:
-        self.send_response(status)
-        for name, value in HEADERS.items():
-            self.send_header(name, value)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        if self.close_connection:
-            self.send_header("Connection", "close")
-        self.end_headers()
-        self.wfile.write(body)
-
-    def _refuse(self, error: Refused) -> None:
-        """Send the reason, and close the connection, since the body may be unread."""
-        self.close_connection = True
-        self._send_json({"error": str(error), "frames": error.frames}, error.status)
-        self.wfile.flush()
-        with suppress(OSError):
-            # If it is closed with unread bytes, the connection is reset and the answer lost.
-            self.connection.shutdown(socket.SHUT_WR)
-            self.connection.settimeout(LINGER)
-            for _ in range(LINGER_READS):
-                if not self.connection.recv(2**16):
-                    break
+    async def _read(self, request: Request) -> "Square":
+        query = request.query_params
+        async with self._places:
+            content = b"".join([part async for part in request.stream()])
+            file = Upload(query.get("name", "scan"), content)
+            return await run_in_threadpool(self._answers.read, file, query.get("frame"))
 
 
-def _split(url: str) -> SplitResult:
-    try:
-        return urlsplit(url)
-    except ValueError:
-        return urlsplit("")
+class Guard:
+    """Middleware that lets only the page itself through, in a browser that was given the token."""
+
+    def __init__(self, app: ASGIApp, token: str):
+        self._app = app
+        self._token = token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await (self._refusal(Request(scope)) or self._app)(scope, receive, send)
+
+    def _refusal(self, request: Request) -> Response | None:
+        host = HOST.fullmatch(request.headers.get("Host", ""))
+        if not host:
+            return PlainTextResponse(f"Open this page as {ADDRESS} or localhost, under no other name.", 421)
+        # A browser sends its cookies to all ports of a host.
+        cookie = f"trueslice-{host[1] or 80}"
+        asked = request.query_params.get("token")
+        token = request.cookies.get(cookie, "") if asked is None else asked
+        if not secrets.compare_digest(token.encode(), self._token.encode()):
+            return PlainTextResponse("Open the address that `trueslice serve` printed in the terminal.", 403)
+        if asked:
+            response = RedirectResponse("/", 303)
+            response.set_cookie(cookie, token, httponly=True, samesite="strict")
+            return response
+        if request.method != "POST":
+            return None
+        if request.headers.get("Origin") != f"http://{host[0]}":
+            return PlainTextResponse("Only the page itself may post here.", 403)
+        if "Content-Length" not in request.headers or "Transfer-Encoding" in request.headers:
+            return PlainTextResponse("The request must say how long it is.", 411)
+        return None
+
+
+class Connection(H11Protocol):
+    """Connection that is closed if there are many, or a request takes long."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._deadline = self.loop.call_later(PATIENCE, transport.abort)
+        if len(self.connections) > CONNECTIONS:
+            transport.abort()
+
+    def on_response_complete(self) -> None:
+        self._deadline.cancel()
+        self._deadline = self.loop.call_later(PATIENCE, self.transport.abort)
+        super().on_response_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._deadline.cancel()
+        super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:
+        # Without uvicorn's text, which would lack HEADERS.
+        self.transport.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        self.transport.close()
+
+
+class Loop(uvicorn.Server):
+    """Event loop that a signal ends at once."""
+
+    def handle_exit(self, sig: int, frame: object) -> None:
+        # Without Python's own end: a thread that has used PyTorch could abort the process then.
+        os._exit(128 + sig)
+
+
+async def _left(*_) -> Response:
+    return Response()  # to nobody
+
+
+async def _failed(*_) -> Response:
+    return PlainTextResponse("The server failed. The terminal says why.", 500)

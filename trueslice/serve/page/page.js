@@ -34,9 +34,8 @@ async function ask(path, options) {
   } catch {
     throw new Error("the server does not answer; is `trueslice serve` still running?");
   }
-  const content = await response.json();
-  if (!response.ok) throw Object.assign(new Error(content.error), content);
-  return content;
+  if (response.ok) return response.json();
+  throw Object.assign(new Error(await response.text()), { frames: Number(response.headers.get("Frames")) });
 }
 
 // Shows what `request` brings, unless something else was asked for in the meantime.
