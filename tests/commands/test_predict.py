@@ -8,10 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 import stages
+from tests import nifti_files
 from tests.finished import files, predictions
 from tests.released import release, scans
 from trueslice.commands import cli
@@ -116,6 +118,24 @@ def test_an_unreadable_file_is_named_and_the_others_are_answered(run, released, 
     assert first.startswith(f"unreadable: {tmp_path / '1.jpg'}: it is not an image")
     assert second == f"unreadable: {tmp_path / 'none.png'}: No such file or directory"
     assert last == "error: 2 of 3 files gave no answer, see above"
+
+
+def test_the_slices_of_a_nifti_file_are_answered_and_no_text_of_its_header_comes_out(run, tmp_path):
+    volume = np.random.default_rng(0).integers(0, 4000, (40, 40, 3), np.int16)
+    head = nifti_files.write(tmp_path / "head.nii.gz", volume, np.diag([1, 1, 5, 1]))
+    status, out, err = run(tmp_path)
+    assert (status, out.count("\n")) == (1, 1)
+    assert err.startswith(
+        f"unreadable: {head}: it holds 3 frames; choose one by --frame N, or take all by --frame all\n"
+    )
+    for form in ("csv", "json", "table"):
+        status, out, err = run(tmp_path, "--frame", "all", "--format", form)
+        assert (status, err) == (0, "")
+        assert [out.count(f"head.nii.gz, frame {number}") for number in (1, 2, 3, 4)] == [1, 1, 1, 0]
+        assert not [secret for secret in nifti_files.SECRETS if secret in out]
+    nifti_files.write(head, volume[..., None].repeat(2, axis=3))
+    status, out, err = run(tmp_path, "--format", "csv")
+    assert status == 1 and err.startswith(f"unreadable: {head}: it holds several volumes")
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,7 @@ class NiftiFrames:
             shape = _shape(header)
             axes, spacing = _orientation(header)
             across = _slice_axis(header, shape, axes, spacing)
+            # The axes of a picture: x and y, x and z, or y and z.
             columns, rows = (axis for axis in np.argsort(axes[:, 0]) if axis != across)
             finest = min(spacing[columns], spacing[rows])
             self._size = round(shape[columns] * spacing[columns] / finest), round(shape[rows] * spacing[rows] / finest)
@@ -118,7 +119,7 @@ def _header(name: str, content: bytes):
     kind = nibabel.Nifti2Header if b"n+2" in magic else nibabel.Nifti1Header
     try:
         header = kind(content[: kind.template_dtype.itemsize])
-        header.get_slope_inter(), header.get_data_offset()
+        header.get_data_shape(), header.get_slope_inter(), header.get_data_offset()
     except Exception:  # nibabel raises many kinds, and a message may quote the header
         raise ValueError("its header is damaged, or its voxels are of a kind that is not read here") from None
     return header
@@ -167,8 +168,8 @@ def _slice_axis(header, shape: tuple[int, ...], axes: np.ndarray, spacing: np.nd
 
 def _voxels(stream: BinaryIO, header, shape: tuple[int, ...]) -> np.ndarray:
     """Read the voxels as they are stored."""
-    start, dtype, count = header.get_data_offset(), header.get_data_dtype(), math.prod(shape)
-    start = max(start, header.single_vox_offset)
+    dtype, count = header.get_data_dtype(), math.prod(shape)
+    start = max(header.get_data_offset(), header.single_vox_offset)
     end = start + count * dtype.itemsize
     if end > MAX_BYTES:
         raise ValueError(TOO_LARGE)
@@ -211,6 +212,8 @@ def _unpacked(stream: BinaryIO, size: int) -> bytearray:
             except zlib.error:
                 raise ValueError("it is packed, and damaged") from None
             packed = part.unconsumed_tail or part.unused_data or stream.read(CHUNK)
-        if len(content) >= size or not packed:
+        if len(content) >= size or (content and not packed):
             return content
+        if not packed:
+            raise ValueError("it is packed, and damaged")
     raise ValueError(f"it is packed in more than {MAX_PARTS:,} parts; pack it anew")

@@ -17,6 +17,7 @@ from trueslice.progress import Progress
 from trueslice.reading.classes import OFFICIAL_SPLITS
 from trueslice.reading.images import Picture, why_unreadable
 from trueslice.reading.masks import MASKS
+from trueslice.reading.names import file_of
 from trueslice.reading.pictures import read_pictures
 from trueslice.reading.square import fit
 
@@ -138,6 +139,10 @@ def _decode(file: ScanFile, raw: Path, params: Verify) -> list[tuple[Scan | Unre
 def _scan(file: ScanFile, picture: Picture, params: Verify) -> tuple[Scan, bytes]:
     image = picture.image.convert("RGB" if params.colour else "L")
     pixels = np.asarray(image)
-    pixel_hash = hashlib.sha256(f"{pixels.shape}".encode() + pixels.tobytes()).hexdigest()[:32]
+    content = f"{pixels.shape}".encode() + pixels.tobytes()
+    whole = file_of(file.path)
+    if whole != file.path and pixels.min() == pixels.max():
+        content += whole.encode()  # empty slices of two volumes are no copies: they would make one unit of all volumes
+    pixel_hash = hashlib.sha256(content).hexdigest()[:32]
     scan = Scan(*file, *image.size, picture.mode, pixel_hash, picture.has_colour)
     return scan, fit(image, params.image_size).tobytes()

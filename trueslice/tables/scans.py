@@ -19,7 +19,8 @@ class Scans(Table):
     width: np.ndarray = column(WHOLE)  # in pixels, after EXIF orientation
     height: np.ndarray = column(WHOLE)  # likewise
     mode: np.ndarray = column(TEXT)  # Pillow's mode of the file, DICOM or NIfTI
-    pixel_hash: np.ndarray = column(TEXT)  # start of the SHA-256 over shape and pixels at full size
+    # Start of the SHA-256 over shape and pixels at full size; of an empty frame, over the path of its file too.
+    pixel_hash: np.ndarray = column(TEXT)
     group: np.ndarray = column(WHOLE)  # the same for copies of each other, the row number of the first of them
     # The next four come from a table of patients; empty where unknown.
     patient: np.ndarray = column(TEXT)
