@@ -8,7 +8,7 @@ import stages
 from trueslice.checkpoints import hub
 from trueslice.checkpoints.drawn import BUILDERS
 from trueslice.checkpoints.normal import normalise
-from trueslice.files import read_json, whole_folder, write_json
+from trueslice.files import printable, read_json, whole_folder, write_json
 from trueslice.model.encoder import check_captions
 from trueslice.params import Params
 
@@ -31,7 +31,7 @@ def main(params: Params) -> None:
         write_json(folder / "checkpoint.json", {"name": name, "revision": commit})
     size = sum(path.stat().st_size for path in stages.PRETRAINED.iterdir()) / 1e6
     side = read_json(stages.PRETRAINED / "config.json")["vision_config"]["image_size"]
-    print(f"checkpoint: {name}, {size:.1f} MB, scans of {side} pixels, {time.perf_counter() - start:.1f} s")
+    print(f"checkpoint: {printable(name)}, {size:.1f} MB, scans of {side} pixels, {time.perf_counter() - start:.1f} s")
 
 
 if __name__ == "__main__":

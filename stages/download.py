@@ -3,7 +3,7 @@
 import time
 
 import stages
-from trueslice.files import whole_folder
+from trueslice.files import printable, whole_folder
 from trueslice.params import Params
 from trueslice.sources.fetch import Context, fetch
 
@@ -18,7 +18,7 @@ def main(params: Params) -> None:
         sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
     without = f", besides {skipped} outside class folders" if skipped else ""
     seconds = time.perf_counter() - start
-    print(f"download: {len(sizes)} files, {sum(sizes) / 1e6:.1f} MB from {source}{without}, {seconds:.1f} s")
+    print(f"download: {len(sizes)} files, {sum(sizes) / 1e6:.1f} MB from {printable(source)}{without}, {seconds:.1f} s")
 
 
 if __name__ == "__main__":

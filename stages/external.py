@@ -9,7 +9,7 @@ from trueslice.audit import external
 from trueslice.copies.search import ScanImages
 from trueslice.copies.thumbnails import thumbnails
 from trueslice.device import pick_device
-from trueslice.files import read_json, scratch_folder
+from trueslice.files import printable, read_json, scratch_folder
 from trueslice.model.cpu import same_bytes_on_cpus
 from trueslice.model.encoder import Encoder, probabilities
 from trueslice.model.pixels import Pixels
@@ -31,7 +31,7 @@ def main(params: Params) -> None:
         tables.append(table)
         kept = int((table.dropped == "").sum())
         folders = [f"{other.folder} ({other.files} files)" for other in row.without_class]
-        without = f", besides {', '.join(folders)} of no class" if folders else ""
+        without = printable(f", besides {', '.join(folders)} of no class" if folders else "")
         print(
             f"external: {chosen.name}: {row.files} files{without}, {row.unreadable} unreadable, "
             f"{len(table) - kept} copies dropped, {kept} scans kept, {time.perf_counter() - start:.1f} s"

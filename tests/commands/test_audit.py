@@ -97,7 +97,8 @@ def test_copies_within_a_folder_are_written_and_counted(first, tmp_path, capsys)
         ("d.png", "f.png", "quarter_turn_right"), ("e.png", "f.png", "transposed"),
     }  # fmt: skip
     assert (tmp_path / "out/pairs.csv").read_text().startswith("path_a,path_b,kind,correlation,group\n")
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["pairs.csv", "pairs.html", "thumbnails"]
+    written = [".trueslice", "pairs.csv", "pairs.html", "thumbnails"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == written
     assert len(list((tmp_path / "out/thumbnails").iterdir())) == 5
 
 
@@ -285,9 +286,9 @@ def test_what_cannot_be_audited_ends_in_one_line_and_leaves_nothing(first, secon
         ([first, inside], f"{inside} is inside {first}; give two folders"),
         ([inside, first], f"{inside} is inside {first}; give two folders"),
         ([first, second, "-o", inside / "out"], "would count as images there; give -o another folder"),
-        ([first, "-o", tmp_path / "full"], "is not an earlier audit, as it holds thesis.docx; give -o a new folder"),
+        ([first, "-o", tmp_path / "full"], "full holds thesis.docx, which no earlier run has left there as it is now"),
         ([first, "-o", first / "a.png" / "out"], "is inside"),
-        ([first, "-o", second / "near.jpg"], "near.jpg is not a folder; give -o a new one"),
+        ([first, "-o", second / "near.jpg"], "near.jpg: File exists"),
         ([first, "-o", second / "near.jpg" / "out"], "near.jpg"),
     ]:  # fmt: skip
         given = arguments if "-o" in arguments else [*arguments, "-o", out]

@@ -121,8 +121,8 @@ def refused(*arguments: str) -> str:
 def test_a_folder_with_other_files_is_not_overwritten(workspace, tmp_path, monkeypatch):
     monkeypatch.chdir(workspace)
     (tmp_path / "thesis.tex").write_text("mine")
-    assert "holds other files, such as thesis.tex; give --out a new folder" in refused("--out", str(tmp_path))
-    assert "thesis.tex is a file; give --out" in refused("--out", str(tmp_path / "thesis.tex"))
+    assert "holds thesis.tex, which no earlier run has left there as it is now" in refused("--out", str(tmp_path))
+    assert "thesis.tex: File exists" in refused("--out", str(tmp_path / "thesis.tex"))
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 

@@ -208,8 +208,8 @@ def test_a_file_that_is_no_slice_is_told(content: bytes, source: Path, scans: Pa
         ("{scans} {tmp}/zipped -o {tmp}/out.csv", "1-6.zip is not a .zip archive, or is damaged"),
         ("{scans} {scans} -o {tmp}/out.csv", "holds no 1.mat, 2.mat, … and no .zip of them"),
         ("{tmp}/missing {source} -o {tmp}/out.csv", "missing does not exist; give the path of a folder or .zip"),
-        ("{scans} {source} -o {tmp}/bare.csv/out.csv", "bare.csv: "),
-        ("{scans} {source} -o {tmp}", "is a folder; give -o the name of a file"),
+        ("{scans} {source} -o {tmp}/bare.csv/out.csv", "bare.csv: File exists"),
+        ("{scans} {source} -o {tmp}", ": Is a directory"),
         (
             "{scans} {source} -o {tmp}/out.csv --planes {tmp}/bare.csv",
             "bare.csv: its first line names '1.jpg', 'axial', but must name path and plane, divided by commas",
@@ -260,10 +260,11 @@ def test_masks_lie_over_the_scans_as_the_slices_do(source: Path, scans: Path, tm
             assert (np.asarray(mask) == expected).mean() > 0.99, path
 
 
-def test_masks_go_into_a_new_folder_only_and_only_if_all_can_be_read(source, scans, tmp_path: Path, capsys):
+def test_masks_go_into_a_folder_without_other_files_and_only_if_all_can_be_read(source, scans, tmp_path: Path, capsys):
     (tmp_path / "there").mkdir()
+    (tmp_path / "there/1.png").touch()
     said = error_of(capsys, scans, source, "-o", tmp_path / "out.csv", "--masks", tmp_path / "there")
-    assert "there exists; give --masks the name of a new folder" in said
+    assert "there holds 1.png, which no earlier run has left there as it is now; give a new folder" in said
     folder = tmp_path / "source"
     shutil.copytree(source, folder)
     (folder / "more/7.mat").write_bytes(mat(7))

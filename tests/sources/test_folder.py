@@ -239,9 +239,13 @@ def test_what_is_no_zip_is_named(tmp_path, into):
 def test_what_is_no_file_in_a_folder_is_refused_and_a_link_to_a_file_is_not(tmp_path, into):
     source = as_folder(tmp_path, ALONE)
     link = source / "glioma/link.jpg"
-    for make in (lambda: link.symlink_to(tmp_path), lambda: link.symlink_to("nowhere"), lambda: os.mkfifo(link)):
+    for make, kind in (
+        (lambda: link.symlink_to(tmp_path), "a link to a folder"),
+        (lambda: link.symlink_to("nowhere"), "a broken link"),
+        (lambda: os.mkfifo(link), "a pipe, a socket or a device"),
+    ):
         make()
-        with pytest.raises(UserError, match=r"link.jpg: it is neither a file nor a folder, or a link .*cp -rL"):
+        with pytest.raises(UserError, match=f"link.jpg: it is {kind}; .*cp -rL"):
             archive.take(source, into)
         link.unlink()
     assert not list(into.iterdir())

@@ -12,7 +12,7 @@ from trueslice.copies import search as copies
 from trueslice.copies.search import Joined, ScanImages
 from trueslice.copies.thumbnails import thumbnails
 from trueslice.errors import UserError
-from trueslice.files import files_in
+from trueslice.files import as_text, files_in
 from trueslice.params import Verify
 from trueslice.reading import scans as reading
 from trueslice.reading.scans import ScanFile, Unreadable
@@ -95,7 +95,7 @@ def _decode(source: Path, into: Path, params: Verify, workers: int) -> tuple[lis
     names, others = files_in(raw)
     settings = params.model_copy(update={"max_unreadable": len(names)})
     found, unreadable = reading.read(raw, [ScanFile(name, "", "") for name in names], into, settings, workers)
-    unreadable = sorted(unreadable + [Unreadable(*other) for other in others])
+    unreadable = sorted(unreadable + [Unreadable(as_text(path), reason) for path, reason in others])
     if not found:
         if not unreadable:
             raise UserError(f"{source} holds no file; give a folder or .zip of images")

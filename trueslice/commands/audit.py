@@ -5,19 +5,19 @@ shifted. Folders may be nested anyhow and need no classes. With two folders only
 """
 
 import argparse
+import os
 import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trueslice.errors import ParamsError, UserError
-from trueslice.files import printable, whole_folder
+from trueslice.files import output_folder, printable
 
 if TYPE_CHECKING:
     from trueslice.audit.folders import Found, Images
     from trueslice.params import Verify
 
-WRITTEN = {"pairs.csv", "pairs.html", "thumbnails"}
 NAMED = 5  # unreadable files that are named on the terminal
 # The settings, with the values that the project's params.yaml gives them under `verify:`, so that both find the same.
 SETTINGS: dict[str, tuple[int | float | str, str]] = {
@@ -55,15 +55,12 @@ def run(options: argparse.Namespace) -> None:
 
     settings = read_settings(options)
     device = pick_device(settings.device, "--device")
-    try:
-        # Made first, so that minutes of work don't end at a folder that can't be written to.
-        with whole_folder(options.output) as folder, tempfile.TemporaryDirectory(dir=folder) as place:
-            images = audit.read(sources, Path(place), settings, options.workers)
-            found = audit.search(images, settings, device)
-            audit.table(images, found).write(folder / "pairs.csv")
-            report.write(folder, [printable(source) for source in sources], images, found)
-    except OSError as error:
-        raise UserError(f"{error.filename or options.output}: {error.strerror}") from None
+    # Made first, so that minutes of work don't end at a folder that can't be written to.
+    with output_folder(options.output) as folder, tempfile.TemporaryDirectory(dir=folder) as place:
+        images = audit.read(sources, Path(place), settings, options.workers)
+        found = audit.search(images, settings, device)
+        audit.table(images, found).write(folder / "pairs.csv")
+        report.write(folder, [printable(source) for source in sources], images, found)
     _print(sources, images, found)
     print(f"Written to {printable(options.output / 'pairs.csv')}; look at {printable(options.output / 'pairs.html')}")
 
@@ -80,22 +77,18 @@ def read_settings(options: argparse.Namespace) -> "Verify":
 
 def _check(sources: list[Path], output: Path) -> None:
     for source in sources:
-        if not (source.is_dir() or source.is_file()):
-            problem = "is neither a file nor a folder" if source.exists() else "does not exist"
+        if not (os.path.isdir(source) or os.path.isfile(source)):
+            problem = "is neither a file nor a folder" if os.path.exists(source) else "does not exist"
             raise UserError(f"{source} {problem}; give a folder or .zip of images")
-    places = [path.resolve() for path in sources]
+    places = [Path(os.path.realpath(path)) for path in sources]
     if len(places) == 2 and places[0] == places[1]:
         raise UserError(f"{sources[0]} and {sources[1]} are the same; give one alone to find the copies within it")
     for inner, outer in [(0, 1), (1, 0)] if len(places) == 2 else []:
         if places[inner].is_relative_to(places[outer]):
             raise UserError(f"{sources[inner]} is inside {sources[outer]}; give two folders, neither inside the other")
     for source, place in zip(sources, places, strict=True):
-        if output.resolve().is_relative_to(place):
+        if Path(os.path.realpath(output)).is_relative_to(place):
             raise UserError(f"{output} is inside {source}, and would count as images there; give -o another folder")
-    if output.exists() and not output.is_dir():
-        raise UserError(f"{output} is not a folder; give -o a new one")
-    if others := sorted(path.name for path in output.iterdir() if path.name not in WRITTEN) if output.is_dir() else []:
-        raise UserError(f"{output} is not an earlier audit, as it holds {others[0]}; give -o a new folder")
 
 
 def _print(sources: list[Path], images: "Images", found: "Found") -> None:
@@ -105,7 +98,7 @@ def _print(sources: list[Path], images: "Images", found: "Found") -> None:
         read = counted((images.part == part).sum(), "image")
         print(f"{printable(source)}: {read}, {counted(len(unreadable), 'file')} unreadable")
         for path, reason in unreadable[:NAMED]:
-            print(f"  {path}: {reason}")
+            print(f"  {printable(path)}: {reason}")
         if len(unreadable) > NAMED:
             print(f"  and {len(unreadable) - NAMED:,} more, which pairs.html names")
     where = " across both" if images.parts == 2 else ""

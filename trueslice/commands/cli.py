@@ -6,6 +6,7 @@ import tempfile
 import textwrap
 from collections.abc import Sequence
 from importlib import import_module
+from typing import NoReturn
 
 from trueslice import ending
 from trueslice.errors import ParamsError
@@ -81,6 +82,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(2 if isinstance(error, ParamsError) else 1)
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        from trueslice.files import printable
+
+        super().error(printable(message))
+
+
 class _Layout(argparse.HelpFormatter):
     """Wrap paragraphs at the width of the terminal, and leave lists, whose lines are indented."""
 
@@ -91,7 +99,7 @@ class _Layout(argparse.HelpFormatter):
 
 def _parser(chosen: Sequence[str]) -> argparse.ArgumentParser:
     """Make the parser; import only the `chosen` command, so that --help is quick."""
-    parser = argparse.ArgumentParser("trueslice", description=DESCRIPTION, epilog=EXAMPLES, formatter_class=_Layout)
+    parser = _Parser("trueslice", description=DESCRIPTION, epilog=EXAMPLES, formatter_class=_Layout)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary, formatter_class=_Layout)

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from trueslice.errors import UserError
-from trueslice.files import file_hash, whole_folder, write_json
+from trueslice.files import file_hash, output_folder, printable, write_json
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 GRAPH, ABOUT = "model.onnx", "model.json"
@@ -32,31 +32,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     if missing := [name for name in PACKAGES if find_spec(name) is None]:
         raise UserError(f"{' and '.join(missing)} is not installed; run: pip install -e '.[onnx]'")
-    _check_out(options.out)
     from trueslice.inference.classifier import Classifier
 
-    classifier = Classifier.load(options.model, "cpu")
-    try:
-        with whole_folder(options.out) as folder:
-            content = _write(classifier, folder / GRAPH)
-            write_json(folder / ABOUT, content)
-    except OSError as error:
-        raise UserError(f"{error.filename or options.out}: {error.strerror}") from None
+    with output_folder(options.out) as folder:
+        classifier = Classifier.load(options.model, "cpu")
+        content = _write(classifier, folder / GRAPH)
+        write_json(folder / ABOUT, content)
     parity = content["parity"]
-    print(f"{options.out / GRAPH}: probabilities of {', '.join(content['classes'])}")
+    print(printable(f"{options.out / GRAPH}: probabilities of {', '.join(content['classes'])}"))
     print(
         f"On {parity['scans']:,} {parity['of']} ONNX Runtime gives the same answers as PyTorch; "
         f"largest difference of a probability: {parity['largest_difference']:.1e}"
     )
-
-
-def _check_out(out: Path) -> None:
-    """Refuse a folder with other files than an earlier export, since the folder is replaced."""
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out} is a file; give --out the name of a folder")
-    others = [path.name for path in out.iterdir() if not path.name.startswith("model.")] if out.exists() else []
-    if others:
-        raise UserError(f"{out} holds other files, such as {min(others)}; give --out a new folder")
 
 
 def _write(classifier, path: Path) -> dict:

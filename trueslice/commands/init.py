@@ -16,6 +16,7 @@ from trueslice import params
 from trueslice.commands import settings
 from trueslice.commands.text import aligned
 from trueslice.errors import UserError
+from trueslice.files import printable
 from trueslice.patients import lookup
 from trueslice.reading.masks import MASKS
 from trueslice.report.format import counted
@@ -78,7 +79,7 @@ def run(options: argparse.Namespace) -> None:
         ("other sets", ", ".join(each["name"] for each in kept) or "none; drawn phantoms would say nothing of yours"),
         *([("masks", f"{masks} beside their scans; explanations are measured against them")] if masks else []),
     ]
-    print(f"params.yaml fits {source} now: {counted(len(scans), 'scan file')}")
+    print(f"params.yaml fits {printable(source)} now: {counted(len(scans), 'scan file')}")
     print(aligned(lines, "<<"))
     print("Next: read the captions, then dvc repro")
 

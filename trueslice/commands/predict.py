@@ -21,12 +21,12 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from itertools import chain
 from pathlib import Path
 
 from trueslice.errors import UserError
-from trueslice.files import files_in
+from trueslice.files import files_in, output_folder, printable
 from trueslice.tables.rows import csv_line
 
 MODEL = Path("models/released")
@@ -51,21 +51,22 @@ def _frame(text: str) -> int | str:
 
 def run(options: argparse.Namespace) -> None:
     files, skipped = find(options.paths)
-    folder = _model(options.model)
-    from trueslice.inference.classifier import Classifier
-
-    classifier = Classifier.load(folder)
-    if classifier.caution:
-        print(f"note: {classifier.caution}", file=sys.stderr)
     unreadable: list[str] = []
-    with closing(classifier.stream(files, options.frame)) as stream:
-        predictions = _predictions(stream, unreadable)
-        if options.explain:
-            predictions = _explained(classifier, predictions, _made(options.explain))
-        WRITERS[options.format](classifier.class_names, predictions)
+    with output_folder(options.explain) if options.explain else nullcontext() as maps:
+        folder = _model(options.model)
+        from trueslice.inference.classifier import Classifier
+
+        classifier = Classifier.load(folder)
+        if classifier.caution:
+            print(f"note: {classifier.caution}", file=sys.stderr)
+        with closing(classifier.stream(files, options.frame)) as stream:
+            predictions = _predictions(stream, unreadable)
+            if maps:
+                predictions = _explained(classifier, predictions, maps)
+            WRITERS[options.format](classifier.class_names, predictions)
     sys.stdout.flush()
     if skipped:
-        others = f"{len(skipped)} that are not images, such as {skipped[0]}"
+        others = printable(f"{len(skipped)} that are not images, such as {skipped[0]}")
         print(f"skipped in folders: {others}", file=sys.stderr)
     if unreadable:
         raise UserError(f"{len(unreadable)} of {len(files)} files gave no answer, see above")
@@ -79,17 +80,9 @@ def _predictions(stream: Iterable, unreadable: list[str]) -> Iterator:
         if isinstance(each, Unreadable):
             unreadable.append(each.name)
             sys.stdout.flush()
-            print(f"unreadable: {each.name}: {each.reason}", file=sys.stderr)
+            print(printable(f"unreadable: {each.name}: {each.reason}"), file=sys.stderr)
         else:
             yield each
-
-
-def _made(folder: Path) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{folder}: {error.strerror}; give --explain a folder that can be written to") from None
-    return folder
 
 
 def _explained(classifier, predictions: Iterable, folder: Path) -> Iterator:
@@ -98,9 +91,9 @@ def _explained(classifier, predictions: Iterable, folder: Path) -> Iterator:
     from trueslice.report.overlay import overlay
 
     for number, each in enumerate(predictions, 1):
-        name = re.sub(r"[^\w.-]+", "_", Path(each.name).name)
+        name = re.sub(r"[^\w.-]+", "_", Path(each.name).name).encode()[:200].decode(errors="ignore")  # of 255 bytes
         figure = overlay(each.pixels, classifier.explain(each))
-        figure.suptitle(f"{each.y_pred} {100 * each.confidence:.1f} %: {name}", fontsize=9)
+        figure.suptitle(f"{each.y_pred} {100 * each.confidence:.1f} %: {name}", fontsize=9, parse_math=False)
         save(figure, folder / f"{number:04}_{name}.png")
         yield each
 
@@ -141,20 +134,23 @@ def _listed() -> list[str]:
 
 
 def _in_folder(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Return images and other files in all levels of a folder, each sorted by path, both without litter."""
+    """Return images and other files in all levels of a folder, sorted by path, without litter.
+
+    What is no file, or cannot be read, may be an image.
+    """
     from trueslice.reading.pictures import is_image
 
     names, unreadable = files_in(folder)
-    images: list[Path] = []
-    others = [folder / name for name, _ in unreadable]
+    images = [folder / name for name, _ in unreadable]
+    others: list[Path] = []
     for path in [folder / name for name in names]:
         (images if is_image(path) else others).append(path)
-    return images, others
+    return sorted(images), others
 
 
 def _model(name: str) -> Path:
     """Return the folder of a model: `name` itself, or a copy of the model of the run with this name."""
-    if name == str(MODEL) or Path(name).is_dir():
+    if name == str(MODEL) or os.path.isdir(name):
         return Path(name)
     from trueslice.commands.revisions import fetch_model
 
@@ -171,9 +167,9 @@ def _write_table(class_names: Sequence[str], predictions: Iterable) -> None:
         second = max((name for name in class_names if name != each.y_pred), key=each.probabilities.get)
         sure, less = (f"{100 * each.probabilities[name]:.1f}" for name in (each.y_pred, second))
         row = f"{each.y_pred:<{width}}  {sure:>6}  {second:<{width}}  {less:>5}  {_errors(each.error_rate):<17} "
-        print(f"{row}{_shortened(each.name, room and max(room - len(row), MIN_PATH))}")
+        print(f"{printable(row)}{_shortened(printable(each.name), room and max(room - len(row), MIN_PATH))}")
         for warning in each.warnings:
-            print(f"  ! {warning.text}")
+            print(printable(f"  ! {warning.text}"))
     if counts.total() > 1:
         print(f"{counts.total():,} scans: {', '.join(f'{number:,} {name}' for name, number in counts.most_common())}")
 
@@ -191,7 +187,7 @@ def _shortened(name: str, room: int | None) -> str:
 
 def _write_json(_: Sequence[str], predictions: Iterable) -> None:
     for each in predictions:
-        print(json.dumps(each.to_dict(), ensure_ascii=False))
+        print(json.dumps(each.to_dict()))  # in ASCII: names may hold what a terminal obeys
 
 
 def _write_csv(class_names: Sequence[str], predictions: Iterable) -> None:

@@ -7,11 +7,12 @@ The token is that of `hf auth login` or HF_TOKEN.
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
 from trueslice.errors import UserError
-from trueslice.files import is_litter
+from trueslice.files import is_litter, printable
 
 NEEDED = ("README.md", "config.json", "trueslice.json")
 MESSAGE = "Upload a model of TrueSlice"
@@ -31,7 +32,7 @@ def run(options: argparse.Namespace) -> None:
     _check_name(options.repo)
     files = _files(options.model)
     for path in files:
-        print(f"{path.stat().st_size:>14,} bytes  {path.name}")
+        print(f"{path.stat().st_size:>14,} bytes  {printable(path.name)}")
     size = sum(path.stat().st_size for path in files)
     print(f"{size:>14,} bytes in {len(files)} files for {options.repo} ({visibility})")
     if options.dry_run:
@@ -55,7 +56,7 @@ def _check_name(repo: str) -> None:
 def _files(folder: Path) -> list[Path]:
     """Return the files of a released model without hidden files and system litter."""
     advice = "run `dvc repro`, or give the folder of a released model by --model"
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise UserError(f"{folder} is not a folder; {advice}")
     files = sorted(path for path in folder.iterdir() if path.is_file() and not is_litter(path.name))
     names = {path.name for path in files}

@@ -8,6 +8,7 @@ commit nor an experiment has are put into Git's stash. Code is left as it is.
 """
 
 import argparse
+import os
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from dvc.repo import Repo
 
 from trueslice.commands.revisions import opened
 from trueslice.errors import UserError
+from trueslice.files import printable
 
 NAMED = 3  # files that a message names
 STASH = ("stash", "push", "--include-untracked", "--message", "before trueslice restore", "--")
@@ -52,7 +54,7 @@ def run(options: argparse.Namespace) -> None:
         except DvcException as error:
             problem = " ".join(str(error).split("\n")[1:])
             raise UserError(f"these files are nowhere else: {problem}; move them away, then: dvc checkout") from None
-    print(f"{name} is back: its parameters and results, data and models.")
+    print(f"{printable(name)} is back: its parameters and results, data and models.")
 
 
 def _restore(root: str, commit: str, results: Sequence[str]) -> None:
@@ -60,15 +62,15 @@ def _restore(root: str, commit: str, results: Sequence[str]) -> None:
     # DVC leaves Git's index such that a file looks unchanged if another value of the same length came within a second.
     for path in (Path(root, name) for name in results):
         for file in path.rglob("*") if path.is_dir() else [path] * path.exists():
-            file.touch()
-    changed = _git(root, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--", *results)
-    paths = [f":(top){line[3:]}" for line in changed.split("\0") if line]
-    if paths and not _is_saved(root, "dvc.lock"):
-        _git(root, *STASH, *paths)
-        print("The run that was here is in Git's stash: `git stash pop && dvc checkout`")
-    elif not _is_saved(root, "params.yaml"):
-        _git(root, *STASH, ":(top,literal)" + _git(root, "ls-files", "--full-name", "params.yaml").strip())
+            os.utime(file, follow_symlinks=False)
+    changed = _git(root, "ls-files", "--modified", "--others", "--exclude-standard", "-z", "--", *results).split("\0")
+    unsaved = [name for name in set(changed) if os.path.isfile(Path(root, name)) and not _is_saved(root, name)]
+    if unsaved == ["params.yaml"]:
+        _git(root, *STASH, ":(literal)params.yaml")
         print("The params.yaml that was here is in Git's stash: `git stash pop`")
+    elif unsaved:
+        _git(root, *STASH, *(f":(literal){name}" for name in changed if name))
+        print("The run that was here is in Git's stash: `git stash pop && dvc checkout`")
     _git(root, "restore", f"--source={commit}", "--staged", "--worktree", "--", *results)
     _git(root, "clean", "--force", "-d", "--quiet", "--", *results)
 

@@ -17,6 +17,7 @@ from dvc.repo.experiments.show import show
 from trueslice.commands.making import texts
 from trueslice.commands.revisions import PREDICTING, has_run, is_stale, opened
 from trueslice.commands.text import WIDTH, aligned
+from trueslice.files import printable
 from trueslice.params import flat
 
 SCORING = (*PREDICTING, "evaluate")
@@ -49,7 +50,8 @@ def run(_: argparse.Namespace) -> None:
         values = [
             f"{name}={row.settings.get(name)}" for name in names if row.settings.get(name) != head.settings.get(name)
         ]
-        print("\n".join([line, *textwrap.wrap("  ".join(values), WIDTH, initial_indent="  ", subsequent_indent="  ")]))
+        text = printable("  ".join(values))
+        print("\n".join([line, *textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="  ")]))
 
 
 def _rows(repo: Repo) -> list[Row]:

@@ -13,6 +13,7 @@ copies of one scan where no patient is known.
 
 import argparse
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +23,7 @@ from trueslice.commands.text import aligned
 from trueslice.copies import groups
 from trueslice.errors import UserError
 from trueslice.evaluate.intervals import SHARE, GroupBootstrap
-from trueslice.files import printable, write_json
+from trueslice.files import printable, whole_file, write_json
 from trueslice.patients.lookup import by_ending, path_parts
 from trueslice.tables.base import SHARE as SHARE_CELL
 from trueslice.tables.base import read_cell
@@ -56,6 +57,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    # Opened first, so that the work doesn't end at a place that can't be written to.
+    with whole_file(options.json) if options.json else nullcontext() as new:
+        rows = _run(options)
+        if new:
+            write_json(new, {"predictions": options.predictions.name, "rows": rows})
+
+
+def _run(options: argparse.Namespace) -> list[dict]:
     source = options.scans or Path(EXTERNAL if options.external else SCANS)
     try:
         asked = _external(source, options.external) if options.external else _published(source)
@@ -65,8 +74,7 @@ def run(options: argparse.Namespace) -> None:
     predicted = _read(options.predictions, asked)
     rows = _score(asked, predicted)
     _print(options.predictions, source, asked, rows)
-    if options.json:
-        write_json(options.json, {"predictions": options.predictions.name, "rows": rows})
+    return rows
 
 
 def _published(source: Path) -> Asked:
@@ -207,7 +215,7 @@ def _score(asked: Asked, predicted: np.ndarray) -> list[dict]:
 
 
 def _print(file: Path, source: Path, asked: Asked, rows: Sequence[Mapping]) -> None:
-    print(f"{file} on {len(asked.path):,} scans of {source}\n")
+    print(printable(f"{file} on {len(asked.path):,} scans of {source}"), end="\n\n")
     table = [("", "scans", "units", "accuracy", "95 % interval")]
     for row in rows:
         title = row["part"] if row["class"] is None else f"    {row['class']}"

@@ -5,17 +5,19 @@ from collections.abc import Callable, Sequence
 from math import isnan
 
 from trueslice.evaluate.intervals import Interval
+from trueslice.files import printable
 
 WIDTH = 80  # of a terminal
 
 
 def aligned(rows: Sequence[Sequence[str]], sides: str) -> str:
-    """Write rows of cells as lines with aligned columns, each to the left (<) or to the right (>).
+    """Write rows of cells as printable lines with aligned columns, each to the left (<) or to the right (>).
 
     >>> print(aligned([("", "scans"), ("glioma", "30")], "<>"))
             scans
     glioma     30
     """
+    rows = [[*map(printable, row)] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = (
         "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, sides, widths, strict=True)) for row in rows
@@ -25,7 +27,7 @@ def aligned(rows: Sequence[Sequence[str]], sides: str) -> str:
 
 def paragraph(*sentences: str | None) -> str:
     """Join sentences, and wrap them into lines of at most 80 characters."""
-    return textwrap.fill(" ".join(filter(None, sentences)), WIDTH)
+    return textwrap.fill(printable(" ".join(filter(None, sentences))), WIDTH)
 
 
 def share(value: float) -> str:

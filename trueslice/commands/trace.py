@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from trueslice.errors import UserError
-from trueslice.files import whole_file, whole_folder
+from trueslice.files import output_folder, printable, whole_file
 from trueslice.tables.rows import lacks, opened, shown
 
 
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("scans", metavar="SCANS", type=Path, help="folder or .zip of scans, in class folders")
     parser.add_argument("source", metavar="SOURCE", type=Path, help="folder of the article's .mat files, or its zips")
     parser.add_argument("-o", "--output", metavar="CSV", type=Path, required=True, help="where the table is written")
-    parser.add_argument("--masks", metavar="FOLDER", type=Path, help="new folder for the source's masks of the tumours")
+    parser.add_argument("--masks", metavar="FOLDER", type=Path, help="folder for the source's masks of the tumours")
     parser.add_argument("--planes", metavar="CSV", type=Path, help="path of a scan and its plane, such as axial")
     parser.add_argument("--download", action="store_true", help="first bring the article's zips (880 MB) into SOURCE")
 
@@ -30,29 +30,22 @@ def run(options: argparse.Namespace) -> None:
     from trueslice.patients import trace
 
     planes = _read_planes(options.planes) if options.planes else {}
-    if options.output.is_dir():
-        raise UserError(f"{options.output} is a folder; give -o the name of a file")
-    if options.masks and options.masks.exists():
-        raise UserError(f"{options.masks} exists; give --masks the name of a new folder")
-    try:
-        # Opened first, so that minutes of work don't end at a folder that can't be written to.
-        folder = whole_folder(options.masks) if options.masks else nullcontext()
-        with whole_file(options.output) as new, folder as masks:
-            if options.download:
-                from trueslice.sources import figshare
+    # Opened first, so that minutes of work don't end at a folder that can't be written to.
+    folder = output_folder(options.masks) if options.masks else nullcontext()
+    with whole_file(options.output) as new, folder as masks:
+        if options.download:
+            from trueslice.sources import figshare
 
-                figshare.download(options.source)
-            result = trace.trace(options.scans, options.source, planes)
-            if planes and not (result.traced.plane != "").any():
-                raise UserError(f"{options.planes} names no scan that was traced")
-            if masks:
-                trace.write_masks(result.traced, result.sizes, options.source, masks)
-            new.write_text(result.traced.text(), encoding="utf-8", newline="")
-    except OSError as error:
-        raise UserError(f"{error.filename or options.output}: {error.strerror}") from None
+            figshare.download(options.source)
+        result = trace.trace(options.scans, options.source, planes)
+        if planes and not (result.traced.plane != "").any():
+            raise UserError(f"{options.planes} names no scan that was traced")
+        if masks:
+            trace.write_masks(result.traced, result.sizes, options.source, masks)
+        new.write_text(result.traced.text(), encoding="utf-8", newline="")
     _print(result, options.output)
     if options.masks:
-        print(f"Masks written to {options.masks}; set explain.masks to it")
+        print(printable(f"Masks written to {options.masks}; set explain.masks to it"))
 
 
 def _read_planes(path: Path) -> dict[str, str]:
@@ -81,5 +74,5 @@ def _print(result, output: Path) -> None:
     wrong = np.flatnonzero(traced.source_class != result.class_names)
     print(f"{len(wrong)} are in a folder of another class than in the source{':' if len(wrong) else ''}")
     for row in wrong:
-        print(f"  {traced.path[row]}: {traced.source_class[row]} (slice {traced.slice[row]})")
-    print(f"Written to {output}")
+        print(printable(f"  {traced.path[row]}: {traced.source_class[row]} (slice {traced.slice[row]})"))
+    print(printable(f"Written to {output}"))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from trueslice.files import Upload, printable
+from trueslice.files import Upload, as_text
 from trueslice.reading.images import Picture, to_picture, why_unreadable
 from trueslice.reading.pictures import FrameError, read_pictures
 from trueslice.reading.square import fit
@@ -40,7 +40,7 @@ def read(item: Item, settings: Mapping, frame: int | str | None = None) -> list[
 
     `settings` are `decode` in trueslice.json: image_size, colour, max_pixels.
     """
-    name = "array" if isinstance(item, np.ndarray) else printable(item.name if isinstance(item, Upload) else item)
+    name = "array" if isinstance(item, np.ndarray) else as_text(item.name if isinstance(item, Upload) else item)
     try:
         if isinstance(item, np.ndarray):
             return [_of_array(item, settings)]

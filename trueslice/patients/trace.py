@@ -189,7 +189,10 @@ def _content(name: str, read_file: Callable[[], bytes], problem: str) -> Iterato
 def _mat_files(source: Path) -> dict[int, tuple[str, Callable[[], bytes]]]:
     """Find the article's .mat files, in folders and zips, by number: the name of each, and a function that reads it."""
     files: dict[int, tuple[str, Callable[[], bytes]]] = {}
-    for path in [source / name for name in files_in(source)[0]] if source.is_dir() else [source]:
+    names, others = files_in(source) if source.is_dir() else ([""], [])
+    for name, reason in others:
+        raise UserError(f"{source / name}: {reason}; remove it")
+    for path in [source / name for name in names]:
         if number := _number(path.name):
             files.setdefault(number, (str(path), path.read_bytes))
         elif path.suffix.lower() == ".zip":

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from trueslice.errors import UserError
-from trueslice.files import files_in, printable
+from trueslice.files import as_text, files_in
 from trueslice.lifetime import pool, start_worker
 from trueslice.params import Verify
 from trueslice.progress import Progress
@@ -128,7 +128,7 @@ def _decode(file: ScanFile, raw: Path, params: Verify) -> list[tuple[Scan | Unre
             else:
                 scans.append(_scan(file._replace(path=path), picture, params))
     except UnicodeEncodeError:
-        return [(Unreadable(printable(file.path), "its name is not valid UTF-8"), b"")]
+        return [(Unreadable(as_text(file.path), "its name is not valid UTF-8"), b"")]
     except MemoryError:
         raise
     except Exception as error:  # Pillow's decoders raise nearly every exception there is on a broken file

@@ -1,5 +1,6 @@
 """The files of another data set to test on: drawn phantoms, or a folder or .zip on disk."""
 
+import os
 from collections.abc import Collection
 from pathlib import Path
 
@@ -41,6 +42,6 @@ def check_folders(chosen: External, folders: Collection[str], class_names: Colle
 
 def _path(chosen: External, root: Path) -> Path:
     source = root / Path(chosen.source).expanduser()
-    if not source.exists():
+    if not os.path.exists(source):
         raise UserError(f"external: {chosen.name}: {source} does not exist; give phantom, or a folder or .zip of scans")
     return source

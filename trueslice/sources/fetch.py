@@ -1,5 +1,6 @@
 """Scans from any source. To add a source, add a function and its entry in SOURCES."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -44,7 +45,7 @@ def _take(data: Data, into: Path, context: Context) -> int:
     from trueslice.sources import folder
 
     source = context.root / Path(data.source).expanduser()
-    if not source.exists():
+    if not os.path.exists(source):
         advice = f"set data.source to {', '.join(SOURCES)}, or the path of a folder or .zip"
         raise UserError(f"{source} does not exist; {advice}")
     return folder.take(source, into)

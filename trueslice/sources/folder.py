@@ -2,6 +2,7 @@
 
 import errno
 import lzma
+import os
 import re
 import shutil
 import stat
@@ -71,14 +72,14 @@ def unpack(source: Path, into: Path) -> None:
 @contextmanager
 def _opened(source: Path) -> Iterator[Files]:
     """Yield the files of a folder or .zip, without litter."""
-    if source.is_dir():
+    if os.path.isdir(source):
         names, others = files_in(source)
         for name, reason in others:
             raise UserError(f"{source}/{name}: {reason}; remove it, or copy the files themselves: cp -rL {source} COPY")
         yield {PurePosixPath(name): partial(open, source / name, "rb") for name in names}
         return
-    if not source.is_file():
-        problem = "is neither a file nor a folder" if source.exists() else "does not exist"
+    if not os.path.isfile(source):
+        problem = "is neither a file nor a folder" if os.path.exists(source) else "does not exist"
         raise UserError(f"{source} {problem}; give the path of a folder or .zip")
     try:
         with zipfile.ZipFile(source) as archive:
