@@ -22,7 +22,7 @@ HEADER = 540  # bytes of the longer of two kinds
 # Spacings that differ by less than this factor are equal; those that differ by more than the other are damage.
 EQUAL, MAX_RATIO = 1.05, 1e4
 # Bounds of memory and time. 512 x 512 x 1000 voxels of 16 bits are within them.
-MAX_BYTES, MAX_SLICES = 2**29, 2**11
+MAX_BYTES, MAX_SLICES = 2**29, 2000
 TOO_LARGE = f"it holds more than {MAX_BYTES // 2**20} MiB or {MAX_SLICES} slices; crop it, or save it with fewer bits"
 SAMPLE = 2**22  # voxels, more or less, that decide on black and white
 BAND = 2**20  # pixels, more or less, that are converted at once
