@@ -24,6 +24,8 @@ LITTER = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin",
 # In an output folder: SHA-256 and name of each file that was written there, as `sha256sum --check` reads them.
 WRITTEN = ".trueslice"
 
+LFS = b"version https://git-lfs.github.com/spec/"
+
 
 class Upload(NamedTuple):
     """A file that is in memory only, by its name and content."""
@@ -50,6 +52,12 @@ def is_empty(file: Path | Upload) -> bool:
 def is_litter(name: str) -> bool:
     """Return True if a file or folder of this name is hidden, or was left there by an operating system."""
     return name.startswith(".") or name.lower() in LITTER
+
+
+def is_lfs_pointer(path: Path) -> bool:
+    """Return True if a file is only the pointer that Git LFS keeps in its place."""
+    with path.open("rb") as file:
+        return file.read(len(LFS)) == LFS
 
 
 def printable(text: object) -> str:

@@ -31,3 +31,11 @@ def quick_transformers() -> Iterator[None]:
                 for name in OPTIONAL:
                     until_end.enter_context(patch.object(module, name, lambda: False))
         yield
+
+
+def silence_transformers() -> None:
+    """Keep the lines and progress bars of transformers from stderr; errors are told in our words."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity(logging.CRITICAL)

@@ -192,10 +192,10 @@ def of_another_family(folder):
         (without_a_weight, "lacks 1 of its weights, such as visual_projection.weight"),
         (of_another_family, "of type 'bert'; supported are: clip, siglip, vision-text-dual-encoder"),
         (lambda folder: (folder / "config.json").unlink(), "has no config.json"),
-        (lambda folder: (folder / "config.json").write_text("{"), "not a valid Hugging Face configuration"),
+        (lambda folder: (folder / "config.json").write_text("{"), "config.json is no JSON object"),
         (lambda folder: (folder / "tokenizer.json").unlink(), "has none of tokenizer.json, vocab.json"),
-        (lambda folder: (folder / "model.safetensors").unlink(), "cannot be loaded"),
-        (lambda folder: (folder / "model.safetensors").write_bytes(b"\0" * 100), "cannot be loaded"),
+        (lambda folder: (folder / "model.safetensors").unlink(), "has no model.safetensors"),
+        (lambda folder: (folder / "model.safetensors").write_bytes(b"\0" * 100), "are damaged or cut off"),
     ],
 )
 def test_a_damaged_checkpoint_is_named_in_one_line(tiny_folder, tmp_path, change, said):
@@ -233,7 +233,7 @@ def test_code_of_a_checkpoint_is_refused_in_one_line_and_never_asked_about(tiny_
     for number, place in enumerate(places):
         folder = damaged(tiny_folder, tmp_path / str(number), with_auto_map(*place))
         line = f"{folder / place[0]} asks to run code that comes with the checkpoint (auto_map), which is never done"
-        lines.append(f"{line}; take a checkpoint without auto_map")
+        lines.append(f"{line}; take one without auto_map")
     program = """
 import sys
 from pathlib import Path

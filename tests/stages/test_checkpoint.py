@@ -94,4 +94,4 @@ def test_a_folder_is_taken_as_it_is_from_the_root_of_the_repository(project, saf
     (project.root / "mine").rename(project.root / "broken")
     (project.root / "broken/model.safetensors").unlink()
     project.set("checkpoint.name", "broken")
-    assert_it_failed(project, project.run("dvc repro checkpoint"), "broken", "cannot be loaded")
+    assert_it_failed(project, project.run("dvc repro checkpoint"), "broken", "has no model.safetensors")

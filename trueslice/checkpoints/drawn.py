@@ -11,7 +11,7 @@ import numpy as np
 
 from trueslice.errors import UserError
 from trueslice.files import file_hash, write_json
-from trueslice.startup import quick_transformers
+from trueslice.startup import quick_transformers, silence_transformers
 
 IMAGE_SIZE = 64
 PATCH_SIZE = 8
@@ -167,9 +167,8 @@ def _clip_deviation(name: str, tower: dict[str, int], attention: float) -> float
 def _write(model, processor: str, side: int, into: Path, normalisation: dict = CLIP_NORMALISATION) -> None:
     """Write a model and its processor, as the named class would do it: importing that takes seconds."""
     from transformers import CLIPTokenizer
-    from transformers.utils import logging
 
-    logging.disable_progress_bar()
+    silence_transformers()
     model.save_pretrained(into)
     images = {
         "crop_size": {"height": side, "width": side},

@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import torch
+
 from trueslice.errors import UserError
-from trueslice.model.encoder import check, load_model, save_model
-from trueslice.model.preprocessing import Preprocessing
+from trueslice.model.encoder import AGAIN, Encoder, check, load_model, save_model
+from trueslice.model.preprocessing import Preprocessing, read_image_settings
+from trueslice.startup import silence_transformers
 
 
 def normalise(source: Path, into: Path) -> None:
@@ -16,14 +19,27 @@ def normalise(source: Path, into: Path) -> None:
         UserError: the directory is incomplete or damaged, needs code of its own, or holds an unsupported family.
     """
     check(source)
+    read_image_settings(source)
     from transformers import AutoProcessor
 
+    silence_transformers()
     try:
         processor = AutoProcessor.from_pretrained(source, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # transformers raises many kinds for a damaged file
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(f"the checkpoint in {source} cannot be loaded: {reason}") from error
+        raise UserError(f"config.json, tokenizer or image processor in {source} is damaged; {AGAIN}") from error
     model = load_model(source)  # only now: quickly imported, transformers would have no processors
     save_model(model, into)
     processor.save_pretrained(into)
-    Preprocessing.read(into)
+    _try(Encoder(model, Preprocessing.read(into), torch.device("cpu")), source)
+
+
+@torch.inference_mode()
+def _try(encoder: Encoder, source: Path) -> None:
+    """Embed a scan and a caption: what is wrong with a checkpoint is found before training, whatever it is."""
+    try:
+        scan = encoder.encode_images(torch.zeros(1, 1, encoder.image_size, encoder.image_size))
+        caption = encoder.encode_classes([["a scan"]])
+    except Exception as error:  # transformers and torch raise many kinds
+        raise UserError(f"the checkpoint in {source} cannot embed a scan or a caption; {AGAIN}") from error
+    if not (scan.isfinite().all() and caption.isfinite().all()):
+        raise UserError(f"the checkpoint in {source} embeds a scan or a caption as what is no number; {AGAIN}")

@@ -5,11 +5,13 @@ import hashlib
 import json
 import os
 import pickle
+import sys
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from itertools import chain
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -18,11 +20,15 @@ from torch import nn
 from torch.nn import functional
 
 from trueslice.errors import UserError
-from trueslice.files import read_json
+from trueslice.files import is_lfs_pointer
 from trueslice.model.families import FAMILIES
-from trueslice.model.preprocessing import TOKENIZERS, Preprocessing
-from trueslice.startup import quick_transformers
+from trueslice.model.preprocessing import TOKENIZERS, Preprocessing, read_object
+from trueslice.startup import quick_transformers, silence_transformers
 
+AGAIN = "fetch the checkpoint again, or take another one"
+# Of a tower; the rest is known by the shapes of the weights.
+HIGHEST = {"image_size": 2048, "num_hidden_layers": 1000}
+LARGEST_SCALE = 10  # of the logarithm: a scale of 22,026, where CLIP has 100
 UNCUT = 100_000  # tokens: more than any caption has
 BATCH = 64  # scans at once where nothing is learned; it changes memory, not results
 
@@ -161,10 +167,15 @@ def check_captions(folder: Path, classes: Mapping[str, Sequence[str]]) -> None:
     """Check that the text tower of a directory reads every caption to its end, and tells the classes apart.
 
     Raises:
-        UserError: a caption has more tokens than the tower reads, or two classes have one with the same tokens.
+        UserError: a caption has more tokens than the tower reads, or two classes have one with the same tokens, or
+            the tower has fewer tokens than the tokenizer.
     """
-    length = read_json(folder / "config.json")["text_config"]["max_position_embeddings"]
+    tower = read_object(folder / "config.json")["text_config"]
+    length = tower["max_position_embeddings"]
     tokens = Preprocessing.read(folder).tokenize(list(chain(*classes.values())), UNCUT, pad_to_length=False)
+    if tokens["input_ids"].max() >= tower["vocab_size"]:
+        problem = f"its tokenizer has tokens beyond the {tower['vocab_size']} of config.json"
+        raise UserError(f"the checkpoint in {folder} cannot be used: {problem}; {AGAIN}")
     owners = [(name, caption) for name, captions in classes.items() for caption in captions]
     first: dict[bytes, tuple[str, str]] = {}
     for owner, row, count in zip(owners, tokens["input_ids"], tokens["attention_mask"].sum(axis=1), strict=True):
@@ -186,26 +197,49 @@ def probabilities(logits: torch.Tensor, temperature: float = 1.0) -> np.ndarray:
 def load_model(folder: Path) -> nn.Module:
     """Load the model of a Hugging Face directory in float32, with the errors of `check`; no code of it is run."""
     family = check(folder)
-    safely = {"local_files_only": True, "trust_remote_code": False}
+    how: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False, "output_loading_info": True}
+    # In memory, a file that is overwritten or cut off later changes nothing. Shapes are compared below.
+    how |= {"dtype": torch.float32, "disable_mmap": True, "ignore_mismatched_sizes": True}
     try:
-        with quick_transformers() if FAMILIES[family].loads_quickly else nullcontext():
+        quickly = quick_transformers() if FAMILIES[family].loads_quickly else nullcontext()
+        with quickly, warnings.catch_warnings(action="ignore"):
             from transformers import AutoModel
-            from transformers.utils import logging
 
-            logging.disable_progress_bar()
-            model, report = AutoModel.from_pretrained(folder, dtype=torch.float32, output_loading_info=True, **safely)
+            silence_transformers()
+            model, report = AutoModel.from_pretrained(folder, **how)
     except pickle.UnpicklingError as error:
         raise UserError(
             f"the weights in {folder} are a pickle that is damaged or holds more than weights, so it is not "
             "opened; take a checkpoint with model.safetensors"
         ) from error
-    except Exception as error:  # transformers, safetensors and torch raise many kinds for a damaged file
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(f"the checkpoint in {folder} cannot be loaded: {reason}") from error
+    except SafetensorError as error:
+        raise UserError(f"the weights in {folder} are damaged or cut off; {AGAIN}") from error
+    except Exception as error:  # transformers and torch raise many kinds
+        problem = f"its config.json and weights make no model of type {family}"
+        raise UserError(f"the checkpoint in {folder} cannot be loaded: {problem}; {AGAIN}") from error
     if missing := sorted(report["missing_keys"]):
         # transformers would leave these at random values, in silence.
         raise UserError(f"the checkpoint in {folder} lacks {len(missing)} of its weights, such as {missing[0]}")
+    if others := sorted(report["mismatched_keys"]):
+        name, found, expected = others[0]
+        problem = f"{list(found)}, not {list(expected)} as config.json says"
+        raise UserError(f"{name} of the checkpoint in {folder} has the shape {problem}; {AGAIN}")
+    if unknown := sorted(report["unexpected_keys"]):
+        left_out = f"{len(unknown)} left out of those in {folder}, such as {unknown[0]!a:.100}"
+        print(f"note: weights that a model of type {family} has not: {left_out}", file=sys.stderr)
+    _check_weights(model, folder)
     return model
+
+
+def _check_weights(model: nn.Module, folder: Path) -> None:
+    for name, weight in model.state_dict().items():
+        # Both are NaN if one value is; a test of each value would take far longer.
+        if not torch.stack(weight.aminmax()).isfinite().all():
+            raise UserError(f"weights in {folder} are not finite, such as {name}; take another checkpoint")
+    scale = float(model.logit_scale.detach())
+    if not -LARGEST_SCALE <= scale <= LARGEST_SCALE:
+        problem = f"is {scale:.6g}; it is the logarithm of the scale, from -{LARGEST_SCALE} to {LARGEST_SCALE}"
+        raise UserError(f"logit_scale in {folder} {problem}; take another checkpoint")
 
 
 def save_model(model: nn.Module, folder: Path) -> None:
@@ -225,21 +259,37 @@ def check(folder: Path) -> str:
         FileNotFoundError: there is no such directory.
         UserError: the directory is incomplete, needs code of its own, or holds an unsupported family.
     """
-    try:
-        kind = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
-    except FileNotFoundError:
-        if not folder.exists():
-            raise
-        raise UserError(f"{folder} has no config.json, so it is not a Hugging Face checkpoint") from None
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"{folder}/config.json is not a valid Hugging Face configuration") from None
-    for path in sorted(folder.glob("*config.json")):
-        if '"auto_map"' in path.read_text(encoding="utf-8"):
+    names = {path.name for path in folder.iterdir() if path.is_file()}
+    if "config.json" not in names:
+        raise UserError(f"{folder} has no config.json, so it is not a Hugging Face checkpoint")
+    for name in sorted(names):
+        if is_lfs_pointer(folder / name):
+            raise UserError(f"{folder / name} is a Git LFS pointer, not the file itself; run `git lfs pull` there")
+        if name.endswith("config.json") and '"auto_map"' in json.dumps(read_object(folder / name)):
             code = "code that comes with the checkpoint (auto_map)"
-            raise UserError(f"{path} asks to run {code}, which is never done; take a checkpoint without auto_map")
-    if kind not in FAMILIES:
-        raise UserError(f"{folder} holds a model of type {kind!r}; supported are: {', '.join(FAMILIES)}")
-    if not any((folder / name).exists() for name in TOKENIZERS):
+            raise UserError(f"{folder / name} asks to run {code}, which is never done; take one without auto_map")
+        if name.endswith(".index.json"):
+            parts = read_object(folder / name).get("weight_map")
+            if not isinstance(parts, dict) or not names.issuperset(map(str, parts.values())):
+                raise UserError(f"{folder / name} names files that are not beside it; {AGAIN}")
+    config = read_object(folder / "config.json")
+    family = config.get("model_type")
+    if not isinstance(family, str) or family not in FAMILIES:
+        raise UserError(f"{folder} holds a model of type {family!r:.40}; supported are: {', '.join(FAMILIES)}")
+    _check_towers(config, folder / "config.json")
+    if not names & {*TOKENIZERS}:
         # transformers would make up a tokenizer of two tokens without a word.
         raise UserError(f"{folder} has none of {', '.join(TOKENIZERS)}; the checkpoint is incomplete")
-    return kind
+    if not any(name.endswith((".safetensors", ".bin")) for name in names):
+        raise UserError(f"{folder} has no model.safetensors; the checkpoint is incomplete")
+    return family
+
+
+def _check_towers(config: dict[str, Any], path: Path) -> None:
+    for tower in ("vision_config", "text_config"):
+        values = config.get(tower, {})
+        for key, highest in HIGHEST.items():
+            value = values.get(key, 1) if isinstance(values, dict) else values
+            if type(value) is not int or not 1 <= value <= highest:
+                problem = f"is {value!r:.40}; it must be a whole number from 1 to {highest}"
+                raise UserError(f"{path}: {tower}.{key} {problem}")

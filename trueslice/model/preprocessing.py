@@ -3,6 +3,7 @@
 The processors of transformers do the same, but importing them takes longer than loading a small model.
 """
 
+import math
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 
 from trueslice.errors import UserError
 from trueslice.files import read_json
+from trueslice.startup import silence_transformers
 
 # Files of a tokenizer of any kind: the first is a fast one, of the package tokenizers.
 TOKENIZERS = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "tokenizer.model")
@@ -32,12 +34,13 @@ class Preprocessing:
         """Read them from a directory of the stage `checkpoint` or `Encoder.save`; a UserError if it is damaged."""
         from transformers import AutoTokenizer
 
+        silence_transformers()
+        images = read_image_settings(folder)
         try:
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-            return cls(folder, _image_settings(folder), tokenizer)
         except Exception as error:  # tokenizers raises plain exceptions for a damaged file
-            reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-            raise UserError(f"the checkpoint in {folder} cannot be loaded: {reason}") from error
+            raise UserError(f"the tokenizer in {folder} is damaged; fetch the checkpoint again") from error
+        return cls(folder, images, tokenizer)
 
     def tokenize(self, captions: list[str], length: int, pad_to_length: bool) -> dict[str, np.ndarray]:
         """Return `input_ids` and `attention_mask`, int64 [C, L] each, of captions cut off at `length` tokens.
@@ -55,11 +58,27 @@ class Preprocessing:
                 shutil.copyfile(self.folder / name, folder / name)
 
 
-def _image_settings(folder: Path) -> dict[str, Any]:
-    file = next(folder / name for name in IMAGES if (folder / name).exists() or name == IMAGES[-1])
-    settings = read_json(file)
+def read_image_settings(folder: Path) -> dict[str, Any]:
+    """Read the settings of the image processor; a UserError if its means and deviations are not three numbers each."""
+    path = next(folder / name for name in IMAGES if (folder / name).exists() or name == IMAGES[-1])
+    settings = read_object(path)
     settings = settings.get("image_processor", settings)
-    for name in ("image_mean", "image_std"):
-        if len(settings[name]) != 3:
-            raise ValueError(f"{name} in {file.name} has not three values")
+    for name, lowest in (("image_mean", -math.inf), ("image_std", 0)):
+        values = settings.get(name) if isinstance(settings, dict) else None
+        numbers = [each for each in values if type(each) in (int, float)] if isinstance(values, list) else []
+        if numbers != values or len(numbers) != 3 or not all(lowest < each < math.inf for each in numbers):
+            raise UserError(f"{path}: {name} is {values!r:.60}; it must be three numbers, deviations above 0")
     return settings
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Read a JSON file of a checkpoint; UserError if it holds no object."""
+    try:
+        content = read_json(path)
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; the checkpoint is incomplete") from None
+    except (ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is no JSON object, so it is damaged; fetch the checkpoint again")
+    return content
