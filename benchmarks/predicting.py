@@ -125,7 +125,7 @@ def _false_alarms(classifier: Classifier, splits: Splits, pixels: np.ndarray) ->
     of_train = {groups[path] for path in reference.scans.path[train].tolist()}
     test = np.flatnonzero((splits.split == "test") & ~np.isin(splits.group, list(of_train)))
     alone = type(reference)(reference.scans.take(train), reference.thumbnails[train], reference.embeddings[train])
-    comparison = type(classifier.comparison)(alone, classifier.settings["copy_threshold"])
+    comparison = type(classifier.comparison)(alone, classifier.settings.copy_threshold)
     called = comparison.copies(small(pixels, test))
     return {"scans_without_copy": len(test), "called_copies": sum(copy is not None for copy in called)}
 

@@ -25,6 +25,7 @@ from trueslice.files import read_json, write_json
 from trueslice.model.encoder import Encoder
 from trueslice.model.pixels import Pixels
 from trueslice.reading.masks import mask_path, read_masks
+from trueslice.records.trained import TrainedModel
 from trueslice.tables.predictions import ModelPredictions, Predictions
 from trueslice.tables.splits import Splits
 
@@ -123,7 +124,7 @@ def measure(name: str, run: Path, folder: Path) -> dict:
     }
     encoder = Encoder.load(run / "models/finetuned", "cpu")
     methods = OF_PATCHES if encoder.has_patches else CONVOLUTIONAL
-    captions = list(read_json(run / "models/finetuned/trueslice.json")["classes"].values())
+    captions = list(TrainedModel.read(run / "models/finetuned/trueslice.json").classes.values())
     known = np.flatnonzero(has_mask & np.isin(splits.split, ["train", "val"]))
     known_masks = read_masks(folder, splits.path[known].tolist(), SIDE)
     result = {"run": name, "tower": "transformer" if encoder.has_patches else "convolutional", "methods": []}

@@ -8,9 +8,10 @@ import stages
 from trueslice.checkpoints import hub
 from trueslice.checkpoints.drawn import BUILDERS
 from trueslice.checkpoints.normal import normalise
-from trueslice.files import printable, read_json, whole_folder, write_json
+from trueslice.files import printable, read_json, whole_folder
 from trueslice.model.encoder import check_captions
 from trueslice.params import Params
+from trueslice.records.trained import Checkpoint
 
 
 def main(params: Params) -> None:
@@ -28,7 +29,7 @@ def main(params: Params) -> None:
             commit = hub.fetch(name, params.checkpoint.revision, Path(temporary))
             normalise(Path(temporary), folder)
         check_captions(folder, params.classes)
-        write_json(folder / "checkpoint.json", {"name": name, "revision": commit})
+        Checkpoint(name=name, revision=commit).write(folder / "checkpoint.json")
     size = sum(path.stat().st_size for path in stages.PRETRAINED.iterdir()) / 1e6
     side = read_json(stages.PRETRAINED / "config.json")["vision_config"]["image_size"]
     print(f"checkpoint: {printable(name)}, {size:.1f} MB, scans of {side} pixels, {time.perf_counter() - start:.1f} s")

@@ -9,12 +9,13 @@ from trueslice.audit import external
 from trueslice.copies.search import ScanImages
 from trueslice.copies.thumbnails import thumbnails
 from trueslice.device import pick_device
-from trueslice.files import printable, read_json, scratch_folder
+from trueslice.files import printable, scratch_folder
 from trueslice.model.cpu import same_bytes_on_cpus
 from trueslice.model.encoder import Encoder, probabilities
 from trueslice.model.pixels import Pixels
 from trueslice.params import External, Params
 from trueslice.records.external import ExternalFiles, FolderWithoutClass, SetFiles
+from trueslice.records.trained import TrainedModel
 from trueslice.sources import external as sources
 from trueslice.tables.external import ExternalPredictions
 from trueslice.tables.scans import Scans
@@ -79,7 +80,7 @@ def _classify(pixels: np.ndarray, params: Params, encoder: Encoder) -> np.ndarra
     """Probabilities of scans, with the temperature that was fixed on validation: float64 [N, K]."""
     scans = Pixels(pixels, np.arange(len(pixels)), encoder.image_size, encoder.device)
     logits = encoder.classify(encoder.features(scans.all()), list(params.classes.values()))
-    return probabilities(logits, read_json(stages.FINETUNED / "trueslice.json")["temperature"])
+    return probabilities(logits, TrainedModel.read(stages.FINETUNED / "trueslice.json").temperature)
 
 
 if __name__ == "__main__":

@@ -7,13 +7,14 @@ import stages
 from trueslice.copies.search import nearest_training
 from trueslice.copies.thumbnails import thumbnails
 from trueslice.device import pick_device
-from trueslice.files import read_json, whole_file
+from trueslice.files import whole_file
 from trueslice.model.cpu import same_bytes_on_cpus
 from trueslice.model.encoder import Encoder, probabilities
 from trueslice.model.pixels import Pixels
 from trueslice.ood.distance import coarse, distances, rounded
 from trueslice.ood.pictures import pictures
 from trueslice.params import Params
+from trueslice.records.trained import TrainedModel
 from trueslice.tables.ood import OodDistances
 from trueslice.tables.predictions import ModelPredictions, ValidationPredictions
 from trueslice.tables.splits import Splits
@@ -34,7 +35,7 @@ def main(params: Params) -> None:
     upside_down = encoder.features(batch.flip(-2) for batch in scans["test"].all())
     captions = list(params.classes.values())
     logits = {part: encoder.classify(features[part], captions) for part in ("val", "test")}
-    temperature = read_json(stages.FINETUNED / "trueslice.json")["temperature"]
+    temperature = TrainedModel.read(stages.FINETUNED / "trueslice.json").temperature
     train = coarse(rounded(means[rows["train"]]))
 
     def columns(part: str) -> dict:

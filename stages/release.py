@@ -5,12 +5,14 @@ import shutil
 import numpy as np
 
 import stages
-from trueslice.files import read_json, whole_folder, write_json
+from trueslice.files import whole_folder
+from trueslice.inference.folder import write_settings
 from trueslice.inference.projection import plane
 from trueslice.inference.reference import Reference
-from trueslice.params import Params
+from trueslice.params import Decode, Params
 from trueslice.records.confidence import ErrorRates
 from trueslice.records.ood import OodWarnings
+from trueslice.records.released import FORMAT, HeatMaps, ReleasedModel
 from trueslice.report.card import card
 from trueslice.report.run import Run
 from trueslice.tables.predictions import ModelPredictions
@@ -25,19 +27,22 @@ def main(params: Params) -> None:
     drawn.write(stages.PLOTS / "embedding.csv")
     axes.write(stages.METRICS / "embedding.json")
     run = Run.read(stages.METRICS, stages.FINETUNED, params)
-    settings = read_json(stages.FINETUNED / "trueslice.json") | {
-        "drawn": params.data.source == "phantom",
-        "decode": params.verify.model_dump(include={"image_size", "colour", "max_pixels"}),
-        "copy_threshold": params.verify.copy_threshold,
-        "ood": OodWarnings.read(stages.METRICS / "ood.json").model_dump(by_alias=True),
-        "confidence": ErrorRates.read(stages.METRICS / "confidence.json").model_dump(by_alias=True)["ranges"],
-        "explain": {"shown": run.explain.shown, "reason": run.explain.reason},
-    }
+    settings = ReleasedModel(
+        **vars(run.model),
+        format=FORMAT,
+        drawn=params.data.source == "phantom",
+        decode=Decode(**params.verify.model_dump(include=set(Decode.model_fields))),
+        copy_threshold=params.verify.copy_threshold,
+        ood=OodWarnings.read(stages.METRICS / "ood.json"),
+        confidence=ErrorRates.read(stages.METRICS / "confidence.json").ranges,
+        explain=HeatMaps(shown=run.explain.shown, reason=run.explain.reason),
+        files={},
+    )
     with whole_folder(stages.RELEASED) as folder:
         shutil.copytree(stages.FINETUNED, folder, dirs_exist_ok=True)
         reference.write(folder)
-        write_json(folder / "trueslice.json", settings)
         (folder / "README.md").write_text(card(run, settings), encoding="utf-8")
+        write_settings(settings, folder)
     print(f"release: {len(reference.scans)} known scans, {stages.RELEASED}")
 
 

@@ -12,11 +12,12 @@ import torch
 
 import stages
 from trueslice.device import device_name, pick_device, repeat_exactly
-from trueslice.files import read_json, whole_folder, write_json
+from trueslice.files import whole_folder
 from trueslice.model.cpu import same_bytes_on_cpus
 from trueslice.model.encoder import Encoder, check_captions
 from trueslice.params import Params
 from trueslice.records.timing import Timing, TrainingTime
+from trueslice.records.trained import Checkpoint, TrainedModel
 from trueslice.tables.splits import Splits
 from trueslice.train import launcher
 from trueslice.train.distributed import Processes, peak_memory_mb
@@ -69,18 +70,16 @@ def _write(trainer: Trainer, params: Params, splits: Splits, seconds: float) -> 
     history = trainer.history
     with whole_folder(stages.FINETUNED) as folder:
         trainer.encoder.save(folder)
-        # Without commit and time, which would go stale in DVC's run-cache.
-        provenance = {
-            "classes": params.classes,
-            "checkpoint": read_json(stages.PRETRAINED / "checkpoint.json"),
-            "seed": params.seed,
-            "train": params.train.model_dump(),
-            "temperature": history.temperature,
-            "wise_ft_alpha": history.wise_ft_alpha,
-            "splits_sha256": hashlib.sha256(trained_on.text().encode()).hexdigest(),
-            "versions": {name: version(name) for name in ("torch", "transformers", "numpy")},
-        }
-        write_json(folder / "trueslice.json", provenance)
+        TrainedModel(
+            classes=params.classes,
+            checkpoint=Checkpoint.read(stages.PRETRAINED / "checkpoint.json"),
+            seed=params.seed,
+            train=params.train.model_dump(),
+            temperature=history.temperature,
+            wise_ft_alpha=history.wise_ft_alpha,
+            splits_sha256=hashlib.sha256(trained_on.text().encode()).hexdigest(),
+            versions={name: version(name) for name in ("torch", "transformers", "numpy")},
+        ).write(folder / "trueslice.json")
     _write_curves(history)
     timing = TrainingTime(
         device=device_name(trainer.device),

@@ -1,7 +1,12 @@
-"""Predictions made up for tests."""
+"""Predictions and settings of models, made up for tests."""
 
 import numpy as np
 
+from trueslice.params import Decode
+from trueslice.records.confidence import ConfidenceRange
+from trueslice.records.ood import OodWarnings
+from trueslice.records.released import FORMAT, HeatMaps, ReleasedModel
+from trueslice.records.trained import Checkpoint, TrainedModel
 from trueslice.tables.external import ExternalPredictions
 from trueslice.tables.predictions import ModelPredictions, Predictions
 
@@ -61,3 +66,34 @@ def labels(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """True and predicted class indices, int [N] each, that have this confusion matrix."""
     y_true, y_pred = np.indices(confusion.shape)
     return np.repeat(y_true.ravel(), confusion.ravel()), np.repeat(y_pred.ravel(), confusion.ravel())
+
+
+def trained_model(**values) -> TrainedModel:
+    """What a model says of itself after training, some of it with other values."""
+    made = {
+        "classes": {name: [f"a scan with {name}"] for name in CLASSES},
+        "checkpoint": Checkpoint(name="tiny", revision=None),
+        "seed": 0,
+        "train": {"epochs": 1},
+        "temperature": 1.0,
+        "wise_ft_alpha": None,
+        "splits_sha256": "0" * 64,
+        "versions": {"torch": "2.0", "transformers": "5.0"},
+    }
+    return TrainedModel(**made | values)
+
+
+def released_model(**values) -> ReleasedModel:
+    """The same of a released model, without the hashes of its files."""
+    rate = {"error_rate": 0.1, "low": 0.02, "high": 0.4, "method": "exact", "reason": None}
+    made = {
+        "format": FORMAT,
+        "drawn": False,
+        "decode": Decode(image_size=80, colour=False, max_pixels=10**6),
+        "copy_threshold": 0.98,
+        "ood": OodWarnings(threshold=0.5, rates=[]),
+        "confidence": [ConfidenceRange(lower=0, upper=1, scans=10, **rate)],
+        "explain": HeatMaps(shown=False, reason="no scan has a mask"),
+        "files": {},
+    }
+    return ReleasedModel(**vars(trained_model()) | made | values)

@@ -6,11 +6,14 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from tests.made import released_model
 from trueslice.explain.similarity import unit_length
-from trueslice.files import write_json
+from trueslice.inference.folder import SETTINGS, write_settings
 from trueslice.inference.reference import Reference, small
 from trueslice.model.encoder import Encoder
 from trueslice.model.pixels import Pixels
+from trueslice.params import Decode
+from trueslice.records.released import ReleasedModel
 from trueslice.tables.known import KnownScans
 
 CLASSES = {"glioma": ["a glioma"], "notumor": ["no tumour", "a healthy brain"], "pituitary": ["a pituitary tumour"]}
@@ -37,14 +40,11 @@ def release(checkpoint: Path, folder: Path, count: int = 30) -> None:
     encoder, pixels = Encoder.load(checkpoint, "cpu"), scans(count)
     features = encoder.features(Pixels(pixels, rows, encoder.image_size, encoder.device).all())
     Reference(known, small(pixels, rows), unit_length(features.numpy())).write(folder)
-    settings = {
-        "classes": CLASSES,
-        "temperature": 0.7,
-        "decode": {"image_size": SIDE, "colour": False, "max_pixels": 10**6},
-        "copy_threshold": 0.98,
-        "ood": {"threshold": 0.5, "rates": []},
-        "drawn": False,
-        "confidence": [{"from": 0.0, "to": 1.0, "scans": 10, "error_rate": 0.1, "low": 0.02, "high": 0.4}],
-    }
-    write_json(folder / "trueslice.json", settings)
     (folder / "README.md").write_text("---\nlicense: mit\n---\n\n# A model\n", encoding="utf-8")
+    decode = Decode(image_size=SIDE, colour=False, max_pixels=10**6)
+    write_settings(released_model(classes=CLASSES, temperature=0.7, decode=decode), folder)
+
+
+def release_again(folder: Path, **values) -> None:
+    """Release the files of a folder as they are now, with some values of trueslice.json changed."""
+    write_settings(ReleasedModel.read(folder / SETTINGS).model_copy(update=values), folder)

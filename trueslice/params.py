@@ -14,7 +14,6 @@ from pydantic import (
     Field,
     StringConstraints,
     ValidationError,
-    field_validator,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
@@ -45,8 +44,28 @@ def _one_of(names: Collection[str]) -> AfterValidator:
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
+Threshold = Annotated[float, Field(gt=0, le=1)]
 # What `trueslice.sources.phantom` draws; here, since params.yaml alone must show whether it fits.
 PHANTOM_CLASSES = ("glioma", "meningioma", "notumor", "pituitary")
+
+
+def _folder_names(classes: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Check names and captions of classes, and sort them by name."""
+    for name in classes:
+        if not re.fullmatch(r"[^\W.][\w. -]*", name):
+            advice = "use letters, digits, _ - . and spaces"
+            raise ValueError(f"{name!r} cannot be the name of a class folder; {advice}")
+    owner: dict[str, str] = {}
+    for name, captions in classes.items():
+        for caption in captions:
+            if owner.setdefault(caption, name) != name:
+                raise ValueError(f"{owner[caption]} and {name} have the same caption, {caption!r}; change one")
+    return dict(sorted(classes.items()))
+
+
+Captions = Annotated[list[Text], Field(min_length=1)]
+# Captions by class; a name is also that of a folder, and its position the class index.
+Classes = Annotated[dict[Text, Captions], Field(min_length=2), AfterValidator(_folder_names)]
 Device = Annotated[str, _like(r"auto|cpu|cuda(:(0|[1-9][0-9]{0,2}))?|mps", "auto, cpu, cuda, cuda:N or mps")]
 
 
@@ -90,16 +109,21 @@ class Checkpoint(Section):
     revision: Text | None
 
 
-class Verify(Section):
-    """Decoding, checks and the search for copies."""
+class Decode(Section):
+    """Decoding of a scan; a released model keeps these."""
 
     image_size: Annotated[int, Field(ge=16, le=2048)]
     colour: bool
-    max_unreadable: Annotated[int, Field(ge=0)]
     max_pixels: Annotated[int, Field(ge=1)]
-    copy_threshold: Annotated[float, Field(gt=0, le=1)]
-    local_threshold: Annotated[float, Field(gt=0, le=1)]
-    min_overlap: Annotated[float, Field(gt=0, le=1)]
+
+
+class Verify(Decode):
+    """Decoding, checks and the search for copies."""
+
+    max_unreadable: Annotated[int, Field(ge=0)]
+    copy_threshold: Threshold
+    local_threshold: Threshold
+    min_overlap: Threshold
     patients: Text | None
     device: Device
 
@@ -231,22 +255,8 @@ class Params(Section):
     evaluate: Evaluate
     explain: Explain
     external: list[External]
-    classes: Annotated[dict[Text, Annotated[list[Text], Field(min_length=1)]], Field(min_length=2)]
+    classes: Classes
     machine: Machine
-
-    @field_validator("classes")
-    @classmethod
-    def _folder_names(cls, classes: dict[str, list[str]]) -> dict[str, list[str]]:
-        for name in classes:
-            if not re.fullmatch(r"[^\W.][\w. -]*", name):
-                advice = "use letters, digits, _ - . and spaces"
-                raise ValueError(f"{name!r} cannot be the name of a class folder; {advice}")
-        owner: dict[str, str] = {}
-        for name, captions in classes.items():
-            for caption in captions:
-                if owner.setdefault(caption, name) != name:
-                    raise ValueError(f"{owner[caption]} and {name} have the same caption, {caption!r}; change one")
-        return dict(sorted(classes.items()))
 
     @model_validator(mode="after")
     def _phantoms_fit(self) -> "Params":

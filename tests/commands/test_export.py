@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import json
 import os
 import re
 import subprocess
@@ -19,7 +18,7 @@ from tests.released import SIDE, release, scans
 from trueslice.commands import cli
 from trueslice.inference import onnx
 from trueslice.inference.classifier import Classifier
-from trueslice.inference.onnx import Parity
+from trueslice.records.onnx import OnnxModel, Parity
 from trueslice.tables.known import KnownScans
 from trueslice.tables.splits import Splits
 
@@ -54,7 +53,7 @@ def workspace(tmp_path_factory, tiny_folder) -> Path:
 
 
 def about(folder: Path) -> dict:
-    return json.loads((folder / "models/onnx/model.json").read_text())
+    return OnnxModel.read(folder / "models/onnx/model.json").model_dump()
 
 
 def answers(folder: Path, pixel_values: np.ndarray) -> np.ndarray:
@@ -108,7 +107,8 @@ def test_the_example_of_the_documents_gives_the_same_answers_without_pytorch(wor
 
 @pytest.mark.parametrize(("parity", "holds"), [((9, 1e-5, 0), True), ((9, 1e-5, 1), False), ((9, 0.01, 0), False)])
 def test_one_answer_or_one_probability_too_far_off_is_too_much(parity, holds):
-    assert Parity(*parity).holds is holds
+    scans, difference, changed = parity
+    assert Parity(of="scans", scans=scans, largest_difference=difference, answers_changed=changed).holds is holds
 
 
 def refused(*arguments: str) -> str:

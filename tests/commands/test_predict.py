@@ -143,7 +143,7 @@ def test_the_slices_of_a_nifti_file_are_answered_and_no_text_of_its_header_comes
     [
         (["empty"], 1, "empty holds no images; give a folder that does"),
         (["x.png", "--model", "data"], 1, "data has no trueslice.json, so it is not a released model"),
-        (["x.png", "--model", "models/finetuned"], 1, "lacks decode, so it is not a released model"),
+        (["x.png", "--model", "models/finetuned"], 1, "trueslice.json is damaged: it is not of a released model, or"),
         (["x.png", "--model", "nonsense"], 1, "is not in a DVC repository"),
         (["x.png", "--frame", "0"], 2, "'0' is neither a number from 1 nor all"),
         (["x.png", "--frame", "1" * 4301], 2, "is neither a number from 1 nor all"),

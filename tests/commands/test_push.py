@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.made import released_model
 from tests.servers.hub import Account, Repository
 from tests.servers.loopback import Answer
+from trueslice.inference.folder import write_settings
 
 ROOT = Path(__file__).parents[2]
 REPO = "somebody/tumours"
@@ -29,9 +31,9 @@ def model(tmp_path) -> Path:
     folder.mkdir()
     (folder / "README.md").write_text(CARD)
     (folder / "config.json").write_text("{}")
-    (folder / "trueslice.json").write_text("{}")
     (folder / "model.safetensors").write_bytes(os.urandom(200_000))
     (folder / ".DS_Store").write_text("litter")
+    write_settings(released_model(), folder)
     return folder
 
 
@@ -161,6 +163,7 @@ def test_a_card_that_the_hub_does_not_accept_stops_the_upload(push, hub, model):
     [
         ("README.md", "model has no README.md, so it is not a released model; run `dvc repro`"),
         ("trueslice.json", "model has no trueslice.json, so it is not a released model"),
+        ("model.safetensors", "model/model.safetensors is missing; make the model again"),
     ],
 )
 def test_a_folder_that_is_not_a_released_model_is_refused(push, hub, model, missing, said):
@@ -170,7 +173,10 @@ def test_a_folder_that_is_not_a_released_model_is_refused(push, hub, model, miss
 
 @pytest.mark.slow
 def test_a_folder_that_is_not_there_is_refused(push, hub):
-    assert "nowhere is not a folder; run `dvc repro`" in refused(push("--model nowhere")) and hub.requests == []
+    assert (
+        "nowhere does not exist, so it is not a released model; run `dvc repro`" in refused(push("--model nowhere"))
+        and hub.requests == []
+    )
 
 
 @pytest.mark.slow

@@ -8,11 +8,12 @@ from PIL import Image
 
 import trueslice
 from tests.finished import files, predictions
+from tests.released import release_again
 from trueslice import Classifier
 from trueslice.errors import UserError
-from trueslice.files import read_json, write_json
 from trueslice.inference.classifier import Prediction
 from trueslice.inference.reading import Unreadable
+from trueslice.records.released import ReleasedModel
 
 
 @pytest.fixture(scope="module")
@@ -80,9 +81,9 @@ def test_the_error_rate_is_that_of_test_scans_of_such_a_confidence(classifier, a
     rated = [each for each in answers if each.error_rate]
     assert rated and all("unlike" in kinds(each) for each in answers if not each.error_rate)
     for each in rated:
-        fits = [row for row in classifier.settings["confidence"] if row["from"] <= each.confidence <= row["to"]]
-        assert each.error_rate.scans in [row["scans"] for row in fits]
-        assert each.error_rate.share in [row["error_rate"] for row in fits]
+        fits = [row for row in classifier.settings.confidence if row.lower <= each.confidence <= row.upper]
+        assert each.error_rate.scans in [row.scans for row in fits]
+        assert each.error_rate.share in [row.error_rate for row in fits]
 
 
 def test_colour_and_a_long_narrow_picture_are_named(classifier):
@@ -123,46 +124,19 @@ def test_batches_are_answered_as_they_come(released, classifier, monkeypatch):
     stream.close()
 
 
-@pytest.mark.parametrize(
-    ("remove", "said"),
-    [
-        ("trueslice.json", "has no trueslice.json, so it is not a released model"),
-        ("reference.csv", "has no reference.csv, so it is not a released model"),
-        ("reference.npz", "has no reference.npz, so it is not a released model"),
-    ],
-)
-def test_an_incomplete_folder_is_refused_in_one_line(released, tmp_path, remove, said):
-    folder = shutil.copytree(released / "models/released", tmp_path / "model")
-    (folder / remove).unlink()
-    with pytest.raises(UserError, match=said) as error:
-        Classifier.load(folder, "cpu")
-    assert "\n" not in str(error.value)
-
-
-def test_a_damaged_reference_is_refused(released, tmp_path):
-    folder = shutil.copytree(released / "models/released", tmp_path / "model")
-    (folder / "reference.npz").write_bytes((folder / "reference.npz").read_bytes()[:1000])
-    with pytest.raises(UserError, match=r"reference.csv and reference.npz in .* cannot be used"):
-        Classifier.load(folder, "cpu")
-
-
 def test_a_model_of_other_classes_answers_with_them(released, tmp_path):
     folder = shutil.copytree(released / "models/released", tmp_path / "model")
-    settings = read_json(folder / "trueslice.json")
-    settings["classes"] = {"healthy": ["a healthy head"], "ill": ["an ill head"]}
-    write_json(folder / "trueslice.json", settings)
+    release_again(folder, classes={"healthy": ["a healthy head"], "ill": ["an ill head"]})
     (found,) = Classifier.load(folder, "cpu").predict(files(released)[:1])
     assert list(found.probabilities) == ["healthy", "ill"]
 
 
 def test_probabilities_are_calibrated_with_the_temperature(released, tmp_path, answers):
     folder = shutil.copytree(released / "models/released", tmp_path / "model")
-    settings = read_json(folder / "trueslice.json")
-    write_json(folder / "trueslice.json", settings | {"temperature": 2 * settings["temperature"]})
+    release_again(folder, temperature=ReleasedModel.read(folder / "trueslice.json").temperature / 2)
     (found,) = Classifier.load(folder, "cpu").predict(files(released)[:1])
     before, after = (torch.tensor(list(each.probabilities.values())).log() for each in (answers[0], found))
-    half = (before / 2).softmax(dim=0)
-    assert after.exp().tolist() == pytest.approx(half.tolist(), abs=1e-5)
+    assert after.exp().tolist() == pytest.approx((before * 2).softmax(dim=0).tolist(), abs=1e-5)
 
 
 def test_nothing_else_is_lazy():

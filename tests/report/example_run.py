@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from tests.made import trained_model
 from tests.scan_tables import scan_table
 from trueslice import params
 from trueslice.copies import groups
@@ -85,8 +86,7 @@ def _run(
         external=_external(settings, names, negative, test.tumour.operating_points if test.tumour else []),
         embedding=EmbeddingAxes(variance=Variance(x=0.41, y=0.22)),
         explain=explanations.score(_explanations(names)),
-        model={"checkpoint": {"name": "tiny", "revision": None}, "wise_ft_alpha": None}
-        | {"versions": {"torch": "2.0", "transformers": "5.0"}},
+        model=trained_model(),
     )
 
 

@@ -1,33 +1,41 @@
 """The model card: the hub accepts it, and it says what one must know before one uses or shares the model."""
 
-import dataclasses
 import re
 
 import pytest
 from huggingface_hub import ModelCard, constants
 
+from tests.made import released_model
 from tests.report.example_run import changed, degenerate, example
 from tests.servers.hub import Account, problems
+from trueslice.records.confidence import ConfidenceRange
+from trueslice.records.ood import OodWarnings, WarningRate
+from trueslice.records.trained import Checkpoint
 from trueslice.report.card import card
 from trueslice.report.format import with_interval
 from trueslice.report.run import Run
 
 REVISION = "3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268"
-RATES = [{"pictures": "test scans", "count": 160, "warned": 0.0125}, {"pictures": "noise", "count": 200, "warned": 0.5}]
+ENDS = {"low": None, "high": None, "method": None, "reason": "no unit has two"}
+RATES = [
+    WarningRate(pictures="test scans", count=160, warned=0.0125, **ENDS),
+    WarningRate(pictures="noise", count=200, warned=0.5, **ENDS),
+]
 CONFIDENCE = [
-    {"from": 0.0, "to": 0.9, "scans": 80, "error_rate": 0.1, "low": 0.05, "high": 0.2, "reason": None},
-    {"from": 0.9, "to": 1.0, "scans": 80, "error_rate": 0.0, "low": None, "high": None, "reason": "no unit has two"},
+    ConfidenceRange(lower=0, upper=0.9, scans=80, error_rate=0.1, low=0.05, high=0.2, method="exact", reason=None),
+    ConfidenceRange(lower=0.9, upper=1, scans=80, error_rate=0, **ENDS),
 ]
 
 
 def written(run: Run) -> str:
     classes = {row.class_name: [f"a scan of {row.class_name}", "another caption"] for row in run.test.classes}
-    return card(run, {"classes": classes, "ood": {"rates": RATES}, "confidence": CONFIDENCE})
+    ood = OodWarnings(threshold=0.5, rates=RATES)
+    return card(run, released_model().model_copy(update={"classes": classes, "ood": ood, "confidence": CONFIDENCE}))
 
 
 def started_from(name: str, revision: str | None = None, **choices) -> Run:
     run = example(**choices)
-    return dataclasses.replace(run, model=run.model | {"checkpoint": {"name": name, "revision": revision}})
+    return changed(run, "model", checkpoint=Checkpoint(name=name, revision=revision))
 
 
 RUNS = {"usual": example(), "drawn": example(source="phantom"), **degenerate()}

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tests.report.example_run import degenerate, example
+from trueslice.records.trained import Checkpoint
 from trueslice.report.claim import UNKNOWN, claim
 
 
@@ -61,8 +62,8 @@ def test_scores_come_with_their_intervals_and_failures_with_their_number():
 def test_the_checkpoint_has_its_revision_and_what_was_added_to_it():
     run = example()
     assert answers(run)[24] == "random, drawn with seed 0"
-    model = run.model | {"checkpoint": {"name": "openai/clip-vit-base-patch32", "revision": "3d74acf"}}
-    model["wise_ft_alpha"] = 0.6
+    checkpoint = Checkpoint(name="openai/clip-vit-base-patch32", revision="3d74acf")
+    model = run.model.model_copy(update={"checkpoint": checkpoint, "wise_ft_alpha": 0.6})
     train = run.params.train.model_copy(update={"wise_ft": True})
     found = answers(replace(run, model=model, params=run.params.model_copy(update={"train": train})))
     assert found[24] == "pretrained: openai/clip-vit-base-patch32, revision 3d74acf"

@@ -4,16 +4,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.released import release_again
 from tests.serving import serving
-from trueslice.files import read_json, write_json
+from trueslice.records.released import HeatMaps
 
 
 @pytest.fixture(scope="session")
 def explaining(released, tmp_path_factory) -> Path:
     """The released model, as if its maps had been found to point at tumours."""
     folder = shutil.copytree(released / "models/released", tmp_path_factory.mktemp("explaining") / "model")
-    settings = read_json(folder / "trueslice.json")
-    write_json(folder / "trueslice.json", settings | {"explain": {"shown": True, "reason": "a test"}})
+    release_again(folder, explain=HeatMaps(shown=True, reason="a test"))
     return folder
 
 

@@ -16,7 +16,6 @@ import stages
 from tests.stages.running import ROOT, run
 from trueslice.copies import search as copies
 from trueslice.copies.thumbnails import thumbnails
-from trueslice.files import read_json
 from trueslice.model.encoder import Encoder
 from trueslice.model.pixels import Pixels
 from trueslice.records.base import Record
@@ -25,6 +24,7 @@ from trueslice.records.external import ExternalScores
 from trueslice.records.intervals import Intervals
 from trueslice.records.summary import Summary
 from trueslice.records.test import ModelScores
+from trueslice.records.trained import TrainedModel
 from trueslice.tables.ood import OodDistances
 from trueslice.tables.predictions import BaselinePredictions, ModelPredictions, ValidationPredictions
 from trueslice.tables.scans import Scans
@@ -50,12 +50,12 @@ def predictions(folder: Path) -> ModelPredictions:
 def probabilities(folder: Path, scans: torch.Tensor) -> np.ndarray:
     """What the fine-tuned encoder says of scans, [N, 1, S, S], at the temperature that validation chose."""
     encoder = Encoder.load(folder / stages.FINETUNED, "cpu")
-    settings = read_json(folder / stages.FINETUNED / "trueslice.json")
+    trained = TrainedModel.read(folder / stages.FINETUNED / "trueslice.json")
     side = encoder.image_size
     small = Pixels(scans.numpy()[:, 0], np.arange(len(scans)), side, torch.device("cpu")).all()
     with torch.inference_mode():
-        logits = encoder.logits(small, encoder.encode_classes(list(settings["classes"].values())))
-    return (logits.double() / settings["temperature"]).softmax(dim=1).numpy()
+        logits = encoder.logits(small, encoder.encode_classes(list(trained.classes.values())))
+    return (logits.double() / trained.temperature).softmax(dim=1).numpy()
 
 
 @pytest.mark.parametrize("part", ["test", "val"])

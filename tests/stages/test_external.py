@@ -12,11 +12,12 @@ import stages
 from stages import evaluate, external, plot
 from tests import nifti_files
 from tests.dicom_files import write
+from tests.made import trained_model
 from tests.scan_tables import scan_table
 from trueslice import params
 from trueslice.copies.thumbnails import thumbnails
 from trueslice.errors import UserError
-from trueslice.files import read_json, write_json
+from trueslice.files import read_json
 from trueslice.model.encoder import Encoder
 from trueslice.records.external import ExternalScores
 from trueslice.tables.external import ExternalPredictions
@@ -44,7 +45,7 @@ def run(tmp_path, tiny_folder, monkeypatch) -> Path:
     """A folder with all that the stage reads: eight development scans of 64 pixels, and a model."""
     folder = tmp_path / "run"
     shutil.copytree(tiny_folder, folder / stages.FINETUNED)
-    write_json(folder / stages.FINETUNED / "trueslice.json", {"temperature": TEMPERATURE})
+    trained_model(temperature=TEMPERATURE).write(folder / stages.FINETUNED / "trueslice.json")
     (folder / stages.SCANS).mkdir(parents=True)
     pixels = np.stack([np.asarray(picture(number)) for number in range(8)])
     np.save(folder / stages.SCANS / "pixels.npy", pixels)

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from trueslice.errors import UserError
-from trueslice.files import file_hash, output_folder, printable, write_json
+from trueslice.files import output_folder, printable
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 GRAPH, ABOUT = "model.onnx", "model.json"
@@ -37,46 +37,47 @@ def run(options: argparse.Namespace) -> None:
     with output_folder(options.out) as folder:
         classifier = Classifier.load(options.model, "cpu")
         content = _write(classifier, folder / GRAPH)
-        write_json(folder / ABOUT, content)
-    parity = content["parity"]
-    print(printable(f"{options.out / GRAPH}: probabilities of {', '.join(content['classes'])}"))
+        content.write(folder / ABOUT)
+    parity = content.parity
+    print(printable(f"{options.out / GRAPH}: probabilities of {', '.join(content.classes)}"))
     print(
-        f"On {parity['scans']:,} {parity['of']} ONNX Runtime gives the same answers as PyTorch; "
-        f"largest difference of a probability: {parity['largest_difference']:.1e}"
+        f"On {parity.scans:,} {parity.of} ONNX Runtime gives the same answers as PyTorch; "
+        f"largest difference of a probability: {parity.largest_difference:.1e}"
     )
 
 
-def _write(classifier, path: Path) -> dict:
+def _write(classifier, path: Path):
     """Write the graph and compare it with PyTorch; return the content of model.json."""
     from trueslice.inference import onnx
     from trueslice.model.encoder import probabilities
+    from trueslice.records.onnx import OnnxModel
 
     encoder, settings = classifier.encoder, classifier.settings
-    onnx.export(onnx.Graph(encoder, classifier.class_embeddings, settings["temperature"]), encoder.image_size, path)
+    onnx.export(onnx.Graph(encoder, classifier.class_embeddings, settings.temperature), encoder.image_size, path)
     mean, deviation = (encoder.preprocessing.images[name] for name in ("image_mean", "image_std"))
     scans, name = _scans(classifier)
     batches = (onnx.normalise(batch.numpy(), mean, deviation) for batch in scans.all())
     logits = encoder.logits(scans.all(), classifier.class_embeddings)
-    parity = onnx.compare(path, batches, probabilities(logits, settings["temperature"]))
+    parity = onnx.compare(path, batches, probabilities(logits, settings.temperature), name)
     if not parity.holds:
         raise UserError(
             f"the graph does not say what the model says: {parity.answers_changed} of {parity.scans} answers differ, "
             f"a probability by up to {parity.largest_difference:.3g}; nothing was written"
         )
-    return {
-        "classes": classifier.class_names,
-        "size": encoder.image_size,
-        "square_size": settings["decode"]["image_size"],
-        "colour": settings["decode"]["colour"],
-        "resize": RESIZE,
-        "mean": mean,
-        "deviation": deviation,
-        "temperature": settings["temperature"],
-        "weights_sha256": _hashes(classifier.folder),
-        "opset": onnx.OPSET,
-        "parity": {"of": name} | parity._asdict(),
-        "versions": {package: version(package) for package in ("torch", "transformers", *PACKAGES)},
-    }
+    return OnnxModel(
+        classes=classifier.class_names,
+        size=encoder.image_size,
+        square_size=settings.decode.image_size,
+        colour=settings.decode.colour,
+        resize=RESIZE,
+        mean=mean,
+        deviation=deviation,
+        temperature=settings.temperature,
+        weights_sha256={name: each for name, each in settings.files.items() if name.endswith((".safetensors", ".bin"))},
+        opset=onnx.OPSET,
+        parity=parity,
+        versions={package: version(package) for package in ("torch", "transformers", *PACKAGES)},
+    )
 
 
 def _scans(classifier):
@@ -95,7 +96,3 @@ def _scans(classifier):
         if np.array_equal(splits.path[here], known.path[rows]):
             pixels, rows, name = np.load(PIXELS, mmap_mode="r"), here, "test scans"
     return Pixels(pixels, rows, classifier.encoder.image_size, classifier.device), name
-
-
-def _hashes(folder: Path) -> dict[str, str]:
-    return {path.name: file_hash(path) for path in sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")])}

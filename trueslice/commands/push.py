@@ -7,14 +7,12 @@ The token is that of `hf auth login` or HF_TOKEN.
 """
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
 from trueslice.errors import UserError
-from trueslice.files import is_litter, printable
+from trueslice.files import printable
 
-NEEDED = ("README.md", "config.json", "trueslice.json")
 MESSAGE = "Upload a model of TrueSlice"
 TIMEOUT = 30.0  # seconds
 
@@ -54,15 +52,13 @@ def _check_name(repo: str) -> None:
 
 
 def _files(folder: Path) -> list[Path]:
-    """Return the files of a released model without hidden files and system litter."""
-    advice = "run `dvc repro`, or give the folder of a released model by --model"
-    if not os.path.isdir(folder):
-        raise UserError(f"{folder} is not a folder; {advice}")
-    files = sorted(path for path in folder.iterdir() if path.is_file() and not is_litter(path.name))
-    names = {path.name for path in files}
-    if missing := [name for name in NEEDED if name not in names]:
-        raise UserError(f"{folder} has no {missing[0]}, so it is not a released model; {advice}")
-    return files
+    """Return the files of a released model, of which none may be changed but its card."""
+    from trueslice.inference.folder import FREE, NO_MODEL, read_settings
+
+    names = {*read_settings(folder).files, *FREE}
+    if not (folder / "README.md").is_file():
+        raise UserError(f"{folder} has no README.md, {NO_MODEL}")
+    return sorted(path for path in folder.iterdir() if path.name in names)
 
 
 def _upload(repo: str, files: list[Path], visibility: str) -> str:

@@ -17,19 +17,19 @@ from trueslice.device import pick_device
 from trueslice.errors import UserError
 from trueslice.explain.attribution import explain
 from trueslice.explain.similarity import most_similar, unit_length
-from trueslice.files import read_json
+from trueslice.inference.folder import read_settings
 from trueslice.inference.reading import Item, Square, Unreadable, read
 from trueslice.inference.reference import Comparison, KnownScan, Reference, known_scan, small
 from trueslice.model.cpu import same_bytes_on_cpus
 from trueslice.model.encoder import Encoder, probabilities
 from trueslice.model.pixels import BATCH, Pixels
+from trueslice.records.released import ReleasedModel
 
-SETTINGS = "trueslice.json"
-NEEDED = ("classes", "temperature", "decode", "copy_threshold", "ood", "confidence", "drawn")
 AHEAD = 2 * BATCH  # files that are decoded while the model works
 MAX_WORKERS = 8  # threads that decode
 SHOWN = 5  # nearest training scans
 IDENTICAL = 0.99999  # correlation of thumbnails of the same pixels
+OVERFLOW = "the model's answer is not a number; its weights are too large"
 EXTREME_ASPECT = 2.0  # longer side by shorter side
 
 
@@ -84,7 +84,7 @@ class Classifier:
     Attributes:
         folder: where it was loaded from.
         device: the device that it computes on, for example `cpu`.
-        settings: the content of its trueslice.json.
+        settings: its trueslice.json.
         class_names: the classes, in the order of their indices.
 
     Example:
@@ -93,16 +93,16 @@ class Classifier:
         ...     print(prediction.y_pred, prediction.confidence)
     """
 
-    def __init__(self, folder: Path, encoder: Encoder, settings: dict, reference: Reference):
+    def __init__(self, folder: Path, encoder: Encoder, settings: ReleasedModel, reference: Reference):
         self.folder = folder
         self.device = encoder.device
         self.settings = settings
-        self.class_names = list(settings["classes"])
+        self.class_names = list(settings.classes)
         self.encoder = encoder
         self.reference = reference
         with torch.inference_mode():
-            self.class_embeddings = encoder.encode_classes(list(settings["classes"].values()))
-        self.comparison = Comparison(reference, settings["copy_threshold"])
+            self.class_embeddings = encoder.encode_classes(list(settings.classes.values()))
+        self.comparison = Comparison(reference, settings.copy_threshold)
         self._train = np.flatnonzero(reference.scans.split == "train")
         self._train_embeddings = reference.embeddings[self._train]
 
@@ -111,9 +111,10 @@ class Classifier:
         """Load a released model. A small one then computes the same bytes as the stages, on every CPU.
 
         `device` is auto, cpu, cuda, cuda:1 or mps. UserError without such a device, or if the model is damaged.
+        Files that are changed later change no answer: all is in memory.
         """
         folder = Path(folder)
-        settings = _read_settings(folder)
+        settings = read_settings(folder)
         same_bytes_on_cpus(folder)
         # `max_pixels` takes the place of Pillow's own limit.
         Image.MAX_IMAGE_PIXELS = None
@@ -163,10 +164,11 @@ class Classifier:
 
     def _decode(self, items: Iterable, frame: int | str | None) -> Iterator[Square | Unreadable]:
         pool = ThreadPoolExecutor(min(MAX_WORKERS, os.cpu_count() or 1))
+        decode = self.settings.decode.model_dump()
         waiting: deque = deque()
         try:
             for item in items:
-                waiting.append(pool.submit(read, item, self.settings["decode"], frame))
+                waiting.append(pool.submit(read, item, decode, frame))
                 if len(waiting) > AHEAD:
                     yield from waiting.popleft().result()
             while waiting:
@@ -174,7 +176,7 @@ class Classifier:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def answer(self, squares: list[Square]) -> list[Prediction]:
+    def answer(self, squares: list[Square]) -> list[Prediction | Unreadable]:
         """Classify decoded pictures, at most a batch at once."""
         if not squares:
             return []
@@ -182,8 +184,9 @@ class Classifier:
         with torch.inference_mode():
             features = self.encoder.image_features(self._place(pixels))
             logits = self.encoder.score(features, self.class_embeddings)
-        answers = probabilities(logits, self.settings["temperature"])
-        embeddings = unit_length(features.float().cpu().numpy())
+        answers = probabilities(logits, self.settings.temperature)
+        is_number = np.isfinite(answers).all(axis=1)
+        embeddings = unit_length(np.where(is_number[:, None], features.float().cpu().numpy(), 0))
         rows, cosines = most_similar(embeddings, self._train_embeddings, SHOWN)
         thumbnails = small(pixels, np.arange(len(pixels)))
         compared = self.comparison.distances(thumbnails), self.comparison.copies(thumbnails)
@@ -191,16 +194,17 @@ class Classifier:
             [known_scan(self.reference.scans, self._train[row], "", value) for row, value in zip(*each, strict=True)]
             for each in zip(rows, cosines.tolist(), strict=True)
         ]
-        return [self._prediction(*row) for row in zip(squares, answers, nearest, *compared, strict=True)]
+        found = zip(is_number, squares, answers, nearest, *compared, strict=True)
+        return [self._prediction(*row) if answered else Unreadable(row[0].name, OVERFLOW) for answered, *row in found]
 
     @property
     def caution(self) -> str:
         """The warning that holds for every answer of this model; empty where there is none."""
         drawn = "The model was trained on drawn scans. Of a person's scan its answers say nothing."
-        return drawn if self.settings["drawn"] else ""
+        return drawn if self.settings.drawn else ""
 
     def _prediction(self, square, probabilities, nearest, distance, copy) -> Prediction:
-        is_ood = distance > self.settings["ood"]["threshold"]
+        is_ood = distance > self.settings.ood.threshold
         return Prediction(
             name=square.name,
             y_pred=self.class_names[probabilities.argmax()],
@@ -213,9 +217,9 @@ class Classifier:
         )
 
     def _error_rate(self, confidence: float) -> ErrorRate:
-        rows = self.settings["confidence"]
-        row = next((row for row in reversed(rows) if row["from"] <= confidence), rows[0])
-        return ErrorRate(row["error_rate"], row["low"], row["high"], row["scans"], row["from"], row["to"])
+        rows = self.settings.confidence
+        row = next((row for row in reversed(rows) if row.lower <= confidence), rows[0])
+        return ErrorRate(row.error_rate, row.low, row.high, row.scans, row.lower, row.upper)
 
     def _warnings(self, square: Square, is_ood: bool, copy: KnownScan | None) -> list[ScanWarning]:
         found = []
@@ -228,24 +232,10 @@ class Classifier:
             found.append(ScanWarning(*own))
         if is_ood:
             found.append(ScanWarning("unlike", "unlike the training scans; the answer may mean nothing"))
-        if square.has_colour and not self.settings["decode"]["colour"]:
+        if square.has_colour and not self.settings.decode.colour:
             found.append(ScanWarning("colour", "it has colour, which the model does not see"))
         aspect = max(square.width, square.height) / min(square.width, square.height)
         if aspect > EXTREME_ASPECT:
             text = f"{square.width} x {square.height} pixels: most of the square that the model sees is black"
             found.append(ScanWarning("aspect", text))
         return found
-
-
-def _read_settings(folder: Path) -> dict:
-    advice = "run `dvc repro`, or give the folder of a released model"
-    if not (folder / SETTINGS).exists():
-        problem = f"has no {SETTINGS}, so it is not a released model" if folder.is_dir() else "does not exist"
-        raise UserError(f"{folder} {problem}; {advice}")
-    try:
-        settings = read_json(folder / SETTINGS)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder / SETTINGS} cannot be read ({error}); copy the folder again") from None
-    if missing := [name for name in NEEDED if not isinstance(settings, dict) or name not in settings]:
-        raise UserError(f"{folder / SETTINGS} lacks {missing[0]}, so it is not a released model; {advice}")
-    return settings

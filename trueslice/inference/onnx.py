@@ -4,7 +4,6 @@ import logging
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,25 +11,12 @@ from torch import nn
 
 from trueslice.errors import UserError
 from trueslice.model.encoder import Encoder
+from trueslice.records.onnx import Parity
 
 OPSET = 20  # the first that has GELU as one operation
 INPUT, OUTPUT = "pixel_values", "probabilities"
 # A file in protobuf ends at 2 GiB. The rest of the graph is small.
 LARGEST_FILE = 2_000_000_000  # bytes of weights
-TOLERANCE = 1e-3  # of a probability; sums in another order change fp32 by some millionths
-
-
-class Parity(NamedTuple):
-    """Agreement of ONNX Runtime with PyTorch."""
-
-    scans: int  # number of scans that both classified
-    largest_difference: float  # of a probability
-    answers_changed: int  # number of scans that get another class
-
-    @property
-    def holds(self) -> bool:
-        """True if both give the same answers."""
-        return self.answers_changed == 0 and self.largest_difference <= TOLERANCE
 
 
 class Graph(nn.Module):
@@ -87,11 +73,15 @@ def normalise(pixels: np.ndarray, mean: Sequence[float], deviation: Sequence[flo
     return ((pixels / 255 - middle) / spread).astype(np.float32)
 
 
-def compare(path: Path, batches: Iterable[np.ndarray], expected: np.ndarray) -> Parity:
-    """Compare probabilities of ONNX Runtime on the CPU with PyTorch's, `expected` [N, K], on normalised batches."""
+def compare(path: Path, batches: Iterable[np.ndarray], expected: np.ndarray, of: str) -> Parity:
+    """Compare probabilities of ONNX Runtime on the CPU with PyTorch's, `expected` [N, K], on batches `of` pictures."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     found = np.concatenate([session.run([OUTPUT], {INPUT: batch})[0] for batch in batches])
-    changed = found.argmax(axis=1) != expected.argmax(axis=1)
-    return Parity(len(found), float(np.abs(found - expected).max()), int(changed.sum()))
+    return Parity(
+        of=of,
+        scans=len(found),
+        largest_difference=float(np.nan_to_num(np.abs(found - expected), nan=1).max()),
+        answers_changed=int((found.argmax(axis=1) != expected.argmax(axis=1)).sum()),
+    )

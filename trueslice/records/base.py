@@ -9,16 +9,20 @@ it back:
 
 import json
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from trueslice.errors import UserError
-from trueslice.files import whole_file
+from trueslice.files import printable, whole_file
+
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Record(BaseModel):
     """An object of a JSON file: its fields are the keys, in their order. NaN and infinity are errors."""
+
+    advice: ClassVar[str] = "`dvc repro` writes it again"  # for the reader of a damaged file
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False, populate_by_name=True)
 
@@ -32,10 +36,10 @@ class Record(BaseModel):
         try:
             return cls.model_validate(json.loads(path.read_text(encoding="utf-8")))
         except ValidationError as error:
-            problem = _problem(error)
-        except ValueError:
+            problem = f"{_problem(error):.200}"
+        except (ValueError, RecursionError):
             problem = "it is not JSON"
-        raise UserError(f"{path} is damaged: {problem}; `dvc repro` writes it again")
+        raise UserError(f"{path} is damaged: {problem}; {cls.advice}")
 
     def write(self, path: Path) -> None:
         """Write the JSON file, whole or not at all."""
@@ -55,9 +59,13 @@ def key(name: str) -> Any:
 def _problem(error: ValidationError) -> str:
     # An unknown key comes first: misspelling a key also makes the right one missing.
     first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
-    place = ".".join(map(str, first["loc"]))
+    place = printable(".".join(map(str, first["loc"])))
     if first["type"] == "missing":
         return f"it has no key {place}"
     if first["type"] == "extra_forbidden":
         return f"it has an unknown key {place}"
+    if first["type"] == "value_error":
+        return f"{place + ': ' if place else ''}{first['ctx']['error']}"
+    if first["type"].startswith(("greater_than", "less_than")):
+        return f"{place} is {first['input']}; it must be {first['msg'].removeprefix('Input should be ')}"
     return f"the value of {place or 'the whole'} is not of its type"

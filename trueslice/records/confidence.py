@@ -1,17 +1,21 @@
 """Errors on the test scans by confidence: metrics/confidence.json."""
 
-from trueslice.records.base import Record, key
+from typing import Annotated
+
+from pydantic import Field
+
+from trueslice.records.base import Record, Share, key
 
 
 class ConfidenceRange(Record):
     """Test scans whose confidence, the probability of the predicted class, is in one range."""
 
-    lower: float = key("from")  # part of the range
-    upper: float = key("to")
-    scans: int
-    error_rate: float
-    low: float | None
-    high: float | None
+    lower: Share = key("from")  # part of the range
+    upper: Share = key("to")
+    scans: Annotated[int, Field(ge=1)]
+    error_rate: Share
+    low: Share | None
+    high: Share | None
     method: str | None
     reason: str | None
 
@@ -19,4 +23,4 @@ class ConfidenceRange(Record):
 class ErrorRates(Record):
     """Ranges from 0 to 1, each of about as many test scans."""
 
-    ranges: list[ConfidenceRange]
+    ranges: Annotated[list[ConfidenceRange], Field(min_length=1)]

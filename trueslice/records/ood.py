@@ -1,6 +1,10 @@
 """Warnings of pictures that are unlike the training scans (out of distribution): metrics/ood.json."""
 
-from trueslice.records.base import Record
+from typing import Annotated
+
+from pydantic import Field
+
+from trueslice.records.base import Record, Share
 
 
 class WarningRate(Record):
@@ -8,9 +12,9 @@ class WarningRate(Record):
 
     pictures: str
     count: int
-    warned: float
-    low: float | None
-    high: float | None
+    warned: Share
+    low: Share | None
+    high: Share | None
     method: str | None
     reason: str | None
 
@@ -18,5 +22,5 @@ class WarningRate(Record):
 class OodWarnings(Record):
     """The distance above which a picture leads to a warning, and the share of pictures that do."""
 
-    threshold: float
+    threshold: Annotated[float, Field(ge=0)]
     rates: list[WarningRate]

@@ -4,10 +4,11 @@ As Mitchell et al. 2019, "Model Cards for Model Reporting". Its head, in YAML, i
 """
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from trueslice.copies.thumbnails import FINE
+from trueslice.records.released import ReleasedModel
 from trueslice.report.claim import claim
 from trueslice.report.format import interval
 from trueslice.report.run import BUILT_IN, Run
@@ -26,11 +27,8 @@ TITLES = {
 METRICS = {"accuracy": ("accuracy", None), "macro_f1": ("f1", {"average": "macro"})}
 
 
-def card(run: Run, released: Mapping[str, Any]) -> str:
-    """Return the model card of a run, as Markdown with a head in YAML. The same run gives the same text.
-
-    `released` is the content of trueslice.json in the folder of the released model.
-    """
+def card(run: Run, released: ReleasedModel) -> str:
+    """Return the model card of a run, as Markdown with a head in YAML. The same run gives the same text."""
     said, known = passages("statement.jinja", run), {"titles": TITLES, "side": FINE, "kaggle": _is_kaggle(run)}
     return render("card.md", run, head=_head(run), said=said, released=released, items=claim(run), **known)
 
@@ -47,8 +45,8 @@ def _head(run: Run) -> str:
     """Return the YAML that the hub reads."""
     from huggingface_hub import ModelCardData
 
-    checkpoint = run.model["checkpoint"]
-    is_free = checkpoint["name"] in BUILT_IN or checkpoint["name"].startswith("openai/clip-")
+    checkpoint = run.model.checkpoint
+    is_free = checkpoint.name in BUILT_IN or checkpoint.name.startswith("openai/clip-")
     results = list(_results(run))
     return ModelCardData(
         language="en",
@@ -57,7 +55,7 @@ def _head(run: Run) -> str:
         library_name="transformers",
         pipeline_tag="zero-shot-image-classification",
         tags=["clip", "brain-mri", "image-classification", "trueslice"],
-        base_model=checkpoint["name"] if checkpoint["revision"] else None,
+        base_model=checkpoint.name if checkpoint.revision else None,
         metrics=["accuracy", "f1"],
         model_name="TrueSlice" if results else None,
         eval_results=results or None,

@@ -44,7 +44,7 @@ def page(run: Run, figures: Mapping[str, bytes], scans_sha256: str, drawing: Dra
         pointing=dict(_pointing(run)),
         items=claim(run),
         settings=list(_settings(run)),
-        versions=", ".join(f"{name} {version}" for name, version in run.model["versions"].items()),
+        versions=", ".join(f"{name} {version}" for name, version in run.model.versions.items()),
         scans_sha256=scans_sha256,
         drawing=drawing,
     )

@@ -1,12 +1,10 @@
 """The results of a run, as the report and the model card read them, and the names that both give to them."""
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
-from trueslice.files import read_json
 from trueslice.params import Params
 from trueslice.records.baselines import Baseline, Baselines
 from trueslice.records.data import DataCounts
@@ -17,6 +15,7 @@ from trueslice.records.intervals import Intervals
 from trueslice.records.split import SplitCounts
 from trueslice.records.test import ClassScores, CoveragePoint, ExposureScore, ModelScores
 from trueslice.records.train import Training
+from trueslice.records.trained import TrainedModel
 from trueslice.report.format import TOO_NARROW, percent
 
 # The sections of params.yaml that the report and the model card show.
@@ -36,7 +35,7 @@ class Run:
     """The results of a run and the settings that explain them."""
 
     params: Params
-    model: Mapping[str, Any]  # the content of trueslice.json of the fine-tuned model
+    model: TrainedModel  # trueslice.json of the fine-tuned model
     data: DataCounts  # as the next ones, the file of that name in metrics/
     split: SplitCounts
     train: Training
@@ -51,7 +50,7 @@ class Run:
     def read(cls, metrics: Path, model: Path, params: Params) -> Self:
         """Read the folder of metrics and trueslice.json in the folder of the fine-tuned model."""
         records: dict[str, Any] = {name: of.read(metrics / f"{name}.json") for name, of in cls.records().items()}
-        return cls(params=params, model=read_json(model / "trueslice.json"), **records)
+        return cls(params=params, model=TrainedModel.read(model / "trueslice.json"), **records)
 
     @classmethod
     def records(cls) -> dict[str, Any]:
@@ -71,7 +70,7 @@ class Run:
     @property
     def checkpoint(self) -> str:
         """The checkpoint that training started from, with its revision; of a local folder the last name alone."""
-        name, revision = self.model["checkpoint"]["name"], self.model["checkpoint"]["revision"]
+        name, revision = self.model.checkpoint.name, self.model.checkpoint.revision
         return f"{name}, revision {revision}" if revision else name.rstrip("/").rsplit("/", 1)[-1]
 
     @property

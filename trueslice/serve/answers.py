@@ -3,6 +3,7 @@
 import re
 import threading
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 from starlette.exceptions import HTTPException
@@ -12,6 +13,7 @@ from trueslice.inference.classifier import Classifier, Prediction
 from trueslice.inference.reading import Square, Unreadable, read
 from trueslice.serve.pictures import Pictures, coloured, colours, data_url
 
+Found = TypeVar("Found", Square, Prediction)
 OFFERED = 16  # test scans on the page
 
 
@@ -21,7 +23,7 @@ class Answers:
     def __init__(self, classifier: Classifier, pictures: Pictures):
         self._classifier = classifier
         # Heat maps are shown only for models whose maps were found to point at tumours.
-        self._explains = classifier.settings.get("explain", {}).get("shown", False)
+        self._explains = classifier.settings.explain.shown
         self._pictures = pictures
         self._random = np.random.default_rng(0)
         self._computing = threading.Lock()
@@ -38,10 +40,8 @@ class Answers:
 
     def read(self, item: Upload | np.ndarray, frame: str | None = None) -> Square:
         """Decode a file or an array; HTTPException if it cannot be read, or none of its frames is chosen."""
-        (found,) = read(item, self._classifier.settings["decode"], _number(frame))
-        if isinstance(found, Unreadable):
-            raise HTTPException(422, f"{found.name}: {found.reason}", {"Frames": str(found.frames)})
-        return found
+        (found,) = read(item, self._classifier.settings.decode.model_dump(), _number(frame))
+        return _readable(found)
 
     def predict(self, scan: Square) -> dict:
         """Classify a scan."""
@@ -72,7 +72,7 @@ class Answers:
     def _predict(self, scan: Square) -> Prediction:
         with self._computing:
             (found,) = self._classifier.answer([scan])
-        return found
+        return _readable(found)
 
     def _answer(self, prediction: Prediction) -> dict:
         answer = prediction.to_dict() | {"picture": data_url(prediction.pixels), "heat": None}
@@ -84,6 +84,12 @@ class Answers:
             if known:
                 known["picture"] = data_url(self._pictures.of(known["path"]))
         return answer
+
+
+def _readable(found: Found | Unreadable) -> Found:
+    if isinstance(found, Unreadable):
+        raise HTTPException(422, f"{found.name}: {found.reason}", {"Frames": str(found.frames)})
+    return found
 
 
 def _number(frame: str | None) -> int | None:

@@ -20,7 +20,7 @@ KEPT_RUNS = 8  # unfinished trainings whose states are kept
 # The code that a training depends on, as dvc.yaml lists it for the stage `train`.
 CODE = (
     *("choices.py", "model", "records/base.py", "records/timing.py", "records/train.py"),
-    *("tables/base.py", "tables/rows.py", "tables/splits.py", "tables/steps.py", "train"),
+    *("records/trained.py", "tables/base.py", "tables/rows.py", "tables/splits.py", "tables/steps.py", "train"),
 )
 PACKAGES = ("torch", "transformers")
 
