@@ -224,6 +224,13 @@ def test_a_device_stays_a_device(tmp_path):
     assert (tmp_path / "null").is_char_device() and list(tmp_path.iterdir()) == [tmp_path / "null"]
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no such device here")
+def test_a_device_that_takes_no_more_is_named():
+    with pytest.raises(OSError, match="No space") as error:
+        written(Path("/dev/full"))
+    assert explain(error.value) == "/dev/full: No space left on device; free some space"
+
+
 @pytest.mark.parametrize("place", ["/dev/stdout", "out.txt"])
 def test_standard_output_goes_on_in_the_file_that_it_was_sent_to(tmp_path, place):
     program = "import sys; from pathlib import Path; from trueslice.files import write_json; print('before'); "
@@ -326,9 +333,9 @@ def test_an_output_folder_takes_the_place_of_an_earlier_one_and_hidden_files_sta
         (out / hidden).write_text("mine")
     filled(out, "a", "new/b")
     found = sorted(path.relative_to(out).as_posix() for path in out.rglob("*"))
-    assert found == [".DS_Store", ".git", ".trueslice", "a", "new", "new/b", "old", "old/.hidden"]
+    assert found == [".DS_Store", ".git", ".trueslice.sha256", "a", "new", "new/b", "old", "old/.hidden"]
     assert stat.S_IMODE((out / "a").stat().st_mode) == 0o604
-    assert subprocess.run(["sha256sum", "--check", "--quiet", ".trueslice"], cwd=out).returncode == 0
+    assert subprocess.run(["sha256sum", "--check", "--quiet", ".trueslice.sha256"], cwd=out).returncode == 0
 
 
 @pytest.mark.parametrize("change", ["other", "old/other", "a edited", "a linked", "pipe", "no list"])
@@ -343,7 +350,7 @@ def test_an_output_folder_with_anything_else_in_it_is_refused_and_stays_as_it_is
     elif change == "pipe":
         os.mkfifo(out / "pipe")
     elif change == "no list":
-        (out / ".trueslice").unlink()
+        (out / ".trueslice.sha256").unlink()
     else:
         (out / change).write_text("mine")
     before = {path: path.is_file() and path.read_bytes() for path in out.rglob("*")}
@@ -365,11 +372,11 @@ def test_the_current_folder_and_a_mount_point_can_be_output_folders(tmp_path, mo
     monkeypatch.chdir(tmp_path)
     filled(Path("."), "a")
     filled(Path("."), "b")
-    assert sorted(os.listdir()) == [".trueslice", "b"]
+    assert sorted(os.listdir()) == [".trueslice.sha256", "b"]
     disk = request.getfixturevalue("small_disk")
     filled(disk, "a")
     filled(disk, "b")
-    assert sorted(os.listdir(disk)) == [".trueslice", "b"]
+    assert sorted(os.listdir(disk)) == [".trueslice.sha256", "b"]
 
 
 @pytest.mark.parametrize(

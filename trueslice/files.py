@@ -22,7 +22,7 @@ from trueslice.errors import UserError
 # What operating systems leave in folders, in lower case; hidden files are litter too.
 LITTER = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information", "@eadir"}
 # In an output folder: SHA-256 and name of each file that was written there, as `sha256sum --check` reads them.
-WRITTEN = ".trueslice"
+WRITTEN = ".trueslice.sha256"
 
 LFS = b"version https://git-lfs.github.com/spec/"
 
@@ -78,8 +78,6 @@ def why_no_file(path: Path | str) -> str | None:
     """Say why a path is no file that can be read; None if it is one. Nothing is opened, as a pipe might wait."""
     try:
         mode = os.stat(path).st_mode
-    except ValueError:
-        return "its name has a null character"
     except OSError as error:
         return "it is a broken link" if os.path.islink(path) else error.strerror
     if not os.access(path, os.R_OK):
@@ -127,31 +125,40 @@ def whole_file(path: Path) -> Iterator[Path]:
         new.touch()
         yield new
         if stream:
-            print(end="", flush=True)
-            with new.open("rb") as content:
-                shutil.copyfileobj(content, stream)
-            with suppress(OSError):  # only a file can be too long
-                stream.truncate()
-            return
-        _keep_rights(target, new)
-        # Without it a power cut after the rename can leave an empty file under the final name.
-        flush(new)
-        new.replace(target)
+            try:
+                _write_into(stream, new.read_bytes())
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, str(path)) from None
+        else:
+            _keep_rights(target, new)
+            # Without it a power cut after the rename can leave an empty file under the final name.
+            flush(new)
+            new.replace(target)
 
 
-def _stream(path: Path) -> BinaryIO | None:
+def _stream(path: Path) -> io.FileIO | None:
     """Open what is at `path`, to write into it; None if there is nothing, or a file that can be replaced."""
     target = os.path.realpath(path)
     if not os.path.exists(path) and not os.path.islink(target):  # what is still a link leads round in a circle
         return None
     # Opened again, standard output would be written from its start.
     is_output = os.path.exists("/dev/stdout") and os.path.samefile(path, "/dev/stdout")
-    stream = os.fdopen(os.dup(1) if is_output else os.open(path, os.O_WRONLY), "wb")
+    stream = os.fdopen(os.dup(1) if is_output else os.open(path, os.O_WRONLY), "wb", buffering=0)
     is_fixed = os.path.ismount(target) or not os.access(os.path.dirname(target), os.W_OK)
     if is_output or is_fixed or not os.path.isfile(path):
         return stream
     stream.close()
     return None
+
+
+def _write_into(stream: io.FileIO, content: bytes) -> None:
+    with suppress(BrokenPipeError):
+        print(end="", flush=True)  # what was printed before comes before
+    rest = memoryview(content)
+    while rest:
+        rest = rest[stream.write(rest) :]
+    with suppress(OSError):  # a pipe cannot be too long
+        stream.truncate()
 
 
 def _keep_rights(old: Path, new: Path) -> None:
@@ -239,7 +246,8 @@ def scratch_folder(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for left in path.parent.glob(f".*.partial-*{here}"):
-            if not psutil.pid_exists(int(left.name.rpartition(".partial-")[2].split("-")[0])):
+            process = left.name.rpartition(".partial-")[2].split("-")[0]
+            if process.isdecimal() and not psutil.pid_exists(int(process)):
                 shutil.rmtree(left, ignore_errors=True)
         with tempfile.TemporaryDirectory(here, start, path.parent, ignore_cleanup_errors=True) as folder:
             yield Path(folder)

@@ -97,7 +97,7 @@ def test_copies_within_a_folder_are_written_and_counted(first, tmp_path, capsys)
         ("d.png", "f.png", "quarter_turn_right"), ("e.png", "f.png", "transposed"),
     }  # fmt: skip
     assert (tmp_path / "out/pairs.csv").read_text().startswith("path_a,path_b,kind,correlation,group\n")
-    written = [".trueslice", "pairs.csv", "pairs.html", "thumbnails"]
+    written = [".trueslice.sha256", "pairs.csv", "pairs.html", "thumbnails"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == written
     assert len(list((tmp_path / "out/thumbnails").iterdir())) == 5
 

@@ -157,6 +157,34 @@ def test_a_place_that_cannot_be_written_to_is_named_before_the_work(place, score
     assert content(place) == before
 
 
+@pytest.mark.parametrize(
+    ("command", "changed"),
+    [
+        ("preset laptop", {"far/params.yaml"}),
+        ("init own", {"far/params.yaml"}),
+        ("push a/b --model model --dry-run", set()),
+        ("predict scans --model model --format csv", set()),
+        ("score mine.csv", set()),
+    ],
+)
+def test_other_commands_change_nothing_but_the_parameters_through_their_link(place, scored, command, changed):
+    shutil.copytree(ROOT / "presets", place / "presets")
+    (place / "far").mkdir()
+    shutil.copy(ROOT / "params.yaml", place / "far")
+    (place / "far/params.yaml").chmod(0o640)
+    (place / "params.yaml").symlink_to("far/params.yaml")
+    for name in ("a", "b"):
+        shutil.copytree(place / "scans", place / "own" / name)
+    for name in (*OURS, *OTHERS, "new/new", "models/released/notes.txt", "metrics/mine.json", "plots/mine.csv"):
+        (place / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / "data" / name).with_suffix(".mine").write_text("mine")
+    before = content(place)
+    assert run(command)[0] == 0
+    after = content(place)
+    assert after.keys() == before.keys() and {name for name in after if after[name] != before[name]} == changed
+    assert (place / "far/params.yaml").stat().st_mode & 0o777 == 0o640
+
+
 def answers(*arguments: str) -> tuple[list[str], list[str]]:
     """Lines on standard output and on standard error; without the note on drawn scans."""
     _, out, err = run("predict --model model", *arguments)

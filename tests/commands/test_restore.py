@@ -107,6 +107,17 @@ def test_parameters_edited_by_hand_are_kept(project):
     assert (project.root / "params.yaml").read_text() == "value: edited\n"
 
 
+def test_files_of_ones_own_among_the_results_are_kept(project):
+    mine = {"plots/figures/notes.txt": "mine", "metrics/score.json": "edited"}
+    for name, text in mine.items():
+        (project.root / name).write_text(text)
+    (project.root / "plots/figures/link").symlink_to("nowhere")
+    assert "is in Git's stash: `git stash pop && dvc checkout`" in restore(project)
+    assert not (project.root / "plots/figures/nowhere").exists()
+    project.run("git stash pop -q", check=True)
+    assert {name: (project.root / name).read_text() for name in mine} == mine
+
+
 @pytest.mark.slow
 def test_an_experiment_that_ended_early_comes_back_as_far_as_it_went(project):
     project.run("dvc exp run -q -n early -S value=early model", check=True)

@@ -9,6 +9,8 @@ import argparse
 import re
 from pathlib import Path
 
+from trueslice.files import printable
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="DIR", type=Path, default=Path("models/released"), help="a released model")
@@ -26,7 +28,7 @@ def run(options: argparse.Namespace) -> None:
 
     classifier = Classifier.load(options.model)
     answers = Answers(classifier, Pictures(classifier.reference, Path("data/scans")))
-    print(f"{options.model} answers at {server.address}")
+    print(f"{printable(options.model)} answers at {server.address}")
     print("For research, not for diagnosis. Nothing is kept. Ctrl-C ends it.", flush=True)
     server.run(answers)
 

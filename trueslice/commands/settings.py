@@ -38,6 +38,6 @@ def change(values: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
     yaml.dump(content, text)
     after = text.getvalue()
     params.check(params.Params, YAML(typ="safe").load(after), f"{PARAMS} would be wrong")
-    with whole_file(PARAMS.resolve()) as new:
+    with whole_file(PARAMS) as new:
         new.write_text(after, encoding="utf-8")
     return params.differences(before, after)
