@@ -7,6 +7,7 @@ import pydicom
 import pytest
 from pydicom import uid
 from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import JPEG2000Lossless, RLELossless
 
 from tests.dicom_files import SECRETS, write
@@ -316,6 +317,106 @@ def test_segmented_palettes_are_expanded(file):
     tags |= {f"Segmented{colour}PaletteColorLookupTableData": ramp for colour in ("Red", "Green", "Blue")}
     write(file, (VALUES // 100).astype(np.uint16), PhotometricInterpretation="PALETTE COLOR", **tags)
     assert shown(file) == grey(np.arange(32) * 8 / 255)
+
+
+# How pixels are stored
+
+
+def colour_file(file: Path, values: np.ndarray, **tags) -> Path:
+    tags = {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": 0, **tags}
+    return write(file, values, Rows=32, Columns=32, NumberOfFrames=1, **tags)
+
+
+def test_colours_of_16_bits_are_refused_where_they_would_be_nearly_black(file):
+    rgb = np.stack([VALUES] * 3, axis=-1).astype(np.uint16)
+    assert shown(colour_file(file, rgb * 20)) == (VALUES[0] * 20 // 256).tolist()
+    assert shown(colour_file(file, rgb, BitsStored=12, HighBit=11)) == (VALUES[0] // 16).tolist()
+    said = "its Bits Stored (0028,0101) is greater than its colours need; they would be nearly black"
+    assert read(colour_file(file, rgb), SETTINGS)[0].reason == said
+
+
+@pytest.mark.parametrize("kind", ["MONOCHROME1", "MONOCHROME2"])
+def test_a_shape_of_grey_that_contradicts_monochrome_is_refused(file, kind):
+    tags, values = {"PhotometricInterpretation": kind}, VALUES.astype(np.uint16)
+    good, bad = ("INVERSE", "IDENTITY")[:: 1 if kind == "MONOCHROME1" else -1]
+    expected = shown(write(file, values, **tags))
+    assert shown(write(file, values, **tags, PresentationLUTShape=good)) == expected
+    said = "its Presentation LUT Shape (2050,0020) contradicts its Photometric Interpretation"
+    assert read(write(file, values, **tags, PresentationLUTShape=bad), SETTINGS)[0].reason == said
+
+
+def test_monochrome1_is_inverted_after_a_lookup_table(file):
+    tags = {"VOILUTSequence": lookup(np.arange(4096), 12), "PhotometricInterpretation": "MONOCHROME1"}
+    assert shown(write(file, VALUES.astype(np.uint16), **tags)) == grey(1 - VALUES[0] / 4095)
+
+
+def test_supplemental_palettes_and_overlays_in_unused_bits_are_not_shown(file):
+    tags = {f"{colour}PaletteColorLookupTableDescriptor": [16, 1600, 16] for colour in ("Red", "Green", "Blue")}
+    tags |= {f"{colour}PaletteColorLookupTableData": bytes(32) for colour in ("Red", "Green", "Blue")}
+    assert shown(write(file, VALUES.astype(np.uint16), PixelPresentation="COLOR", **tags)) == grey(WHOLE)
+    values = (VALUES | np.where(VALUES > 1500, 0xF000, 0)).astype(np.uint16)
+    assert shown(write(file, values, BitsStored=12, HighBit=11)) == grey(WHOLE)
+
+
+def test_all_frames_are_read_where_their_number_is_missing(file):
+    frames = np.stack([VALUES, VALUES[:, ::-1]]).astype(np.uint16)
+    for syntax in (uid.ExplicitVRLittleEndian, RLELossless, JPEG2000Lossless):
+        without(write(file, frames, syntax), "NumberOfFrames")
+        assert shown(file, 1) == grey(WHOLE) and shown(file, 2) == grey(WHOLE[::-1])
+
+
+def test_frames_of_several_fragments_are_put_together(file):
+    frames = np.stack([VALUES, VALUES[:, ::-1]]).astype(np.uint16)
+    scan = pydicom.dcmread(write(file, frames, JPEG2000Lossless))
+    parts = list(generate_frames(scan.PixelData, number_of_frames=2))
+    scan.PixelData = encapsulate(parts, fragments_per_frame=3, has_bot=False)
+    scan.save_as(file)
+    assert shown(file, 1) == grey(WHOLE) and shown(file, 2) == grey(WHOLE[::-1])
+
+
+def test_frames_of_single_bits_begin_anywhere_in_a_byte(file):
+    rows = np.array([[1, 0, 1], [0, 1, 1], [1, 1, 0]], bool)
+    frames = np.repeat(rows[:, None], 5, axis=1)
+    packed = np.packbits(frames, bitorder="little")
+    tags = {"BitsAllocated": 1, "BitsStored": 1, "HighBit": 0, "NumberOfFrames": 3, "Rows": 5, "Columns": 3}
+    write(file, np.frombuffer(packed.tobytes(), np.uint16).reshape(1, -1), **tags)
+    for number, row in enumerate(rows, start=1):
+        image = dicom.DicomFrames(file, 100).picture(number).image
+        assert np.asarray(image).tolist() == [(255 * row).tolist()] * 5
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.int16, np.uint32, np.int32])
+def test_numbers_of_any_size_and_sign_are_read(file, kind):
+    low, high = (-100, 100) if kind == np.int8 else (-30_000, 30_000) if kind == np.int16 else (0, 2**30)
+    values = np.linspace(low, high, 32).astype(kind)
+    size = 8 * values.itemsize
+    tags = {"BitsAllocated": size, "BitsStored": size, "HighBit": size - 1, "Rows": 32, "Columns": 32}
+    raw = np.frombuffer(np.tile(values, (32, 1)).tobytes(), np.uint16)
+    write(file, raw.reshape(1, -1), PixelRepresentation=int(low < 0 or kind == np.int32), **tags)
+    assert shown(file) == grey((values - float(low)) / (float(high) - low))
+    sparse = np.full((32, 32), low, kind)
+    sparse[16, :8] = high  # the 99th percentile is between two values that are further apart than the type has room
+    write(file, np.frombuffer(sparse.tobytes(), np.uint16).reshape(1, -1), PixelRepresentation=int(low < 0), **tags)
+    assert shown(file)[7:9] == [255, 0]
+
+
+def test_a_negative_slope_inverts_the_range(file):
+    assert shown(write(file, VALUES.astype(np.uint16), RescaleSlope=-2, RescaleIntercept=9)) == grey(1 - WHOLE)
+
+
+def test_luma_and_chroma_become_colours(file):
+    ybr = np.full((32, 32, 3), (76, 85, 255), np.uint8)  # red
+    tags = {"PhotometricInterpretation": "YBR_FULL"}
+    (found,) = read(write(file, ybr, **tags), SETTINGS | {"colour": True})
+    assert found.pixels[16, 16].tolist() == pytest.approx([255, 0, 0], abs=2)
+    tags = {"PhotometricInterpretation": "YBR_FULL_422", "Rows": 32, "Columns": 32}
+    pairs = np.tile(np.array([76, 76, 85, 255], np.uint8), (32, 16)).reshape(32, 64, 1)
+    (found,) = read(write(file, pairs, **tags), SETTINGS | {"colour": True})
+    assert found.pixels[16, 16].tolist() == pytest.approx([255, 0, 0], abs=2)
+    said = "its Photometric Interpretation (0028,0004) does not fit the length of its pixels"
+    assert read(write(file, ybr, **tags), SETTINGS)[0].reason == said
+    said = "its Photometric Interpretation (0028,0004) is missing, or none that is read here"
+    assert read(write(file, ybr, PhotometricInterpretation="YBR_PARTIAL_420"), SETTINGS)[0].reason == said
 
 
 def without(path: Path, *names: str) -> Path:

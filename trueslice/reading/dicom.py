@@ -162,7 +162,8 @@ def _syntax(header):
 
     is_implicit, is_little = header.original_encoding
     explicit = uid.ExplicitVRLittleEndian if is_little else uid.ExplicitVRBigEndian
-    return header.file_meta.get("TransferSyntaxUID") or (uid.ImplicitVRLittleEndian if is_implicit else explicit)
+    found = header.file_meta.get("TransferSyntaxUID") or (uid.ImplicitVRLittleEndian if is_implicit else explicit)
+    return uid.UID(found)
 
 
 def _inflated(stream: BinaryIO) -> bytes:
@@ -180,7 +181,7 @@ def _options(header, place: Place) -> dict:
     Raises:
         ValueError: a tag is missing, or has a value that is not read here.
     """
-    kind = header.get("PhotometricInterpretation")
+    kind = display.value_of(header, "PhotometricInterpretation")
     if kind not in (*GREY, *PALETTE, *COLOUR):
         raise ValueError(f"{display.named('PhotometricInterpretation')} is missing, or none that is read here")
     samples = 3 if kind in COLOUR else 1

@@ -16,8 +16,8 @@ FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 DARKEST, BRIGHTEST = 1, 99
 # Pixels that are converted at a time: numbers with a point take eight times the memory of a grey.
 STRIP = 2**20
-# Bytes of a value that is no sequence; lookup tables are the longest.
-LONGEST = 2**18
+# Bytes of a value that is no sequence; those of lookup tables are the longest.
+LONGEST = 2**17
 
 
 def named(keyword: str) -> str:
@@ -26,6 +26,22 @@ def named(keyword: str) -> str:
     from pydicom.tag import Tag
 
     return f"its {dictionary_description(keyword)} {Tag(keyword)}"
+
+
+def value_of(part, keyword: str):
+    """Return the value of a tag, None where it is absent or empty; a list of items for a sequence.
+
+    Raises:
+        ValueError: it cannot be read, or is longer than `LONGEST`.
+    """
+    is_sequence = keyword.endswith("Sequence")
+    with reworded(f"{named(keyword)} cannot be read"):
+        length = getattr(part.get_item(keyword), "length", 0)
+        if is_sequence:
+            return [item for item in part.get(keyword) or [] if item.get_item]
+        if length <= LONGEST:
+            return part.get(keyword)
+    raise ValueError(f"{named(keyword)} is too long")
 
 
 def number(parts: list, keyword: str, default: float = math.nan) -> float:
@@ -64,10 +80,10 @@ def greys(values: np.ndarray, header, frame: int) -> np.ndarray:
     to_shares = _voi(header, frame)
     if not to_shares:
         is_outside |= is_padding
-        to_shares = _whole_range(values[~is_outside].astype(np.float64) * slope + intercept)
+        to_shares = _whole_range(values[~is_outside].astype(np.float64), slope, intercept)
 
     def show(strip: np.ndarray) -> np.ndarray:
-        shares = np.nan_to_num(to_shares(strip * slope + intercept))
+        shares = np.nan_to_num(to_shares(strip.astype(np.float64) * slope + intercept))
         return np.rint(255 * (1 - shares if is_inverse else shares)).astype(np.uint8)
 
     shown = _by_strips(show, values)
@@ -83,8 +99,8 @@ def colours(values: np.ndarray, header, kind: str) -> np.ndarray:
     """
     from pydicom.pixels import convert_color_space
 
-    bits = min(int(header.BitsStored), 8 * values.itemsize)
-    if bits > 8 and int(values.max()).bit_length() < bits - 1:
+    bits = min(int(number([header], "BitsStored")), 8 * values.itemsize)
+    if bits >= 16 and int(values.max()).bit_length() <= bits - 2:
         raise ValueError(f"{named('BitsStored')} is greater than its colours need; they would be nearly black")
     is_luma = kind.startswith("YBR_FULL")
 
@@ -115,22 +131,10 @@ def _by_strips(function: Callable[[np.ndarray], np.ndarray], values: np.ndarray)
     return np.concatenate([function(strip) for strip in np.array_split(values, max(1, values.size // STRIP))])
 
 
-def _value(part, keyword: str):
-    """Return the value of a tag, None where it is absent or empty."""
-    with reworded(f"{named(keyword)} cannot be read"):
-        length, is_sequence = getattr(part.get_item(keyword), "length", 0), keyword.endswith("Sequence")
-        value = part.get(keyword) if is_sequence or length <= LONGEST else part
-        if is_sequence and value is not None:
-            value = [item for item in value if item.get_item]
-    if value is part:
-        raise ValueError(f"{named(keyword)} is too long")
-    return value
-
-
 def _numbers(part, keyword: str) -> list[float]:
     """Return the values of a tag, nan where one is empty."""
     with reworded(f"{named(keyword)} is not a finite number"):
-        value = _value(part, keyword)
+        value = value_of(part, keyword)
         values = value if hasattr(value, "append") else [value]
         found = [math.nan if each is None or not str(each).strip() else float(each) for each in values]
         if any(map(math.isinf, found)):
@@ -140,14 +144,14 @@ def _numbers(part, keyword: str) -> list[float]:
 
 def _parts(header, sequence: str, frame: int) -> list:
     """Return what may say how to show a frame, nearest first: its own group, that of all frames, the header."""
-    own, shared = (_value(header, f"{kind}FunctionalGroupsSequence") or [] for kind in ("PerFrame", "Shared"))
-    return [*(item for group in [*own[frame - 1 : frame], *shared] for item in _value(group, sequence) or []), header]
+    own, shared = (value_of(header, f"{kind}FunctionalGroupsSequence") for kind in ("PerFrame", "Shared"))
+    return [*(item for group in [*own[frame - 1 : frame], *shared] for item in value_of(group, sequence)), header]
 
 
 def _is_inverse(header) -> bool:
     """Tell whether low values are white. Two tags may say so; viewers disagree where they contradict each other."""
-    is_inverse = header.PhotometricInterpretation == "MONOCHROME1"
-    if _value(header, "PresentationLUTShape") == ("IDENTITY" if is_inverse else "INVERSE"):
+    is_inverse = value_of(header, "PhotometricInterpretation") == "MONOCHROME1"
+    if value_of(header, "PresentationLUTShape") == ("IDENTITY" if is_inverse else "INVERSE"):
         raise ValueError(f"{named('PresentationLUTShape')} contradicts its Photometric Interpretation")
     return is_inverse
 
@@ -184,13 +188,14 @@ def _voi(header, frame: int) -> Callable[[np.ndarray], np.ndarray] | None:
     return None
 
 
-def _whole_range(values: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """Return what converts values to shares of white by the range of those given, but for a few; it sorts them."""
-    if not values.size:
+def _whole_range(stored: np.ndarray, slope: float, intercept: float) -> Callable[[np.ndarray], np.ndarray]:
+    """Return what converts rescaled values to shares of white by the range of stored ones, which it sorts."""
+    if not stored.size:
         return np.zeros_like
-    low, high = np.percentile(values, (DARKEST, BRIGHTEST), overwrite_input=True)
-    if low == high:
-        low, high = values.min(), values.max()
+    ends = np.percentile(stored, (DARKEST, BRIGHTEST), overwrite_input=True)
+    if ends[0] == ends[1]:
+        ends = np.array([stored.min(), stored.max()])
+    low, high = np.sort(ends * slope + intercept)
     return lambda values: stretch(values, low, high)
 
 
@@ -198,7 +203,7 @@ def _window(part) -> tuple[float, float, str] | None:
     """Return centre, width and function of the first window that has a width above 0."""
     for centre, width in zip(_numbers(part, "WindowCenter"), _numbers(part, "WindowWidth"), strict=False):
         if width > 0 and not math.isnan(centre):
-            function = str(_value(part, "VOILUTFunction") or FUNCTIONS[0]).upper()
+            function = str(value_of(part, "VOILUTFunction") or FUNCTIONS[0]).upper()
             if function not in FUNCTIONS:
                 raise ValueError(f"{named('VOILUTFunction')} is none of {', '.join(FUNCTIONS)}")
             return centre, width, function
@@ -227,8 +232,8 @@ def _bits(entries: np.ndarray) -> int:
 
 def _table(part, sequence: str, header) -> tuple[np.ndarray, int] | None:
     """Return the lookup table in the first item of a sequence: its entries, and the value that the first is for."""
-    for item in (_value(part, sequence) or [])[:1]:
-        if _value(item, "LUTDescriptor") and _value(item, "LUTData"):
+    for item in value_of(part, sequence)[:1]:
+        if value_of(item, "LUTDescriptor") and value_of(item, "LUTData"):
             return _entries(item, "LUTDescriptor", "LUTData", header)
     return None
 
@@ -245,7 +250,7 @@ def _entries(part, descriptor: str, data: str, header) -> tuple[np.ndarray, int]
     with reworded(f"{named(data)} is missing or cannot be read"):
         count, first, bits = map(int, _numbers(part, descriptor))
         count = count % 2**16 or 2**16
-        value = _value(part, data)
+        value = value_of(part, data)
         order = "<u2" if header.original_encoding[1] else ">u2"
         words = (np.frombuffer(value, order) if isinstance(value, bytes) else np.array(value)).astype("<u2")
         if data.startswith("Segmented"):

@@ -109,7 +109,7 @@ class PixelData:
             return self._decoded(ExplicitVRLittleEndian, source, planar_configuration=1)
         if sizes != {(columns, rows, samples)}:
             raise ValueError(f"{named('Rows')} or {named('Columns')[4:]} does not fit its compressed pixels")
-        return self._decoded(self._place.syntax, source)
+        return self._decoded(self._place.syntax, source, decoding_plugin="pylibjpeg")
 
     def _decoded(self, syntax, source: BinaryIO | bytes, **options) -> tuple[np.ndarray, str]:
         from pydicom.pixels import get_decoder
