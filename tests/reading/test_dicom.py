@@ -374,17 +374,6 @@ def test_frames_of_several_fragments_are_put_together(file):
     assert shown(file, 1) == grey(WHOLE) and shown(file, 2) == grey(WHOLE[::-1])
 
 
-def test_frames_of_single_bits_begin_anywhere_in_a_byte(file):
-    rows = np.array([[1, 0, 1], [0, 1, 1], [1, 1, 0]], bool)
-    frames = np.repeat(rows[:, None], 5, axis=1)
-    packed = np.packbits(frames, bitorder="little")
-    tags = {"BitsAllocated": 1, "BitsStored": 1, "HighBit": 0, "NumberOfFrames": 3, "Rows": 5, "Columns": 3}
-    write(file, np.frombuffer(packed.tobytes(), np.uint16).reshape(1, -1), **tags)
-    for number, row in enumerate(rows, start=1):
-        image = dicom.DicomFrames(file, 100).picture(number).image
-        assert np.asarray(image).tolist() == [(255 * row).tolist()] * 5
-
-
 @pytest.mark.parametrize("kind", [np.int8, np.int16, np.uint32, np.int32])
 def test_numbers_of_any_size_and_sign_are_read(file, kind):
     low, high = (-100, 100) if kind == np.int8 else (-30_000, 30_000) if kind == np.int16 else (0, 2**30)

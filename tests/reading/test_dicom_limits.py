@@ -86,6 +86,7 @@ def jpeg(width: int, height: int) -> bytes:
     return head + struct.pack(">BHH", 8, height, width) + tail
 
 
+ODD = "its Pixel Data (7FE0,0010) is not a complete JPEG of its Rows and Columns, or is of an odd kind"
 EIGHT_BITS = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
 
 
@@ -96,8 +97,37 @@ EIGHT_BITS = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
 def test_a_compressed_frame_that_is_larger_than_rows_and_columns_is_not_decoded(file, syntax, code, tags):
     assert said_of(encapsulated(file, syntax, [code(32, 32)], **tags)).image.size == (32, 32)
     memory, _, said = measured(encapsulated(file, syntax, [code(60_000, 60_000)], **tags))
-    assert said == "its Rows (0028,0010) or Columns (0028,0011) does not fit its compressed pixels"
+    assert said == ODD
     assert memory < 100
+
+
+def finely_divided(block: int = 4, precinct: int | None = None, layers: int = 1) -> bytes:
+    """A JPEG 2000 of 32 x 32 black pixels, in blocks and precincts of 2 ** block or precinct pixels a side."""
+    stream = io.BytesIO()
+    Image.fromarray(VALUES * 0).save(stream, "JPEG2000", no_jp2=True, num_resolutions=1)
+    code = stream.getvalue()
+    at = code.index(b"\xff\x52")
+    precincts = b"" if precinct is None else bytes([precinct << 4 | precinct])
+    style = struct.pack(">BBHBBBBBB", len(precincts), 0, layers, 0, 0, block, block, 0, 1) + precincts
+    assert code[at + 2 : at + 4] == b"\0\x0c"
+    return code[: at + 2] + struct.pack(">H", 2 + len(style)) + style + code[at + 14 :]
+
+
+@pytest.mark.parametrize("divided", [{"block": 1}, {"precinct": 3}, {"layers": 101}])
+def test_a_jpeg_2000_of_many_blocks_is_not_decoded(file, divided):
+    for good in ({}, {"block": 2}, {"precinct": 4}, {"layers": 100}):
+        assert said_of(encapsulated(file, uid.JPEG2000Lossless, [finely_divided(**good)])) != ODD
+    assert said_of(encapsulated(file, uid.JPEG2000Lossless, [finely_divided(**divided)])) == ODD
+
+
+@pytest.mark.parametrize(
+    ("syntax", "code", "tags"),
+    [(uid.JPEG2000Lossless, jpeg2000, {}), (uid.JPEGBaseline8Bit, jpeg, EIGHT_BITS)],
+)
+def test_a_compressed_frame_that_is_cut_off_is_refused(file, syntax, code, tags):
+    cut = [code(32, 32)[:-6]]
+    assert said_of(encapsulated(file, syntax, cut, **tags)) == "its Pixel Data (7FE0,0010) is incomplete"
+    assert said_of(encapsulated(file, syntax, cut, **tags, NumberOfFrames=1)) == ODD
 
 
 def test_runs_are_not_expanded_beyond_the_last_pixel(file):

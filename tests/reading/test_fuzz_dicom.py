@@ -27,7 +27,7 @@ from trueslice.reading.dicom import PIXELS, TAGS
 SETTINGS = {"image_size": 16, "colour": True, "max_pixels": 100_000}
 VALUES = np.tile(np.arange(32, dtype=np.uint16) * 100, (32, 1))
 WORDS = re.compile(
-    r"its [A-Z][A-Za-z ]+ \([0-9A-F]{4},[0-9A-F]{4}\) (or Columns \(0028,0011\) )?(is|does|cannot|has|contradicts)"
+    r"its [A-Z][A-Za-z ]+ \([0-9A-F]{4},[0-9A-F]{4}\) (is|does|cannot|has|contradicts)"
     r" [a-zA-Z0-9 ,;_]+"
     r"|its (pixels are damaged, or cannot be decoded here|pixels are compressed) \([A-Za-z0-9 ,.()/:-]+\)"
     r"|its deflated content is (damaged|incomplete, or longer than 128 MB)"

@@ -4,29 +4,23 @@ What a frame will take is checked before it is decoded, so that a small file can
 """
 
 import os
-import re
 import struct
-from collections.abc import Iterator
 from importlib.util import find_spec
-from math import ceil
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from trueslice.reading import jpeg
 from trueslice.reading.display import named, reworded
 
 INSTALL = "pip install -e '.[dicom]'"
+RLE = "RLE Lossless"
 UNDEFINED = 2**32 - 1  # the length of encapsulated pixel data
 ITEM, NO_OFFSETS = b"\xfe\xff\x00\xe0", b"\xfe\xff\x00\xe0\0\0\0\0"
 MOST_FRAGMENTS = 100_000
 # Compressed noise is longer than its pixels, and there may be metadata beside it.
 OVERHEAD = 2**20
-JPEG_START, JPEG_END, JPEG_SCAN = b"\xff\xd8", b"\xff\xd9", 0xDA
-# The size of a JPEG is after one of these markers: baseline, extended, lossless, JPEG-LS. DICOM has no other kinds.
-JPEG_SIZES = (0xC0, 0xC1, 0xC3, 0xF7)
-ANY_SIZE = re.compile(rb"\xff[\xc0-\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf\xde\xf7]")
-JPEG2000_SIZE = re.compile(rb"\xff\x4f\xff\x51.{4}(.{16}).{16}(..)", re.DOTALL)
 
 
 class Place(NamedTuple):
@@ -51,14 +45,15 @@ class PixelData:
 
     def __init__(self, stream: BinaryIO, place: Place, options: dict, declared: int):
         """Find the frames: `declared` of them, or all if that is 0. `options` are those of pydicom's decoders."""
-        self._place, self._options = place, options
+        self._place, self._syntax, self._options = place, place.syntax, options
+        self._pixels = options["rows"] * options["columns"]
         # Of a frame that is not compressed.
-        self._bits = options["rows"] * options["columns"] * options["samples_per_pixel"] * options["bits_allocated"]
-        if place.syntax.is_encapsulated != (place.length == UNDEFINED):
+        self._bits = self._pixels * options["samples_per_pixel"] * options["bits_allocated"]
+        if self._syntax.is_encapsulated != (place.length == UNDEFINED):
             raise ValueError(f"{named('TransferSyntaxUID')} does not fit how its pixels are stored")
         size = stream.seek(0, os.SEEK_END)
-        if place.syntax.is_encapsulated:
-            self._frames = list(_frames(stream, place, declared))
+        if self._syntax.is_encapsulated:
+            self._frames = _frames(stream, place, declared)
             found = len(self._frames) if self._frames and self._frames[-1][1] <= size else 0
         else:
             found = self._count(8 * (min(place.start + place.length, size) - place.start), declared)
@@ -74,11 +69,9 @@ class PixelData:
         Raises:
             ValueError: it cannot be decoded, or does not fit the header.
         """
-        if not self._place.syntax.is_encapsulated:
+        if not self._syntax.is_encapsulated:
             stream.seek(self._place.start)
-            if self._options["bits_allocated"] == 1:
-                return self._packed(stream, number), self._options["photometric_interpretation"]
-            return self._decoded(self._place.syntax, stream, number_of_frames=self.count, index=number - 1)
+            return self._decoded(self._syntax, stream, number_of_frames=self.count, index=number - 1)
         start, end = self._frames[number - 1]
         if end - start > 2 * self._bits // 8 + OVERHEAD:
             raise ValueError(f"{named('PixelData')} is longer than a frame would be without compression")
@@ -95,21 +88,21 @@ class PixelData:
 
     def _decompressed(self, source: bytes) -> tuple[np.ndarray, str]:
         from pydicom.encaps import get_frame
-        from pydicom.uid import ExplicitVRLittleEndian, RLELossless
+        from pydicom.uid import ExplicitVRLittleEndian
 
         options = self._options
-        columns, rows, samples = (options[name] for name in ("columns", "rows", "samples_per_pixel"))
+        size = options["columns"], options["rows"], options["samples_per_pixel"]
         with reworded(self._why_undecodable()):
             code = get_frame(source, 0, number_of_frames=1)
-            if self._place.syntax == RLELossless:
-                source = _unpacked(code, columns * rows, samples, options["bits_allocated"] // 8)
-            else:
-                sizes = _sizes(code)
-        if self._place.syntax == RLELossless:
-            return self._decoded(ExplicitVRLittleEndian, source, planar_configuration=1)
-        if sizes != {(columns, rows, samples)}:
-            raise ValueError(f"{named('Rows')} or {named('Columns')[4:]} does not fit its compressed pixels")
-        return self._decoded(self._place.syntax, source, decoding_plugin="pylibjpeg")
+            is_rle = self._syntax.name == RLE
+            planes = _unpacked(code, self._pixels, size[2], options["bits_allocated"] // 8) if is_rle else b""
+            is_safe = is_rle or jpeg.is_safe(code, *size)
+        if not is_safe:
+            problem = "is not a complete JPEG of its Rows and Columns, or is of an odd kind"
+            raise ValueError(f"{named('PixelData')} {problem}")
+        if is_rle:
+            return self._decoded(ExplicitVRLittleEndian, planes, planar_configuration=1)
+        return self._decoded(self._syntax, source, decoding_plugin="pylibjpeg")
 
     def _decoded(self, syntax, source: BinaryIO | bytes, **options) -> tuple[np.ndarray, str]:
         from pydicom.pixels import get_decoder
@@ -119,19 +112,10 @@ class PixelData:
             values, found = get_decoder(syntax).as_array(source, raw=True, **options)
         return values, str(found["photometric_interpretation"])
 
-    def _packed(self, stream: BinaryIO, number: int) -> np.ndarray:
-        """Read a frame of single bits, which begins anywhere in a byte."""
-        first = (number - 1) * self._bits
-        stream.seek(first // 8, os.SEEK_CUR)
-        packed = np.frombuffer(stream.read(ceil((first % 8 + self._bits) / 8)), np.uint8)
-        bits = np.unpackbits(packed, bitorder="little")[first % 8 :][: self._bits]
-        return bits.reshape(self._options["rows"], self._options["columns"])
-
     def _why_undecodable(self) -> str:
-        syntax = self._place.syntax
-        if syntax.is_compressed and not is_installed("pylibjpeg"):
-            return f"its pixels are compressed ({syntax.name}); install what decodes them: {INSTALL}"
-        return f"its pixels are damaged, or cannot be decoded here ({syntax.name})"
+        if self._syntax.is_compressed and not is_installed("pylibjpeg"):
+            return f"its pixels are compressed ({self._syntax.name}); install what decodes them: {INSTALL}"
+        return f"its pixels are damaged, or cannot be decoded here ({self._syntax.name})"
 
 
 def is_installed(name: str) -> bool:
@@ -139,32 +123,31 @@ def is_installed(name: str) -> bool:
     return find_spec(name) is not None
 
 
-def _frames(stream: BinaryIO, place: Place, declared: int) -> Iterator[tuple[int, int]]:
+def _frames(stream: BinaryIO, place: Place, declared: int) -> list[tuple[int, int]]:
     """Find where encapsulated frames begin and end, without the table of their offsets, which is often wrong."""
     fragments = _fragments(stream, place.start)
-    is_whole = place.syntax.name == "RLE Lossless" and declared != 1  # each fragment is a frame
-    if is_whole or len(fragments) == declared:
-        yield from fragments
-        return
-    first = fragments[0][0] if fragments else 0
-    for _, end in fragments[:-1] if declared != 1 else ():
+    if declared == 1:
+        return [(fragments[0][0], fragments[-1][1])] if fragments else []
+    if place.syntax.name == RLE or len(fragments) == declared:
+        return fragments
+    found, start = [], 0
+    for first, end in fragments:
+        start = start or first
         stream.seek(end - 10)
-        if JPEG_END in stream.read(10):
-            yield first, end
-            first = end
-    if fragments:
-        yield first, fragments[-1][1]
+        if jpeg.END in stream.read(10):
+            found.append((start, end))
+            start = 0
+    return found
 
 
 def _fragments(stream: BinaryIO, start: int) -> list[tuple[int, int]]:
     """Find where the items of encapsulated pixels begin and end, but for the first, the table of offsets."""
     found: list[tuple[int, int]] = []
-    while stream.seek(start) is not None and (header := stream.read(8))[:4] == ITEM and len(header) == 8:
+    while stream.seek(start) >= 0 and (header := stream.read(8))[:4] == ITEM and len(header) == 8:
         if len(found) > MOST_FRAGMENTS:
             raise ValueError(f"{named('PixelData')} has more than {MOST_FRAGMENTS} fragments")
-        end = start + 8 + int.from_bytes(header[4:], "little")
-        found.append((start, end))
-        start = end
+        found.append((start, start + 8 + int.from_bytes(header[4:], "little")))
+        start = found[-1][1]
     return found[1:]
 
 
@@ -180,18 +163,3 @@ def _unpacked(code: bytes, pixels: int, samples: int, size: int) -> bytes:
     ]
     # The highest byte is first in the file.
     return b"".join(np.stack(parts[at : at + size][::-1], axis=-1).tobytes() for at in range(0, count, size))
-
-
-def _sizes(code: bytes) -> set[tuple[int, int, int]]:
-    """Return what a JPEG of any kind says of its columns, rows and samples, which should be said once."""
-    if code[:2] != JPEG_START:
-        areas = [(struct.unpack(">4L", area), samples) for area, samples in JPEG2000_SIZE.findall(code)]
-        return {(x1 - x0, y1 - y0, int.from_bytes(samples)) for (x1, y1, x0, y0), samples in areas}
-    found: set[tuple[int, int, int]] = set()
-    at = 2
-    while code[at + 1] != JPEG_SCAN:
-        if code[at + 1] in JPEG_SIZES:
-            rows, columns, samples = struct.unpack(">HHB", code[at + 5 : at + 10])
-            found.add((columns, rows, samples))
-        at += 2 + int.from_bytes(code[at + 2 : at + 4])
-    return set() if ANY_SIZE.search(code, at) else found
