@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import stages
 from tests import nifti_files
 from tests.finished import files, predictions
 from tests.released import release, scans
+from tests.scan_tables import scan_table
 from trueslice.commands import cli
 from trueslice.commands.predict import find
 
@@ -74,6 +76,52 @@ def test_score_reads_what_predict_writes(run, released, capsys, tmp_path):
     rows = json.loads((tmp_path / "score.json").read_text())["rows"]
     (whole,) = [row for row in rows if row["part"] == "all" and not row["class"]]
     assert whole["accuracy"] == pytest.approx((table.y_true == table.y_pred).mean())
+
+
+ODD = [
+    "image(1).jpg",
+    'a, "b".jpg',
+    "a\nb.jpg",
+    "a\rb.jpg",
+    "a\r\nb.jpg",
+    "a\x1b[2Jb.jpg",
+    " a.jpg",
+    "a\u2028b.jpg",
+    "a\x85b.jpg",
+]
+ODD += [
+    "a\\b.jpg",
+    "é.jpg",
+    "e\u0301.jpg",
+    "a;b.jpg",
+    "'=1+1'.jpg",
+    "-.jpg",
+    "test.jpg",
+    "\u202ea.jpg",
+    "#.jpg",
+    "a\tb.jpg",
+]
+
+
+def test_score_reads_odd_names_that_repeat_in_each_class_as_predict_writes_them(run, released, capsys, tmp_path):
+    classes = ("glioma", "notumor")
+    paths = [f"Testing/{class_name}/{name}" for class_name in classes for name in ODD]
+    for path in paths:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(released / "data/raw/Testing/glioma/Te-gl_0000.jpg", tmp_path / path)
+    names = [Path(path).parent.name for path in paths] + ["meningioma", "pituitary"]
+    scans_there = np.array([*paths, "Training/meningioma/1.jpg", "Training/pituitary/1.jpg"])
+    parts = ["test"] * len(paths) + ["train"] * 2
+    scan_table(parts, names, range(len(names)), path=scans_there).write(tmp_path / "scans.csv")
+    for given in (tmp_path, tmp_path / "Testing/.."):
+        status, out, _ = run(given, "--format", "csv")
+        assert status == 0
+        (tmp_path / "mine.csv").write_text(out, newline="")
+        cli.main(["score", f"{tmp_path}/mine.csv", "--scans", f"{tmp_path}/scans.csv", "--json", f"{tmp_path}/s.json"])
+        capsys.readouterr()
+        rows = json.loads((tmp_path / "s.json").read_text())["rows"]
+        answer = next(csv.DictReader(io.StringIO(out, newline="")))["class"]
+        assert rows[0]["scans"] == len(paths) and rows[0]["accuracy"] == (answer in classes) / 2
 
 
 def test_the_table_shows_answer_probability_errors_and_warnings_in_80_columns(run):
@@ -214,6 +262,16 @@ def test_a_list_of_another_kind_is_named_in_one_line(run, monkeypatch, content, 
     monkeypatch.setattr("sys.stdin", content)
     status, out, err = run("-")
     assert (status, out, err.count("\n")) == (1, "", 1) and err.startswith(f"error: {said}")
+
+
+def test_a_terminal_is_told_what_is_waited_for(monkeypatch, capsys):
+    ours, theirs = os.openpty()
+    os.write(ours, b"a.jpg\n\x04")
+    with os.fdopen(theirs) as terminal:
+        monkeypatch.setattr("sys.stdin", terminal)
+        assert find(["-"])[0] == [Path("a.jpg")]
+    os.close(ours)
+    assert capsys.readouterr().err == "paths, one a line; Ctrl-D ends the list\n"
 
 
 def test_an_endless_or_write_only_list_ends_in_one_line(tmp_path):

@@ -131,7 +131,7 @@ def test_a_path_may_be_that_in_the_source_or_its_end(tmp_path: Path):
     assert patients.read_own(table, paths, [], CLASSES)["patient"].tolist() == ["8", "7", "9", "10", "11"]
     table.write_text("path,patient\nill/1.png,7\n")
     with pytest.raises(
-        UserError, match=r"names 'ill/1.png', which may be Testing/ill/1.png or Training/ill/1.png \(line 2"
+        UserError, match=r"names 'ill/1.png', which may be 'Testing/ill/1.png' or 'Training/ill/1.png' \(line 2"
     ):
         patients.read_own(table, paths, [], CLASSES)
     table.write_text("path,patient\n1.png,7\n")
@@ -144,7 +144,7 @@ def test_a_path_may_be_written_as_on_windows(tmp_path: Path):
     paths = ["Training/ill/1.png", "Training/ill/2.png", "Training/ill/3\\4.png"]
     assert patients.read_own(table, paths, [], CLASSES)["patient"].tolist() == ["7", "8", "9"]
     table.write_text("path,patient\na\\b.png,7\n")
-    with pytest.raises(UserError, match=r"names 'a.+b.png', which may be a/b.png or a.b.png"):
+    with pytest.raises(UserError, match=r"names 'a.+b.png', which may be 'a/b.png' or 'a.+b.png'"):
         patients.read_own(table, ["a/b.png", "a\\b.png"], [], CLASSES)
 
 
@@ -162,7 +162,7 @@ def test_a_row_for_a_file_holds_for_its_frames_but_for_those_with_a_row_of_their
         ("path;patient\na.png;1\n", "its first line names 'path;patient', but must name path and patient, divided"),
         ("path,patient,patient\na.png,1,2\n", "its first line names the column 'patient' twice"),
         ("", "own.csv: it is empty"),
-        ("path,patient\na.png,1\na.png,2\n", r"gives a.png twice \(patients 1 and 2; line 3\); keep one"),
+        ("path,patient\na.png,1\na.png,2\n", r"gives 'a.png' twice \(patients '1', '2'; line 3\); keep one"),
         ("path,patient\na.png,1\nx.png,2\n", "names 1 files that are not there: 'x.png'; remove them"),
         ("path,patient\nx\\a.png,1\n", "fits no file of these scans; paths are as in the folder of scans"),
         ("path,patient\n/home/me/a.png,1\n", "fits no file of these scans; paths are as in the folder of scans"),

@@ -67,17 +67,17 @@ def run(options: argparse.Namespace) -> None:
 def _run(options: argparse.Namespace) -> list[dict]:
     source = options.scans or Path(EXTERNAL if options.external else SCANS)
     try:
-        asked = _external(source, options.external) if options.external else _published(source)
+        asked = _external(source, options.external) if options.external else published(source)
     except OSError as error:
         problem = f"{printable(source)} cannot be read: {error.strerror}"
         raise UserError(f"{problem}; run the pipeline (make repro), or give another file by --scans") from None
-    predicted = _read(options.predictions, asked)
+    predicted = read(options.predictions, asked)
     rows = _score(asked, predicted)
     _print(options.predictions, source, asked, rows)
     return rows
 
 
-def _published(source: Path) -> Asked:
+def published(source: Path) -> Asked:
     """Return the scans of the published test set; all scans, where there is none."""
     scans = Scans.read(source)
     is_test = scans.official_split == "test"
@@ -115,7 +115,7 @@ def _external(source: Path, name: str) -> Asked:
     )
 
 
-def _read(file: Path, asked: Asked) -> np.ndarray:
+def read(file: Path, asked: Asked) -> np.ndarray:
     """Read the predicted class of each scan that is asked for: str [N].
 
     Raises:

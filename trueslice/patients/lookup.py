@@ -87,15 +87,17 @@ def read_own(
     for line, row in _rows(table):
         found = known.get(path_parts(row["path"]), [])
         if len(found) > 1:
-            problem = f"{table} names {shown(row['path'])}, which may be {found[0]} or {found[1]} (line {line})"
+            problem = (
+                f"{table} names {shown(row['path'])}, which may be {shown(found[0])} or {shown(found[1])} (line {line})"
+            )
             raise UserError(f"{problem}; give more of the path")
         if not found:
             missing += 1
             strangers = [*strangers, row["path"]][:3]
             continue
         if (path := found[0]) in rows:
-            patients = f"{rows[path]['patient'] or 'nobody'} and {row['patient'] or 'nobody'}"
-            raise UserError(f"{table} gives {path} twice (patients {patients}; line {line}); keep one of them")
+            patients = shown(rows[path]["patient"], row["patient"])
+            raise UserError(f"{table} gives {shown(path)} twice (patients {patients}; line {line}); keep one of them")
         if (name := row.get("source_class", "")) and name not in class_names:
             raise UserError(f"{table}, line {line}: source_class {shown(name)} is not under `classes:` in params.yaml")
         rows[path] = row
