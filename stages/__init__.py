@@ -104,7 +104,10 @@ def _left_over() -> str:
         return ""
     show = ["git", "show", f"{commit}:./params.yaml"]
     committed = subprocess.run(show, capture_output=True, text=True, encoding="utf-8").stdout
-    changed = params.differences(committed, Path("params.yaml").read_text(encoding="utf-8")) if committed else {}
+    try:
+        changed = params.differences(committed, Path("params.yaml").read_text(encoding="utf-8")) if committed else {}
+    except ValueError:  # which the error may be about
+        return ""
     if not changed:
         return ""
     # Git would take a value of the same length, which DVC wrote within the same second, for the committed one.

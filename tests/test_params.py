@@ -1,6 +1,8 @@
 import re
 import subprocess
 import sys
+import textwrap
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -135,8 +137,37 @@ def test_the_last_fold_is_allowed_and_the_one_behind_it_is_not(tmp_path):
         ("  glioma:", "  ../glioma:", "'../glioma' cannot be the name of a class folder"),
         ("checkpoint:", "checkpoints:", "unknown key checkpoints; did you mean checkpoint?"),
         ("machine: ", "machine: ] ", "not valid YAML at line"),
-        ("views: ", f"views: {'1' * 4301} # ", "params.yaml is not valid YAML: a value in it cannot be read"),
-        ("views: ", "views: 2026-13-01 # ", "params.yaml is not valid YAML: a value in it cannot be read"),
+        (
+            "views: ",
+            f"views: {'1' * 4301} # ",
+            "params.yaml is not valid YAML at line 56, column 10: this value",
+        ),
+        ("views: ", f"views: {'1' * 4300} # ", "train.views is a number of more than 100 digits; it must be"),
+        (
+            "views: ",
+            f"views: 0x{'f' * 9000} # ",
+            "train.views is a number of more than 100 digits; it must be",
+        ),
+        ("source: phantom  ", "source: 2024-31-12 #", "not valid YAML at line 7, column 11: this value cannot"),
+        ("source: phantom  ", "source: 2024-12-31 #", "data.source: 2024-12-31 is no text for YAML; put it in quotes"),
+        (
+            "source: phantom  ",
+            "source: !!bool what #",
+            "not valid YAML at line 7, column 11: this value cannot",
+        ),
+        (
+            "source: phantom  ",
+            'source: "a\\0b" #',
+            r"data.source is 'a\x00b'; it must be text without a null",
+        ),
+        ("source: phantom  ", f"source: {'{a: ' * 1000}{'}' * 1000} #", "not valid YAML: it is nested too deeply"),
+        (
+            "objective: multi_positive ",
+            f"objective: {'x' * 10**5} ",
+            f"train.objective is '{'x' * 47}...{'x' * 48}'",
+        ),
+        ("checkpoint:", "<<<<<<< HEAD\n=======\ncheckpoint:", "not valid YAML at line 17: it has the marks of a merge"),
+        ("machine: ", "1: 2\nmachine: ", "1: 1 is no text for YAML; put it in quotes"),
     ],
 )
 def test_a_wrong_value_ends_in_one_line_that_names_key_value_and_what_is_allowed(tmp_path, old, new, said):
@@ -221,3 +252,10 @@ def test_a_missing_and_an_empty_file_are_named(tmp_path):
     (tmp_path / "params.yaml").write_text("")
     with pytest.raises(ParamsError, match="holds no parameters"):
         load(tmp_path / "params.yaml")
+
+
+def test_a_value_that_grows_by_its_aliases_is_not_written_out(tmp_path):
+    lists = "".join(f"- &{name} [{', '.join([f'*{before}'] * 10)}]\n" for before, name in pairwise("abcdefghijkl"))
+    with pytest.raises(ParamsError, match=r"evaluate.by.0 is \[") as error:
+        load(changed(tmp_path, "  by:\n  - mode\n", textwrap.indent(f"by:\n- &a [x]\n{lists}", "  ")))
+    assert len(str(error.value)) < 500

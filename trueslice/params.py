@@ -3,6 +3,7 @@
 import datetime
 import difflib
 import re
+import reprlib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
@@ -17,8 +18,10 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import PydanticCustomError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from ruamel.yaml import YAML, SafeConstructor
+from ruamel.yaml.constructor import ConstructorError
+from ruamel.yaml.error import YAMLError, YAMLStreamError
+from ruamel.yaml.nodes import ScalarNode
 
 from trueslice.choices import LOSSES, TUNING
 from trueslice.errors import ParamsError
@@ -42,7 +45,9 @@ def _one_of(names: Collection[str]) -> AfterValidator:
 
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Text = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1), _like(r"[^\0]*", "text without a null character")
+]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Threshold = Annotated[float, Field(gt=0, le=1)]
 # What `trueslice.sources.phantom` draws; here, since params.yaml alone must show whether it fits.
@@ -297,6 +302,38 @@ class Params(Section):
         return list(self.classes)
 
 
+class _Constructor(SafeConstructor):
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        """Make a value; name its place where Python has none: month 13, a number of 4,301 digits, an unknown tag."""
+        try:
+            return super().construct_object(node, deep)
+        except Exception:  # of any kind, depending on the value
+            if not isinstance(node, ScalarNode):
+                raise
+            problem = "this value cannot be read; correct it, or put it in quotes"
+            raise ConstructorError(None, None, problem, node.start_mark) from None
+
+
+def read_yaml(text: str) -> Any:
+    """Return the content of YAML 1.2, as DVC reads it: `1e-05` is a number, while PyYAML would give a string.
+
+    Raises:
+        ValueError: it is not valid; the message says where.
+    """
+    yaml = YAML(typ="safe")
+    yaml.Constructor = _Constructor
+    try:
+        return yaml.load(text)
+    except (YAMLError, YAMLStreamError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "it is nested too deeply, or has control characters"
+        if merge := re.search("^(<{7}|={7}|>{7})", text, re.MULTILINE):
+            where = f" at line {text[: merge.start()].count(chr(10)) + 1}"
+            problem = "it has the marks of a merge; keep one side of it"
+        raise ValueError(f"not valid YAML{where}: {' '.join(str(problem).split())}") from None
+
+
 def load(path: Path) -> Params:
     """Read and check the whole of `path`.
 
@@ -304,17 +341,13 @@ def load(path: Path) -> Params:
         ParamsError: the file is missing, is not YAML, or holds an unknown key, a wrong type or a value out of range.
     """
     try:
-        # YAML 1.2, as DVC reads it: `1e-05` is a number, while PyYAML, at YAML 1.1, would give a string.
-        content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ParamsError(f"{path} is missing; run from the repository's root, or: git restore {path}") from None
     except UnicodeDecodeError:
         raise ParamsError(f"{path} is not UTF-8 text; git restore {path} brings the last one back") from None
-    except (YAMLError, ValueError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "a value in it cannot be read"
-        raise ParamsError(f"{path} is not valid YAML{where}: {' '.join(str(problem).split())}") from None
+    except ValueError as error:
+        raise ParamsError(f"{path} is {error}") from None
     if not isinstance(content, dict):
         raise ParamsError(f"{path} holds no parameters; git restore {path} brings the last ones back")
     return check(Params, content, str(path))
@@ -333,8 +366,12 @@ def flat(settings: Mapping, prefix: str = "") -> dict[str, Any]:
 
 
 def differences(before: str, after: str) -> dict[str, tuple[str, str]]:
-    """Return both values of each setting that differs in two texts of params.yaml, by its key; a dash for none."""
-    old, new = (flat(YAML(typ="safe").load(text)) for text in (before, after))
+    """Return both values of each setting that differs in two texts of params.yaml, by its key; a dash for none.
+
+    Raises:
+        ValueError: a text is not valid YAML, or no mapping.
+    """
+    old, new = (flat(read_yaml(text)) for text in (before, after))
     differ = [key for key in sorted(old | new) if key not in old or key not in new or old[key] != new[key]]
     return {key: (str(old.get(key, "–")), str(new.get(key, "–"))) for key in differ}
 
@@ -365,11 +402,23 @@ def _explain(error: ValidationError) -> str:
         line = f"{key} is missing; it has no default, so give it a value"
     elif problem["type"] == "value_error":
         line = f"{key + ': ' if key else ''}{problem['ctx']['error']}"
-    elif problem["type"] == "string_type" and isinstance(given, (int, float, datetime.date)):
-        line = f"{key}: {given} is no text for YAML; put it in quotes"
+    elif problem["type"] in ("string_type", "invalid_key") and isinstance(given, (int, float, datetime.date)):
+        line = f"{key}: {_shown(given)} is no text for YAML; put it in quotes"
     else:
-        line = f"{key} is {given!r}; {problem['msg'].replace('Input', 'it').replace('should', 'must')}"
+        line = f"{key} is {_shown(given)}; {problem['msg'].replace('Input', 'it').replace('should', 'must')}"
     return line + (f" (and {more} more)" if more else "")
+
+
+def _shown(value: object) -> str:
+    """Return a value for a message, without the rest of a long one."""
+    if isinstance(value, int) and abs(value) >= 10**100:
+        return "a number of more than 100 digits"
+    if isinstance(value, (int, float, datetime.date)):
+        return str(value)
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = 100
+    short.maxlevel = 2
+    return short.repr(value)
 
 
 def _known_keys(place: tuple[str | int, ...]) -> str:

@@ -79,6 +79,12 @@ def test_without_a_name_all_are_listed_with_what_they_are(folder, capsys):
             "error: params.yaml would be wrong: unknown key train.epcohs; did you mean epochs?",
         ),
         ("trian:\n  epochs: 3\n", 2, "error: unknown key trian.epochs: there is no section trian in params.yaml"),
+        (
+            "<<<<<<< HEAD\na: 1\n",
+            1,
+            "error: presets/mine.yaml is not valid YAML at line 2: it has the marks of a merge",
+        ),
+        ("- train\n", 1, "error: presets/mine.yaml holds no parameters; write some, or delete it"),
         ("train:\n  epochs: 0\n", 2, "error: params.yaml would be wrong: train.epochs is 0; it must be greater than"),
     ],
 )

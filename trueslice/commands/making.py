@@ -1,16 +1,13 @@
 """Origins of runs of the pipeline: of runs that a command names, and of all others that are finished."""
 
 import subprocess
-from collections.abc import Iterable
-
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from collections.abc import Iterable, Mapping
 
 from trueslice.checkpoints.drawn import BUILDERS
-from trueslice.commands.revisions import PREDICTING, PREDICTIONS, is_stale, opened, read_text
+from trueslice.commands.revisions import PREDICTING, PREDICTIONS, StageRun, is_stale, opened, read_lock, read_text
 from trueslice.errors import UserError
 from trueslice.evaluate.sides import Made, comparable
-from trueslice.params import flat
+from trueslice.params import flat, read_yaml
 
 OUTPUTS = ("data/", "metrics/", "models/", "plots/")
 
@@ -21,7 +18,8 @@ def read_made(revision: str) -> Made:
     Raises:
         UserError: as `read_predictions`; or params.yaml holds no parameters.
     """
-    return _made(revision, read_text(revision, "params.yaml"), read_text(revision, "dvc.lock", missing=""))
+    lock = read_lock(revision, read_text(revision, "dvc.lock", missing=""))
+    return _made(revision, read_text(revision, "params.yaml"), lock)
 
 
 def finished_runs() -> list[Made]:
@@ -31,16 +29,16 @@ def finished_runs() -> list[Made]:
         commits = {"HEAD": "HEAD"} | {name: commit for of_one in experiments for name, commit in of_one}
         found = [texts(repo.root_dir, path, commits.values()) for path in ("params.yaml", "dvc.lock", PREDICTIONS)]
     runs = zip(commits, *found, strict=True)
-    return [_made(name, params, lock) for name, params, lock, has in runs if params and has and not is_stale(lock)]
+    made = [(name, params, read_lock(name, lock)) for name, params, lock, has in runs if params and has]
+    return [_made(name, params, lock) for name, params, lock in made if not is_stale(lock)]
 
 
-def _made(name: str, params: str, lock: str) -> Made:
+def _made(name: str, params: str, lock: Mapping[str, StageRun]) -> Made:
     try:
-        settings = comparable(flat(YAML(typ="safe").load(params)))
-    except (YAMLError, AttributeError):
+        settings = comparable(flat(read_yaml(params)))
+    except (ValueError, AttributeError):
         raise UserError(f"{name}: params.yaml holds no parameters; name another run") from None
-    stages = YAML(typ="safe").load(lock)["stages"] if lock else {}
-    deps = {dep["path"]: dep["md5"] for stage in PREDICTING for dep in stages.get(stage, {}).get("deps", [])}
+    deps = {dep.path: dep.md5 for stage in PREDICTING if stage in lock for dep in lock[stage].deps}
     code = {path: md5 for path, md5 in deps.items() if not path.startswith(OUTPUTS)}
     is_drawn = settings.get("checkpoint.name") in BUILDERS  # with the seed
     return Made(name, settings, code, None if is_drawn else deps.get("models/pretrained"))

@@ -3,20 +3,18 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from dvc.exceptions import DvcException, NotDvcRepoError
 from dvc.repo import Repo
 from dvc.scm import NoSCMError, RevError
 from dvc_data.index import DataIndexError
-from pydantic import ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from pydantic import BaseModel, ValidationError
 
 from trueslice.errors import UserError
 from trueslice.files import whole_folder
-from trueslice.params import flat
+from trueslice.params import flat, read_yaml
 from trueslice.records.timing import Timing
 from trueslice.report.format import counted
 from trueslice.tables.predictions import Predictions
@@ -60,10 +58,10 @@ def read_params(revision: str) -> dict:
         UserError: as above; or it is not YAML, or lacks split.fold, split.folds or seed.
     """
     try:
-        params = YAML(typ="safe").load(read_text(revision, "params.yaml"))
+        params = read_yaml(read_text(revision, "params.yaml"))
         params["split"]["fold"], params["split"]["folds"], params["seed"]
-    except YAMLError:
-        raise UserError(f"{revision}: params.yaml is not valid YAML; name another run") from None
+    except ValueError as error:
+        raise UserError(f"{revision}: params.yaml is {error}; name another run") from None
     except (TypeError, KeyError):
         lacks = "params.yaml lacks split.fold, split.folds or seed"
         raise UserError(f"{revision}: {lacks}; run the pipeline as it is now") from None
@@ -111,29 +109,59 @@ def unknown_patients(predictions: Predictions) -> str | None:
     return f"{whose} not known. Scans of one patient err together, so the intervals are too narrow there."
 
 
-def is_stale(lock: str, stages: Sequence[str] = PREDICTING) -> bool:
-    """Return True if one of these stages read a file that has been made anew since, by the text of dvc.lock.
+class _File(BaseModel):
+    path: str
+    md5: str = ""
+
+
+class StageRun(BaseModel):
+    """What dvc.lock says of a stage: the files that it read and wrote, and its parameters by file."""
+
+    deps: list[_File] = []
+    outs: list[_File] = []
+    params: dict[str, dict[str, Any]] = {}
+
+
+class _Lock(BaseModel):
+    stages: dict[str, StageRun] = {}
+
+
+def read_lock(revision: str, text: str) -> dict[str, StageRun]:
+    """Read the stages in the text of a run's dvc.lock, which may be empty.
+
+    Raises:
+        UserError: it is not as DVC writes it.
+    """
+    try:
+        return _Lock.model_validate(read_yaml(text) or {}).stages
+    except ValidationError:
+        problem = "not as DVC writes it"
+    except ValueError as error:
+        problem = str(error)
+    raise UserError(f"{revision}: dvc.lock is {problem}; `git restore dvc.lock` brings the last one back")
+
+
+def is_stale(lock: Mapping[str, StageRun], stages: Sequence[str] = PREDICTING) -> bool:
+    """Return True if one of these stages read a file that has been made anew since, by the stages in dvc.lock.
 
     So an experiment that ended with the training has the predictions of another model.
     """
-    found = YAML(typ="safe").load(lock)["stages"] if lock else {}
-    made = {out["path"]: out["md5"] for stage in found.values() for out in stage.get("outs", [])}
-    read = [dep for stage in stages for dep in found.get(stage, {}).get("deps", [])]
-    return any(made.get(dep["path"], dep["md5"]) != dep["md5"] for dep in read)
+    made = {out.path: out.md5 for stage in lock.values() for out in stage.outs}
+    read = [dep for name in stages if name in lock for dep in lock[name].deps]
+    return any(made.get(dep.path, dep.md5) != dep.md5 for dep in read)
 
 
-def has_run(lock: str, settings: Mapping[str, object], stages: Sequence[str] = PREDICTING) -> bool:
-    """Return True if these stages ran with these parameters, by their dotted names, by the text of dvc.lock."""
-    found = YAML(typ="safe").load(lock)["stages"] if lock else {}
-    used = [found[name].get("params", {}).get("params.yaml", {}) for name in stages if name in found]
+def has_run(lock: Mapping[str, StageRun], settings: Mapping[str, object], stages: Sequence[str] = PREDICTING) -> bool:
+    """Return True if these stages ran with these parameters, by their dotted names, by the stages in dvc.lock."""
+    used = [lock[name].params.get("params.yaml", {}) for name in stages if name in lock]
     return all(settings.get(key) == value for of_stage in used for key, value in flat(of_stage).items())
 
 
 def _refuse_stale(revision: str) -> None:
-    lock = read_text(revision, "dvc.lock", missing="")
+    lock = read_lock(revision, read_text(revision, "dvc.lock", missing=""))
     try:
-        settings = flat(YAML(typ="safe").load(read_text(revision, "params.yaml", missing="{}")))
-    except (YAMLError, AttributeError):
+        settings = flat(read_yaml(read_text(revision, "params.yaml", missing="{}")))
+    except (ValueError, AttributeError):
         raise UserError(f"{revision}: params.yaml is not valid YAML; correct it, or name another run") from None
     if not has_run(lock, settings):
         raise UserError(f"{revision}: its parameters have changed since it ran; run `dvc repro` first")
@@ -147,8 +175,8 @@ def fetch_model(revision: str, path: str) -> Path:
     Raises:
         UserError: as for `read_predictions`; or the run has no such folder, or the cache lacks it.
     """
-    lock = _lock(revision)
-    hashes = [out["md5"] for stage in lock.values() for out in stage.get("outs", []) if out["path"] == path]
+    lock = read_lock(revision, read_text(revision, "dvc.lock", missing=""))
+    hashes = [out.md5 for stage in lock.values() for out in stage.outs if out.path == path]
     if not hashes:
         raise UserError(f"{revision} has no {path}; run the pipeline there, and commit what it wrote")
     folder = Path(Repo.find_root(), ".cache/models", hashes[0].removesuffix(".dir"))
@@ -160,11 +188,6 @@ def fetch_model(revision: str, path: str) -> Path:
         problem = f"{revision}: {path} is not in DVC's cache"
         raise UserError(f"{problem}; bring it by `dvc fetch`, or run the pipeline there again") from None
     return folder / "model"
-
-
-def _lock(revision: str) -> dict[str, dict]:
-    """Read the stages in dvc.lock of a run; none where it has no such file."""
-    return YAML(typ="safe").load(read_text(revision, "dvc.lock", missing="stages: {}"))["stages"]
 
 
 def read_text(revision: str, path: str, missing: str | None = None) -> str:

@@ -15,7 +15,7 @@ from dvc.repo.experiments.serialize import ExpState
 from dvc.repo.experiments.show import show
 
 from trueslice.commands.making import texts
-from trueslice.commands.revisions import PREDICTING, has_run, is_stale, opened
+from trueslice.commands.revisions import PREDICTING, StageRun, has_run, is_stale, opened, read_lock, read_text
 from trueslice.commands.text import WIDTH, aligned
 from trueslice.files import printable
 from trueslice.params import flat
@@ -64,12 +64,12 @@ def _rows(repo: Repo) -> list[Row]:
     for experiment in [each for state in found for each in state.experiments or []]:
         state = experiment.executor.state.lower().replace("success", "finished") if experiment.executor else "finished"
         states.append((experiment.name or experiment.revs[0].rev[:7], state, experiment.revs[0]))
-    with open("dvc.lock", encoding="utf-8") as file:
-        locks = [file.read(), *texts(repo.root_dir, "dvc.lock", [state.rev for _, _, state in states[1:]])]
-    return [_row(*state, lock) for state, lock in zip(states, locks, strict=True)]
+    here = read_text("workspace", "dvc.lock", missing="")
+    locks = [here, *texts(repo.root_dir, "dvc.lock", [state.rev for _, _, state in states[1:]])]
+    return [_row(*state, read_lock(state[0], lock)) for state, lock in zip(states, locks, strict=True)]
 
 
-def _row(name: str, state: str, shown: ExpState, lock: str) -> Row:
+def _row(name: str, state: str, shown: ExpState, lock: Mapping[str, StageRun]) -> Row:
     params, metrics = (shown.data.params, shown.data.metrics) if shown.data else ({}, {})
     settings = flat(params.get("params.yaml", {}).get("data") or {})
     if state == "finished" and not has_run(lock, settings, SCORING):

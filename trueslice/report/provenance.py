@@ -32,7 +32,11 @@ class Drawing:
         kept = [f":(exclude){name}" for name in WRITTEN]
         changed = _git(root, "status", "--porcelain", "--", ".", *kept) or ""
         before, after = _git(root, "show", "HEAD:./params.yaml"), (root / "params.yaml").read_text(encoding="utf-8")
-        settings = () if before is None else tuple((key, *values) for key, values in differences(before, after).items())
+        try:
+            changes = {} if before is None else differences(before, after)
+        except ValueError:  # what was committed is no YAML
+            changes = {}
+        settings = tuple((key, *values) for key, values in changes.items())
         return cls(time, commit.strip(), tuple(line[3:] for line in changed.splitlines()), settings, training)
 
 
@@ -40,7 +44,11 @@ def _git(root: Path, *arguments: str) -> str | None:
     """Return the output of a git command; None if it fails, or if there is no Git."""
     try:
         done = subprocess.run(
-            ["git", "--no-optional-locks", *arguments], cwd=root, capture_output=True, text=True, encoding="utf-8"
+            ["git", "--no-optional-locks", *arguments],
+            cwd=root,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
         )
     except FileNotFoundError:
         return None
