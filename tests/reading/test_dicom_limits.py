@@ -155,28 +155,30 @@ def test_a_deflated_file_is_not_inflated_beyond_a_limit(file):
     assert said_of(file) == "its deflated content is damaged"
 
 
-@pytest.mark.slow
-def test_a_header_of_many_items_is_refused_and_one_of_fewer_takes_little_memory(file):
-    content = write(file, VALUES).read_bytes()
+def with_element(file: Path, group: int, element: int, vr: bytes, value: bytes) -> Path:
+    """Write an element before the pixels, in explicit or, without `vr`, in implicit encoding."""
+    content = write(file, VALUES, uid.ExplicitVRLittleEndian if vr else uid.ImplicitVRLittleEndian).read_bytes()
     at = content.index(b"\xe0\x7f\x10\x00")
-    for count in (dicom.ITEMS, dicom.ITEMS + 1):
-        items = (
-            struct.pack("<HH2sHL", 0x5200, 0x9230, b"SQ", 0, 8 * count) + struct.pack("<HHL", 0xFFFE, 0xE000, 0) * count
-        )
-        file.write_bytes(content[:at] + items + content[at:])
-        if count == dicom.ITEMS:
-            memory, _, found = measured(file)
-            assert "size=32x32" in found and memory < 400
-    assert said_of(file) == f"its header has more than {dicom.ITEMS} items of sequences"
+    head = struct.pack("<HH2sHL", group, element, vr, 0, len(value))
+    if not vr:
+        head = struct.pack("<HHL", group, element, len(value))
+    file.write_bytes(content[:at] + head + value + content[at:])
+    return file
+
+
+ITEM = struct.pack("<HHL", 0xFFFE, 0xE000, 0)
+GROUPS, CHARACTERS = (0x5200, 0x9230), (0x0008, 0x0005)
+
+
+def test_a_header_of_many_items_or_values_is_refused_and_one_of_fewer_takes_little_memory(file):
+    memory, _, found = measured(with_element(file, *GROUPS, b"SQ", ITEM * (dicom.MOST_PARTS - 9)))
+    assert "size=32x32" in found and memory < 400
+    said = "its header has too many items or values"
+    assert said_of(with_element(file, *GROUPS, b"SQ", ITEM * (dicom.MOST_PARTS + 1))) == said
+    memory, _, found = measured(with_element(file, *CHARACTERS, b"", b"x\\" * (dicom.MOST_PARTS + 1)))
+    assert found == said and memory < 100
 
 
 def test_a_header_that_is_too_long_is_refused(file):
-    content = write(file, VALUES).read_bytes()
-    at = content.index(b"\xe0\x7f\x10\x00")
-    file.write_bytes(
-        content[:at]
-        + struct.pack("<HH2sHL", 0x5400, 0x1010, b"OW", 0, dicom.HEADER)
-        + bytes(dicom.HEADER)
-        + content[at:]
-    )
-    assert said_of(file) == "its header is longer than 16 MB"
+    said = "its header is longer than 16 MB"
+    assert said_of(with_element(file, 0x5400, 0x1010, b"OW", bytes(dicom.HEADER))) == said

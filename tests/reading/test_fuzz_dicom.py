@@ -31,7 +31,7 @@ WORDS = re.compile(
     r" [a-zA-Z0-9 ,;_]+"
     r"|its (pixels are damaged, or cannot be decoded here|pixels are compressed) \([A-Za-z0-9 ,.()/:-]+\)"
     r"|its deflated content is (damaged|incomplete, or longer than 128 MB)"
-    r"|its header (is longer than 16 MB|has more than 100000 items of sequences)"
+    r"|its header (is longer than 16 MB|has too many items or values)"
     r"|it is not a DICOM file that holds a picture|the file is empty"
     r"|it holds more than 2000 pictures; divide it into files"
     r"|\d+ x \d+ pixels are more than verify.max_pixels \(100000\)"

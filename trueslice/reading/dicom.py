@@ -7,7 +7,8 @@ import logging
 import os
 import re
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
@@ -36,9 +37,8 @@ TAGS = (
         for name, part in ((colour, "Descriptor"), (colour, "Data"), (f"Segmented{colour}", "Data"))
     ),
 )
-# Bytes of a header, and items in it: pydicom takes 20 microseconds for an item, and 150 bytes for an element.
-HEADER, ITEMS = 2**24, 100_000
-ITEM_TAGS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")
+# Bytes of a header, and those in it that pydicom takes up to 20 microseconds for: items, and between values of a tag.
+HEADER, MOST_PARTS, PARTS = 2**24, 200_000, (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00", b"\\")
 DEFLATED = 2**27
 MOST_FRAMES = 2_000
 NO_PICTURE = "it is not a DICOM file that holds a picture"
@@ -105,6 +105,29 @@ class DicomFrames:
         """Do nothing: the file is no longer open."""
 
 
+class _Head(BytesIO):
+    """The start of a file, of which no more than `MOST_PARTS` parts are read."""
+
+    left = MOST_PARTS
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        content = super().read(size)
+        self.left -= sum(map(content.count, PARTS))
+        if self.left < 0:
+            raise ValueError
+        return content
+
+    @contextmanager
+    def parsed(self) -> Iterator[None]:
+        """Say in our words why pydicom cannot read it; it raises many kinds."""
+        try:
+            yield
+        except MemoryError:
+            raise
+        except Exception:
+            raise ValueError("its header has too many items or values" if self.left < 0 else NO_PICTURE) from None
+
+
 def _read(file: Path | Upload) -> tuple:
     """Return the file, inflated if it was deflated, its header and the place of its pixels.
 
@@ -114,19 +137,17 @@ def _read(file: Path | Upload) -> tuple:
     from pydicom import filereader, uid
 
     with open_binary(file) as stream:
-        head = BytesIO(stream.read(HEADER))
-        with display.reworded(NO_PICTURE):
+        head = _Head(stream.read(HEADER))
+        with head.parsed():
             filereader.read_preamble(head, force=True)
             meta = filereader.read_dataset(head, False, True, stop_when=lambda tag, *_: tag.group != 2)
             is_deflated = meta.get("TransferSyntaxUID") == uid.DeflatedExplicitVRLittleEndian
         if is_deflated:
             stream.seek(head.tell())
             file = Upload(file.name, _inflated(stream))
-            head = BytesIO(file.content[:HEADER])
-    if sum(map(head.getvalue().count, ITEM_TAGS)) > ITEMS:
-        raise ValueError(f"its header has more than {ITEMS} items of sequences")
+            head = _Head(file.content[:HEADER])
     places: list[Place] = []
-    with display.reworded(NO_PICTURE):
+    with head.parsed():
         header = _parsed(head, is_deflated, places)
         syntax = uid.ExplicitVRLittleEndian if is_deflated else _syntax(header)
     if not places and head.seek(0, os.SEEK_END) == HEADER:
@@ -150,9 +171,9 @@ def _parsed(head: BytesIO, is_deflated: bool, places: list[Place]):
 
     pixels = {Tag(keyword): keyword for keyword in PIXELS}
     options: dict = {"stop_when": is_at_pixels, "specific_tags": [Tag(keyword) for keyword in TAGS]}
-    head.seek(0)
     if is_deflated:
         return filereader.read_dataset(head, False, True, **options)
+    head.seek(0)
     return filereader.read_partial(head, force=True, **options)
 
 
