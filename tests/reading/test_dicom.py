@@ -220,6 +220,17 @@ def test_a_table_begins_at_its_first_value_and_its_ends_go_on(file):
     assert shown(file) == grey(np.clip(VALUES[0] - 1000, 0, 1000) / 1023)
 
 
+@pytest.mark.parametrize("kind", ["VOILUTSequence", "ModalityLUTSequence"])
+def test_a_negative_first_value_may_be_written_without_its_sign(file, kind):
+    table = lookup(np.arange(3101), 12)
+    table[0].add_new("LUTDescriptor", "US", [3101, 2**16 - 1500, 12])
+    write(file, (VALUES - 1500).astype(np.int16).view(np.uint16), PixelRepresentation=1, **{kind: table})
+    assert shown(file) == grey(VALUES[0] / (4095 if kind == "VOILUTSequence" else 3100))
+    if kind == "VOILUTSequence":
+        write(file, VALUES.astype(np.uint16), RescaleIntercept=-1500, RescaleSlope=1, VOILUTSequence=table)
+        assert shown(file) == grey(VALUES[0] / 4095)
+
+
 def test_a_modality_table_of_12_bits_comes_before_the_window(file):
     write(file, VALUES.astype(np.uint16), ModalityLUTSequence=lookup(4095 - np.arange(4096), 12), **WINDOW)
     assert shown(file) == grey((4095 - VALUES[0] - 1499.5) / 1000 + 0.5)

@@ -260,6 +260,8 @@ def _entries(part, descriptor: str, data: str, header) -> tuple[np.ndarray, int]
             entries = words if len(words) >= count else words.view(np.uint8)
     if len(entries) < count:
         raise ValueError(f"{named(data)} has fewer entries than it should")
+    if first >= 2**15 and (number([header], "PixelRepresentation") == 1 or number([header], "RescaleIntercept") < 0):
+        first -= 2**16  # often written as if it had no sign
     return entries[:count], first
 
 
