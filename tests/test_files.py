@@ -250,8 +250,8 @@ def test_what_cannot_be_written_is_refused_before_the_work_and_leaves_nothing(tm
     before = sorted(tmp_path.rglob("*"))
     assert refused(tmp_path / "folder") == f"{tmp_path}/folder: Is a directory"
     assert refused(tmp_path / "socket").startswith(f"{tmp_path}/socket: ")
-    assert refused(tmp_path / "file/a") == f"{tmp_path}/file: File exists"
-    assert refused(tmp_path / "file", output_folder) == f"{tmp_path}/file: File exists"
+    assert refused(tmp_path / "file/a") == f"{tmp_path}/file: File exists; give the name of a folder"
+    assert refused(tmp_path / "file", output_folder) == f"{tmp_path}/file: File exists; give the name of a folder"
     assert "File name too long" in refused(tmp_path / ("a" * 256) / "b")
     for how in (whole_file, whole_folder, output_folder):
         with pytest.raises(Broken), how(tmp_path / "new/deep/a"):
@@ -327,7 +327,7 @@ def filled(folder: Path, *names: str) -> None:
 
 def test_an_output_folder_takes_the_place_of_an_earlier_one_and_hidden_files_stay(tmp_path):
     out = tmp_path / "out"
-    filled(out, "a", "old/b", "old/c")
+    filled(out, "a", "old/b", "old/c", "gone/d")
     (out / "a").chmod(0o604)
     for hidden in (".git", ".DS_Store", "old/.hidden"):
         (out / hidden).write_text("mine")

@@ -19,6 +19,7 @@ RIGHTS = "change its rights, or take another place"
 ADVICE = {
     **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), f"; {RIGHTS}"),
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "; free some space"),
+    errno.EEXIST: "; give the name of a folder",
     errno.EFBIG: "; raise the limit on the size of a file (ulimit -f)",
     errno.EMFILE: "; raise the limit on open files (ulimit -n)",
     errno.EBADF: "; it is closed",

@@ -288,7 +288,7 @@ def test_what_cannot_be_audited_ends_in_one_line_and_leaves_nothing(first, secon
         ([first, second, "-o", inside / "out"], "would count as images there; give -o another folder"),
         ([first, "-o", tmp_path / "full"], "full holds thesis.docx, which no earlier run has left there as it is now"),
         ([first, "-o", first / "a.png" / "out"], "is inside"),
-        ([first, "-o", second / "near.jpg"], "near.jpg: File exists"),
+        ([first, "-o", second / "near.jpg"], "near.jpg: File exists; give the name of a folder"),
         ([first, "-o", second / "near.jpg" / "out"], "near.jpg"),
     ]:  # fmt: skip
         given = arguments if "-o" in arguments else [*arguments, "-o", out]

@@ -122,7 +122,7 @@ def test_a_folder_with_other_files_is_not_overwritten(workspace, tmp_path, monke
     monkeypatch.chdir(workspace)
     (tmp_path / "thesis.tex").write_text("mine")
     assert "holds thesis.tex, which no earlier run has left there as it is now" in refused("--out", str(tmp_path))
-    assert "thesis.tex: File exists" in refused("--out", str(tmp_path / "thesis.tex"))
+    assert "thesis.tex: File exists; give the name of a folder" in refused("--out", str(tmp_path / "thesis.tex"))
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 

@@ -92,7 +92,8 @@ def test_a_folder_with_a_users_file_of_any_name_is_refused_and_stays_as_it_is(pl
 
 
 @pytest.mark.parametrize(
-    "command", [COMMANDS["audit"], COMMANDS["explain"], pytest.param(COMMANDS["export"], marks=pytest.mark.slow)]
+    "command",
+    [COMMANDS["audit"], *(pytest.param(COMMANDS[name], marks=pytest.mark.slow) for name in ("export", "explain"))],
 )
 def test_a_second_run_replaces_the_first_also_through_a_link_or_from_inside(place, command, monkeypatch):
     assert run(command.format("out"))[0] == 0
@@ -145,11 +146,11 @@ def test_a_place_that_cannot_be_written_to_is_named_before_the_work(place, score
     long = "n" * 256
     for command, name, problem in [
         ("score broken.csv --json", "scans", "scans: Is a directory"),
-        ("score broken.csv --json", "file/a.json", "file: File exists"),
+        ("score broken.csv --json", "file/a.json", "file: File exists; give the name of a folder"),
         ("score broken.csv --json", f"{long}/a.json", "File name too long"),
-        ("predict scans --model nowhere --explain", "file", "file: File exists"),
+        ("predict scans --model nowhere --explain", "file", "file: File exists; give the name of a folder"),
         ("predict scans --model nowhere --explain", long, "File name too long"),
-        ("export onnx --model nowhere --out", "file", "file: File exists"),
+        ("export onnx --model nowhere --out", "file", "file: File exists; give the name of a folder"),
         ("audit scans -o", "file/deep", "file/deep: Not a directory"),
         ("audit scans -o", long, "File name too long"),
     ]:

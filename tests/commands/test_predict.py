@@ -216,7 +216,7 @@ def test_each_answer_is_explained_by_a_picture(run, tmp_path):
         assert min(picture.size) > 300
     (tmp_path / "file").touch()
     status, out, err = run("data/raw/Testing/glioma", "--explain", tmp_path / "file")
-    assert (status, out) == (1, "") and err == f"error: {tmp_path / 'file'}: File exists\n"
+    assert (status, out) == (1, "") and err == f"error: {tmp_path / 'file'}: File exists; give the name of a folder\n"
 
 
 def stdin(content: bytes) -> io.TextIOWrapper:

@@ -208,7 +208,7 @@ def test_a_file_that_is_no_slice_is_told(content: bytes, source: Path, scans: Pa
         ("{scans} {tmp}/zipped -o {tmp}/out.csv", "1-6.zip is not a .zip archive, or is damaged"),
         ("{scans} {scans} -o {tmp}/out.csv", "holds no 1.mat, 2.mat, … and no .zip of them"),
         ("{tmp}/missing {source} -o {tmp}/out.csv", "missing does not exist; give the path of a folder or .zip"),
-        ("{scans} {source} -o {tmp}/bare.csv/out.csv", "bare.csv: File exists"),
+        ("{scans} {source} -o {tmp}/bare.csv/out.csv", "bare.csv: File exists; give the name of a folder"),
         ("{scans} {source} -o {tmp}", ": Is a directory"),
         (
             "{scans} {source} -o {tmp}/out.csv --planes {tmp}/bare.csv",

@@ -22,6 +22,7 @@ from trueslice.errors import UserError
 from trueslice.evaluate.compare import FEW, METHODS, SIGNIFICANT, Comparison, compare, holm, pair
 from trueslice.evaluate.intervals import Interval
 from trueslice.evaluate.sides import DIVISION, Made, differing, left_out, listed, not_one_method
+from trueslice.files import printable
 from trueslice.report.format import counted
 from trueslice.tables.predictions import Predictions
 
@@ -49,7 +50,7 @@ def run(options: argparse.Namespace) -> None:
     unit = units(scans)
 
     for letter, side in zip(LETTERS, sides, strict=False):
-        print(f"{letter}  {', '.join(side)}")
+        print(printable(f"{letter}  {', '.join(side)}"))
     print(paragraph(unit.scans))
     if machines := _machines(sides):
         print(paragraph(machines))

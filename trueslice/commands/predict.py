@@ -171,7 +171,8 @@ def _write_table(class_names: Sequence[str], predictions: Iterable) -> None:
         for warning in each.warnings:
             print(printable(f"  ! {warning.text}"))
     if counts.total() > 1:
-        print(f"{counts.total():,} scans: {', '.join(f'{number:,} {name}' for name, number in counts.most_common())}")
+        kinds = ", ".join(f"{number:,} {name}" for name, number in counts.most_common())
+        print(printable(f"{counts.total():,} scans: {kinds}"))
 
 
 def _errors(rate) -> str:
