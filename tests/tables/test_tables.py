@@ -5,9 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 
+from tests.made import external_table
+from tests.scan_tables import scan_table
 from trueslice.errors import UserError
+from trueslice.tables.external import ExternalPredictions
 from trueslice.tables.predictions import ModelPredictions, Predictions
-from trueslice.tables.scans import Pairs
+from trueslice.tables.scans import Pairs, Scans
 
 NAMES = ("no tumour", "mean_over_classes", "glioma, grade IV")
 
@@ -158,3 +161,32 @@ def test_any_text_comes_back_from_a_file(tmp_path, name):
     pairs.write(tmp_path / "pairs.csv")
     assert Pairs.read(tmp_path / "pairs.csv").kind.tolist() == [name]
     assert Pairs.parse(f"\ufeff{pairs.text()}").kind.tolist() == [name]
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "problem"),
+    [
+        ("group", [0, 99], "the group of 'train/ill/1.png' is neither its own row nor one before it"),
+        ("group", [0, -1], "the group of 'train/ill/1.png' is neither its own row nor one before it"),
+        ("path", ["a.png", "a.png"], "a path is in it twice"),
+        ("official_split", ["train", "none"], "line 3: 'none' in column official_split is not train or val or test or"),
+    ],
+)
+def test_scans_that_were_edited_by_hand_are_refused(column, value, problem):
+    table = scan_table(["train", "train"], ["ill", "ill"], [0, 1])
+    assert len(Scans.parse(table.text())) == 2
+    with pytest.raises(ValueError, match=problem):
+        Scans.parse(dataclasses.replace(table, **{column: np.array(value)}).text())
+
+
+def test_other_data_sets_that_were_edited_by_hand_are_refused():
+    text = external_table([(0, 0, ""), (1, 2, "within")]).text()
+    assert len(ExternalPredictions.parse(text)) == 2
+    for old, new, problem in (
+        ("1.jpg", "0.jpg", "a path is twice in a data set"),
+        (",within,", ",without,", "line 3: 'without' in column dropped is not empty or development or within"),
+        (",notumor,", ",glioma,", "y_pred and the probabilities of '1.jpg' contradict each other"),
+    ):
+        assert old in text
+        with pytest.raises(ValueError, match=problem):
+            ExternalPredictions.parse(text.replace(old, new))

@@ -50,6 +50,8 @@ def one_of(*words: str) -> Kind:
 
 TEXT = Kind(str, str, str, "text")
 
+OFFICIAL = one_of("train", "val", "test", "")
+
 LEAK = one_of("", "copy", "patient")
 
 EXPOSURE = one_of("copy", "patient", "neither", "unknown")

@@ -6,7 +6,7 @@ from typing import Self
 
 import numpy as np
 
-from trueslice.tables.base import CLASS, SHARE, TEXT, WHOLE, Table, column
+from trueslice.tables.base import CLASS, SHARE, TEXT, WHOLE, Table, column, one_of
 from trueslice.tables.predictions import check_answers
 
 
@@ -22,13 +22,15 @@ class ExternalPredictions(Table):
     group: np.ndarray = column(WHOLE)
     # Why it is not scored: `development` for a copy of a scan that the model was developed on, `within` for a copy
     # of an earlier scan of its own data set; empty where it is scored.
-    dropped: np.ndarray = column(TEXT)
+    dropped: np.ndarray = column(one_of("", "development", "within"))
     y_true: np.ndarray = column(CLASS)
     y_pred: np.ndarray = column(CLASS)
     probabilities: np.ndarray = column(SHARE, "probability_", per_class=True)
 
     def _check(self) -> None:
         check_answers(self.path, self.y_pred, self.probabilities)
+        if len({*zip(self.name.tolist(), self.path.tolist(), strict=True)}) < len(self):
+            raise ValueError("a path is twice in a data set")
 
     @classmethod
     def empty(cls, class_names: Sequence[str]) -> Self:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trueslice.tables.base import TEXT, WHOLE, Table, column
+from trueslice.tables.base import TEXT, WHOLE, Table, column, one_of
 
 
 @dataclass(frozen=True)
@@ -13,5 +13,5 @@ class KnownScans(Table):
 
     path: np.ndarray = column(TEXT)
     class_name: np.ndarray = column(TEXT, "class")
-    split: np.ndarray = column(TEXT)  # `train`, `val` or `test`
+    split: np.ndarray = column(one_of("train", "val", "test"))
     unit: np.ndarray = column(WHOLE)

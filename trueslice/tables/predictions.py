@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trueslice.tables.base import CLASS, EXPOSURE, LEAK, NUMBER, SHARE, SIX_DECIMALS, TEXT, WHOLE, Table, column
+from trueslice.tables.rows import shown
 
 ROUNDING = 1e-5  # of a sum of float32
 
@@ -15,7 +16,7 @@ def check_answers(path: np.ndarray, y_pred: np.ndarray, probabilities: np.ndarra
         own = probabilities[np.arange(len(path)), y_pred]
         wrong = (own < probabilities.max(axis=1)) | (abs(probabilities.sum(axis=1) - 1) > ROUNDING)
         if wrong.any():
-            raise ValueError(f"y_pred and the probabilities of {path[wrong][0]} contradict each other")
+            raise ValueError(f"y_pred and the probabilities of {shown(path[wrong][0])} contradict each other")
 
 
 @dataclass(frozen=True)

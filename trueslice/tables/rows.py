@@ -81,7 +81,7 @@ def lacks(header: Sequence[str], wanted: str) -> ValueError:
 
 def shown(*cells: str) -> str:
     """Return cells as one line of limited length."""
-    text = ", ".join(map(repr, cells))
+    text = ", ".join(repr(str(cell)) for cell in cells)  # of str, not of its kin in NumPy
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 

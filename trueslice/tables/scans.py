@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trueslice.tables.base import SIX_DECIMALS, TEXT, WHOLE, Table, column
+from trueslice.tables.base import OFFICIAL, SIX_DECIMALS, TEXT, WHOLE, Table, column
+from trueslice.tables.rows import shown
 
 
 @dataclass(frozen=True)
@@ -13,9 +14,8 @@ class Scans(Table):
 
     path: np.ndarray = column(TEXT)  # relative to data/raw, with forward slashes; a frame has `, frame N` behind
     class_name: np.ndarray = column(TEXT, "class")  # name of its class folder
-    official_split: np.ndarray = column(
-        TEXT
-    )  # `train`, `val`, `test`, or empty where the source comes without such folders
+    # `train`, `val`, `test`, or empty where the source comes without such folders
+    official_split: np.ndarray = column(OFFICIAL)
     width: np.ndarray = column(WHOLE)  # in pixels, after EXIF orientation
     height: np.ndarray = column(WHOLE)  # likewise
     mode: np.ndarray = column(TEXT)  # Pillow's mode of the file, DICOM or NIfTI
@@ -29,6 +29,13 @@ class Scans(Table):
     plane: np.ndarray = column(TEXT)  # for example axial
     # Correlation with the most similar scan in the best orientation, without alignment; 1 for an exact copy.
     best_match: np.ndarray = column(SIX_DECIMALS)
+
+    def _check(self) -> None:
+        wrong = (self.group < 0) | (self.group > np.arange(len(self)))
+        if wrong.any():
+            raise ValueError(f"the group of {shown(self.path[wrong][0])} is neither its own row nor one before it")
+        if len({*self.path.tolist()}) < len(self):
+            raise ValueError("a path is in it twice")
 
 
 @dataclass(frozen=True)
@@ -61,4 +68,4 @@ class Conflicts(Table):
     path: np.ndarray = column(TEXT)
     class_name: np.ndarray = column(TEXT, "class")
     source_class: np.ndarray = column(TEXT)
-    official_split: np.ndarray = column(TEXT)
+    official_split: np.ndarray = column(OFFICIAL)

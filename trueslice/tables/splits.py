@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from trueslice.tables.base import LEAK, TEXT, WHOLE, Table, column
+from trueslice.tables.base import LEAK, TEXT, WHOLE, Table, column, one_of
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Splits(Table):
     # The independent unit: the scans of a patient with all their copies, or, where no patient is known, copies of each
     # other and the frames of a file. The row number of the first of them.
     unit: np.ndarray = column(WHOLE)
-    split: np.ndarray = column(TEXT)  # `train`, `val`, `test` or `dropped`
+    split: np.ndarray = column(one_of("train", "val", "test", "dropped"))
     reason: np.ndarray = column(TEXT)  # why it was dropped; empty elsewhere
     # Of the published test set: `copy` with a copy in the published Training folder, `patient` without a copy but with
     # the same patient there; else empty.
