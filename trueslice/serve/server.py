@@ -8,11 +8,11 @@ request is logged.
 
 import asyncio
 import errno
-import logging
 import os
 import re
 import secrets
 import socket
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,7 +86,7 @@ class Server:
         app = Starlette(
             routes=routes,
             middleware=[Middleware(Guard, token=self._token)],
-            exception_handlers={ClientDisconnect: _left, Exception: _failed},
+            exception_handlers={ClientDisconnect: lambda *_: Response(), Exception: _failed},
             max_body_size=LIMIT,
         )
         config = uvicorn.Config(
@@ -95,14 +95,12 @@ class Server:
             http=Connection,
             ws="none",
             lifespan="off",
-            backlog=CONNECTIONS,  # without free descriptors asyncio makes so many attempts a second, each with a log
+            backlog=CONNECTIONS,  # without free descriptors asyncio makes so many attempts a second
             headers=list(HEADERS.items()),
             server_header=False,
             proxy_headers=False,
             log_config=None,
-            log_level="error",
         )
-        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
         Loop(config).run(sockets=[self._socket])
 
     def _model(self, _: Request) -> Response:
@@ -193,9 +191,6 @@ class Loop(uvicorn.Server):
         os._exit(128 + sig)
 
 
-async def _left(*_) -> Response:
-    return Response()  # to nobody
-
-
-async def _failed(*_) -> Response:
+async def _failed(_: Request, error: Exception) -> Response:
+    traceback.print_exception(error)
     return PlainTextResponse("The server failed. The terminal says why.", 500)
