@@ -34,7 +34,7 @@ def test_a_port_that_is_none_is_status_2(tmp_path, port):
 def test_a_folder_that_holds_no_model_is_told_in_one_line(tmp_path):
     status, out, err = ended(tmp_path, "--model", "nowhere", "--port", "0")
     assert (status, out) == (1, "")
-    assert err.startswith("error: nowhere does not exist; ") and err.count("\n") == 1
+    assert err.startswith("error: nowhere does not exist, so it is not a released model; ") and err.count("\n") == 1
 
 
 @pytest.mark.slow
