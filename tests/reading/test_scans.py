@@ -218,7 +218,8 @@ def test_channels_of_16_bits_are_read_only_if_their_values_have_16(tmp_path: Pat
 def test_a_tiff_of_a_kind_that_is_not_read_is_called_a_tiff(tmp_path: Path):
     put(tmp_path / "raw/a/x.tif", tiff(picture().astype(np.float64)))
     _, unreadable, _ = read(tmp_path / "raw", tmp_path, max_unreadable=1)
-    assert unreadable == [("a/x.tif", "it is a TIFF that is damaged, or of a kind that is not read here")]
+    assert unreadable[0].reason.startswith("it is a TIFF that is damaged, or of a kind that is not read here")
+    assert "its pixels are 1 x 64-bit floating-point numbers; save it as PNG, or" in unreadable[0].reason
 
 
 @pytest.mark.parametrize("compression", ["tiff_lzw", "group4"])  # Pillow goes on in the second
@@ -337,11 +338,11 @@ def broken(folder: Path) -> dict[str, str]:
     return {
         "empty.jpg": "the file is empty",
         "text.jpg": "not an image",
-        "cut.png": "truncated",
-        "cut.jpg": "truncated",
-        "vast.png": "1000 x 1001 pixels are more than verify.max_pixels (1000000)",
+        "cut.png": "it ends too early",
+        "cut.jpg": "it ends too early",
+        "vast.png": "it has more pixels than verify.max_pixels (1000000)",
         "text.dcm": "it is not a DICOM file that holds a picture",
-        "script.eps": "not an image",
+        "script.eps": "it is PostScript",
     }
 
 

@@ -16,7 +16,7 @@ def test_the_released_folder_holds_the_trained_one_and_more(released):
             assert (finetuned / path.name).read_bytes() == path.read_bytes()
     before, after = (read_json(folder / "trueslice.json") for folder in (trained, finetuned))
     assert after.items() >= before.items()
-    assert after["decode"] == {"image_size": 224, "colour": False, "max_pixels": 50_000_000}
+    assert after["decode"] == {"image_size": 224, "colour": False, "max_pixels": 25_000_000}
     assert after["ood"] == read_json(released / "metrics/ood.json")
 
 

@@ -22,7 +22,7 @@ NAMED = 5  # unreadable files that are named on the terminal
 # The settings, with the values that the project's params.yaml gives them under `verify:`, so that both find the same.
 SETTINGS: dict[str, tuple[int | float | str, str]] = {
     "image_size": (224, "pixels per side of the square into which every image is resized"),
-    "max_pixels": (50_000_000, "an image with more pixels is not read"),
+    "max_pixels": (25_000_000, "an image with more pixels is not read"),
     "copy_threshold": (0.98, "images that correlate at least this much are copies"),
     "local_threshold": (0.9, "doubtful pairs must also agree this much in small windows"),
     "min_overlap": (0.5, "doubtful pairs must share this part of the picture"),

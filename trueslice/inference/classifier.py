@@ -11,14 +11,13 @@ from typing import Self
 
 import numpy as np
 import torch
-from PIL import Image
 
 from trueslice.device import pick_device
 from trueslice.errors import UserError
 from trueslice.explain.attribution import explain
 from trueslice.explain.similarity import most_similar, unit_length
 from trueslice.inference.folder import read_settings
-from trueslice.inference.reading import Item, Square, Unreadable, read
+from trueslice.inference.reading import Item, Square, Unreadable, read, read_each
 from trueslice.inference.reference import Comparison, KnownScan, Reference, known_scan, small
 from trueslice.model.cpu import same_bytes_on_cpus
 from trueslice.model.encoder import Encoder, probabilities
@@ -116,8 +115,6 @@ class Classifier:
         folder = Path(folder)
         settings = read_settings(folder)
         same_bytes_on_cpus(folder)
-        # `max_pixels` takes the place of Pillow's own limit.
-        Image.MAX_IMAGE_PIXELS = None
         encoder = Encoder.load(folder, pick_device(device, "device"))
         return cls(folder, encoder, settings, Reference.read(folder))
 
@@ -163,8 +160,12 @@ class Classifier:
         return scans.take(rows)
 
     def _decode(self, items: Iterable, frame: int | str | None) -> Iterator[Square | Unreadable]:
-        pool = ThreadPoolExecutor(min(MAX_WORKERS, os.cpu_count() or 1))
         decode = self.settings.decode.model_dump()
+        if frame == "all":  # none is decoded ahead, so that no more than one is kept
+            for item in items:
+                yield from read_each(item, decode, frame)
+            return
+        pool = ThreadPoolExecutor(min(MAX_WORKERS, os.cpu_count() or 1))
         waiting: deque = deque()
         try:
             for item in items:

@@ -1,7 +1,8 @@
 """Decoding of image files and arrays into squares, by the same steps as for training."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -36,34 +37,39 @@ class Unreadable:
 
 
 def read(item: Item, settings: Mapping, frame: int | str | None = None) -> list[Square | Unreadable]:
+    """Decode a file or an array as `read_each` does, into a list."""
+    return list(read_each(item, settings, frame))
+
+
+def read_each(item: Item, settings: Mapping, frame: int | str | None = None) -> Iterator[Square | Unreadable]:
     """Decode a file or an array: one picture, or several where all frames are asked for, as in `Classifier.stream`.
 
     `settings` are `decode` in trueslice.json: image_size, colour, max_pixels.
     """
     name = "array" if isinstance(item, np.ndarray) else as_text(item.name if isinstance(item, Upload) else item)
+    keep = partial(_square, settings=settings)
     try:
         if isinstance(item, np.ndarray):
-            return [_of_array(item, settings)]
+            yield keep(name, _of_array(item))
+            return
         file = item if isinstance(item, Upload) else Path(item)
-        return [
-            Unreadable(own_name, picture) if isinstance(picture, str) else _square(own_name, picture, settings)
-            for own_name, picture in read_pictures(file, name, settings["max_pixels"], frame)
-        ]
+        for own_name, found in read_pictures(file, name, settings["max_pixels"], frame, keep):
+            yield Unreadable(own_name, found) if isinstance(found, str) else found
     except MemoryError:
         raise
     except FrameError as error:
-        return [Unreadable(name, str(error), error.frames)]
-    except Exception as error:  # Pillow's decoders raise nearly every exception there is on a broken file
-        return [Unreadable(name, why_unreadable(error))]
+        yield Unreadable(name, str(error), error.frames)
+    except Exception as error:  # decoders raise nearly every exception there is on a broken file
+        yield Unreadable(name, why_unreadable(error))
 
 
-def _of_array(values: np.ndarray, settings: Mapping) -> Square:
+def _of_array(values: np.ndarray) -> Picture:
     if values.dtype != np.uint8 or not (values.ndim == 2 or (values.ndim == 3 and values.shape[2] == 3)):
         problem = f"it is {values.dtype} {list(values.shape)}"
         raise ValueError(f"{problem}; an array must be uint8 [H, W], grey, or [H, W, 3], RGB")
     if values.size == 0:
         raise ValueError("the array is empty")
-    return _square("array", to_picture(Image.fromarray(values)), settings)
+    return to_picture(Image.fromarray(values))
 
 
 def _square(name: str, picture: Picture, settings: Mapping) -> Square:

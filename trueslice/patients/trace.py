@@ -26,6 +26,7 @@ from trueslice.patients import lookup as patients
 from trueslice.progress import Progress
 from trueslice.reading import scans as reading
 from trueslice.reading.images import grey_of
+from trueslice.reading.limits import MAX_PIXELS
 from trueslice.reading.masks import write_mask
 from trueslice.reading.square import fit
 from trueslice.sources import folder
@@ -34,7 +35,6 @@ from trueslice.tables.base import SIX_DECIMALS, TEXT, WHOLE, Table, column
 SOURCE = "figshare"
 LABELS = {1: "meningioma", 2: "glioma", 3: "pituitary"}
 SIZE = 256  # pixels per side at which pictures are compared
-MAX_PIXELS = 5 * 10**7  # a file with more counts as unreadable
 AT_ONCE = 1000  # scans that are compared at once, so that memory doesn't grow with their number
 CANDIDATES = 4  # slices most like a scan coarsely, of which the fine thumbnails choose
 

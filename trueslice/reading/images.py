@@ -1,14 +1,31 @@
-"""Image files in, pictures of 8 bits per channel out, by Pillow."""
+"""Image files in, pictures of 8 bits per channel out, by Pillow.
 
-from collections.abc import Mapping
+Whole pictures are converted block by block, which takes little memory.
+"""
+
+import logging
+import math
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
-from trueslice.files import Upload, is_empty, open_binary
+from trueslice.files import Upload, open_binary
+from trueslice.reading.kinds import what_it_is
 from trueslice.reading.libtiff import damage_raised
+from trueslice.reading.limits import (
+    ALL_FRAMES,
+    MAX_READS,
+    PictureError,
+    check_frames,
+    check_scans,
+    check_size,
+    open_checked,
+)
 
 # Named, so that Pillow never hands a file to an outside program (it would run Ghostscript on EPS).
 FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
@@ -18,10 +35,24 @@ FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 COLOUR_DIFFERENCE, COLOUR_SHARE = 8, 0.001
 # Greys that differ by no more than this are not seen as a drawing.
 FLAT = 8
-# The first bytes of TIFF files, and the numbers of some of their tags.
-TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-BITS, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339
-WHITE_IS_ZERO, UNSIGNED, SIGNED = 0, 1, 2
+BLOCK = 1024  # side of the blocks
+# Numbers of TIFF tags, one of which EXIF has too, and some of their values.
+BITS, PHOTOMETRIC, ORIENTATION, TILE_WIDTH, TILE_LENGTH, SAMPLE_FORMAT = 258, 262, 274, 322, 323, 339
+WHITE_IS_ZERO, UNSIGNED, SIGNED, FLOAT = 0, 1, 2, 3
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# Words of Pillow's messages about files that are cut off.
+CUT_OFF = ("runcated", "not enough", "not large enough", "end of")
+
+# They name no file, and may quote what it says of a patient.
+logging.getLogger("PIL").setLevel(logging.CRITICAL + 1)
 
 
 class Picture(NamedTuple):
@@ -37,81 +68,120 @@ class ImageFrames:
 
     Attributes:
         count: number of pictures; a JPEG with a preview (MPO) has one.
+        pixels: number of pixels of the first picture.
 
     Raises:
-        OSError: it cannot be read, or is not an image in one of `FORMATS`.
-        ValueError: it is empty, or has more than `max_pixels` pixels.
+        OSError: it cannot be opened.
+        PictureError: it is not an image in one of `FORMATS`, or beyond a limit.
     """
 
     def __init__(self, file: Path | Upload, max_pixels: int):
-        if is_empty(file):
-            raise ValueError("the file is empty")
-        # Pillow closes what it opened itself.
-        opened = open_binary(file) if isinstance(file, Upload) else file
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        # Where Pillow needs memory for pixels, it raises an error above twice this.
+        Image.MAX_IMAGE_PIXELS = -(-max_pixels // 2)
+        self._max_pixels, self._left = max_pixels, ALL_FRAMES * max_pixels
+        stream = open_checked(file)
         try:
-            self._image, self._max_pixels = Image.open(opened, formats=FORMATS), max_pixels
+            with in_our_words(max_pixels):
+                self._image = Image.open(stream, formats=FORMATS)
+                self._check()
+                if "ppm_plain" in str(self._image.tile):
+                    raise PictureError("it is a PNM with pixels as text; save it as PNG")
+                if self._image.info.get("progressive"):
+                    check_scans(stream)
+                self.pixels = self._image.width * self._image.height
+                stream.left = MAX_READS
+                is_preview = self._image.format == "MPO"
+                self.count: int = stream.pictures or 1
+                if not stream.pictures and not is_preview:
+                    self.count = getattr(self._image, "n_frames", 1)
+                check_frames(self.count, *self._image.size, max_pixels)
         except UnidentifiedImageError:
-            with open_binary(file) as stream:
-                if stream.read(4) in TIFF:
-                    raise ValueError("it is a TIFF that is damaged, or of a kind that is not read here") from None
+            stream.close()
+            raise PictureError(_why_not_opened(file)) from None
+        except BaseException:
+            stream.close()
             raise
-        try:
-            check_size(*self._image.size, max_pixels)
-        except ValueError:
-            self.close()
-            raise
-        self.count = 1 if self._image.format == "MPO" else getattr(self._image, "n_frames", 1)
 
     def picture(self, number: int) -> Picture:
-        """Decode the picture of this number, from 1."""
-        self._image.seek(number - 1)
-        check_size(*self._image.size, self._max_pixels)
-        with damage_raised():
+        """Decode the picture of this number, from 1; the numbers of several calls rise.
+
+        Raises:
+            PictureError: it cannot be decoded, or is beyond a limit.
+        """
+        with in_our_words(self._max_pixels), damage_raised():
+            while self._image.tell() < number - 1:
+                self._image.seek(self._image.tell() + 1)
+                self._check()
             return to_picture(self._image)
+
+    def _check(self) -> None:
+        """Check the size of the picture that is next to be decoded."""
+        tags, (width, height) = getattr(self._image, "tag_v2", {}), self._image.size
+        check_size(width, height, self._max_pixels)
+        check_size(tags.get(TILE_WIDTH, 1), tags.get(TILE_LENGTH, 1), self._max_pixels)
+        self._left -= width * height
+        if self._left < 0:
+            raise PictureError("the pictures of its file have too many pixels together; divide it into files")
 
     def close(self) -> None:
         """Close the file."""
         self._image.close()
 
 
-def check_size(width: int, height: int, max_pixels: int) -> None:
-    """Raise ValueError if a picture has more than `max_pixels` pixels."""
-    if width * height > max_pixels:
-        raise ValueError(f"{width} x {height} pixels are more than verify.max_pixels ({max_pixels})")
+@contextmanager
+def in_our_words(max_pixels: int) -> Iterator[None]:
+    """Raise PictureError for the many errors of Pillow: its decoders raise nearly every kind on a broken file."""
+    try:
+        yield
+    except (PictureError, UnidentifiedImageError, MemoryError):
+        raise
+    except Image.DecompressionBombError:
+        raise PictureError(f"it has more pixels than verify.max_pixels ({max_pixels})") from None
+    except Exception as error:
+        if isinstance(error, OSError) and error.strerror:
+            raise
+        is_cut_off = isinstance(error, EOFError) or any(word in str(error) for word in CUT_OFF)
+        raise PictureError("it ends too early" if is_cut_off else "its pixels are damaged") from None
+
+
+def why_unreadable(error: Exception) -> str:
+    """Say in a few words why a file could not be decoded; those of other libraries are not passed on."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return " ".join(str(error).split()) if isinstance(error, ValueError) else "it cannot be decoded"
 
 
 def to_picture(image: Image.Image) -> Picture:
     """Decode an image as it is seen, after EXIF orientation, to 8 bits per channel.
 
     Raises:
-        ValueError: it has channels of 16 bits with values of fewer, which Pillow would show as nearly black.
+        PictureError: it has channels of 16 bits with values of fewer, which Pillow would show as nearly black.
     """
-    mode, tags = image.mode, getattr(image, "tag_v2", {})
-    is_deep_png = getattr(image, "format", None) == "PNG" and ";16" in str(getattr(image, "tile", ""))
+    mode, tags, stored = image.mode, getattr(image, "tag_v2", {}), str(getattr(image, "tile", ""))
+    image.load()
+    is_deep_png = getattr(image, "format", None) == "PNG" and ";16" in stored
     if mode.startswith("I") or mode == "F" or tags.get(SAMPLE_FORMAT) == (SIGNED,):
-        seen = grey_of(_numbers(ImageOps.exif_transpose(image), tags))
+        seen = _by_own_range(image, tags)
     elif (is_deep_png or 16 in tags.get(BITS, ())) and _extent(image)[1] < 2**14 >> 8:
-        raise ValueError("its channels have 16 bits and values of 14 or fewer; save it as 16-bit grey, or with 8 bits")
+        problem = "its channels have 16 bits and values of 14 or fewer"
+        raise PictureError(f"{problem}; save it as 16-bit grey, or with 8 bits")
     else:
-        seen = _to_eight_bit(ImageOps.exif_transpose(image))
-    return Picture(seen, mode, seen.mode == "RGB" and _has_colour(np.asarray(seen)))
+        seen = _to_eight_bit(image)
+    if turn := _turn(image):
+        seen = seen.transpose(turn)
+    return Picture(seen, mode, seen.mode == "RGB" and _has_colour(seen))
 
 
 def grey_of(values: np.ndarray) -> Image.Image:
     """Scale numbers [H, W] by their own range to an image of 8 bits; those that are not finite are black.
 
     Raises:
-        ValueError: none of them is finite, or the array has not two axes.
+        PictureError: none of them is finite, or the array has not two axes.
     """
     if values.ndim != 2:
-        raise ValueError(f"it holds an array with {values.ndim} axes, and no picture")
-    values = values.astype(np.float64)
-    finite = np.isfinite(values)
-    if not finite.any():
-        raise ValueError("it holds no finite value")
-    low, high = values[finite].min(), values[finite].max()
-    shares = stretch(np.where(finite, values, low), low, high)
-    return Image.fromarray(np.rint(shares * 255).astype(np.uint8))
+        raise PictureError(f"it holds an array with {values.ndim} axes, and no picture")
+    return _greys(values, *_range([values]))
 
 
 def stretch(values: np.ndarray, low: float, high: float) -> np.ndarray:
@@ -120,14 +190,62 @@ def stretch(values: np.ndarray, low: float, high: float) -> np.ndarray:
         return np.clip((values - low) / max(high - low, np.finfo(np.float64).tiny), 0, 1)
 
 
-def why_unreadable(error: Exception) -> str:
-    """Say in a few words why a file could not be decoded."""
-    if isinstance(error, UnidentifiedImageError):
-        return f"it is not an image in a format that is read here ({', '.join(FORMATS)}, DICOM, NIfTI)"
-    if str(error).startswith("decoder error"):
-        return "its pixels are damaged"
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return " ".join(text.split()) or type(error).__name__
+def _why_not_opened(file: Path | Upload) -> str:
+    """Say what a file is that Pillow cannot open, and of a TIFF of which numbers."""
+    with open_binary(file) as stream:
+        start = stream.read(512)
+        what = what_it_is(start, f"{', '.join(FORMATS)}, DICOM, NIfTI")
+        with suppress(Exception):  # Pillow raises many kinds on what is damaged, or no TIFF
+            tags = TiffImagePlugin.ImageFileDirectory_v2(start[: 16 if 43 in start[2:4] else 8])
+            stream.seek(tags.next)
+            tags.load(stream)
+            kind = {SIGNED: "signed ", FLOAT: "floating-point "}.get(tags.get(SAMPLE_FORMAT, (UNSIGNED,))[0], "")
+            numbers = f"its pixels are {len(tags[BITS])} x {tags[BITS][0]}-bit {kind}numbers"
+            return f"{what}: {numbers}; save it as PNG, or as TIFF of 8-bit, 16-bit or 32-bit floating-point numbers"
+    return what
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    try:
+        return TURNS.get(image.getexif().get(ORIENTATION, 1))
+    except Exception:  # viewers pass over a damaged EXIF too
+        return None
+
+
+def _blocks(image: Image.Image) -> Iterator[tuple[tuple[int, int, int, int], Image.Image]]:
+    """Yield all parts of an image, each with its place."""
+    for top in range(0, image.height, BLOCK):
+        for left in range(0, image.width, BLOCK):
+            place = (left, top, min(left + BLOCK, image.width), min(top + BLOCK, image.height))
+            yield place, image.crop(place)
+
+
+def _converted(image: Image.Image, mode: str, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
+    converted = Image.new(mode, image.size)
+    for place, block in _blocks(image):
+        converted.paste(convert(block), place)
+    return converted
+
+
+def _by_own_range(image: Image.Image, tags: Mapping) -> Image.Image:
+    low, high = _range(_numbers(block, tags) for _, block in _blocks(image))
+    return _converted(image, "L", lambda block: _greys(_numbers(block, tags), low, high))
+
+
+def _range(parts: Iterable[np.ndarray]) -> tuple[float, float]:
+    """Return the least and the greatest finite value; PictureError if there is none."""
+    low, high = math.inf, -math.inf
+    for part in parts:
+        finite = part[np.isfinite(part)].astype(np.float64)
+        low, high = min(low, finite.min(initial=math.inf)), max(high, finite.max(initial=-math.inf))
+    if low > high:
+        raise PictureError("it holds no finite value")
+    return float(low), float(high)
+
+
+def _greys(values: np.ndarray, low: float, high: float) -> Image.Image:
+    shares = stretch(np.where(np.isfinite(values), values.astype(np.float64), low), low, high)
+    return Image.fromarray(np.rint(shares * 255).astype(np.uint8))
 
 
 def _numbers(image: Image.Image, tags: Mapping) -> np.ndarray:
@@ -138,6 +256,9 @@ def _numbers(image: Image.Image, tags: Mapping) -> np.ndarray:
         values = values.view(np.uint32)
     elif bits == (8,):
         values = values.view(np.int8)
+    clear = image.info.get("transparency")
+    if isinstance(clear, int):
+        values = np.where(values == clear, np.nan, values)
     return -values.astype(np.float64) if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO else values
 
 
@@ -146,16 +267,19 @@ def _to_eight_bit(image: Image.Image) -> Image.Image:
     seen_mode = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
     if not image.has_transparency_data:
         return image.convert(seen_mode)
-    on_black = _laid_over(image, "black").convert(seen_mode)
-    if _is_flat(on_black) and not _is_flat(on_white := _laid_over(image, "white").convert(seen_mode)):
+    on_black = _laid_over(image, "black", seen_mode)
+    if _is_flat(on_black) and not _is_flat(on_white := _laid_over(image, "white", seen_mode)):
         return on_white
     return on_black
 
 
-def _laid_over(image: Image.Image, colour: str) -> Image.Image:
-    solid = Image.new("RGBA", image.size, colour)
-    solid.alpha_composite(image.convert("RGBA"))
-    return solid
+def _laid_over(image: Image.Image, colour: str, mode: str) -> Image.Image:
+    def convert(block: Image.Image) -> Image.Image:
+        solid = Image.new("RGBA", block.size, colour)
+        solid.alpha_composite(block.convert("RGBA"))
+        return solid.convert(mode)
+
+    return _converted(image, mode, convert)
 
 
 def _is_flat(image: Image.Image) -> bool:
@@ -165,13 +289,16 @@ def _is_flat(image: Image.Image) -> bool:
 
 def _extent(image: Image.Image) -> tuple[int, int]:
     """Return the least and the greatest value of all channels but transparency."""
-    count = sum(name not in "Aa" for name in image.getbands())
-    values = np.atleast_3d(np.asarray(image))[..., :count]
-    return int(values.min()), int(values.max())
+    bands = [band for name, band in zip(image.getbands(), image.split(), strict=True) if name not in "Aa"]
+    low, high = zip(*(band.getextrema() for band in bands), strict=True)
+    return min(low), max(high)
 
 
-def _has_colour(pixels: np.ndarray) -> bool:
-    """Tell whether the channels of uint8 [H, W, 3] differ by more than a grey picture's do after JPEG."""
-    red, green, blue = np.moveaxis(pixels, -1, 0)
-    spread = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
-    return bool((spread > COLOUR_DIFFERENCE).mean() > COLOUR_SHARE)
+def _has_colour(image: Image.Image) -> bool:
+    """Tell whether the channels of an image differ by more than a grey picture's do after JPEG."""
+    count = 0
+    for _, block in _blocks(image):
+        red, green, blue = np.moveaxis(np.asarray(block), -1, 0)
+        spread = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
+        count += int((spread > COLOUR_DIFFERENCE).sum())
+    return count > COLOUR_SHARE * image.width * image.height

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import PIL
 
+from trueslice.reading.limits import PictureError
+
 _heard = threading.local()
 
 
@@ -24,10 +26,10 @@ for _library in (*_HOME.parent.glob("pillow.libs/libtiff*"), *_HOME.glob(".dylib
 
 @contextmanager
 def damage_raised() -> Iterator[None]:
-    """Raise ValueError if libtiff finds damage; Pillow may go on, with a wrong picture."""
+    """Raise PictureError if libtiff finds damage; Pillow may go on, with a wrong picture."""
     _heard.damage = False
     try:
         yield
     finally:
         if _heard.damage:
-            raise ValueError("its pixels are damaged")
+            raise PictureError("its pixels are damaged")

@@ -5,12 +5,15 @@ height of the scan. A scan without one has no known tumour.
 """
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from trueslice.errors import UserError
+from trueslice.reading.images import ImageFrames, why_unreadable
+from trueslice.reading.limits import MAX_PIXELS
 from trueslice.reading.square import fit
 
 MASKS = "masks"  # a folder next to the class folders, which holds no scans
@@ -45,8 +48,9 @@ def read_masks(folder: Path, scans: Sequence[str], side: int) -> np.ndarray:
         path = mask_path(folder, scan)
         if path.exists():
             try:
-                with Image.open(path, formats=["PNG"]) as image:
-                    masks[row] = fit(image.convert("L"), side) >= 128
+                with closing(ImageFrames(path, MAX_PIXELS)) as frames:
+                    masks[row] = fit(frames.picture(1).image.convert("L"), side) >= 128
             except (OSError, ValueError) as error:
-                raise UserError(f"the mask {path} cannot be read ({error}); write it again, or remove it") from None
+                problem = f"the mask {path} cannot be read: {why_unreadable(error)}"
+                raise UserError(f"{problem}; write it again, or remove it") from None
     return masks

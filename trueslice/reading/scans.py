@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from trueslice.errors import UserError
 from trueslice.files import as_text, files_in
-from trueslice.lifetime import pool, start_worker
+from trueslice.lifetime import pool
 from trueslice.params import Verify
 from trueslice.progress import Progress
 from trueslice.reading.classes import OFFICIAL_SPLITS
@@ -86,9 +85,9 @@ def read(
     unreadable: list[Unreadable] = []
     shape = (params.image_size, params.image_size, *([3] if params.colour else []))
     decode = partial(_decode, raw=raw, params=params)
-    with (into / "pixels.npy").open("wb") as pixels, pool(workers, _start_worker) as processes:
+    with (into / "pixels.npy").open("wb") as pixels, pool(workers) as processes:
         _write_header(pixels, (len(files), *shape))
-        decoded = processes.map(decode, files, chunksize=8)
+        decoded = processes.map(decode, files)
         for frames in Progress(decoded, total=len(files), desc="reading", unit="file"):
             for scan, square in frames:
                 if isinstance(scan, Unreadable):
@@ -111,22 +110,14 @@ def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
     np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
 
 
-def _start_worker() -> None:
-    start_worker()
-    # `max_pixels` takes the place of Pillow's own limit.
-    Image.MAX_IMAGE_PIXELS = None
-
-
 def _decode(file: ScanFile, raw: Path, params: Verify) -> list[tuple[Scan | Unreadable, bytes]]:
     """Decode all frames of a file, each to its row and its square of pixels."""
     scans: list[tuple[Scan | Unreadable, bytes]] = []
     try:
         file.path.encode("utf-8")
-        for path, picture in read_pictures(raw / file.path, file.path, params.max_pixels, "all"):
-            if isinstance(picture, str):
-                scans.append((Unreadable(path, picture), b""))
-            else:
-                scans.append(_scan(file._replace(path=path), picture, params))
+        keep = partial(_scan, file=file, params=params)
+        for path, found in read_pictures(raw / file.path, file.path, params.max_pixels, "all", keep):
+            scans.append((Unreadable(path, found), b"") if isinstance(found, str) else found)
     except UnicodeEncodeError:
         return [(Unreadable(as_text(file.path), "its name is not valid UTF-8"), b"")]
     except MemoryError:
@@ -136,13 +127,15 @@ def _decode(file: ScanFile, raw: Path, params: Verify) -> list[tuple[Scan | Unre
     return scans
 
 
-def _scan(file: ScanFile, picture: Picture, params: Verify) -> tuple[Scan, bytes]:
+def _scan(path: str, picture: Picture, file: ScanFile, params: Verify) -> tuple[Scan, bytes]:
     image = picture.image.convert("RGB" if params.colour else "L")
     pixels = np.asarray(image)
-    content = f"{pixels.shape}".encode() + pixels.tobytes()
-    whole = file_of(file.path)
-    if whole != file.path and pixels.min() == pixels.max():
-        content += whole.encode()  # empty slices of two volumes are no copies: they would make one unit of all volumes
-    pixel_hash = hashlib.sha256(content).hexdigest()[:32]
-    scan = Scan(*file, *image.size, picture.mode, pixel_hash, picture.has_colour)
+    pixel_hash = hashlib.sha256(f"{pixels.shape}".encode())
+    pixel_hash.update(pixels.data)
+    whole = file_of(path)
+    if whole != path and pixels.min() == pixels.max():
+        # Empty slices of two volumes are no copies: they would make one unit of all volumes.
+        pixel_hash.update(whole.encode())
+    own = file._replace(path=path)
+    scan = Scan(*own, *image.size, picture.mode, pixel_hash.hexdigest()[:32], picture.has_colour)
     return scan, fit(image, params.image_size).tobytes()
