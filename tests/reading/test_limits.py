@@ -116,12 +116,12 @@ def animated(count: int, kind: str, side: int = 8, **options) -> bytes:
     ("name", "reason"),
     [
         ("frames.gif", "it holds more than 10 pictures of 100 x 100 pixels; divide it into files"),
-        ("beyond its screen.gif", "it has more pixels than verify.max_pixels (10000)"),
-        ("filled.gif", "it has more pixels than verify.max_pixels (10000)"),
-        ("kept.gif", "it has more pixels than verify.max_pixels (10000)"),
+        ("beyond its screen.gif", "its pixels are more than verify.max_pixels (10000)"),
+        ("filled.gif", "its pixels are more than verify.max_pixels (10000)"),
+        ("kept.gif", "its pixels are more than verify.max_pixels (10000)"),
         ("many frames.gif", "it holds more than 2000 pictures of 1 x 1 pixels; divide it into files"),
         ("blocks.gif", "it is stored in too many pieces; save it again as PNG"),
-        ("canvas.webp", "it has more pixels than verify.max_pixels (10000)"),
+        ("canvas.webp", "its pixels are more than verify.max_pixels (10000)"),
         ("frames.png", "it holds more than 1562 pictures of 8 x 8 pixels; divide it into files"),
         ("chunks.png", "it holds too many parts that are no pixels; save it again"),
         ("profiles.png", "it is stored in too many pieces; save it again as PNG"),
@@ -133,7 +133,7 @@ def animated(count: int, kind: str, side: int = 8, **options) -> bytes:
         ("scans.jpg", "it is a JPEG of too many passes; save it again as PNG"),
         ("exif.jpg", "it is stored in too many pieces; save it again as PNG"),
         ("text.pgm", "it is a PNM with pixels as text; save it as PNG"),
-        ("vast.jp2", "it has more pixels than verify.max_pixels (10000)"),
+        ("vast.jp2", "its pixels are more than verify.max_pixels (10000)"),
     ],
 )
 def test_a_file_beyond_a_limit_is_refused_in_one_line(name: str, reason: str):

@@ -137,7 +137,7 @@ def in_our_words(max_pixels: int) -> Iterator[None]:
     except (PictureError, UnidentifiedImageError, MemoryError):
         raise
     except Image.DecompressionBombError:
-        raise PictureError(f"it has more pixels than verify.max_pixels ({max_pixels})") from None
+        raise PictureError(f"its pixels are more than verify.max_pixels ({max_pixels})") from None
     except Exception as error:
         if isinstance(error, OSError) and error.strerror:
             raise
