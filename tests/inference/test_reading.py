@@ -41,7 +41,7 @@ def test_too_many_pixels_and_huge_files_are_refused_before_they_are_decoded(tmp_
     Image.new("L", (200, 200)).save(tmp_path / "big.png")
     assert "40" not in read(tmp_path / "big.png", SETTINGS | {"max_pixels": 40_000})[0].name
     (found,) = read(tmp_path / "big.png", SETTINGS)
-    assert found.reason == "its pixels are more than verify.max_pixels (10000)"
+    assert found.reason == "200 x 200 pixels are more than verify.max_pixels (10000)"
     with (tmp_path / "huge.png").open("wb") as file:
         file.truncate(2 * 2**30)
     assert read(tmp_path / "huge.png", SETTINGS)[0].reason.startswith("the file is larger than 200 MB")

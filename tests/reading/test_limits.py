@@ -133,7 +133,7 @@ def animated(count: int, kind: str, side: int = 8, **options) -> bytes:
         ("scans.jpg", "it is a JPEG of too many passes; save it again as PNG"),
         ("exif.jpg", "it is stored in too many pieces; save it again as PNG"),
         ("text.pgm", "it is a PNM with pixels as text; save it as PNG"),
-        ("vast.jp2", "its pixels are more than verify.max_pixels (10000)"),
+        ("vast.jp2", "300 x 300 pixels are more than verify.max_pixels (10000)"),
     ],
 )
 def test_a_file_beyond_a_limit_is_refused_in_one_line(name: str, reason: str):

@@ -340,7 +340,7 @@ def broken(folder: Path) -> dict[str, str]:
         "text.jpg": "not an image",
         "cut.png": "it ends too early",
         "cut.jpg": "it ends too early",
-        "vast.png": "its pixels are more than verify.max_pixels (1000000)",
+        "vast.png": "1000 x 1001 pixels are more than verify.max_pixels (1000000)",
         "text.dcm": "it is not a DICOM file that holds a picture",
         "script.eps": "it is PostScript",
     }

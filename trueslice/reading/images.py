@@ -19,6 +19,7 @@ from trueslice.reading.kinds import what_it_is
 from trueslice.reading.libtiff import damage_raised
 from trueslice.reading.limits import (
     ALL_FRAMES,
+    MAX_PIXELS,
     MAX_READS,
     PictureError,
     check_frames,
@@ -77,8 +78,8 @@ class ImageFrames:
 
     def __init__(self, file: Path | Upload, max_pixels: int):
         warnings.filterwarnings("ignore", module=r"PIL\.")
-        # Where Pillow needs memory for pixels, it raises an error above twice this.
-        Image.MAX_IMAGE_PIXELS = -(-max_pixels // 2)
+        # Pillow raises an error above twice this. It holds for all of the process, so it is never small.
+        Image.MAX_IMAGE_PIXELS = -(-max(max_pixels, MAX_PIXELS) // 2)
         self._max_pixels, self._left = max_pixels, ALL_FRAMES * max_pixels
         stream = open_checked(file)
         try:
