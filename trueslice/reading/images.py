@@ -49,6 +49,8 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+# Pillow widens the greys of a PNG of 2 or 4 bits by these factors, but not the one that is transparent.
+GREY_STEPS = {"'L;2'": 85, "'L;4'": 17}
 # Words of Pillow's messages about files that are cut off.
 CUT_OFF = ("runcated", "not enough", "not large enough", "end of")
 
@@ -161,6 +163,9 @@ def to_picture(image: Image.Image) -> Picture:
     """
     mode, tags, stored = image.mode, getattr(image, "tag_v2", {}), str(getattr(image, "tile", ""))
     image.load()
+    clear, step = image.info.get("transparency"), next((GREY_STEPS[key] for key in GREY_STEPS if key in stored), 1)
+    if isinstance(clear, int) and clear <= 255 // step:
+        image.info["transparency"] = clear * step
     is_deep_png = getattr(image, "format", None) == "PNG" and ";16" in stored
     if mode.startswith("I") or mode == "F" or tags.get(SAMPLE_FORMAT) == (SIGNED,):
         seen = _by_own_range(image, tags)
@@ -169,7 +174,7 @@ def to_picture(image: Image.Image) -> Picture:
         raise PictureError(f"{problem}; save it as 16-bit grey, or with 8 bits")
     else:
         seen = _to_eight_bit(image)
-    if turn := _turn(image):
+    if (turn := _turn(image)) is not None:
         seen = seen.transpose(turn)
     return Picture(seen, mode, seen.mode == "RGB" and _has_colour(seen))
 

@@ -1,0 +1,101 @@
+"""Every mode that Pillow writes in every format, held against the numbers that were written."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from trueslice.files import Upload
+from trueslice.reading.pictures import read_pictures
+
+rows, columns = np.mgrid[0:1:40j, 0:1:48j]
+GREY = np.rint(40 + 60 * columns + 120 * rows**2).astype(np.uint8)
+COLOUR = np.stack([GREY, 255 - GREY, GREY // 2 + 30], axis=-1)
+CLEAR = np.where(columns > 0.5, 255, np.where(rows > 0.5, 128, 0)).astype(np.uint8)
+OVER_BLACK = {2: GREY * (CLEAR / 255), 3: COLOUR * (CLEAR / 255)[..., None]}
+TURNED = {
+    1: lambda seen: seen,
+    2: np.fliplr,
+    3: lambda seen: np.rot90(seen, 2),
+    4: np.flipud,
+    5: lambda seen: seen.swapaxes(0, 1),
+    6: lambda seen: np.rot90(seen, -1),
+    7: lambda seen: np.rot90(seen.swapaxes(0, 1), 2),
+    8: np.rot90,
+}
+
+
+def pictures() -> dict[str, tuple[Image.Image, np.ndarray]]:
+    """Return a picture of each mode, with what a viewer shows."""
+    grey, colour = Image.fromarray(GREY), Image.fromarray(COLOUR)
+    palette = grey.convert("P")
+    palette.putpalette([value for grey in range(256) for value in (grey, 255 - grey, grey // 2 + 30)])
+    clear = {"LA": grey.convert("LA"), "PA": palette.convert("PA"), "RGBA": colour.convert("RGBA")}
+    for image in clear.values():
+        image.putalpha(Image.fromarray(CLEAR))
+    own_range = (GREY - GREY.min().astype(float)) / np.ptp(GREY) * 255
+    return {
+        "1": (Image.fromarray(GREY > 90), np.where(GREY > 90, 255, 0)),
+        "L": (grey, GREY),
+        "LA": (clear["LA"], OVER_BLACK[2]),
+        "P": (palette, COLOUR),
+        "PA": (clear["PA"], OVER_BLACK[3]),
+        "RGB": (colour, COLOUR),
+        "RGBA": (clear["RGBA"], OVER_BLACK[3]),
+        "CMYK": (colour.convert("CMYK"), COLOUR),
+        "I": (Image.fromarray(GREY.astype(np.int32) * 1000 - 5000), own_range),
+        "I;16": (Image.fromarray(GREY.astype(np.uint16) * 13), own_range),
+        "I;16B": (Image.frombytes("I;16B", (48, 40), (GREY.astype(np.uint16) * 13).astype(">u2").tobytes()), own_range),
+        "F": (Image.fromarray(GREY.astype(np.float32) * 0.7 - 3), own_range),
+    }
+
+
+def shown(content: bytes) -> np.ndarray:
+    ((_, picture),) = read_pictures(Upload("x", content), "x", 10**6, None)
+    return np.asarray(picture.image).astype(float)
+
+
+MODES = {
+    ("BMP", ""): "1 L P RGB",
+    ("GIF", ""): "1 L P",
+    ("JPEG", ""): "1 L RGB CMYK",
+    ("JPEG2000", ""): "L LA RGB RGBA CMYK I;16",
+    ("PNG", ""): "1 L LA P RGB RGBA I;16 I;16B",
+    ("PPM", ""): "1 L RGB I;16 F",
+    ("WEBP", ""): "1 L LA P PA RGB RGBA CMYK",
+    **{("TIFF", kind): "1 L LA P PA RGB RGBA CMYK I I;16 I;16B F" for kind in ("", "tiff_lzw", "packbits")},
+}
+
+
+@pytest.mark.parametrize(("kind", "compression"), MODES)
+def test_every_mode_is_shown_as_it_was_written_in_every_orientation(kind: str, compression: str):
+    options = {"JPEG": {"quality": 100, "subsampling": 0}, "WEBP": {"lossless": True}}.get(kind, {})
+    options |= {"compression": compression} if compression else {}
+    for mode in MODES[kind, compression].split():
+        image, expected = pictures()[mode]
+        for orientation in TURNED if kind in ("JPEG", "PNG", "TIFF", "WEBP") else [1]:
+            exif = Image.Exif()
+            exif[274] = orientation
+            buffer = io.BytesIO()
+            image.save(buffer, kind, **options, **({"exif": exif} if orientation > 1 else {}))
+            seen, turned = shown(buffer.getvalue()), TURNED[orientation](expected)
+            if seen.ndim < turned.ndim:
+                turned = turned @ [0.299, 0.587, 0.114]
+            elif seen.ndim > turned.ndim:
+                turned = np.repeat(turned[..., None], 3, axis=-1)
+            assert seen.shape == turned.shape, (mode, orientation)
+            assert np.abs(seen - turned).max() <= (6 if kind == "JPEG" else 1.5), (mode, orientation)
+
+
+@pytest.mark.parametrize(("bits", "row", "clear", "expected"), [(2, 0x1B, 2, [0, 85, 0, 255]), (4, 0x8F, 8, [0, 255])])
+def test_a_transparent_grey_of_a_few_bits_is_black(bits: int, row: int, clear: int, expected: list[int]):
+    head = struct.pack(">2I5B", len(expected), 1, bits, 0, 0, 0, 0)
+    chunks = ((b"IHDR", head), (b"tRNS", struct.pack(">H", clear)), (b"IDAT", zlib.compress(bytes([0, row]))))
+    parts = [
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in (*chunks, (b"IEND", b""))
+    ]
+    assert shown(b"\x89PNG\r\n\x1a\n" + b"".join(parts)).tolist() == [expected]
