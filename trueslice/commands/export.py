@@ -94,5 +94,8 @@ def _scans(classifier):
         splits = Splits.read(SPLITS)
         here = np.flatnonzero(splits.split == "test")
         if np.array_equal(splits.path[here], known.path[rows]):
-            pixels, rows, name = np.load(PIXELS, mmap_mode="r"), here, "test scans"
+            try:
+                pixels, rows, name = np.load(PIXELS, mmap_mode="r"), here, "test scans"
+            except (OSError, ValueError, EOFError):
+                raise UserError(f"{PIXELS} is damaged; `dvc repro` writes it again") from None
     return Pixels(pixels, rows, classifier.encoder.image_size, classifier.device), name
