@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from trueslice.files import Upload
+from trueslice.reading.limits import PictureError
 from trueslice.reading.pictures import read_pictures
 
 rows, columns = np.mgrid[0:1:40j, 0:1:48j]
@@ -99,3 +100,16 @@ def test_a_transparent_grey_of_a_few_bits_is_black(bits: int, row: int, clear: i
         for kind, data in (*chunks, (b"IEND", b""))
     ]
     assert shown(b"\x89PNG\r\n\x1a\n" + b"".join(parts)).tolist() == [expected]
+
+
+def test_channels_of_16_bits_that_are_stored_apart_are_refused():
+    values = 1000 * np.arange(64, dtype="<u2")
+    fields = {256: 8, 257: 8, 258: 16, 259: 1, 262: 2, 277: 3, 278: 8, 284: 2}
+    tags = [struct.pack("<2H2I", tag, 3, 1, value) for tag, value in fields.items()]
+    tags[2] = struct.pack("<2H2I", 258, 3, 3, 134)
+    tags.insert(5, struct.pack("<2H2I", 273, 4, 3, 140))
+    tags.insert(8, struct.pack("<2H2I", 279, 4, 3, 152))
+    head = b"II*\0" + struct.pack("<IH", 8, 10) + b"".join(tags) + bytes(4)
+    content = head + struct.pack("<3H6I", 16, 16, 16, 164, 292, 420, 128, 128, 128) + 3 * values.tobytes()
+    with pytest.raises(PictureError, match="its channels of 16 bits are stored apart; save it as 16-bit grey, or with"):
+        shown(content)

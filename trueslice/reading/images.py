@@ -38,8 +38,8 @@ COLOUR_DIFFERENCE, COLOUR_SHARE = 8, 0.001
 FLAT = 8
 BLOCK = 1024  # side of the blocks
 # Numbers of TIFF tags, one of which EXIF has too, and some of their values.
-BITS, PHOTOMETRIC, ORIENTATION, TILE_WIDTH, TILE_LENGTH, SAMPLE_FORMAT = 258, 262, 274, 322, 323, 339
-WHITE_IS_ZERO, UNSIGNED, SIGNED, FLOAT = 0, 1, 2, 3
+BITS, PHOTOMETRIC, ORIENTATION, PLANAR, TILE_WIDTH, TILE_LENGTH, SAMPLE_FORMAT = 258, 262, 274, 284, 322, 323, 339
+WHITE_IS_ZERO, APART, UNSIGNED, SIGNED, FLOAT = 0, 2, 1, 2, 3
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -123,6 +123,8 @@ class ImageFrames:
         tags, (width, height) = getattr(self._image, "tag_v2", {}), self._image.size
         check_size(width, height, self._max_pixels)
         check_size(tags.get(TILE_WIDTH, 1), tags.get(TILE_LENGTH, 1), self._max_pixels)
+        if tags.get(PLANAR) == APART and tags.get(BITS, ())[1:2] == (16,):  # Pillow would take half of each number
+            raise PictureError("its channels of 16 bits are stored apart; save it as 16-bit grey, or with 8 bits")
         self._left -= width * height
         if self._left < 0:
             raise PictureError("the pictures of its file have too many pixels together; divide it into files")
