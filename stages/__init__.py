@@ -4,7 +4,6 @@ import contextlib
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,7 +67,7 @@ def run(main: Callable[["Params"], None]) -> None:
         from trueslice import lifetime, params
 
         lifetime.stop_with_parent()
-        tempfile.gettempdir()  # PyTorch needs one
+        ending.check_folders()
         main(params.load(Path("params.yaml")))
         sys.stdout.flush()
         ending.ignore_ctrl_c()

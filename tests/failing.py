@@ -46,8 +46,7 @@ def full_disk() -> None:
 def no_right() -> None:
     """Be subject to the rights of files, also as root, and give them away in this folder."""
     for path in [Path(), *Path().rglob("*")]:
-        if path.is_dir():
-            path.chmod(0o555)
+        path.chmod(0o555 if path.is_dir() else 0o444)
     # No capability, by version 3 of their interface.
     assert ctypes.CDLL(None).capset((ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()) == 0
 

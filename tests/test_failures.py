@@ -2,17 +2,31 @@
 
 import errno
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.failing import ROOT
+from tests.failing import ROOT, ends
+from tests.waiting import living
 from trueslice import ending
 from trueslice.errors import UserError
 from trueslice.files import whole_file, whole_folder
 
+STOPPED = "error: stopped by the user; `dvc repro` takes this stage up again\n"
+STAGES = [f"stages.{path.stem}" for path in sorted((ROOT / "stages").glob("[!_]*.py"))]
+COMMANDS = [  # that write files, and need no DVC
+    "audit data/raw/Testing -o audited",
+    "export onnx --out onnx",
+    "init ../scans",
+    "predict data/raw/Testing/glioma --explain maps",
+    "preset laptop",
+    "score given.csv --json scores.json",
+]
+ELSEWHERE = "{name: other, source: phantom, classes: null}"
 # Has Ctrl-C pressed when the first process begins to import a module.
 CUSTOM = """
 import os, signal, sys
@@ -36,7 +50,7 @@ def run(command: str, folder: Path, **variables: str) -> subprocess.CompletedPro
 def test_ctrl_c_while_modules_are_imported_is_a_line_or_nothing(tmp_path, module, command):
     (tmp_path / "sitecustomize.py").write_text(CUSTOM)
     done = run(f"$PYTHON -m {command}", ROOT, PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}", CTRL_C_AT=module)
-    said = "error: stopped by the user; `dvc repro` takes this stage up again\n" if "stages" in command else ""
+    said = STOPPED if "stages" in command else ""
     assert (done.returncode, done.stdout, done.stderr) == (130, "", said)
 
 
@@ -98,3 +112,39 @@ def test_other_errors_leave_a_block_that_writes_as_they_are(tmp_path):
     with pytest.raises(FileNotFoundError) as raised, whole_file(tmp_path / "output"):
         Path("missing").read_text()
     assert raised.value.filename == "missing"
+
+
+@pytest.fixture
+def made(released, tmp_path) -> Path:
+    """A folder with a released model, all that it was made of, and what the commands need."""
+    folder = tmp_path / "made"
+    shutil.copytree(released, folder)
+    shutil.copytree(ROOT / "presets", folder / "presets")
+    shutil.copytree(folder / "data/raw/Training", tmp_path / "scans")
+    params = (folder / "params.yaml").read_text()
+    (folder / "params.yaml").write_text(params.replace("external: []", f"external:\n- {ELSEWHERE}"))
+    rows = (folder / "plots/predictions.csv").read_text().splitlines()
+    (folder / "given.csv").write_text("\n".join(["path,class", *(f"{row.split(',')[0]},glioma" for row in rows[1:])]))
+    return folder
+
+
+def names(folder: Path) -> set[Path]:
+    return {path for path in folder.rglob("*") if ".cache" not in path.parts}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the failures are those of Linux")
+@pytest.mark.parametrize(
+    ("failure", "status", "said"),
+    [
+        ("full disk", 1, r"(note: .+\n)?error: [\w./]+: (File too large; raise|No space left on device; free) .+\n"),
+        ("no right", 1, r"error: [\w./]+( cannot be written)?: Permission denied.*\n"),
+        ("ctrl-c at its first output", 130, STOPPED),
+    ],
+)
+def test_whatever_fails_ends_every_stage_and_command_in_one_line_and_leaves_nothing_behind(made, failure, status, said):
+    before = names(made)
+    for end in ends(made, failure, [*STAGES, *COMMANDS]):
+        wanted = "" if status == 130 and not end.name.startswith("stages.") else said
+        assert end.status == status and re.fullmatch(wanted, end.err), end
+    assert names(made) == before and not living(made)

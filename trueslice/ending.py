@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, BinaryIO, NoReturn, cast
@@ -51,7 +52,14 @@ def prepare() -> None:
     text = cast(io.TextIOWrapper, sys.stdout)
     raw = _Output(text.fileno(), "w", closefd=False)
     buffer = cast(BinaryIO, raw) if text.write_through else io.BufferedWriter(raw)
-    sys.stdout = io.TextIOWrapper(buffer, text.encoding, text.errors, None, text.line_buffering, text.write_through)
+    errors = "backslashreplace" if text.errors == "strict" else text.errors  # for names in another encoding
+    sys.stdout = io.TextIOWrapper(buffer, text.encoding, errors, None, text.line_buffering, text.write_through)
+
+
+def check_folders() -> None:
+    """Raise a FileNotFoundError without the folders that PyTorch and others would miss in their own words."""
+    os.getcwd()
+    tempfile.gettempdir()
 
 
 def end_at_ctrl_c(line: str) -> None:
@@ -96,9 +104,11 @@ def explain(error: Exception) -> str:
         return f"there is too little memory{ADVICE[errno.ENOMEM]}"
     if not isinstance(error, OSError) or error.errno is None:
         raise error
-    if isinstance(error, FileNotFoundError) and not error.filename:
-        return "there is no folder for temporary files with room in it; free some space, or set TMPDIR to another"
-    place = error.filename2 or error.filename
+    if isinstance(error, FileNotFoundError) and not error.filename:  # of `check_folders`
+        if "temporary" in str(error):
+            return "there is no folder for temporary files with room in it; free some space, or set TMPDIR to another"
+        return "the folder in which this was started is gone; start it in another"
+    place = str(error.filename2 or error.filename or "").removeprefix(f"{os.getcwd()}{os.sep}")
     if place == OUTPUT:
         drop_output()
     return printable(f"{f'{place}: ' if place else ''}{error.strerror}{ADVICE.get(error.errno, '')}")

@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-import tempfile
 import textwrap
 from collections.abc import Sequence
 from importlib import import_module
@@ -63,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             ending.prepare()
         arguments = sys.argv[1:] if arguments is None else arguments
         options = _parser(arguments[:1]).parse_args(arguments)
-        tempfile.gettempdir()  # PyTorch needs one
+        ending.check_folders()
         options.run(options)
         sys.stdout.flush()
         if is_own:

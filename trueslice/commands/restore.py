@@ -13,12 +13,12 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from dvc.exceptions import DvcException
-from dvc.repo import Repo
+from dvc.exceptions import CheckoutError
 
-from trueslice.commands.revisions import opened
+from trueslice.commands.revisions import opened, read_text
 from trueslice.errors import UserError
 from trueslice.files import printable
+from trueslice.params import read_yaml
 
 NAMED = 3  # files that a message names
 STASH = ("stash", "push", "--include-untracked", "--message", "before trueslice restore", "--")
@@ -47,11 +47,15 @@ def run(options: argparse.Namespace) -> None:
         more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
         files = f"{', '.join(missing[:NAMED])}{more}"
         raise UserError(f"DVC's cache lacks {files} of {name}, so nothing was changed; {ADVICE}")
-    with Repo() as repo:
+    try:
+        read_yaml(read_text("workspace", "dvc.yaml"))
+    except ValueError as error:
+        raise UserError(f"dvc.yaml is {error}; nothing was changed") from None
+    with opened("workspace", "dvc.yaml") as repo:
         _restore(repo.root_dir, commit, results)
         try:
             repo.checkout(allow_missing=True)
-        except DvcException as error:
+        except CheckoutError as error:
             problem = " ".join(str(error).split("\n")[1:])
             raise UserError(f"these files are nowhere else: {problem}; move them away, then: dvc checkout") from None
     print(f"{printable(name)} is back: its parameters and results, data and models.")

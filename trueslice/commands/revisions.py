@@ -217,5 +217,11 @@ def opened(revision: str, path: str) -> Iterator[Repo]:
         if "ambiguous" in str(error):
             raise UserError(f"{revision}: several experiments have this name; give the commit (dvc exp list)") from None
         raise UserError(f"{revision}: no such revision or experiment; `trueslice runs` names them") from None
+    except UnicodeDecodeError:
+        raise
+    except (ValueError, RecursionError):  # a value of YAML that Python does not have
+        raise UserError(
+            f"{revision}: DVC can't read dvc.yaml, or a file beside it; look what has changed there"
+        ) from None
     except DvcException as error:
         raise UserError(f"{revision}: DVC can't read {path}: {' '.join(str(error).split())}") from None

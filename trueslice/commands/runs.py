@@ -83,5 +83,5 @@ def _cells(row: Row) -> tuple[str, ...]:
     return row.name, row.state, accuracy, f"{low} to {high}" if row.summary.get("low") is not None else "-", baseline
 
 
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.1f}"
+def _percent(value: object) -> str:
+    return f"{100 * value:.1f}" if isinstance(value, (int, float)) else "-"

@@ -1,5 +1,6 @@
 """The copies that an audit found, as one page of pictures, which audit.html lays out."""
 
+import io
 import json
 from collections.abc import Sequence
 from itertools import groupby
@@ -24,7 +25,9 @@ def write(folder: Path, names: Sequence[str], images: Images, found: Found) -> N
     for row in rows.tolist():
         picture = Image.fromarray(images.pixels[np.array([row])][0])
         picture.thumbnail((SIDE, SIDE))
-        picture.save(pictures / f"{row}.jpg", quality=QUALITY)
+        jpeg = io.BytesIO()  # since Pillow, writing a JPEG itself, takes no notice of a disk that is full
+        picture.save(jpeg, "JPEG", quality=QUALITY)
+        (pictures / f"{row}.jpg").write_bytes(jpeg.getvalue())
     data = {
         "folders": [
             {"name": name, "images": int((images.part == part).sum()), "unreadable": unreadable}

@@ -16,6 +16,7 @@ mirrored left to right (and near as well). Three of every 50 training scans are 
 patients.csv names the patient of each scan, and masks/ marks each tumour.
 """
 
+import io
 import math
 from collections import namedtuple
 from collections.abc import Callable, Iterator
@@ -215,7 +216,9 @@ def _write(into: Path, file: File, masks: Path | None) -> None:
         pixels, inside = pixels[:, ::-1], inside[:, ::-1]
     image = Image.fromarray(np.rint(pixels * 255).astype(np.uint8))
     size = ELSEWHERE.size if file.place.split == "Elsewhere" else HOME.size
-    image.resize((size, size), Image.Resampling.BICUBIC).save(into / file.place.path, quality=quality)
+    jpeg = io.BytesIO()  # since Pillow, writing a JPEG itself, takes no notice of a disk that is full
+    image.resize((size, size), Image.Resampling.BICUBIC).save(jpeg, "JPEG", quality=quality)
+    (into / file.place.path).write_bytes(jpeg.getvalue())
     if masks is not None and inside.any():
         write_mask(inside, masks, file.place.path.as_posix())
 
