@@ -4,6 +4,7 @@ The mask of Training/glioma/1.jpg is masks/Training/glioma/1.jpg.png: white insi
 height of the scan. A scan without one has no known tumour.
 """
 
+import os
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -46,7 +47,7 @@ def read_masks(folder: Path, scans: Sequence[str], side: int) -> np.ndarray:
     masks = np.zeros((len(scans), side, side), bool)
     for row, scan in enumerate(scans):
         path = mask_path(folder, scan)
-        if path.exists():
+        if os.path.exists(path):  # unlike Path's, it raises nothing where the name is too long
             try:
                 with closing(ImageFrames(path, MAX_PIXELS)) as frames:
                     masks[row] = fit(frames.picture(1).image.convert("L"), side) >= 128
