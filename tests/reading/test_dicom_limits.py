@@ -101,6 +101,12 @@ def test_a_compressed_frame_that_is_larger_than_rows_and_columns_is_not_decoded(
     assert memory < 100
 
 
+def test_a_jpeg_of_more_scans_than_samples_is_not_decoded(file):
+    code = jpeg(32, 32)
+    scan = code[code.index(b"\xff\xda") : -2]
+    assert said_of(encapsulated(file, uid.JPEGBaseline8Bit, [code[:-2] + scan + code[-2:]], **EIGHT_BITS)) == ODD
+
+
 def finely_divided(block: int = 4, precinct: int | None = None, layers: int = 1) -> bytes:
     """A JPEG 2000 of 32 x 32 black pixels, in blocks and precincts of 2 ** block or precinct pixels a side."""
     stream = io.BytesIO()

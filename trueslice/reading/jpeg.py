@@ -6,7 +6,7 @@ from collections.abc import Iterator
 START, END, START_2000 = b"\xff\xd8", b"\xff\xd9", b"\xff\x4f\xff\x51"
 # Markers before a size: of the kinds that DICOM uses (baseline, extended, lossless, JPEG-LS), and of JPEG 2000.
 SIZES, SIZE_2000 = (0xFFC0, 0xFFC1, 0xFFC3, 0xFFF7), 0xFF51
-SCAN, TILE_PART, TILE_DATA = 0xFFDA, 0xFF90, b"\xff\x93"
+SCAN, NEXT_SCAN, TILE_PART, TILE_DATA = 0xFFDA, b"\xff\xda", 0xFF90, b"\xff\x93"
 # Markers before how a JPEG 2000 is divided, for all samples or for one, and where that begins.
 STYLES = {0xFF52: 5, 0xFF53: 2}
 # OpenJPEG takes some hundred bytes for each block of pixels and each precinct, and time for each layer.
@@ -21,24 +21,26 @@ def is_safe(code: bytes, columns: int, rows: int, samples: int) -> bool:
     """
     if not code.startswith(START):
         code = code[code.index(START_2000) :] if code.count(START_2000) == 1 else b""
-    sizes = []
+    sizes, scans, is_fine = [], 0, False
     for marker, segment in _segments(code):
         if marker in SIZES:
             sizes.append(struct.unpack(">xHHB", segment[:6]))
         elif marker == SIZE_2000:
             width, height, left, top = struct.unpack(">4L", segment[2:18])
             sizes.append((height - top, width - left, *struct.unpack(">H", segment[34:36])))
-        elif marker in STYLES and _is_fine(segment, STYLES[marker]):
-            return False
-    return sizes == [(rows, columns, samples)] and END in code[-10:]
+        elif marker == SCAN:
+            scans = 1 + segment.count(NEXT_SCAN)
+        elif marker in STYLES:
+            is_fine |= _is_fine(segment, STYLES[marker])
+    return sizes == [(rows, columns, samples)] and scans <= samples and not is_fine and END in code[-10:]
 
 
 def _segments(code: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield markers and what belongs to each: those before the pixels, and of JPEG 2000 those of each part."""
+    """Yield markers and what follows each, but for the pixels of JPEG 2000 and the markers between scans of others."""
     at, part = 2, len(code)
     while at < len(code) and code[at : at + 2] != END:
         marker, length = struct.unpack(">HH", code[at : at + 4])
-        segment = code[at + 4 : at + 2 + length]
+        segment = code[at + 4 : at + 2 + length if marker != SCAN else None]
         yield marker, segment
         if marker == SCAN:
             return
