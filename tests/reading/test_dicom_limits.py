@@ -188,3 +188,14 @@ def test_a_header_of_many_items_or_values_is_refused_and_one_of_fewer_takes_litt
 def test_a_header_that_is_too_long_is_refused(file):
     said = "its header is longer than 16 MB"
     assert said_of(with_element(file, 0x5400, 0x1010, b"OW", bytes(dicom.HEADER))) == said
+
+
+@pytest.mark.slow
+def test_the_largest_picture_of_the_longest_numbers_takes_less_than_a_gigabyte(file):
+    scan = pydicom.dcmread(write(file, VALUES))
+    del scan.PixelData
+    scan.Rows = scan.Columns = 5000
+    scan.BitsAllocated, scan.DoubleFloatPixelData = 64, np.linspace(0, 1, 5000**2).tobytes()
+    scan.save_as(file)
+    memory, _, found = measured(file, 5000**2)
+    assert "size=5000x5000" in found and memory < 1000
