@@ -16,6 +16,7 @@ from pydicom.encaps import encapsulate
 
 from tests.dicom_files import write
 from trueslice.reading import dicom
+from trueslice.reading.limits import MAX_PIXELS
 from trueslice.reading.pictures import read_pictures
 
 VALUES = np.tile(np.arange(32, dtype=np.uint16) * 100, (32, 1))
@@ -124,6 +125,9 @@ def test_a_jpeg_2000_of_many_blocks_is_not_decoded(file, divided):
     for good in ({}, {"block": 2}, {"precinct": 4}, {"layers": 100}):
         assert said_of(encapsulated(file, uid.JPEG2000Lossless, [finely_divided(**good)])) != ODD
     assert said_of(encapsulated(file, uid.JPEG2000Lossless, [finely_divided(**divided)])) == ODD
+    image = file.with_suffix(".j2k")
+    image.write_bytes(finely_divided(**divided))
+    assert said_of(image) == "it is a JPEG 2000 of too many blocks; save it again as PNG"
 
 
 @pytest.mark.parametrize(
@@ -154,7 +158,7 @@ def test_a_deflated_file_is_not_inflated_beyond_a_limit(file):
     bomb = b"".join(zipper.compress(bytes(2**24)) for _ in range(64)) + zipper.flush()  # 1 GB
     file.write_bytes(content[:start] + bomb)
     memory, _, said = measured(file)
-    assert said == "its deflated content is incomplete, or longer than 128 MB" and memory < 400
+    assert said == "its deflated content is incomplete, or longer than 64 MB" and memory < 400
     file.write_bytes(content[:-20])
     assert said_of(file) == said
     file.write_bytes(content[:start] + b"\xff" + content[start:])
@@ -195,7 +199,7 @@ def test_the_largest_picture_of_the_longest_numbers_takes_less_than_a_gigabyte(f
     scan = pydicom.dcmread(write(file, VALUES))
     del scan.PixelData
     scan.Rows = scan.Columns = 5000
-    scan.BitsAllocated, scan.DoubleFloatPixelData = 64, np.linspace(0, 1, 5000**2).tobytes()
+    scan.BitsAllocated, scan.DoubleFloatPixelData = 64, np.linspace(0, 1, MAX_PIXELS).tobytes()
     scan.save_as(file)
-    memory, _, found = measured(file, 5000**2)
+    memory, _, found = measured(file, MAX_PIXELS)
     assert "size=5000x5000" in found and memory < 1000

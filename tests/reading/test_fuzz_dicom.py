@@ -30,7 +30,7 @@ WORDS = re.compile(
     r"its [A-Z][A-Za-z ]+ \([0-9A-F]{4},[0-9A-F]{4}\) (is|does|cannot|has|contradicts)"
     r" [a-zA-Z0-9 ,;_]+"
     r"|its (pixels are damaged, or cannot be decoded here|pixels are compressed) \([A-Za-z0-9 ,.()/:-]+\)"
-    r"|its deflated content is (damaged|incomplete, or longer than 128 MB)"
+    r"|its deflated content is (damaged|incomplete, or longer than 64 MB)"
     r"|its header (is longer than 16 MB|has too many items or values)"
     r"|it is not a DICOM file that holds a picture|the file is empty"
     r"|it holds more than 2000 pictures; divide it into files"

@@ -17,7 +17,8 @@ from PIL import Image
 
 from trueslice.files import Upload, is_empty, open_binary
 from trueslice.reading import display
-from trueslice.reading.images import Picture, check_size, to_picture
+from trueslice.reading.images import Picture, to_picture
+from trueslice.reading.limits import MAX_FRAMES, check_size
 from trueslice.reading.pixel_data import INSTALL, PixelData, Place, is_installed
 
 ENDINGS = (".dcm", ".dicom")
@@ -39,8 +40,7 @@ TAGS = (
 )
 # Bytes of a header, and those in it that pydicom takes up to 20 microseconds for: items, and between values of a tag.
 HEADER, MOST_PARTS, PARTS = 2**24, 200_000, (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00", b"\\")
-DEFLATED = 2**27
-MOST_FRAMES = 2_000
+DEFLATED = 2**26
 NO_PICTURE = "it is not a DICOM file that holds a picture"
 GREY, PALETTE = ("MONOCHROME1", "MONOCHROME2"), ("PALETTE COLOR",)
 COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
@@ -83,8 +83,8 @@ class DicomFrames:
         with open_binary(self._file) as stream:
             self._pixels = PixelData(stream, place, options, int(declared))
         self.count = self._pixels.count
-        if self.count > MOST_FRAMES:
-            raise ValueError(f"it holds more than {MOST_FRAMES} pictures; divide it into files")
+        if self.count > MAX_FRAMES:
+            raise ValueError(f"it holds more than {MAX_FRAMES} pictures; divide it into files")
 
     def picture(self, number: int) -> Picture:
         """Decode the frame of this number, from 1, and show it as a viewer does.

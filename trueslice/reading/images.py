@@ -22,6 +22,7 @@ from trueslice.reading.limits import (
     MAX_PIXELS,
     MAX_READS,
     PictureError,
+    check_blocks,
     check_frames,
     check_scans,
     check_size,
@@ -92,6 +93,8 @@ class ImageFrames:
                     raise PictureError("it is a PNM with pixels as text; save it as PNG")
                 if self._image.info.get("progressive"):
                     check_scans(stream)
+                if self._image.format == "JPEG2000":
+                    check_blocks(stream)
                 self.pixels = self._image.width * self._image.height
                 stream.left = MAX_READS
                 is_preview = self._image.format == "MPO"

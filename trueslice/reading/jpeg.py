@@ -9,6 +9,7 @@ SIZES, SIZE_2000 = (0xFFC0, 0xFFC1, 0xFFC3, 0xFFF7), 0xFF51
 SCAN, NEXT_SCAN, TILE_PART, TILE_DATA = 0xFFDA, b"\xff\xda", 0xFF90, b"\xff\x93"
 # Markers before how a JPEG 2000 is divided, for all samples or for one, and where that begins.
 STYLES = {0xFF52: 5, 0xFF53: 2}
+MOST_SEGMENTS = 200_000
 # OpenJPEG takes some hundred bytes for each block of pixels and each precinct, and time for each layer.
 LEAST_AREA, LEAST_SIDE, MOST_LAYERS = 8, 4, 100  # the first two are powers of 2
 
@@ -17,11 +18,9 @@ def is_safe(code: bytes, columns: int, rows: int, samples: int) -> bool:
     """Tell whether a JPEG is complete, has this size, and takes no more to decode than its size says.
 
     Raises:
-        struct.error, IndexError: it is damaged.
+        struct.error, ValueError, IndexError: it is damaged.
     """
-    if not code.startswith(START):
-        code = code[code.index(START_2000) :] if code.count(START_2000) == 1 else b""
-    sizes, scans, is_fine = [], 0, False
+    sizes, scans = [], 0
     for marker, segment in _segments(code):
         if marker in SIZES:
             sizes.append(struct.unpack(">xHHB", segment[:6]))
@@ -30,15 +29,24 @@ def is_safe(code: bytes, columns: int, rows: int, samples: int) -> bool:
             sizes.append((height - top, width - left, *struct.unpack(">H", segment[34:36])))
         elif marker == SCAN:
             scans = 1 + segment.count(NEXT_SCAN)
-        elif marker in STYLES:
-            is_fine |= _is_fine(segment, STYLES[marker])
-    return sizes == [(rows, columns, samples)] and scans <= samples and not is_fine and END in code[-10:]
+    is_complete = sizes == [(rows, columns, samples)] and END in code[-10:]
+    return is_complete and scans <= samples and not is_finely_divided(code)
+
+
+def is_finely_divided(code: bytes) -> bool:
+    """Tell whether a JPEG 2000 is divided into blocks, precincts or layers of too few pixels."""
+    return any(marker in STYLES and _is_fine(segment, STYLES[marker]) for marker, segment in _segments(code))
 
 
 def _segments(code: bytes) -> Iterator[tuple[int, bytes]]:
     """Yield markers and what follows each, but for the pixels of JPEG 2000 and the markers between scans of others."""
-    at, part = 2, len(code)
-    while at < len(code) and code[at : at + 2] != END:
+    start = 0 if code.startswith(START) else code.index(START_2000)
+    at, part = start + 2, len(code)
+    if START_2000 in code[at:]:
+        raise ValueError("it holds two JPEG 2000")
+    for _ in range(MOST_SEGMENTS):
+        if at >= len(code) or code[at : at + 2] == END:
+            return
         marker, length = struct.unpack(">HH", code[at : at + 4])
         segment = code[at + 4 : at + 2 + length if marker != SCAN else None]
         yield marker, segment
@@ -49,10 +57,10 @@ def _segments(code: bytes) -> Iterator[tuple[int, bytes]]:
         at += 2 + length
         if code[at : at + 2] == TILE_DATA:
             at = max(at + 2, part)
+    raise ValueError("it has too many segments")
 
 
 def _is_fine(segment: bytes, at: int) -> bool:
-    """Tell whether a JPEG 2000 is divided into blocks, precincts or layers of too few pixels."""
     area, sides = 4 + segment[at + 1] + segment[at + 2], segment[at + 5 :]
     is_layered = at > 2 and int.from_bytes(segment[2:4]) > MOST_LAYERS
     return is_layered or area < LEAST_AREA or any(min(side & 15, side >> 4) < LEAST_SIDE for side in sides)

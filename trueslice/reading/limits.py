@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from trueslice.files import Upload, open_binary
+from trueslice.reading.jpeg import is_finely_divided
 
 # The value of verify.max_pixels in params.yaml. The formats take up to 24 bytes a pixel, JPEG 2000 and WebP most.
 MAX_PIXELS = 25_000_000
@@ -94,6 +95,15 @@ def check_scans(stream: Counted) -> None:
     stream.seek(0)
     if stream.read().count(b"\xff\xda") > MAX_SCANS:
         raise PictureError("it is a JPEG of too many passes; save it again as PNG")
+    stream.seek(place)
+
+
+def check_blocks(stream: Counted) -> None:
+    """Raise PictureError if a JPEG 2000 is divided into tiny blocks, each of which takes some hundred bytes."""
+    place = stream.tell()
+    stream.seek(0)
+    if is_finely_divided(stream.read()):
+        raise PictureError("it is a JPEG 2000 of too many blocks; save it again as PNG")
     stream.seek(place)
 
 
