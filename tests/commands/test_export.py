@@ -174,7 +174,7 @@ def test_weights_that_are_too_large_for_one_file_go_beside_it(workspace, tmp_pat
     for _ in range(2):  # the second replaces the first
         cli.main(["export", "onnx", "--out", str(tmp_path / "large")])
     assert sorted(path.name for path in (tmp_path / "large").iterdir()) == [
-        ".trueslice",
+        ".trueslice.sha256",
         "model.json",
         "model.onnx",
         "model.onnx.data",
