@@ -49,6 +49,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks/results/speed.json"
 MINUTES = 14
 TUNES = ("full", "vision", "lora", "projection")
+BLOCKS = {f"blocks_{count}": {"tune": "blocks", "blocks": count} for count in (4, 2, 1)}
 PEERS = {
     "original": peers.original,
     "trainer": peers.trainer,
@@ -57,7 +58,7 @@ PEERS = {
     "open_clip_short": partial(peers.open_clip, tokens=peers.TOKENS),
     "open_clip_bf16": partial(peers.open_clip, tokens=peers.TOKENS, bf16=True),
 }
-VARIANTS = {"fp32": {"precision": "fp32"}, "compiled": {"compile": True}}
+VARIANTS = {"fp32": {"precision": "fp32"}, "compiled": {"compile": True}, **BLOCKS}
 NAMES = {
     "original": "the original's method",
     "trainer": "Hugging Face Trainer",
@@ -69,11 +70,13 @@ NAMES = {
     **{tune: f"ours, `{tune}`" for tune in TUNES},
     "projection": "ours, `projection`, from cached features",
     "compiled": "ours, `full`, `compile: true`",
+    **{name: f"ours, `blocks: {each['blocks']}`, from cached states" for name, each in BLOCKS.items()},
 }
 LINES = (
     *("original 8", "trainer 8", "trainer 32", "trainer_bf16 32"),
     *("open_clip 32", "open_clip_short 32", "open_clip_bf16 32", "fp32 32"),
     *(f"{tune} {size}" for tune in TUNES for size in (8, 32)),
+    *(f"{name} 32" for name in BLOCKS),
     "compiled 32",
 )
 
@@ -185,7 +188,7 @@ def measure(line: str, folder: Path, until: float) -> dict:
     """Measure one line in this process, or say under `reason` why it cannot be."""
     device = torch.device(pick_device("auto", "train.device"))
     if line == "count":
-        return {tune: flops_per_image(folder, tune) for tune in TUNES}
+        return {method: flops_per_image(folder, method) for method in (*TUNES, *BLOCKS)}
     if line == "others":
         return {name: function(folder, device) for name, function in OTHERS.items()}
     method, _, size = line.partition(" ")
@@ -233,7 +236,7 @@ def configuration(method: str, batch_size: int) -> Train:
     return load(ROOT / "params.yaml").train.model_copy(update=changes)
 
 
-def flops_per_image(folder: Path, tune: str, scans: int | None = None) -> float:
+def flops_per_image(folder: Path, method: str, scans: int | None = None) -> float:
     """Floating-point operations of the matrix products in one step, per image; of the first `scans` drawn ones."""
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -246,7 +249,7 @@ def flops_per_image(folder: Path, tune: str, scans: int | None = None) -> float:
 
     counts = Counts(torch.device("cpu"), until=0)
     with FlopCounterMode(display=False) as counter, contextlib.suppress(Enough):
-        ours(folder, tune, 32, counts, scans)
+        ours(folder, method, 32, counts, scans)
     return (counts.times[1] - counts.times[0]) / 32
 
 

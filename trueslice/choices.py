@@ -25,7 +25,7 @@ class Tuning:
     """Parameters that learn, and the parts that are computed once because they depend on none of them."""
 
     learns: str  # regular expression for the start of the names of the parameters that learn
-    images: str = "pixels"  # input of a step for scans: augmented `pixels`, or cached `features` of the image tower
+    images: str = "pixels"  # input of a step for scans: `pixels`, or cached `states` or `features` of the image tower
     texts: str = "tokens"  # input of a step for captions: `tokens`, `features` of the text tower, or `embeddings`
     lora: bool = False  # linear layers get low-rank additions (Hu et al. 2021, LoRA)
     layer_decay: bool = True  # train.layer_decay applies
@@ -34,6 +34,8 @@ class Tuning:
 TUNING = {
     "full": Tuning(learns=""),
     "vision": Tuning(learns=r"vision_model\.|visual_projection\.|logit_", texts="embeddings"),
+    # Of the image tower only the last blocks, and what follows them.
+    "blocks": Tuning(learns=r"vision_model\.|visual_projection\.|logit_", images="states", texts="embeddings"),
     "projection": Tuning(
         learns=r"visual_projection\.|text_projection\.|logit_", images="features", texts="features", layer_decay=False
     ),

@@ -172,6 +172,7 @@ class Train(Section):
     tune: Annotated[str, _one_of(TUNING)]
     lora: Lora
     views: Annotated[int, Field(ge=1, le=100)]
+    blocks: Annotated[int, Field(ge=1)]
     epochs: Annotated[int, Field(ge=1)]
     patience: Annotated[int, Field(ge=1)] | None
     batch_size: Annotated[int, Field(ge=2)]
@@ -197,7 +198,9 @@ class Train(Section):
     @model_validator(mode="after")
     def _go_together(self) -> "Train":
         if self.layer_decay < 1 and not TUNING[self.tune].layer_decay:
-            raise ValueError(f"layer_decay has no meaning for tune {self.tune}; set it to 1, or take full or vision")
+            raise ValueError(
+                f"layer_decay has no meaning for tune {self.tune}; set it to 1, or take full, vision or blocks"
+            )
         if self.label_smoothing and not LOSSES[self.objective].label_smoothing:
             advice = "set it to 0, or take another objective"
             raise ValueError(f"label_smoothing has no meaning for {self.objective}; {advice}")

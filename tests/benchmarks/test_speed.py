@@ -26,7 +26,7 @@ def steps_take_no_time(monkeypatch):
     monkeypatch.setattr("benchmarks.peers.SECONDS", 0)
 
 
-@pytest.mark.parametrize("line", ["original 4", "trainer 4", "full 4", "projection 4"])
+@pytest.mark.parametrize("line", ["original 4", "trainer 4", "full 4", "projection 4", "blocks_1 4"])
 def test_every_method_trains_and_is_timed_in_this_process(line, folder):
     row = speed.measure(line, folder, until=time.time() + 60)
     assert row["steps"] == speed.MIN_STEPS

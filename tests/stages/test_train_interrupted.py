@@ -28,7 +28,7 @@ from trueslice.tables.steps import Steps
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("tune", "times"), [("full", 3), ("lora", 1), ("projection", 1)])
+@pytest.mark.parametrize(("tune", "times"), [("full", 3), ("lora", 1), ("projection", 1), ("blocks", 1)])
 def test_killed_many_times_it_ends_with_the_same_bytes(untrained, training, tmp_path, tune, times):
     settings = {"tune": tune, "ema": 0.9, "wise_ft": True, "captions": "random", "balance": "sampler"}
     whole = copied(untrained, tmp_path / "whole")

@@ -19,6 +19,7 @@ CASES = {
     "convolutions": ("tiny_conv", {}),
     "batch normalisation": ("lite", {}),
     "projection": ("clip", {"tune": "projection", "captions": "mean"}),
+    "blocks": ("clip", {"tune": "blocks"}),
     "lora": ("clip", {"tune": "lora"}),
     "parts of unequal sizes": ("clip", {"batch_size": 13, "accumulation": 3, "objective": "in_batch"}),
     "everything else": (

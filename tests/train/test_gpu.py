@@ -123,7 +123,12 @@ class Interrupted(States):
 
 @pytest.mark.parametrize(
     ("name", "changes"),
-    [("dual", {"ema": 0.9}), ("clip", {"tune": "lora"}), ("clip", {"tune": "projection"})],
+    [
+        ("dual", {"ema": 0.9}),
+        ("clip", {"tune": "lora"}),
+        ("clip", {"tune": "projection"}),
+        ("clip", {"tune": "blocks"}),
+    ],
 )
 def test_an_interrupted_training_goes_on_as_if_it_had_not_been(family, device, tmp_path, name, changes):
     changes |= {"cache": tmp_path / "features"}
@@ -161,7 +166,7 @@ def test_a_compiled_training_does_the_same_and_is_compiled_once_for_each_size_of
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="PyTorch finds no GPU here")
 @pytest.mark.parametrize("resident", [True, False])
-@pytest.mark.parametrize("tune", ["full", "vision", "lora", "projection"])
+@pytest.mark.parametrize("tune", ["full", "vision", "lora", "projection", "blocks"])
 def test_no_step_of_ours_waits_for_the_gpu(tiny_folder, tmp_path, tune, resident):
     changes = {"tune": tune, "objective": "multi_positive", "balance": "weights", "max_gradient_norm": 1.0, "ema": 0.9}
     training = trainer(Encoder.load(tiny_folder, "cuda"), resident=resident, cache=tmp_path, **changes)

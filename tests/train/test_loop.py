@@ -68,11 +68,11 @@ def test_every_family_is_tuned_in_every_way_and_saved_as_a_plain_checkpoint(fami
     targets = ["q_proj", "v_proj", *others.get(name, [])]
     changes = {"lora": CONFIG["lora"] | {"targets": targets}}
     if name == "lite" and tune == "lora":
-        with pytest.raises(UserError, match="no linear layers; take full, vision or projection"):
+        with pytest.raises(UserError, match="no linear layers; take full, vision, blocks or projection"):
             tuned(encoder, tune=tune)
         return
     if name == "siglip" and tune == "projection":
-        with pytest.raises(UserError, match="this checkpoint has no projections; take vision, lora or full"):
+        with pytest.raises(UserError, match="this checkpoint has no projections; take blocks, vision, lora or full"):
             tuned(encoder, tune=tune)
         return
     before, kind = weights(encoder), type(encoder.model)
@@ -81,9 +81,8 @@ def test_every_family_is_tuned_in_every_way_and_saved_as_a_plain_checkpoint(fami
     assert weights(encoder).keys() == before.keys()
     moved = changed(before, weights(encoder))
     towers = {part for part in ("vision_model", "text_model") if any(name.startswith(part) for name in moved)}
-    assert towers == {"full": {"vision_model", "text_model"}, "vision": {"vision_model"}, "projection": set()}.get(
-        tune, {"vision_model", "text_model"}
-    )
+    images = {"vision": {"vision_model"}, "blocks": {"vision_model"}, "projection": set()}
+    assert towers == images.get(tune, {"vision_model", "text_model"})
     if tune == "lora":
         assert all(name.split(".")[-2] in targets and name.endswith("weight") for name in moved)
     encoder.save(tmp_path / "saved")

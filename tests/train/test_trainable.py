@@ -26,12 +26,16 @@ def test_every_loss_is_a_function_that_states_its_formula(name):
 def test_what_is_computed_once_does_not_depend_on_what_learns(family, tune):
     """Every parameter that learns gets a gradient, and no other."""
     encoder = family("tiny")
-    make_trainable(encoder, Train(**(CONFIG | {"tune": tune})))
+    config = Train(**(CONFIG | {"tune": tune}))
+    make_trainable(encoder, config)
     names = learning(encoder)
-    dual = DualEncoder(encoder, tune, ["bright", "dark"])
-    size = encoder.model.visual_projection.in_features
-    from_features = TUNING[tune].images == "features"
-    inputs = torch.rand(3, size) if from_features else torch.randint(0, 255, (3, 1, 64, 64))
+    dual = DualEncoder(encoder, config, ["bright", "dark"])
+    width = encoder.model.visual_projection.in_features
+    inputs = {
+        "pixels": torch.randint(0, 255, (3, 1, 64, 64)),
+        "states": torch.rand(3, 65, width),
+        "features": torch.rand(3, width),
+    }[TUNING[tune].images]
     images, texts, logit_scale, logit_bias = dual(inputs, torch.tensor([1, 0]))
     assert images.shape == (3, 64) and texts.shape == (2, 64) and logit_bias == 0
     (logit_scale * images @ texts.T).square().sum().backward()
@@ -61,6 +65,7 @@ def test_lower_layers_learn_slower(family):
     assert peaks["vision_model.encoder.layers.3.mlp.fc1.weight"] == 0.5
     assert peaks["vision_model.encoder.layers.0.mlp.fc1.weight"] == 0.5**4
     assert peaks["vision_model.embeddings.patch_embedding.weight"] == 0.5**5
+    assert peaks["vision_model.pre_layrnorm.weight"] == 0.5**5
     assert peaks["text_model.encoder.layers.0.mlp.fc1.weight"] == 0.5
     assert peaks["text_model.embeddings.token_embedding.weight"] == 0.5**2
 

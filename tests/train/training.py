@@ -19,6 +19,7 @@ CONFIG = {
     "tune": "full",
     "lora": {"rank": 4, "alpha": 8, "targets": ["q_proj", "k_proj", "v_proj"]},
     "views": 2,
+    "blocks": 1,
     "epochs": 3,
     "patience": None,
     "batch_size": 16,

@@ -73,7 +73,7 @@ class Encoder:
 
     def image_features(self, pixels: torch.Tensor) -> torch.Tensor:
         """Pool scans from 0 to 255, any dtype [B, 1 or 3, S, S], S = `image_size`, before the projection: [B, F]."""
-        return self.model.vision_model(pixel_values=self._normalised(pixels)).pooler_output
+        return self.model.vision_model(pixel_values=self.normalise(pixels)).pooler_output
 
     @property
     def has_patches(self) -> bool:
@@ -85,10 +85,11 @@ class Encoder:
 
         States are tokens, [B, L, C], the patches last and row by row, or in a convolutional tower maps, [B, C, H, W].
         """
-        output = self.model.vision_model(pixel_values=self._normalised(pixels), output_hidden_states=True)
+        output = self.model.vision_model(pixel_values=self.normalise(pixels), output_hidden_states=True)
         return output.pooler_output, output.hidden_states
 
-    def _normalised(self, pixels: torch.Tensor) -> torch.Tensor:
+    def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Turn scans, given as `image_features` takes them, into the input of the image tower: float32 [B, 3, S, S]."""
         normalised = (pixels.float().expand(-1, 3, -1, -1) - self._mean) / self._deviation
         if self.has_patches:
             return normalised

@@ -32,9 +32,7 @@ class Pixels:
         self.device = device
         channels = pixels.shape[3] if pixels.ndim == 4 else 1
         if resident is None:
-            gpu = device.type == "cuda"
-            free = torch.cuda.mem_get_info(device)[0] if gpu else psutil.virtual_memory().available
-            resident = len(rows) * channels * size * size < free / 2
+            resident = fits(len(rows) * channels * size * size, device)
         self._resident = None
         if resident:
             self._resident = torch.empty((len(rows), channels, size, size), dtype=torch.uint8, device=device)
@@ -87,3 +85,9 @@ class Pixels:
             return batch
         resized = functional.interpolate(batch.float(), (self._size, self._size), mode="bicubic", antialias=True)
         return resized.round().clamp(0, 255).to(torch.uint8)
+
+
+def fits(size: int, device: torch.device) -> bool:
+    """Return True if `size` bytes take less than half of the free memory of a device."""
+    gpu = device.type == "cuda"
+    return size < (torch.cuda.mem_get_info(device)[0] if gpu else psutil.virtual_memory().available) / 2

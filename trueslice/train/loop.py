@@ -36,7 +36,7 @@ class Trainer:
     """Fine-tuning of an encoder by `config`, the section `train` of params.yaml.
 
     Every epoch and every step has its own random generators, seeded by its number, so a resumed training does the same
-    as an uninterrupted one. Features of a frozen image tower are kept in the folder `cache`.
+    as an uninterrupted one. What frozen parts of the image tower give is kept in the folder `cache`.
 
     Raises:
         UserError: the configuration does not fit the checkpoint, the data or the processes, or memory is too small.
@@ -74,7 +74,7 @@ class Trainer:
             self.lora = make_trainable(encoder, config)
             self.inputs = make_inputs(encoder, data.pixels, config, cache)
             self.optimizer = torch.optim.AdamW(parameter_groups(self.model, config), fused=True)
-            self.dual = self.processes.prepare(DualEncoder(encoder, config.tune, data.captions.texts))
+            self.dual = self.processes.prepare(DualEncoder(encoder, config, data.captions.texts))
             # Otherwise the smaller last batch of the first epoch would make all later batches run with dynamic sizes.
             self.forward = torch.compile(self.dual, dynamic=False) if config.compile else self.dual
             self.weights = trainable_weights(self.model)  # only now: `prepare` may move them
@@ -346,7 +346,7 @@ def _readable_errors(config: Train) -> Iterator[None]:
             raise UserError(
                 f"out of memory on the device; lower train.batch_size (now {config.batch_size}), raise "
                 f"train.accumulation (now {config.accumulation}), or set train.tune (now {config.tune}) "
-                "to vision, lora or projection"
+                "to vision, blocks, lora or projection"
             ) from error
         if config.compile and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
             reason = str(error).strip().splitlines()[0]

@@ -1,6 +1,7 @@
 """Parameters that learn, and the part of the model that a training step runs."""
 
 import re
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -9,6 +10,7 @@ from trueslice.choices import LOSSES, TUNING
 from trueslice.errors import UserError
 from trueslice.model.encoder import Encoder
 from trueslice.params import Lora, Train
+from trueslice.train.blocks import SplitTower
 
 TOWERS = ("vision_model", "text_model")
 
@@ -25,10 +27,12 @@ def make_trainable(encoder: Encoder, config: Train) -> nn.Module | None:
         raise UserError(f"{it}, but this checkpoint has no logit bias; only SigLIP ones have")
     if tuning.images == "features" and not family.projections:
         it = f"train.tune is {config.tune}"
-        raise UserError(f"{it}, but this checkpoint has no projections; take vision, lora or full")
+        raise UserError(f"{it}, but this checkpoint has no projections; take blocks, vision, lora or full")
+    frozen = SplitTower(encoder, config.blocks).frozen if tuning.images == "states" else -1
     lora = _add_lora(encoder.model, config.lora) if tuning.lora else None
     for name, parameter in encoder.model.named_parameters():
-        learns = re.match(tuning.learns, name) and (loss.logit_bias or name != "logit_bias")
+        below = name.startswith("vision_model.") and 0 <= layer_of(name) <= frozen
+        learns = re.match(tuning.learns, name) and not below and (loss.logit_bias or name != "logit_bias")
         parameter.requires_grad_(bool(learns))
     return lora
 
@@ -41,7 +45,7 @@ def _add_lora(model: nn.Module, lora: Lora) -> nn.Module:
     targets = set(lora.targets)
     vision, text = (_linear_layers(model.get_submodule(tower)) for tower in TOWERS)
     if not vision:
-        problem = "the image tower of this checkpoint has no linear layers; take full, vision or projection"
+        problem = "the image tower of this checkpoint has no linear layers; take full, vision, blocks or projection"
         raise UserError(f"train.tune is lora, but {problem}")
     if targets - vision.keys() - text.keys() or not targets & vision.keys():
         raise UserError(
@@ -76,14 +80,24 @@ def training_mode(model: nn.Module) -> None:
             module.eval()
 
 
+def image_parts(encoder: Encoder, config: Train) -> tuple[Callable | None, Callable]:
+    """Return how to compute once, from scans, what no step changes, and how to embed what results, or else scans."""
+    images = TUNING[config.tune].images
+    if images == "states":
+        tower = SplitTower(encoder, config.blocks)
+        return tower.states, tower.encode
+    return (encoder.image_features, encoder.project_images) if images == "features" else (None, encoder.encode_images)
+
+
 class DualEncoder(nn.Module):
     """Forward pass of a training step as one module, for DistributedDataParallel and `torch.compile` to wrap."""
 
-    def __init__(self, encoder: Encoder, tune: str, captions: list[str]):
+    def __init__(self, encoder: Encoder, config: Train, captions: list[str]):
         super().__init__()
         self.model = encoder.model
         self._encoder = encoder
-        self._tuning = TUNING[tune]
+        self._tuning = TUNING[config.tune]
+        _, self._embed_images = image_parts(encoder, config)
         tokens = encoder.tokenize(captions)
         with torch.no_grad():
             if self._tuning.texts == "embeddings":
@@ -94,13 +108,12 @@ class DualEncoder(nn.Module):
                 self._texts = tokens
 
     def forward(self, inputs: torch.Tensor, captions: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Embed scans, [B, 1 or 3, S, S], from 0 to 255, or their features, [B, F], and captions, int64 [C].
+        """Embed scans, as the second of `image_parts` takes them, and captions, int64 [C].
 
         Return unit embeddings, [B, D] and [C, D], and the logit scale and bias, scalars.
         """
         encoder = self._encoder
-        from_features = self._tuning.images == "features"
-        images = encoder.project_images(inputs) if from_features else encoder.encode_images(inputs)
+        images = self._embed_images(inputs)
         if self._tuning.texts == "embeddings":
             texts = self._texts[captions]
         elif self._tuning.texts == "features":
@@ -137,4 +150,4 @@ def layer_of(name: str) -> int:
     """Return the layer of a parameter in its tower: 0 for embeddings, 1 for the first layer, -1 above all layers."""
     if found := re.search(r"\.(?:layers?|stages|blocks)\.(\d+)\.", name):
         return 1 + int(found[1])
-    return 0 if re.search(r"embeddings\.|\.conv_stem\.|\.timm_model\.bn1\.", name) else -1
+    return 0 if re.search(r"embeddings\.|\.pre_layrnorm\.|\.conv_stem\.|\.timm_model\.bn1\.", name) else -1
