@@ -98,7 +98,10 @@ class DicomFrames:
             values = values >> self._shift
         if kind in GREY:
             return Picture(Image.fromarray(display.greys(values, self._header, number)), "DICOM", False)
-        colours = (display.palette_colours if kind in PALETTE else display.colours)(values, self._header, kind)
+        if kind in PALETTE:
+            colours = display.palette_colours(values, self._header)
+        else:
+            colours = display.colours(values, self._header, kind)
         return to_picture(Image.fromarray(colours))._replace(mode="DICOM")
 
     def close(self) -> None:

@@ -111,7 +111,7 @@ def colours(values: np.ndarray, header, kind: str) -> np.ndarray:
     return _by_strips(show, values)
 
 
-def palette_colours(values: np.ndarray, header, _) -> np.ndarray:
+def palette_colours(values: np.ndarray, header) -> np.ndarray:
     """Look up indices [H, W] in the palette: uint8 [H, W, 3].
 
     Raises:
