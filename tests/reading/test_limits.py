@@ -148,12 +148,13 @@ def test_pages_of_different_sizes_are_counted_together():
     assert [getattr(each, "reason", "read") for each in found] == ["read"] * 10 + [reason] * 3
 
 
-def test_a_file_that_is_too_large_is_not_read(tmp_path: Path):
-    with (tmp_path / "x.bmp").open("wb") as file:
-        file.write(saved(Image.new("L", (8, 8)), "BMP"))
-        file.truncate(limits.MAX_BYTES + 1)
-    (found,) = read(tmp_path / "x.bmp", SETTINGS)
-    assert found.reason == "the file is larger than 200 MB; divide it, or save it smaller"
+@pytest.mark.parametrize(("kind", "most"), [("BMP", 200), ("JPEG2000", 64)])
+def test_a_file_that_is_too_large_is_not_read(kind: str, most: int, tmp_path: Path):
+    with (tmp_path / "x").open("wb") as file:
+        file.write(saved(Image.new("L", (8, 8)), kind))
+        file.truncate(most * 2**20 + 1)
+    (found,) = read(tmp_path / "x", SETTINGS)
+    assert found.reason == f"the file is larger than {most} MB; divide it, or save it smaller"
 
 
 def test_frames_are_read_one_by_one():
