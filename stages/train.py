@@ -49,13 +49,14 @@ def main(params: Params) -> None:
     if states:
         seconds = time.perf_counter() - start
         _write(trainer, params, splits, seconds)
-        states.finish()
         best = history.summary()
         print(
             f"train: {len(data.train)} scans, {len(history.epochs)} epochs on {processes.device} in {seconds:.0f} s; "
             f"best epoch {history.best_epoch}: validation accuracy {best.val_accuracy:.4f}, "
-            f"loss {best.val_loss:.4f}"
+            f"loss {best.val_loss:.4f}",
+            flush=True,  # if that fails, this training need not be done again
         )
+        states.finish()
     processes.end()
 
 

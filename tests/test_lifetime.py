@@ -12,6 +12,8 @@ import psutil
 import pytest
 
 from tests.waiting import living, wait_for
+from trueslice.errors import UserError
+from trueslice.lifetime import pool
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are found by their folder")
 ROOT = Path(__file__).parents[1]
@@ -99,6 +101,11 @@ def test_the_workers_of_a_pool_end_with_it(family, tmp_path, method, work, count
     if count == 3:
         time.sleep(1)
     kill(process, signal.SIGKILL, tmp_path)
+
+
+def test_a_worker_that_is_killed_is_told_in_one_line():
+    with pytest.raises(UserError, match="processes that share the work was killed"), pool(1) as processes:
+        processes.submit(signal.raise_signal, signal.SIGKILL).result()
 
 
 @pytest.fixture(scope="module")

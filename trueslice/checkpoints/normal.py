@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from trueslice.errors import UserError
-from trueslice.model.encoder import AGAIN, Encoder, check, load_model, save_model
+from trueslice.model.encoder import AGAIN, Encoder, check, load_model
 from trueslice.model.preprocessing import Preprocessing, read_image_settings
 from trueslice.startup import silence_transformers
 
@@ -28,7 +28,7 @@ def normalise(source: Path, into: Path) -> None:
     except Exception as error:  # transformers raises many kinds for a damaged file
         raise UserError(f"config.json, tokenizer or image processor in {source} is damaged; {AGAIN}") from error
     model = load_model(source)  # only now: quickly imported, transformers would have no processors
-    save_model(model, into)
+    model.save_pretrained(into)
     processor.save_pretrained(into)
     _try(Encoder(model, Preprocessing.read(into), torch.device("cpu")), source)
 

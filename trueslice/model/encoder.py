@@ -1,9 +1,7 @@
 """One interface over CLIP-like dual encoders: scans and captions into one space, where classes are told apart."""
 
-import errno
 import hashlib
 import json
-import os
 import pickle
 import sys
 import warnings
@@ -58,7 +56,7 @@ class Encoder:
 
     def save(self, folder: Path) -> None:
         """Write a directory that `AutoModel` and `AutoProcessor` load as it is."""
-        save_model(self.model, folder)
+        self.model.save_pretrained(folder)
         self.preprocessing.write(folder)
 
     def hash(self, captions: Iterable[str] = ()) -> str:
@@ -241,16 +239,6 @@ def _check_weights(model: nn.Module, folder: Path) -> None:
     if not -LARGEST_SCALE <= scale <= LARGEST_SCALE:
         problem = f"is {scale:.6g}; it is the logarithm of the scale, from -{LARGEST_SCALE} to {LARGEST_SCALE}"
         raise UserError(f"logit_scale in {folder} {problem}; take another checkpoint")
-
-
-def save_model(model: nn.Module, folder: Path) -> None:
-    """Write configuration and weights to `folder`; a full disk is an OSError."""
-    try:
-        model.save_pretrained(folder)
-    except SafetensorError as error:
-        if os.strerror(errno.ENOSPC) not in str(error):
-            raise
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from error
 
 
 def check(folder: Path) -> str:
