@@ -1,6 +1,8 @@
 """Decoding of image files and arrays into squares, by the same steps as for training."""
 
+import threading
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,10 +12,12 @@ from PIL import Image
 
 from trueslice.files import Upload, as_text
 from trueslice.reading.images import Picture, to_picture, why_unreadable
+from trueslice.reading.nifti import is_nifti
 from trueslice.reading.pictures import FrameError, read_pictures
 from trueslice.reading.square import fit
 
 Item = Path | str | Upload | np.ndarray
+_volume = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -37,8 +41,14 @@ class Unreadable:
 
 
 def read(item: Item, settings: Mapping, frame: int | str | None = None) -> list[Square | Unreadable]:
-    """Decode a file or an array as `read_each` does, into a list."""
-    return list(read_each(item, settings, frame))
+    """Decode a file or an array as `read_each` does, into a list.
+
+    Of several threads one at a time reads a volume, which is in memory as a whole.
+    """
+    file = Path(item) if isinstance(item, str) else item
+    is_volume = not isinstance(file, np.ndarray) and is_nifti(file)
+    with _volume if is_volume else nullcontext():
+        return list(read_each(item, settings, frame))
 
 
 def read_each(item: Item, settings: Mapping, frame: int | str | None = None) -> Iterator[Square | Unreadable]:
