@@ -55,23 +55,6 @@ def full_output() -> None:
     os.dup2(os.open("/dev/full", os.O_WRONLY), 1)
 
 
-def closed_output() -> None:
-    os.close(1)
-    sys.stdout = None
-
-
-def gone_reader() -> None:
-    reads, writes = os.pipe()
-    os.close(reads)
-    os.dup2(writes, 1)
-
-
-def closed_input_and_errors() -> None:
-    os.close(0)
-    os.close(2)
-    sys.stdin = sys.stderr = None
-
-
 def ctrl_c_at(event: str) -> Callable[[], None]:
     """Return what has Ctrl-C pressed at the first audit event of this name."""
 
@@ -92,11 +75,7 @@ FAILURES = {
     "full disk": full_disk,
     "no right": no_right,
     "full output": full_output,
-    "closed output": closed_output,
-    "gone reader": gone_reader,
-    "closed input and errors": closed_input_and_errors,
     "ctrl-c at its first output": ctrl_c_at("tempfile.mkdtemp"),
-    "ctrl-c at its last move": ctrl_c_at("os.rename"),
 }
 
 

@@ -148,3 +148,11 @@ def test_whatever_fails_ends_every_stage_and_command_in_one_line_and_leaves_noth
         wanted = "" if status == 130 and not end.name.startswith("stages.") else said
         assert end.status == status and re.fullmatch(wanted, end.err), end
     assert names(made) == before and not living(made)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the failures are those of Linux")
+def test_a_full_output_is_an_error_of_stages_and_of_every_command(made):
+    for end in ends(made, "full output", ["stages.split", "stages.evaluate", *COMMANDS]):
+        said = r"(note: .+\n)?error: standard output: No space left on device; free some space\n"
+        assert end.status == 1 and re.fullmatch(said, end.err), end

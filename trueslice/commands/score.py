@@ -57,24 +57,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    source = options.scans or Path(EXTERNAL if options.external else SCANS)
     # Opened first, so that the work doesn't end at a place that can't be written to.
     with whole_file(options.json) if options.json else nullcontext() as new:
-        rows = _run(options)
+        asked, rows = _run(options, source)
         if new:
             write_json(new, {"predictions": options.predictions.name, "rows": rows})
+    _print(options.predictions, source, asked, rows)
 
 
-def _run(options: argparse.Namespace) -> list[dict]:
-    source = options.scans or Path(EXTERNAL if options.external else SCANS)
+def _run(options: argparse.Namespace, source: Path) -> tuple[Asked, list[dict]]:
     try:
         asked = _external(source, options.external) if options.external else published(source)
     except OSError as error:
         problem = f"{printable(source)} cannot be read: {error.strerror}"
         raise UserError(f"{problem}; run the pipeline (make repro), or give another file by --scans") from None
     predicted = read(options.predictions, asked)
-    rows = _score(asked, predicted)
-    _print(options.predictions, source, asked, rows)
-    return rows
+    return asked, _score(asked, predicted)
 
 
 def published(source: Path) -> Asked:
