@@ -157,6 +157,7 @@ def test_an_empty_window_of_a_frame_leaves_the_one_of_all_frames(file):
     [
         (WINDOW | {"VOILUTFunction": "CUBIC"}, "VOI LUT Function (0028,1056) is none of LINEAR, LINEAR_EXACT, SIGMOID"),
         ({"RescaleSlope": 0}, "Rescale Slope (0028,1053) is 0"),
+        ({"RescaleSlope": 1e308}, "Rescale Slope (0028,1053) is too great for its pixels"),
         ({"VOILUTSequence": lookup(np.arange(2), 16, 0, 9)}, "LUT Data (0028,3006) has fewer entries than it should"),
         (
             {"NumberOfFrames": 2**31 - 1},
@@ -258,6 +259,13 @@ def test_a_frame_of_nothing_but_padding_is_black(file):
     assert not any(shown(write(file, np.full((32, 32), 7, np.uint16), PixelPaddingValue=7)))
 
 
+def test_padding_that_no_pixel_can_have_matches_none(file):
+    values = (VALUES // 100 * 8).astype(np.uint8)
+    tags = {"SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME1"}
+    for padding, first in ((256, 255), (0, 0)):
+        assert shown(write(file, values, **tags, PixelPaddingValue=padding))[0] == first
+
+
 @pytest.mark.parametrize("window", [{}, WINDOW])
 def test_numbers_that_are_not_finite_are_black(file, recwarn, window):
     values = VALUES.astype(np.float32)
@@ -322,6 +330,14 @@ def test_palettes_are_looked_up_in_any_order_of_bytes(file, syntax, bits):
     assert found.pixels[16].tolist() == [[8 * place, 0, 0] for place in range(32)]
 
 
+def test_a_dark_palette_of_16_bits_stays_dark(file):
+    tags = {f"{colour}PaletteColorLookupTableDescriptor": [32, 0, 16] for colour in ("Red", "Green", "Blue")}
+    ramp = (np.arange(32) * 1057).astype("<u2").tobytes()  # up to 32767
+    tags |= {f"{colour}PaletteColorLookupTableData": ramp for colour in ("Red", "Green", "Blue")}
+    write(file, (VALUES // 100).astype(np.uint16), PhotometricInterpretation="PALETTE COLOR", **tags)
+    assert shown(file) == (np.arange(32) * 1057 // 256).tolist()
+
+
 def test_segmented_palettes_are_expanded(file):
     ramp = np.array([0, 1, 0, 1, 31, 248 * 256], "<u2").tobytes()  # one entry of 0, then 31 to 248 in a straight line
     tags = {f"{colour}PaletteColorLookupTableDescriptor": [32, 0, 16] for colour in ("Red", "Green", "Blue")}
@@ -344,6 +360,20 @@ def test_colours_of_16_bits_are_refused_where_they_would_be_nearly_black(file):
     assert shown(colour_file(file, rgb, BitsStored=12, HighBit=11)) == (VALUES[0] // 16).tolist()
     said = "its Bits Stored (0028,0101) is greater than its colours need; they would be nearly black"
     assert read(colour_file(file, rgb), SETTINGS)[0].reason == said
+    for bits in (10, 12):
+        assert read(colour_file(file, rgb // 13, BitsStored=bits, HighBit=bits - 1), SETTINGS)[0].reason == said
+
+
+def test_colours_of_fewer_than_8_bits_reach_white(file):
+    rgb = np.stack([VALUES // 200] * 3, axis=-1).astype(np.uint8)  # 0 to 15
+    assert shown(colour_file(file, rgb, BitsStored=4, HighBit=3)) == (VALUES[0] // 200 * 17).tolist()
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_colours_with_a_sign_are_refused(file, kind):
+    rgb = np.stack([VALUES // 13] * 3, axis=-1).astype(kind)
+    said = "its Pixel Representation (0028,0103) is missing, or none that is read here"
+    assert read(colour_file(file, rgb, PixelRepresentation=1), SETTINGS)[0].reason == said
 
 
 @pytest.mark.parametrize("kind", ["MONOCHROME1", "MONOCHROME2"])

@@ -221,7 +221,7 @@ def _options(header, place: Place) -> dict:
     if samples > 1:
         allowed["PlanarConfiguration"] = (0, 1)
     if place.keyword == "PixelData":
-        allowed |= {"BitsStored": range(1, 65), "PixelRepresentation": (0, 1)}
+        allowed |= {"BitsStored": range(1, 65), "PixelRepresentation": (0, 1) if samples == 1 else (0,)}
     for keyword, values in allowed.items():
         value = display.number([header], keyword)
         if value not in values:

@@ -77,6 +77,9 @@ def greys(values: np.ndarray, header, frame: int) -> np.ndarray:
         values, slope, intercept = _by_strips(lambda strip: _looked_up(strip, *table), values), 1.0, 0.0
     else:
         slope, intercept = _rescaling(header, frame)
+        ends = [end(where=~is_outside, initial=0) for end in (values.min, values.max)]
+        if not all(math.isfinite(float(end) * slope + intercept) for end in ends):
+            raise ValueError(f"{named('RescaleSlope')} is too great for its pixels")
     to_shares = _voi(header, frame)
     if not to_shares:
         is_outside |= is_padding
@@ -100,12 +103,15 @@ def colours(values: np.ndarray, header, kind: str) -> np.ndarray:
     from pydicom.pixels import convert_color_space
 
     bits = min(int(number([header], "BitsStored")), 8 * values.itemsize)
-    if bits >= 16 and int(values.max()).bit_length() <= bits - 2:
+    used = _bits(values)
+    if bits > 8 and used <= bits - 2:
         raise ValueError(f"{named('BitsStored')} is greater than its colours need; they would be nearly black")
+    bits = max(bits, used)  # a decoder may give more than the header says
     is_luma = kind.startswith("YBR_FULL")
 
     def show(strip: np.ndarray) -> np.ndarray:
-        strip = (strip >> max(bits - 8, 0)).astype(np.uint8)
+        scaled = strip >> bits - 8 if bits >= 8 else strip.astype(np.uint16) * 255 // (2**bits - 1)
+        strip = scaled.astype(np.uint8)
         return convert_color_space(strip, "YBR_FULL", "RGB") if is_luma else strip
 
     return _by_strips(show, values)
@@ -119,6 +125,8 @@ def palette_colours(values: np.ndarray, header) -> np.ndarray:
     """
     tables = _palette(header)
     bits = max(8, *(_bits(entries) for entries, _ in tables))
+    if bits > 8:  # some files say 16 of entries of 8
+        bits = max(bits, min(16, int(_numbers(header, "RedPaletteColorLookupTableDescriptor")[2])))
 
     def show(strip: np.ndarray) -> np.ndarray:
         found = np.stack([_looked_up(strip, *table) for table in tables], axis=-1)
@@ -162,6 +170,9 @@ def _is_padding(values: np.ndarray, header) -> np.ndarray:
     if math.isnan(value):
         return np.zeros(values.shape, bool)
     limit = number([header], f"{kind}PixelPaddingRangeLimit", value)
+    size = 8 * values.itemsize
+    if not kind and not all(-(2 ** (size - 1)) <= end < 2**size for end in (value, limit)):
+        return np.zeros(values.shape, bool)
     # Negative ones are often written as if they had no sign.
     low, high = np.sort(np.array([value, limit]).astype(np.float64 if kind else np.int64).astype(values.dtype))
     return (low <= values) & (values <= high)
