@@ -22,6 +22,8 @@ OURS = re.compile(
     r"|it holds too many parts that are no pixels; save it again"
     r"|it is stored in too many pieces; save it again as PNG"
     r"|it is a PNM with pixels as text; save it as PNG|it is a TIFF of too many strips or tiles; save it again"
+    r"|it is a JPEG 2000 of fewer than 8 bits, or of colours of more; save it as PNG with 8 bits"
+    r"|it is a TIFF of a kind that is not read here: its pixels are grey with associated transparency; save it as PNG"
     r"|it is a JPEG of too many passes; save it again as PNG"
     r"|its channels have 16 bits and values of 14 or fewer; save it as 16-bit grey, or with 8 bits"
     r"|it is a[ A-Za-z0-9]+ that is damaged, or of a kind that is not read here(: its pixels are .*)?"

@@ -6,6 +6,7 @@ import zlib
 
 import numpy as np
 import pytest
+from openjpeg.utils import encode_array
 from PIL import Image
 
 from trueslice.files import Upload
@@ -113,3 +114,75 @@ def test_channels_of_16_bits_that_are_stored_apart_are_refused():
     content = head + struct.pack("<3H6I", 16, 16, 16, 164, 292, 420, 128, 128, 128) + 3 * values.tobytes()
     with pytest.raises(PictureError, match="its channels of 16 bits are stored apart; save it as 16-bit grey, or with"):
         shown(content)
+
+
+STEPS = np.tile(np.linspace(0, 255, 8).round().astype(int).repeat(8), (64, 1))
+COLOURS = np.stack([STEPS] * 3, axis=-1)
+
+
+def test_a_ppm_of_16_bits_with_values_of_12_is_refused():
+    start = b"P6\n64 64\n65535\n"
+    assert np.array_equal(shown(start + (COLOURS * 257).astype(">u2").tobytes()), COLOURS)
+    content = start + (COLOURS * 16).astype(">u2").tobytes()
+    ((_, said),) = read_pictures(Upload("x", content), "x", 10**6, None)
+    assert str(said).startswith("its channels have 16 bits and values of 14 or fewer")
+
+
+@pytest.mark.parametrize(
+    ("values", "bits"), [(STEPS >> 7, 1), (STEPS >> 4, 4), (COLOURS * 16, 12), (COLOURS * 257, 16)]
+)
+def test_jpeg_2000_that_pillow_shows_wrongly_is_refused(values: np.ndarray, bits: int):
+    content = encode_array(values.astype(np.uint16), bits_stored=bits, photometric_interpretation=4 - values.ndim)
+    with pytest.raises(PictureError, match="it is a JPEG 2000 of fewer than 8 bits, or of colours of more; save it"):
+        shown(content)
+
+
+def shown_with(alpha: np.ndarray, colour: np.ndarray, kind: str = "PNG") -> np.ndarray:
+    buffer = io.BytesIO()
+    Image.fromarray(np.dstack([colour, alpha]).astype(np.uint8)).save(buffer, kind)
+    return shown(buffer.getvalue())[..., 0]
+
+
+@pytest.mark.parametrize(("rows", "grey"), [(4, 128), (1, 9)])
+def test_a_black_drawing_with_something_small_that_is_not_black_is_read_over_white(rows: int, grey: int):
+    alpha, colour = STEPS.copy(), np.zeros_like(COLOURS)
+    small = (slice(rows), slice(64 if rows > 1 else 1))
+    alpha[small], colour[small] = 255, grey
+    expected = 255 - alpha
+    expected[small] = grey
+    assert np.abs(shown_with(alpha, colour) - expected).max() <= 1
+
+
+def test_a_scan_on_black_with_a_transparent_margin_is_read_over_black():
+    alpha, colour = np.zeros_like(STEPS), np.zeros_like(COLOURS)
+    alpha[8:56, 8:56] = 255
+    colour[20:44, 20:44] = COLOURS[20:44, 20:44]
+    assert np.array_equal(shown_with(alpha, colour), colour[..., 0])
+
+
+def test_transparency_that_is_everywhere_is_ignored():
+    assert np.array_equal(shown_with(np.zeros_like(STEPS), COLOURS, "TIFF"), STEPS)
+    head = struct.pack("<I2i2H6I4I", 108, 64, 64, 1, 32, 3, 0, 0, 0, 0, 0, 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    pixels = np.dstack([COLOURS, 0 * STEPS]).astype(np.uint8).tobytes()
+    content = b"BM" + struct.pack("<I2HI", 122 + len(pixels), 0, 0, 122) + head + bytes(52) + pixels
+    assert np.array_equal(shown(content)[..., 0], STEPS)
+
+
+def tiff(order: str, fields: dict[int, int | tuple[int, int]]) -> bytes:
+    """Return a TIFF of 8 x 8 pixels and 128 bytes."""
+    fields = {256: 8, 257: 8, 259: 1, 278: 8, 279: 128, 273: 26 + 12 * (len(fields) + 6) - 12, **fields}
+    head = {"<": b"II*\0", ">": b"MM\0*"}[order] + struct.pack(order + "IH", 8, len(fields))
+    for tag, value in sorted(fields.items()):
+        values = value if isinstance(value, tuple) else (value,)
+        head += struct.pack(order + "2HI", tag, 3, len(values)) + struct.pack(f"{order}{len(values)}H", *values)
+        head += bytes(4 - 2 * len(values))
+    return head + bytes(4) + bytes(range(128))
+
+
+def test_a_tiff_of_a_kind_that_is_not_read_is_to_be_saved_as_png():
+    with pytest.raises(
+        PictureError, match=r"a kind that is not read here: .* associated transparency; save it as PNG$"
+    ):
+        shown(tiff("<", {258: (8, 8), 262: 1, 277: 2, 338: 1}))
+    with pytest.raises(PictureError, match=r"a kind that is not read here: .* 1 x 16-bit numbers; save it as PNG$"):
+        shown(tiff(">", {258: 16, 262: 0, 277: 1}))

@@ -219,7 +219,7 @@ def test_a_tiff_of_a_kind_that_is_not_read_is_called_a_tiff(tmp_path: Path):
     put(tmp_path / "raw/a/x.tif", tiff(picture().astype(np.float64)))
     _, unreadable, _ = read(tmp_path / "raw", tmp_path, max_unreadable=1)
     assert unreadable[0].reason.startswith("it is a TIFF that is damaged, or of a kind that is not read here")
-    assert "its pixels are 1 x 64-bit floating-point numbers; save it as PNG, or" in unreadable[0].reason
+    assert "its pixels are 1 x 64-bit floating-point numbers; save it as PNG" in unreadable[0].reason
 
 
 @pytest.mark.parametrize("compression", ["tiff_lzw", "group4"])  # Pillow goes on in the second

@@ -22,8 +22,8 @@ from trueslice.reading.limits import (
     MAX_PIXELS,
     MAX_READS,
     PictureError,
-    check_blocks,
     check_frames,
+    check_jpeg2000,
     check_scans,
     check_size,
     open_checked,
@@ -37,6 +37,8 @@ FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 COLOUR_DIFFERENCE, COLOUR_SHARE = 8, 0.001
 # Greys that differ by no more than this are not seen as a drawing.
 FLAT = 8
+# Over black, a picture with transparency is hidden if more of it is this dark than not, and at most this share is not.
+DARK, BRIGHT_SHARE = 16, 0.1
 BLOCK = 1024  # side of the blocks
 # Numbers of TIFF tags, one of which EXIF has too, and some of their values.
 BITS, PHOTOMETRIC, ORIENTATION, PLANAR, TILE_WIDTH, TILE_LENGTH, SAMPLE_FORMAT = 258, 262, 274, 284, 322, 323, 339
@@ -94,7 +96,7 @@ class ImageFrames:
                 if self._image.info.get("progressive"):
                     check_scans(stream)
                 if self._image.format == "JPEG2000":
-                    check_blocks(stream)
+                    check_jpeg2000(stream)
                 self.pixels = self._image.width * self._image.height
                 stream.left = MAX_READS
                 is_preview = self._image.format == "MPO"
@@ -128,6 +130,9 @@ class ImageFrames:
         check_size(tags.get(TILE_WIDTH, 1), tags.get(TILE_LENGTH, 1), self._max_pixels)
         if tags.get(PLANAR) == APART and tags.get(BITS, ())[1:2] == (16,):  # Pillow would take half of each number
             raise PictureError("its channels of 16 bits are stored apart; save it as 16-bit grey, or with 8 bits")
+        if self._image.mode == "La":  # which Pillow opens and cannot decode
+            kind = "it is a TIFF of a kind that is not read here: its pixels are grey with associated transparency"
+            raise PictureError(f"{kind}; save it as PNG")
         self._left -= width * height
         if self._left < 0:
             raise PictureError("the pictures of its file have too many pixels together; divide it into files")
@@ -167,14 +172,14 @@ def to_picture(image: Image.Image) -> Picture:
         PictureError: it has channels of 16 bits with values of fewer, which Pillow would show as nearly black.
     """
     mode, tags, stored = image.mode, getattr(image, "tag_v2", {}), str(getattr(image, "tile", ""))
+    is_deep = 16 in tags.get(BITS, ()) or _is_deep_file(image)
     image.load()
     clear, step = image.info.get("transparency"), next((GREY_STEPS[key] for key in GREY_STEPS if key in stored), 1)
     if isinstance(clear, int) and clear <= 255 // step:
         image.info["transparency"] = clear * step
-    is_deep_png = getattr(image, "format", None) == "PNG" and ";16" in stored
     if mode.startswith("I") or mode == "F" or tags.get(SAMPLE_FORMAT) == (SIGNED,):
         seen = _by_own_range(image, tags)
-    elif (is_deep_png or 16 in tags.get(BITS, ())) and _extent(image)[1] < 2**14 >> 8:
+    elif is_deep and _extent(image)[1] < 2**14 >> 8:
         problem = "its channels have 16 bits and values of 14 or fewer"
         raise PictureError(f"{problem}; save it as 16-bit grey, or with 8 bits")
     else:
@@ -201,6 +206,14 @@ def stretch(values: np.ndarray, low: float, high: float) -> np.ndarray:
         return np.clip((values - low) / max(high - low, np.finfo(np.float64).tiny), 0, 1)
 
 
+def _is_deep_file(image: Image.Image) -> bool:
+    """Tell whether an image that is not yet decoded is a PNG or PPM with channels of 16 bits."""
+    kind, tiles = image.format, getattr(image, "tile", [])
+    if kind == "PPM":
+        return any(tile.codec_name == "ppm" and tile.args[-1] >= 2**15 for tile in tiles)
+    return kind == "PNG" and ";16" in str(tiles)
+
+
 def _why_not_opened(file: Path | Upload) -> str:
     """Say what a file is that Pillow cannot open, and of a TIFF of which numbers."""
     with open_binary(file) as stream:
@@ -212,7 +225,7 @@ def _why_not_opened(file: Path | Upload) -> str:
             tags.load(stream)
             kind = {SIGNED: "signed ", FLOAT: "floating-point "}.get(tags.get(SAMPLE_FORMAT, (UNSIGNED,))[0], "")
             numbers = f"its pixels are {len(tags[BITS])} x {tags[BITS][0]}-bit {kind}numbers"
-            return f"{what}: {numbers}; save it as PNG, or as TIFF of 8-bit, 16-bit or 32-bit floating-point numbers"
+            return f"{what}: {numbers}; save it as PNG"
     return what
 
 
@@ -274,14 +287,28 @@ def _numbers(image: Image.Image, tags: Mapping) -> np.ndarray:
 
 
 def _to_eight_bit(image: Image.Image) -> Image.Image:
-    """Convert any of Pillow's modes of 8 bits to L or RGB: transparent ones over black, or white if that hides all."""
-    seen_mode = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
+    """Convert any of Pillow's modes of 8 bits to L or RGB: transparent ones over black, or white if that hides most."""
+    seen_mode = "L" if image.mode in ("1", "L", "LA") else "RGB"
     if not image.has_transparency_data:
         return image.convert(seen_mode)
     on_black = _laid_over(image, "black", seen_mode)
-    if _is_flat(on_black) and not _is_flat(on_white := _laid_over(image, "white", seen_mode)):
+    dark, bright = _opacity(image, on_black)
+    if not dark + bright:  # as in BMP whose fourth byte means nothing
+        return image.convert(seen_mode)
+    if dark > bright <= BRIGHT_SHARE and not _is_flat(on_white := _laid_over(image, "white", seen_mode)):
         return on_white
     return on_black
+
+
+def _opacity(image: Image.Image, on_black: Image.Image) -> tuple[float, float]:
+    """Return the mean opacity of what is dark over black, as a share of all pixels, and of what is not."""
+    dark = bright = 0
+    for place, block in _blocks(image):
+        alpha = np.asarray(block.convert("RGBA"))[..., 3]
+        is_dark = np.asarray(on_black.crop(place).convert("RGB")).max(axis=-1) <= DARK
+        dark, bright = dark + int(alpha[is_dark].sum()), bright + int(alpha[~is_dark].sum())
+    whole = 255 * image.width * image.height
+    return dark / whole, bright / whole
 
 
 def _laid_over(image: Image.Image, colour: str, mode: str) -> Image.Image:

@@ -38,6 +38,11 @@ def is_finely_divided(code: bytes) -> bool:
     return any(marker in STYLES and _is_fine(segment, STYLES[marker]) for marker, segment in _segments(code))
 
 
+def depths(code: bytes) -> list[int]:
+    """Return the bits of each channel of a JPEG 2000."""
+    return next(([1 + (bits & 127) for bits in part[36::3]] for mark, part in _segments(code) if mark == SIZE_2000), [])
+
+
 def _segments(code: bytes) -> Iterator[tuple[int, bytes]]:
     """Yield markers and what follows each, but for the pixels of JPEG 2000 and the markers between scans of others."""
     start = 0 if code.startswith(START) else code.index(START_2000)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from trueslice.files import Upload, open_binary
-from trueslice.reading.jpeg import is_finely_divided
+from trueslice.reading.jpeg import depths, is_finely_divided
 
 # The value of verify.max_pixels in params.yaml. The formats take up to 24 bytes a pixel, JPEG 2000 and WebP most.
 MAX_PIXELS = 25_000_000
@@ -101,13 +101,20 @@ def check_scans(stream: Counted) -> None:
     stream.seek(place)
 
 
-def check_blocks(stream: Counted) -> None:
-    """Raise PictureError if a JPEG 2000 is divided into tiny blocks, each of which takes some hundred bytes."""
+def check_jpeg2000(stream: Counted) -> None:
+    """Raise PictureError if a JPEG 2000 is divided into tiny blocks, each of which takes some hundred bytes.
+
+    So is one that Pillow shows wrongly: white is grey in fewer than 8 bits, and black in colours of more.
+    """
     place = stream.tell()
     stream.seek(0)
-    if is_finely_divided(stream.read()):
+    code = stream.read()
+    if is_finely_divided(code):
         raise PictureError("it is a JPEG 2000 of too many blocks; save it again as PNG")
     stream.seek(place)
+    bits = depths(code)
+    if any(each < 8 or (each > 8 and len(bits) > 1) for each in bits):
+        raise PictureError("it is a JPEG 2000 of fewer than 8 bits, or of colours of more; save it as PNG with 8 bits")
 
 
 def _check_png(stream: BinaryIO) -> None:
