@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -84,6 +85,41 @@ def test_a_damaged_file_is_named(model, name, damage):
 def test_a_pointer_of_git_lfs_is_called_one(model):
     (model / "model.safetensors").write_bytes(LFS)
     assert "model.safetensors is a Git LFS pointer: run `git lfs pull`; make the model again" in refused(model)
+
+
+ARRAYS = {
+    "rows": lambda a: a | {"embeddings": a["embeddings"][:10]},
+    "width": lambda a: a | {"embeddings": a["embeddings"][:, :5]},
+    "side": lambda a: a | {"thumbnails": a["thumbnails"][:, :32, :32]},
+    "key": lambda a: {"thumbnails": a["thumbnails"]},
+    "objects": lambda a: a | {"thumbnails": a["thumbnails"].astype(object)},
+    "NaN": lambda a: a | {"embeddings": a["embeddings"] * np.float32("nan")},
+    "NaN pixels": lambda a: a | {"thumbnails": a["thumbnails"] * np.nan},
+}
+
+
+def assert_not_loaded(model: Path, said: str) -> None:
+    release_again(model)
+    with pytest.raises(UserError) as error:
+        Classifier.load(model, "cpu")
+    assert said in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("damage", ARRAYS)
+def test_damaged_arrays_of_a_model_released_again_are_refused(model, damage):
+    with np.load(model / "reference.npz") as arrays:
+        changed = ARRAYS[damage](dict(arrays))
+    np.savez(model / "reference.npz", **changed)
+    assert_not_loaded(model, "reference.npz is damaged: ")
+
+
+def test_so_are_an_archive_that_is_none_and_a_table_without_training_scans(model):
+    table = (model / "reference.csv").read_text()
+    (model / "reference.csv").write_text(table.replace(",train,", ",val,"))
+    assert_not_loaded(model, "reference.csv has no scan of the split train; ")
+    (model / "reference.csv").write_text(table)
+    (model / "reference.npz").write_bytes(b"PK\3\4xxx")
+    assert_not_loaded(model, "reference.npz is damaged: it cannot be read")
 
 
 ADDED = ("pytorch_model.bin", "added_tokens.json", "vocab.json", "adapter_config.json", "preprocessor_config.json")

@@ -11,7 +11,7 @@ from trueslice.serve.pictures import Pictures, coloured
 
 @pytest.fixture
 def reference(released) -> Reference:
-    return Reference.read(released / "models/released")
+    return Reference.read(released / "models/released", width=128)
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ from trueslice.model.encoder import AGAIN, Encoder, check, load_model
 from trueslice.model.preprocessing import Preprocessing, read_image_settings
 from trueslice.startup import silence_transformers
 
+SAME = 1e-5  # embeddings have unit length; equal ones differ by rounding
+
 
 def normalise(source: Path, into: Path) -> None:
     """Load a Hugging Face directory and write it to `into` as `Encoder.load` takes it.
@@ -35,11 +37,15 @@ def normalise(source: Path, into: Path) -> None:
 
 @torch.inference_mode()
 def _try(encoder: Encoder, source: Path) -> None:
-    """Embed a scan and a caption: what is wrong with a checkpoint is found before training, whatever it is."""
+    """Embed two scans and two captions: what is wrong is found before training, whatever it is."""
+    side = encoder.image_size
     try:
-        scan = encoder.encode_images(torch.zeros(1, 1, encoder.image_size, encoder.image_size))
-        caption = encoder.encode_classes([["a scan"]])
+        scans = encoder.encode_images(torch.stack([torch.zeros(1, side, side), 255 * torch.eye(side)[None]]))
+        captions = encoder.encode_classes([["a scan"], ["the other one"]])
     except Exception as error:  # transformers and torch raise many kinds
         raise UserError(f"the checkpoint in {source} cannot embed a scan or a caption; {AGAIN}") from error
-    if not (scan.isfinite().all() and caption.isfinite().all()):
+    if not (scans.isfinite().all() and captions.isfinite().all()):
         raise UserError(f"the checkpoint in {source} embeds a scan or a caption as what is no number; {AGAIN}")
+    for name, (one, other) in {"captions": captions, "scans": scans}.items():
+        if (one - other).abs().max() < SAME:
+            raise UserError(f"the checkpoint in {source} tells no {name} apart: their embeddings are equal; {AGAIN}")

@@ -116,7 +116,7 @@ class Classifier:
         settings = read_settings(folder)
         same_bytes_on_cpus(folder)
         encoder = Encoder.load(folder, pick_device(device, "device"))
-        return cls(folder, encoder, settings, Reference.read(folder))
+        return cls(folder, encoder, settings, Reference.read(folder, encoder.model.config.vision_config.hidden_size))
 
     def predict(self, items: Iterable[Item], frame: int | str | None = None) -> list[Prediction]:
         """Classify files, or arrays as `stream` takes them; UserError if one of them cannot be read."""

@@ -7,9 +7,11 @@ from typing import Self
 import numpy as np
 
 from trueslice.copies import search as copies
-from trueslice.copies.thumbnails import KINDS, RESOLUTION, thumbnails, turned
+from trueslice.copies.thumbnails import FINE, KINDS, RESOLUTION, thumbnails, turned
+from trueslice.errors import UserError
 from trueslice.explain.similarity import unit_length
 from trueslice.ood.distance import coarse, distances, rounded
+from trueslice.records.released import ReleasedModel
 from trueslice.tables.known import KnownScans
 from trueslice.tables.splits import Splits
 
@@ -51,10 +53,24 @@ class Reference:
         np.savez(folder / ARRAYS, thumbnails=self.thumbnails, embeddings=self.embeddings)
 
     @classmethod
-    def read(cls, folder: Path) -> Self:
-        """Read the files of `write`, whose hashes were checked."""
-        with np.load(folder / ARRAYS, allow_pickle=False) as arrays:
-            return cls(KnownScans.read(folder / TABLE), arrays["thumbnails"], arrays["embeddings"])
+    def read(cls, folder: Path, width: int) -> Self:
+        """Read the files of `write` for a model with features of `width`; a UserError if they are damaged."""
+        scans = KnownScans.read(folder / TABLE)
+        if not (scans.split == "train").any():
+            raise UserError(f"{folder / TABLE} has no scan of the split train; {ReleasedModel.advice}")
+        shapes = {"thumbnails": ("uint8", (len(scans), FINE, FINE)), "embeddings": ("float32", (len(scans), width))}
+        try:
+            with np.load(folder / ARRAYS, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in shapes}
+        except Exception as error:  # NumPy and zipfile raise many kinds
+            problem = f"is damaged: it cannot be read, or lacks one of {', '.join(shapes)}"
+            raise UserError(f"{folder / ARRAYS} {problem}; {ReleasedModel.advice}") from error
+        for name, (kind, shape) in shapes.items():
+            found = arrays[name]
+            if (found.dtype, found.shape) != (kind, shape) or not np.isfinite(found).all():
+                problem = f"{found.dtype} {list(found.shape)}; it must be {kind} {list(shape)}, all finite"
+                raise UserError(f"{folder / ARRAYS} is damaged: {name} is {problem}; {ReleasedModel.advice}")
+        return cls(scans, **arrays)
 
 
 def small(pixels: np.ndarray, rows: np.ndarray) -> np.ndarray:

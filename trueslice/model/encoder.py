@@ -3,6 +3,7 @@
 import hashlib
 import json
 import pickle
+import re
 import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +14,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from torch import nn
 from torch.nn import functional
 
@@ -26,6 +27,8 @@ from trueslice.startup import quick_transformers, silence_transformers
 AGAIN = "fetch the checkpoint again, or take another one"
 # Of a tower; the rest is known by the shapes of the weights.
 HIGHEST = {"image_size": 2048, "num_hidden_layers": 1000}
+# Of a tower, where they are given; from 0 to 1.
+FRACTIONS = ("layer_norm_eps", "attention_dropout", "dropout", "hidden_dropout_prob", "attention_probs_dropout_prob")
 LARGEST_SCALE = 10  # of the logarithm: a scale of 22,026, where CLIP has 100
 UNCUT = 100_000  # tokens: more than any caption has
 BATCH = 64  # scans at once where nothing is learned; it changes memory, not results
@@ -206,6 +209,7 @@ def load_model(folder: Path) -> nn.Module:
 
             silence_transformers()
             model, report = AutoModel.from_pretrained(folder, **how)
+            kinds = _kinds(folder)
     except pickle.UnpicklingError as error:
         raise UserError(
             f"the weights in {folder} are a pickle that is damaged or holds more than weights, so it is not "
@@ -226,8 +230,26 @@ def load_model(folder: Path) -> nn.Module:
     if unknown := sorted(report["unexpected_keys"]):
         left_out = f"{len(unknown)} left out of those in {folder}, such as {unknown[0]!a:.100}"
         print(f"note: weights that a model of type {family} has not: {left_out}", file=sys.stderr)
+    whole = {name.split(".")[-1] for name, buffer in model.named_buffers() if not buffer.is_floating_point()}
+    for name, kind in kinds.items():
+        is_weight = name.split(".")[-1] not in whole and name not in unknown
+        if is_weight and not re.fullmatch(r"(torch\.b?float|B?F)(16|32|64)", kind):
+            problem = f"are stored as {kind}, such as {name!a:.100}, and not as floating point of 16 bits or more"
+            raise UserError(f"weights in {folder} {problem}; take another checkpoint")
     _check_weights(model, folder)
     return model
+
+
+def _kinds(folder: Path) -> dict[str, str]:
+    """Return the dtypes in the files of weights by name: loading makes float32 of all that it finds."""
+    kinds: dict[str, str] = {}
+    for path in (files := sorted(folder.glob("model*.safetensors"))):
+        with safe_open(path, "pt") as file:
+            kinds |= {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
+    for path in [] if files else sorted(folder.glob("pytorch_model*.bin")):
+        found = torch.load(path, map_location="meta", weights_only=True)
+        kinds |= {name: str(value.dtype) for name, value in found.items() if isinstance(value, torch.Tensor)}
+    return kinds
 
 
 def _check_weights(model: nn.Module, folder: Path) -> None:
@@ -282,3 +304,7 @@ def _check_towers(config: dict[str, Any], path: Path) -> None:
             if type(value) is not int or not 1 <= value <= highest:
                 problem = f"is {value!r:.40}; it must be a whole number from 1 to {highest}"
                 raise UserError(f"{path}: {tower}.{key} {problem}")
+        for key in FRACTIONS:
+            value = values.get(key, 0)
+            if type(value) not in (int, float) or not 0 <= value <= 1:
+                raise UserError(f"{path}: {tower}.{key} is {value!r:.40}; it must be a number from 0 to 1")

@@ -68,6 +68,9 @@ def read_image_settings(folder: Path) -> dict[str, Any]:
         numbers = [each for each in values if type(each) in (int, float)] if isinstance(values, list) else []
         if numbers != values or len(numbers) != 3 or not all(lowest < each < math.inf for each in numbers):
             raise UserError(f"{path}: {name} is {values!r:.60}; it must be three numbers, deviations above 0")
+    factor = settings.get("rescale_factor")
+    if factor is not None and (type(factor) not in (int, float) or not 0 < factor < math.inf):
+        raise UserError(f"{path}: rescale_factor is {factor!r:.60}; it must be a number above 0")
     return settings
 
 
