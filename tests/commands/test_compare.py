@@ -229,6 +229,10 @@ def test_the_workspace_a_commit_a_branch_and_an_experiment_are_read_alike(runs):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        ("HEAD:README.md HEAD", "error: 'HEAD:README.md' cannot be a revision or experiment"),
+        ("HEAD^{tree} HEAD", "error: 'HEAD^{tree}' cannot be a revision or experiment"),
+        (f"{'a' * 300} HEAD", f"error: '{'a' * 50}' cannot be a revision or experiment"),
+        ("\udcff HEAD", "error: '\\udcff' cannot be a revision or experiment"),
         ("HEAD nonsense", "error: nonsense: no such revision or experiment; `trueslice runs` names them"),
         ("HEAD HEAD~1", "error: HEAD~1 has no plots/predictions.csv; run the pipeline there, and commit what it wrote"),
         ("HEAD fewer", "error: HEAD and fewer were tested on other scans: 400 and 300, 300 of them in common;"),

@@ -131,6 +131,10 @@ def shares(row: str) -> str:
         (WHOLE.replace(",", ";"), f"'path;class', {WANTED}"),
         (WHOLE.replace(",", "\t"), f"'path\\tclass', {WANTED}"),
         (f"sep=;\n{WHOLE.replace(',', ';')}", f"'sep=;', {WANTED}"),
+        (
+            WHOLE.replace("class", "class, probability_glioma"),
+            "its column ' probability_glioma' would not count; write",
+        ),
         (WHOLE.replace("path,class", "Path,Class"), f"'Path', 'Class', {WANTED}"),
         (WHOLE.replace("path,class", "path, class"), f"'path', ' class', {WANTED}"),
         (f"# made by hand\n{WHOLE}", f"'# made by hand', {WANTED}"),
@@ -176,6 +180,15 @@ def shares(row: str) -> str:
 )
 def test_what_cannot_be_scored_ends_in_one_line(folder, text, said):
     assert said in refused(text)
+
+
+def test_the_file_that_is_read_is_not_replaced(folder):
+    Path("mine.csv").write_text(WHOLE)
+    Path("link.csv").symlink_to("mine.csv")
+    with contextlib.redirect_stderr(io.StringIO()) as said, pytest.raises(SystemExit):
+        cli.main(["score", "mine.csv", "--json", "link.csv"])
+    assert said.getvalue() == "error: --json names mine.csv, which is read; give another file\n"
+    assert Path("mine.csv").read_text() == WHOLE
 
 
 def test_missing_files_and_unknown_sets_end_in_one_line(folder):

@@ -1,4 +1,5 @@
 import io
+import os
 import struct
 import warnings
 import zlib
@@ -101,6 +102,14 @@ def test_find_lists_all_official_folders_and_passes_litter_over(tmp_path: Path):
         ("Training/b/2.jpg", "b", "train"),
         ("Validation/a/6.jpg", "a", "val"),
     ]
+
+
+def test_what_is_no_file_in_a_class_folder_is_found_and_named(tmp_path: Path):
+    put(tmp_path / "raw/glioma/scan.png", Image.new("L", (8, 8)))
+    os.mkfifo(tmp_path / "raw/glioma/pipe.jpg")
+    scans, unreadable, _ = read(tmp_path / "raw", tmp_path, max_unreadable=1)
+    assert [scan.path for scan in scans] == ["glioma/scan.png"]
+    assert unreadable == [("glioma/pipe.jpg", "it is a pipe, a socket or a device")]
 
 
 @pytest.mark.parametrize("files", [[], ["stray.jpg"], ["Training/.hidden"]])

@@ -63,7 +63,7 @@ def test_a_folder_that_is_none_and_a_damaged_mask_end_in_one_line(tmp_path: Path
     with pytest.raises(UserError, match=r"missing is not a folder of masks; set explain.masks"):
         run(str(tmp_path / "missing"))
     next((stages.RAW / "masks").rglob("*.png")).write_bytes(b"no picture")
-    with pytest.raises(UserError, match=r"cannot be read .* write it again, or remove it"):
+    with pytest.raises(UserError, match=r"cannot be read: .* write it again, or remove it"):
         run("auto")
 
 

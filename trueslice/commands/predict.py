@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _frame(text: str) -> int | str:
     if not re.fullmatch("all|[1-9][0-9]{0,8}", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a number from 1 nor all")
+        raise argparse.ArgumentTypeError(f"{text[:20]!r} is neither a number from 1 nor all")
     return text if text == "all" else int(text)
 
 
@@ -103,6 +103,8 @@ def find(paths: Sequence[str]) -> tuple[list[Path], list[Path]]:
     files: list[Path] = []
     skipped: list[Path] = []
     for path in chain.from_iterable(_listed() if each == "-" else [each] for each in paths):
+        if not path:
+            raise UserError("one of the paths is empty; name a file or a folder")
         if os.path.isdir(path):  # unlike Path's, it raises nothing
             listed, others = _in_folder(Path(path))
             if not listed:

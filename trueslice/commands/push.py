@@ -47,8 +47,9 @@ def _check_name(repo: str) -> None:
         validate_repo_id(repo)
         if "/" not in repo:
             raise HFValidationError("the owner is missing")
-    except HFValidationError as error:
-        raise UserError(f"{repo!r} does not name a repository as owner/name: {error}") from None
+    except HFValidationError:
+        problem = f"{repo!r} cannot be the name of a repository, owner/name"
+        raise UserError(f"{problem}: letters, digits, `-`, `_` and `.`, at most 96") from None
 
 
 def _files(folder: Path) -> list[Path]:

@@ -1,5 +1,6 @@
 """Predictions, parameters and models of any run of the pipeline, read through DVC; units of its test scans."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,8 @@ from trueslice.report.format import counted
 from trueslice.tables.predictions import Predictions
 
 PREDICTIONS = "plots/predictions.csv"
+# Git would read others as paths in a commit, or as patterns.
+NAME = r"(?!.*\^\{)[^\s:?*\[\\\ud800-\udfff]{1,250}"
 PREDICTING = ("download", "checkpoint", "verify", "split", "train", "predict")  # the stages that lead to them
 
 
@@ -206,6 +209,8 @@ def read_text(revision: str, path: str, missing: str | None = None) -> str:
 @contextmanager
 def opened(revision: str, path: str) -> Iterator[Repo]:
     """Open the repository as it is in a run; errors of DVC, also in reading `path`, become a UserError."""
+    if not re.fullmatch(NAME, revision):
+        raise UserError(f"{revision[:50]!r} cannot be a revision or experiment; `trueslice runs` names them")
     try:
         with Repo() as repo, repo.switch(revision):
             yield repo

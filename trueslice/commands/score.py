@@ -12,6 +12,7 @@ copies of one scan where no patient is known.
 """
 
 import argparse
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -58,6 +59,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     source = options.scans or Path(EXTERNAL if options.external else SCANS)
+    if options.json and os.path.isfile(options.json):
+        for given in (options.predictions, source):
+            if os.path.exists(given) and os.path.samefile(options.json, given):
+                raise UserError(f"--json names {given}, which is read; give another file")
     # Opened first, so that the work doesn't end at a place that can't be written to.
     with whole_file(options.json) if options.json else nullcontext() as new:
         asked, rows = _run(options, source)
@@ -155,6 +160,10 @@ def _check(header: Sequence[str], class_names: Sequence[str]) -> None:
     given = [name.removeprefix(PROBABILITY) for name in header if name.startswith(PROBABILITY)]
     if "path" not in header or not (given or "class" in header):
         raise lacks(header, f"path and class, or path and {PROBABILITY}CLASS for each class")
+    for name in header:
+        meant = name.strip().lower()
+        if meant != name and not name.startswith(PROBABILITY) and (meant == "class" or meant.startswith(PROBABILITY)):
+            raise ValueError(f"its column {shown(name)} would not count; write {shown(meant)}, or drop it")
     for name in given:
         _known(name, class_names)
     if missing := [name for name in class_names if given and name not in given]:

@@ -53,12 +53,13 @@ def find(raw: Path) -> list[ScanFile]:
     """List the files in the class folders of `raw`, sorted by path.
 
     `raw` holds Training/<class>/, and perhaps Validation/<class>/ and Testing/<class>/, or <class>/ alone. Hidden
-    files, system litter and the folder `masks` are skipped.
+    files, system litter and the folder `masks` are skipped. What is no file is listed, and cannot be read later.
 
     Raises:
         UserError: there is no file in a class folder.
     """
-    paths = [(path, path.split("/")) for path in files_in(raw)[0]]
+    names, unreadable = files_in(raw)
+    paths = [(path, path.split("/")) for path in sorted([*names, *dict(unreadable)])]
     if any(parts[0] == "Training" for _, parts in paths):
         official = [(path, parts) for path, parts in paths if len(parts) > 2 and parts[0] in OFFICIAL_SPLITS]
         files = [ScanFile(path, parts[1], OFFICIAL_SPLITS[parts[0]]) for path, parts in official]

@@ -91,7 +91,7 @@ def _opened(source: Path) -> Iterator[Files]:
     except PermissionError as error:
         raise UserError(f"{source} cannot be read ({error.strerror}); change its permissions") from error
     except DAMAGE as error:
-        raise UserError(f"{source} is not a .zip archive, or is damaged ({error}); get it again") from error
+        raise UserError(f"{source} is not a .zip archive, or is damaged; get it again") from error
 
 
 def _refuse_hostile(members: Sequence[zipfile.ZipInfo], source: Path) -> None:
@@ -207,7 +207,7 @@ def _copy(files: Files, targets: dict[PurePosixPath, PurePosixPath], source: Pat
             with files[name]() as file, (into / target).open("xb") as copy:
                 shutil.copyfileobj(file, copy, 2**20)
         except (*DAMAGE, RuntimeError) as error:  # encrypted, or packed in a way that zipfile does not know
-            raise UserError(f"{source} is damaged at {name}, or cannot be unpacked ({error}); get it again") from error
+            raise UserError(f"{source} is damaged or encrypted at {name}; get it again") from error
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise
