@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _frame(text: str) -> int | str:
     if not re.fullmatch("all|[1-9][0-9]{0,8}", text):
-        raise argparse.ArgumentTypeError(f"{text[:20]!r} is neither a number from 1 nor all")
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is neither a number from 1 nor all")
     return text if text == "all" else int(text)
 
 

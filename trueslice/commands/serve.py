@@ -35,5 +35,5 @@ def run(options: argparse.Namespace) -> None:
 
 def _port(text: str) -> int:
     if not re.fullmatch("[0-9]{1,5}", text) or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text[:20]!r} is not a port: a whole number from 0 to 65535")
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a port: a whole number from 0 to 65535")
     return int(text)
