@@ -34,7 +34,8 @@ STEPS = 1000  # of an epoch
 WARM_UP = 5  # steps that are not counted; the first of them compiles
 MIN_STEPS = 5
 TESTS = tuple(
-    f"tests/{name}.py" for name in ("model/test_pixels", "train/test_inputs", "train/test_loop", "train/test_gpu")
+    f"tests/{name}.py"
+    for name in ("model/test_pixels", "train/test_blocks", "train/test_inputs", "train/test_loop", "train/test_gpu")
 )
 
 
