@@ -53,7 +53,7 @@ def test_a_stage_that_runs_too_early_names_the_stages_before_it(tmp_path):
     shutil.copy(ROOT / "params.yaml", tmp_path)
     missing = {
         "train": "models/pretrained/config.json",
-        "predict": "models/finetuned/config.json",
+        "predict": "models/finetuned",
         "release": "data/scans/thumbnails.npy",
     }
     for name, (status, _, err) in zip(missing, ends(tmp_path, *missing), strict=True):

@@ -75,10 +75,12 @@ def read_image_settings(folder: Path) -> dict[str, Any]:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """Read a JSON file of a checkpoint; UserError if it holds no object."""
+    """Read a JSON file of a checkpoint; FileNotFoundError without its folder, UserError if it holds no object."""
     try:
         content = read_json(path)
     except FileNotFoundError:
+        if not path.parent.exists():
+            raise
         raise UserError(f"{path} is missing; the checkpoint is incomplete") from None
     except (ValueError, RecursionError):
         content = None
