@@ -247,7 +247,7 @@ def scratch_folder(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         for left in path.parent.glob(f".*.partial-*{here}"):
             process = left.name.rpartition(".partial-")[2].split("-")[0]
-            if process.isdecimal() and not psutil.pid_exists(int(process)):
+            if process.isdecimal() and not _is_running(int(process)):
                 shutil.rmtree(left, ignore_errors=True)
         with tempfile.TemporaryDirectory(here, start, path.parent, ignore_cleanup_errors=True) as folder:
             yield Path(folder)
@@ -260,6 +260,14 @@ def scratch_folder(path: Path) -> Iterator[Path]:
         for empty in made:
             with suppress(OSError):  # it is not empty
                 empty.rmdir()
+
+
+def _is_running(process: int) -> bool:
+    """Return True if there is a process of this number that has not ended; in a container it may never be reaped."""
+    try:
+        return psutil.Process(process).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def system_error(error: Exception) -> int | None:

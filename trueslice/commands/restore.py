@@ -13,7 +13,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from dvc.exceptions import CheckoutError
+from dvc.exceptions import DvcException
 
 from trueslice.commands.revisions import opened, read_text
 from trueslice.errors import UserError
@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> None:
         _restore(repo.root_dir, commit, results)
         try:
             repo.checkout(allow_missing=True)
-        except CheckoutError as error:
+        except DvcException as error:
             problem = " ".join(str(error).split("\n")[1:])
             raise UserError(f"these files are nowhere else: {problem}; move them away, then: dvc checkout") from None
     print(f"{printable(name)} is back: its parameters and results, data and models.")

@@ -117,8 +117,8 @@ class States:
                 written = writing.replace(self.folder / f"step-{state['step']:09d}-{file_hash(writing)[:16]}.pt")
         except RuntimeError as error:
             # PyTorch says that the file is incomplete, and hides the reason: a full disk.
-            if isinstance(error.__context__, OSError):
-                raise error.__context__ from None
+            if isinstance(hidden := error.__context__, OSError):
+                raise OSError(hidden.errno, hidden.strerror, str(writing)) from None
             raise
         finally:
             writing.unlink(missing_ok=True)
