@@ -63,7 +63,7 @@ def check_folders() -> None:
 
 
 def end_at_ctrl_c(line: str) -> None:
-    """Have Ctrl-C print a line and end this process at once: while modules are imported an exception may get lost."""
+    """Make Ctrl-C print a line and end this process at once: while modules are imported an exception may get lost."""
 
     def end(*_: object) -> None:
         os.write(2, f"{line}\n".encode())
@@ -73,7 +73,7 @@ def end_at_ctrl_c(line: str) -> None:
 
 
 def raise_at_ctrl_c() -> None:
-    """Have Ctrl-C raise KeyboardInterrupt, as usual."""
+    """Make Ctrl-C raise KeyboardInterrupt, as usual."""
     _at_ctrl_c(signal.default_int_handler)
 
 

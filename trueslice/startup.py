@@ -12,7 +12,7 @@ enabled = False  # set by `quick_start`
 
 
 def quick_start() -> None:
-    """Have this process load models quickly; the processors of transformers then have no torchvision in it."""
+    """Make this process load models quickly; the processors of transformers then have no torchvision in it."""
     global enabled
     enabled = True
 

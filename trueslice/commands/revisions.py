@@ -118,7 +118,7 @@ class _File(BaseModel):
 
 
 class StageRun(BaseModel):
-    """What dvc.lock says of a stage: the files that it read and wrote, and its parameters by file."""
+    """Entry of a stage in dvc.lock: the files that it read and wrote, and its parameters by file."""
 
     deps: list[_File] = []
     outs: list[_File] = []

@@ -12,7 +12,7 @@ SAME_INSTRUCTIONS = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"
 
 
 def same_bytes_on_cpus(checkpoint: Path) -> None:
-    """Have a small model give the same bytes on all x86 CPUs of one maker since AVX2, however many cores they have.
+    """Make a small model give the same bytes on all x86 CPUs of one maker since AVX2, however many cores they have.
 
     PyTorch, oneDNN and MKL choose instructions by the CPU and divide sums among its cores, which changes the last bits.
     A small model gains little from either. To be called before anything is computed.

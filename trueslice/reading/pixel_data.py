@@ -24,7 +24,7 @@ OVERHEAD = 2**20
 
 
 class Place(NamedTuple):
-    """Where the pixel data of a file are, and how they are encoded."""
+    """Place of the pixel data in a file, and their encoding."""
 
     keyword: str
     vr: str | None

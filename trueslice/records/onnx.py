@@ -26,7 +26,7 @@ class Parity(Record):
 
 
 class OnnxModel(Record):
-    """What the user of a graph must know."""
+    """Facts that the user of a graph must know."""
 
     classes: list[str]  # of the probabilities
     size: int  # side of the graph's input

@@ -14,14 +14,14 @@ FORMAT = 1  # of the folder; others are refused
 
 
 class HeatMaps(Record):
-    """Whether explanations are good enough to be shown."""
+    """Decision on showing explanations, by their quality."""
 
     shown: bool
     reason: str
 
 
 class ReleasedModel(TrainedModel):
-    """What a released model says of itself, and the hashes of its files."""
+    """Facts of a released model, and the hashes of its files."""
 
     advice: ClassVar[str] = "make the model again by `dvc repro release`, or fetch its folder again"
 

@@ -20,7 +20,7 @@ class Checkpoint(Record):
 
 
 class TrainedModel(Record):
-    """What a model says of itself after training; without commit and time, which DVC's run-cache would keep for all."""
+    """Facts of a model after training; without commit and time, which DVC's run-cache would keep for all."""
 
     classes: Classes
     checkpoint: Checkpoint

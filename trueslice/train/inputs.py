@@ -96,7 +96,7 @@ class AugmentedPixels:
 
 
 class CachedFeatures:
-    """What the frozen part of an image tower gives for V views of each scan, the first without augmentation.
+    """Output of the frozen part of an image tower for V views of each scan, the first without augmentation.
 
     Each use of a scan draws a view. All are kept on the device if they fit; else each use reads the rows from the disk.
     """

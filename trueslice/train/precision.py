@@ -38,7 +38,7 @@ class PatchEmbedding(nn.Conv2d):
 
 
 def use_fast_operations(model: nn.Module) -> None:
-    """Have a model compute the same by operations that are faster in bf16 on a CPU.
+    """Make a model compute the same by operations that are faster in bf16 on a CPU.
 
     PyTorch's fused attention is for long sequences. Its gradient for the 50 tokens of ViT-B/32 takes four times as long
     as that of plain matrix products, and for 577 tokens 1.7 times.
