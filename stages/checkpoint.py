@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 import stages
 from trueslice.checkpoints import hub
 from trueslice.checkpoints.drawn import BUILDERS
+from trueslice.checkpoints.image_size import set_image_size
 from trueslice.checkpoints.normal import normalise
 from trueslice.files import printable, read_json, whole_folder
 from trueslice.model.encoder import check_captions
@@ -28,6 +29,8 @@ def main(params: Params) -> None:
         else:
             commit = hub.fetch(name, params.checkpoint.revision, Path(temporary))
             normalise(Path(temporary), folder)
+        if params.checkpoint.image_size:
+            set_image_size(folder, params.checkpoint.image_size)
         check_captions(folder, params.classes)
         Checkpoint(name=name, revision=commit).write(folder / "checkpoint.json")
     size = sum(path.stat().st_size for path in stages.PRETRAINED.iterdir()) / 1e6

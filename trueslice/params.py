@@ -112,6 +112,7 @@ class Checkpoint(Section):
 
     name: Text
     revision: Text | None
+    image_size: Annotated[int, Field(ge=32, le=2048)] | None
 
 
 class Decode(Section):

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import CLIPModel
+from transformers import AutoImageProcessor, CLIPModel
 
 from tests.servers.hub import Hub
 from tests.stages.running import assert_one_error
 from trueslice.checkpoints import drawn as builtin
+from trueslice.model.encoder import Encoder
 
 NAME = "somebody/small-clip"
 
@@ -95,3 +96,19 @@ def test_a_folder_is_taken_as_it_is_from_the_root_of_the_repository(project, saf
     (project.root / "broken/model.safetensors").unlink()
     project.set("checkpoint.name", "broken")
     assert_it_failed(project, project.run("dvc repro checkpoint"), "broken", "has no model.safetensors")
+
+
+def test_another_image_size_for_a_convolutional_tower_alone(project):
+    project.set("checkpoint.name", "tiny_conv")
+    project.set("checkpoint.image_size", 64)
+    done = project.run("dvc repro checkpoint")
+    assert "scans of 64 pixels" in done.stdout, done.stdout
+    folder = project.root / "models/pretrained"
+    encoder = Encoder.load(folder, torch.device("cpu"))
+    assert encoder.image_size == 64
+    assert encoder.encode_images(torch.rand(2, 1, 64, 64)).shape == (2, 64)
+    assert AutoImageProcessor.from_pretrained(folder).crop_size == {"height": 64, "width": 64}
+    project.run("dvc checkout models/pretrained", check=True)
+    project.set("checkpoint.name", "tiny")
+    done = project.run("dvc repro checkpoint")
+    assert_one_error(done, "checkpoint.image_size is 64", "takes 64 only", "set it to null")
