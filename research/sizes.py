@@ -23,7 +23,7 @@ from research.runs import CACHE, JOBS, ROOT, archive_parser, counted, prepare_sc
 from research.ways import MODEL
 from trueslice.evaluate import metrics
 from trueslice.evaluate.intervals import LIMITS, ConfusionBootstrap
-from trueslice.files import read_json, write_json
+from trueslice.files import write_json
 from trueslice.model.encoder import Encoder
 from trueslice.model.pixels import Pixels
 from trueslice.params import load
