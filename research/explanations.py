@@ -2,7 +2,7 @@
 
 python -m research.explanations NAME RUN MASKS [NAME RUN MASKS …]
 
-RUN is a folder in which all stages up to predict have run, MASKS a folder of masks as `trueslice trace --masks` and the
+RUN is a folder in which all stages up to predict have run, MASKS a folder of masks as research.masks and the
 phantoms write them, and NAME what the run is called in the result. The methods are compared on validation scans; what
 the best is worth is measured on test scans. What other runs left in the result stays there.
 """

@@ -2,8 +2,8 @@
 
 python -m research.truth RUN
 
-RUN is a folder in which the stages download and verify have run on Kaggle's archive. The truth is in the shipped table
-of patients. It doesn't depend on the search: it compares each file with the source alone.
+RUN is a folder in which the stages download and verify have run on Kaggle's archive. The truth is what
+research.correlation found. It doesn't depend on the search: it compares each file with the source alone.
 """
 
 import argparse
@@ -12,8 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from trueslice.patients import lookup as patients
-from trueslice.patients.trace import Traced
+from research.correlation import RESULT, Traced
 from trueslice.tables.scans import Scans
 
 RESULTS = Path(__file__).parent / "results/truth.json"
@@ -28,7 +27,7 @@ def main() -> None:
 
 
 def measure(scans: Scans) -> dict:
-    table = Traced.read(patients.SHIPPED)
+    table = Traced.read(RESULT)
     group_of = dict(zip(scans.path.tolist(), scans.group.tolist(), strict=True))
     groups = np.array([group_of[path] for path in table.path])
     _, slices_in_group = np.unique(np.unique([groups, table.slice], axis=1)[0], return_counts=True)

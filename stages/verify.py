@@ -79,7 +79,7 @@ def _patients(
         return patients.read_own(table, paths, [file.path for file in unreadable], params.class_names)
     if wanted != "auto":
         raise ParamsError(f"verify.patients is {wanted!r}, but there is no such file; give auto, null or a CSV file")
-    return patients.read_shipped(paths, means, params.class_names)
+    return patients.read_shipped(means, params.class_names)
 
 
 if __name__ == "__main__":

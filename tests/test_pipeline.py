@@ -151,7 +151,6 @@ LIMITS = {"lines": 50, "depth": 4, "parameters": 5}
 EXCEPTIONS = {
     ("trueslice/audit/external.py", "read"): {"parameters": 6},
     ("trueslice/copies/neighbours.py", "most_alike"): {"parameters": 6},
-    ("trueslice/patients/trace.py", "_mat_files"): {"depth": 5},
     ("trueslice/reading/scans.py", "read"): {"depth": 5},
     ("trueslice/train/loop.py", "__init__"): {"parameters": 6},
 }

@@ -210,7 +210,7 @@ def test_a_name_cannot_forge_a_row_or_reach_the_terminal_and_csv_and_json_keep_i
 @pytest.mark.parametrize(
     "command",
     ["audit X", "audit scans -o scans/X", "audit scans model X", "predict scans --frame X", "export onnx --model X",
-     "score a --scans X", "push a/b --model X", "preset X", "trace scans X -o table.csv", "serve X", "init X"],
+     "score a --scans X", "push a/b --model X", "preset X", "trace X", "serve X", "init X"],
 )  # fmt: skip
 def test_an_error_shows_what_is_in_a_name(place, command):
     shutil.copy(ROOT / "params.yaml", place)

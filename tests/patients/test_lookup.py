@@ -1,113 +1,63 @@
-import base64
-import io
-import itertools
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
-from scipy.linalg import hadamard
 
+from tests.patients.test_fingerprints import heads
 from trueslice.copies.thumbnails import thumbnails
 from trueslice.errors import UserError
 from trueslice.patients import lookup as patients
-from trueslice.patients.trace import Traced
+from trueslice.patients import slices
+from trueslice.patients.fingerprints import BITS, fingerprints, from_text, to_text
 
 CLASSES = ("glioma", "meningioma", "notumor", "pituitary")
-NAMES = ["a", "b", "c"]
-
-
-def pictures(count: int, seed: int = 0) -> np.ndarray:
-    """Smooth pictures that differ: uint8 [count, 256, 256]."""
-    coarse = np.random.default_rng(seed).integers(0, 256, (count, 24, 24), dtype=np.uint8)
-    return np.stack([np.asarray(Image.fromarray(each).resize((256, 256), Image.Resampling.BICUBIC)) for each in coarse])
-
-
-def resaved(picture: np.ndarray, size: int = 512, quality: int = 60) -> np.ndarray:
-    buffer = io.BytesIO()
-    Image.fromarray(picture).resize((size, size), Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=quality)
-    return np.asarray(Image.open(buffer))
-
-
-def different_bits(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    one, other = (patients.fingerprints(thumbnails(each)) for each in (a, b))
-    return np.count_nonzero(one != other, axis=1)
-
-
-def test_a_fingerprint_survives_another_size_and_quality_but_not_a_mirror_or_another_picture():
-    own = pictures(20)
-    assert different_bits(own, np.stack([resaved(picture) for picture in own])).max() <= patients.TOLERANCE / 2
-    assert different_bits(own, own[:, :, ::-1]).min() > 4 * patients.TOLERANCE
-    assert different_bits(own, np.roll(own, 1, axis=0)).min() > 4 * patients.TOLERANCE
-
-
-def test_a_fingerprint_is_that_of_exact_whole_numbers():
-    means = thumbnails(pictures(3))
-    whole = np.rint(means.astype(np.float64) * 64).astype(int).reshape(3, 32, 2, 32, 2).sum(axis=(2, 4))
-    waves = sorted(hadamard(32).tolist(), key=lambda wave: sum(a != b for a, b in itertools.pairwise(wave)))
-    coefficients = np.array(waves) @ whole @ np.array(waves).T
-    by_frequency = sorted(((row, column) for row in range(32) for column in range(32)), key=lambda place: sum(place))
-    expected = [[values[place] > 0 for place in by_frequency[1:513]] for values in coefficients]
-    assert patients.fingerprints(means).tolist() == expected
-
-
-def test_a_fingerprint_is_read_as_it_was_written():
-    bits = patients.fingerprints(thumbnails(pictures(1)))[0]
-    text = patients.to_text(bits)
-    assert len(text) == 86 and (patients.from_text(text) == bits).all()
-    assert base64.urlsafe_b64decode(text + "==") == np.packbits(bits).tobytes()
 
 
 @pytest.fixture
 def shipped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> np.ndarray:
     """A table in place of the shipped one, with three scans: their thumbnails."""
-    means = thumbnails(pictures(3))
-    texts = [patients.to_text(bits) for bits in patients.fingerprints(means)]
-    rows = zip(NAMES, texts, CLASSES, strict=False)
-    lines = [f"Training/x/{name}.jpg,{text},P{name},figshare,{label},axial\n" for name, text, label in rows]
-    table = tmp_path / "shipped.csv"
-    table.write_text("path,fingerprint,patient,source,source_class,plane\n" + "".join(lines))
-    monkeypatch.setattr(patients, "SHIPPED", table)
+    means = thumbnails(heads(3))
+    texts = np.array([to_text(bits) for bits in fingerprints(means)])
+    labels, planes = np.array(["glioma", "meningioma", "pituitary"]), np.array(["axial", "", "coronal"])
+    table = slices.Slices(np.arange(1, 4), np.array(["7B", "8", "9"]), np.array(["7", "8", "9"]), labels, planes, texts)
+    table.write(tmp_path / "slices.csv")
+    monkeypatch.setattr(slices, "SHIPPED", tmp_path / "slices.csv")
     return means
 
 
-def test_the_shipped_table_holds_where_name_and_picture_agree(shipped: np.ndarray):
-    paths = ["other/folder/a.png", "b.jpg", "d.jpg", "c.jpg"]
-    found = patients.read_shipped(paths, shipped[[0, 0, 0, 2]], CLASSES)
-    assert found["patient"].tolist() == ["Pa", "", "", "Pc"]
-    assert found["source"].tolist() == ["figshare", "", "", "figshare"]
-    assert found["source_class"].tolist() == ["glioma", "", "", "notumor"]
-    assert found["plane"].tolist() == ["axial", "", "", "axial"]
+def test_the_shipped_table_holds_for_every_picture_in_it_and_no_other(shipped: np.ndarray):
+    means = np.concatenate([shipped[::-1], shipped[:1, :, ::-1], thumbnails(heads(2, seed=1))])
+    found = patients.read_shipped(means, CLASSES)
+    assert found["patient"].tolist() == ["9", "8", "7", "7", "", ""]
+    assert found["source"].tolist() == [*["figshare"] * 4, "", ""]
+    assert found["source_class"].tolist() == ["pituitary", "meningioma", "glioma", "glioma", "", ""]
+    assert found["plane"].tolist() == ["coronal", "", "axial", "axial", "", ""]
+    assert slices.patients(means).tolist() == found["patient"].tolist()
 
 
 def test_the_shipped_table_says_nothing_of_classes_that_have_other_names(shipped: np.ndarray):
-    found = patients.read_shipped(["a.jpg", "b.jpg"], shipped[:2], ("Glioma", "meningioma"))
-    assert found["patient"].tolist() == ["Pa", "Pb"]
-    assert found["source_class"].tolist() == ["", "meningioma"]
-
-
-def test_the_shipped_table_says_nothing_of_other_scans():
-    found = patients.read_shipped(
-        ["Training/glioma/1.jpg", "Training/glioma/Tr-gl_0010.jpg"], thumbnails(pictures(2)), CLASSES
-    )
-    assert all(column.tolist() == ["", ""] for column in found.values())
+    found = patients.read_shipped(shipped, ("Glioma_tumor", "pituitary_a", "pituitary_b"))
+    assert found["patient"].tolist() == ["7", "8", "9"]
+    assert found["source_class"].tolist() == ["Glioma_tumor", "", ""]
 
 
 def test_the_shipped_table_is_sound():
-    table = Traced.read(patients.SHIPPED)
-    stems = [Path(path).stem for path in table.path]
-    assert len(table) == len(set(stems)) == 4750
-    assert len(set(table.slice)) == 3064 and set(table.slice) == set(range(1, 3065))
+    table = slices.shipped()
+    assert table.slice.tolist() == list(range(1, 3065))
     assert len(set(table.patient)) == 209 and len(set(table.source_id)) == 233
     assert all(re.fullmatch(r"MR\d+|\d+", patient) for patient in set(table.patient))
+    assert all(own.rstrip("BCDEFGI") == patient for own, patient in zip(table.source_id, table.patient, strict=True))
     assert len(set(zip(table.patient, table.source_class, strict=True))) == 209, "a patient has one kind of tumour"
-    assert len(set(zip(table.slice, table.patient, strict=True))) == 3064
-    assert {len(patients.from_text(text)) for text in table.fingerprint} == {patients.BITS}
-    assert set(table.orientation) == {"near", "mirrored"} and table.correlation.min() > 0.998
-    wrong = [path for path, label in zip(table.path, table.source_class, strict=True) if f"/{label}/" not in path]
-    assert [Path(path).stem for path in wrong] == ["Te-piTr_0002", "Tr-pi_0043", "Tr-pi_0515", "Tr-pi_0520"]
-    assert patients.SHIPPED.stat().st_size < 10**6
+    assert {label: (table.source_class == label).sum() for label in set(table.source_class)} == {
+        "meningioma": 708,
+        "glioma": 1426,
+        "pituitary": 930,
+    }
+    assert set(table.plane) == {"axial", "coronal", "sagittal", ""}
+    assert {len(from_text(text)) for text in table.fingerprint} == {BITS}
+    assert len(set(table.fingerprint)) == 3064
+    assert slices.SHIPPED.stat().st_size < 10**6
 
 
 def test_a_table_of_the_user_fills_what_it_names(tmp_path: Path):

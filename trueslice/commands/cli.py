@@ -24,7 +24,7 @@ COMMANDS = {
     "runs": "all experiments, with their scores and what they differ in",
     "score": "anybody's predictions, by what their model may have seen",
     "serve": "a page on which one drops a scan and sees the answer",
-    "trace": "whose scans they are: find them in a source that names patients",
+    "trace": "whose scans they are, by their pictures",
 }
 DESCRIPTION = """\
 Use a trained model, compare, pool and restore runs of the pipeline, and find copies and sources of scans.
@@ -46,7 +46,7 @@ examples:
   trueslice runs                          what was tried, and what came of it?
   trueslice score mine.csv                what are my own predictions worth?
   trueslice serve                         the same as predict, in the browser
-  trueslice trace SCANS SOURCE -o patients.csv
+  trueslice trace SCANS                   of which known patients are these?
 
 `trueslice COMMAND --help` says more about each."""
 

@@ -1,49 +1,19 @@
-"""The patients of scans, from a table of the user or from the one that is shipped for the Kaggle data."""
+"""The patients of scans, from a table of the user, or by their pictures from the shipped table of slices."""
 
-import base64
 import re
 from collections.abc import Collection, Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
-from scipy.linalg import hadamard
 
-from trueslice.copies.thumbnails import shrunk
 from trueslice.errors import UserError
 from trueslice.files import printable
+from trueslice.patients import slices
 from trueslice.reading.names import file_of
 from trueslice.sources.folder import SPLITS
 from trueslice.tables.rows import lacks, opened, shown
 
-SHIPPED = Path(__file__).with_name("kaggle_patients.csv")  # written by `trueslice trace`
 COLUMNS = ("patient", "source", "source_class", "plane")  # those of `trueslice.tables.Scans` that a table fills
-SIDE, BITS = 32, 512
-# Bits in which two fingerprints of one picture may differ. research/fingerprints.py measures what that is worth.
-TOLERANCE = 24
-
-
-def fingerprints(means: np.ndarray) -> np.ndarray:
-    """Describe thumbnails, [N, 64, 64], by bits that resizing and recompressing hardly change: bool [N, BITS].
-
-    A bit is the sign of a coefficient of the Hadamard transform of 32 x 32 block means, those of lowest frequency first
-    and without the mean. All sums are exact, so that every CPU finds the same.
-    """
-    waves = hadamard(SIDE)
-    waves = waves[np.argsort(np.count_nonzero(np.diff(waves), axis=1))].astype(np.float64)
-    frequency = np.add.outer(np.arange(SIDE), np.arange(SIDE)).ravel()
-    lowest = np.argsort(frequency, kind="stable")[1 : BITS + 1]
-    coefficients = waves @ shrunk(means, SIDE) @ waves.T
-    return coefficients.reshape(len(means), SIDE * SIDE)[:, lowest] > 0
-
-
-def to_text(bits: np.ndarray) -> str:
-    """Write a fingerprint, bool [BITS], as 86 letters of base64."""
-    return base64.urlsafe_b64encode(np.packbits(bits).tobytes()).decode().rstrip("=")
-
-
-def from_text(text: str) -> np.ndarray:
-    """Read what `to_text` wrote: bool [BITS]."""
-    return np.unpackbits(np.frombuffer(base64.urlsafe_b64decode(text + "=="), np.uint8)).astype(bool)
 
 
 def unknown(count: int) -> dict[str, np.ndarray]:
@@ -51,20 +21,23 @@ def unknown(count: int) -> dict[str, np.ndarray]:
     return _columns([{}] * count)
 
 
-def read_shipped(paths: Sequence[str], means: np.ndarray, class_names: Collection[str]) -> dict[str, np.ndarray]:
-    """Look scans with thumbnails `means` up in the shipped table: COLUMNS, each str [N], empty where unknown.
+def read_shipped(means: np.ndarray, class_names: Collection[str]) -> dict[str, np.ndarray]:
+    """Look thumbnails, [N, 64, 64], up in the shipped table: COLUMNS, each str [N], empty where unknown."""
+    row, table = slices.find(means).row, slices.shipped()
+    classes = {label: class_like(label, class_names) for label in np.unique(table.source_class).tolist()}
+    columns = {
+        "patient": table.patient,
+        "source": np.full(len(table), slices.SOURCE),
+        "source_class": np.array([classes[label] for label in table.source_class.tolist()], dtype=str),
+        "plane": table.plane,
+    }
+    return {name: np.where(row >= 0, values[row], "") for name, values in columns.items()}
 
-    A row of it holds for a file of the same name, in any folder and format, with the same picture.
-    """
-    rows = {PurePosixPath(row["path"]).stem: row for _, row in _rows(SHIPPED)}
-    known = [number for number, path in enumerate(paths) if PurePosixPath(path).stem in rows]
-    found: list[dict[str, str]] = [{} for _ in paths]
-    for number, bits in zip(known, fingerprints(means[known]), strict=True):
-        row = rows[PurePosixPath(paths[number]).stem]
-        if np.count_nonzero(bits != from_text(row["fingerprint"])) <= TOLERANCE:
-            # Where classes have other names, nothing can be said of them.
-            found[number] = row if row["source_class"] in class_names else row | {"source_class": ""}
-    return _columns(found)
+
+def class_like(label: str, class_names: Collection[str]) -> str:
+    """Return the only class that is named after a label, as glioma_tumor after glioma; else nothing."""
+    alike = [name for name in class_names if label in name.lower()]
+    return alike[0] if len(alike) == 1 else ""
 
 
 def read_own(

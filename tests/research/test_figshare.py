@@ -3,10 +3,11 @@ from pathlib import Path
 
 import pytest
 
+from research import figshare
 from tests.servers.figshare import Figshare
 from tests.servers.loopback import Answer
 from trueslice.errors import UserError
-from trueslice.sources import download, figshare
+from trueslice.sources import download
 
 CONTENT = {11: bytes(range(256)) * 800, 12: b"second"}
 NAMES = {11: "1-2.zip", 12: "3-4.zip"}
