@@ -14,6 +14,7 @@ from trueslice.model.cpu import same_bytes_on_cpus
 from trueslice.model.encoder import Encoder, probabilities
 from trueslice.model.pixels import Pixels
 from trueslice.params import External, Params
+from trueslice.patients.slices import of_same_patients
 from trueslice.records.external import ExternalFiles, FolderWithoutClass, SetFiles
 from trueslice.records.trained import TrainedModel
 from trueslice.sources import external as sources
@@ -35,7 +36,8 @@ def main(params: Params) -> None:
         without = printable(f", besides {', '.join(folders)} of no class" if folders else "")
         print(
             f"external: {chosen.name}: {row.files} files{without}, {row.unreadable} unreadable, "
-            f"{len(table) - kept} copies dropped, {kept} scans kept, {time.perf_counter() - start:.1f} s"
+            f"{len(table) - kept} copies dropped, {kept} scans kept, "
+            f"{row.of_known_patients} of these of known patients, {time.perf_counter() - start:.1f} s"
         )
     ExternalFiles(sets=counts).write(stages.EXTERNAL)
     ExternalPredictions.concatenate(tables).write(stages.PLOTS / "external.csv")
@@ -60,9 +62,16 @@ def _test(chosen: External, params: Params, encoder: Encoder) -> tuple[SetFiles,
         new = ScanImages(pixels, thumbnails(pixels), found.pixel_hash)
         search = params.verify, pick_device(params.verify.device, "verify.device")
         group, dropped = external.audit(known, scans.group, new, found.path, search)
+        is_known = of_same_patients(new.thumbnails, means) & (dropped == "")
         answers = _classify(pixels, params, encoder)
     others = [FolderWithoutClass(folder=folder, files=count) for folder, count in found.without_class.items()]
-    row = SetFiles(set=chosen.name, files=found.files, unreadable=len(found.unreadable), without_class=others)
+    row = SetFiles(
+        set=chosen.name,
+        files=found.files,
+        unreadable=len(found.unreadable),
+        without_class=others,
+        of_known_patients=int(is_known.sum()),
+    )
     return row, ExternalPredictions(
         class_names=tuple(params.class_names),
         name=np.full(len(group), chosen.name),

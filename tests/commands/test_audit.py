@@ -24,6 +24,8 @@ from trueslice.commands import cli
 from trueslice.copies import search as copies
 from trueslice.copies.thumbnails import KINDS, ORIENTATIONS, thumbnails
 from trueslice.files import files_in
+from trueslice.patients import slices
+from trueslice.patients.fingerprints import fingerprints, to_text
 from trueslice.sources import phantom
 from trueslice.tables.scans import Pairs, Scans
 
@@ -131,6 +133,19 @@ def test_across_two_folders_every_file_with_a_copy_is_named_and_no_pair_within(f
     assert f"{first}: 7 of 7 images have a copy in the other\n{second}: 5 of 6 images" in said
     shares = [float(row["correlation"]) for row in csv.DictReader((tmp_path / "out/pairs.csv").open())]
     assert shares == sorted(shares)
+
+
+def test_known_patients_are_counted_in_each_folder_and_in_both(first, second, tmp_path, capsys, monkeypatch):
+    texts = [to_text(bits) for bits in fingerprints(thumbnails(np.stack([np.asarray(each) for each in HEADS])))]
+    ids, none = np.arange(1, 7).astype(str), np.full(6, "")
+    slices.Slices(np.arange(6), ids, ids, none, none, np.array(texts)).write(tmp_path / "slices.csv")
+    monkeypatch.setattr(slices, "SHIPPED", tmp_path / "slices.csv")
+    said = run(capsys, first, second, "-o", tmp_path / "audit")
+    assert said.splitlines()[-4:-1] == [
+        f"{first}: 4 known patients; trueslice trace lists the images",
+        f"{second}: 4 known patients; trueslice trace lists the images",
+        "3 known patients in both folders",
+    ]
 
 
 def test_blank_pictures_of_equal_pixels_are_copies_across_two_folders(tmp_path, capsys):

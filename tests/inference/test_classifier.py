@@ -13,6 +13,8 @@ from trueslice import Classifier
 from trueslice.errors import UserError
 from trueslice.inference.classifier import Prediction
 from trueslice.inference.reading import Unreadable
+from trueslice.patients import slices
+from trueslice.patients.fingerprints import fingerprints, to_text
 from trueslice.records.released import ReleasedModel
 
 
@@ -48,6 +50,22 @@ def test_every_test_scan_is_told_to_be_one_and_a_mirrored_copy_of_training_too(r
         (found,) = classifier.predict([np.ascontiguousarray(turned)])
         assert (found.copy.path, found.copy.split, found.copy.kind) == (scans.path[row], "train", kind)
         assert found.copy.similarity > 0.99
+
+
+def test_a_slice_of_a_patient_of_training_is_told_and_one_of_another_patient_is_not(
+    released, classifier, monkeypatch, tmp_path
+):
+    scans, pictures = classifier.reference.scans, classifier.reference.thumbnails
+    train, tested = np.flatnonzero(scans.split == "train"), np.flatnonzero(scans.split == "test")
+    rows = np.array([train[0], *tested[:2]])
+    ids, none = np.array(["7", "7", "8"]), np.full(3, "")
+    texts = np.array([to_text(bits) for bits in fingerprints(pictures[rows])])
+    slices.Slices(np.arange(1, 4), ids, ids, none, none, texts).write(tmp_path / "slices.csv")
+    monkeypatch.setattr(slices, "SHIPPED", tmp_path / "slices.csv")
+    own = Classifier.load(released / "models/released", "cpu")
+    found = own.predict([released / "data/raw" / path for path in scans.path[rows]])
+    assert [each.copy.split for each in found] == ["train", "test", "test"]
+    assert ["patient" in kinds(each) for each in found] == [False, True, False]
 
 
 def test_a_known_scan_is_told_to_be_itself_and_under_another_name_to_be_a_copy(released, classifier, tmp_path):

@@ -42,6 +42,17 @@ def test_the_shipped_table_says_nothing_of_classes_that_have_other_names(shipped
     assert found["source_class"].tolist() == ["Glioma_tumor", "", ""]
 
 
+def test_a_scan_is_of_a_known_patient_only_if_another_scan_of_the_patient_is_known(monkeypatch, tmp_path):
+    means, others = thumbnails(heads(3)), thumbnails(heads(2, seed=1))
+    texts = np.array([to_text(bits) for bits in fingerprints(means)])
+    ids, none = np.array(["7", "7", "8"]), np.full(3, "")
+    slices.Slices(np.arange(1, 4), ids, ids, none, none, texts).write(tmp_path / "slices.csv")
+    monkeypatch.setattr(slices, "SHIPPED", tmp_path / "slices.csv")
+    known = np.concatenate([others[:1], means[:1]])
+    assert slices.of_same_patients(np.concatenate([means, others]), known).tolist() == [True, True, False, False, False]
+    assert not slices.of_same_patients(others, known).any() and not slices.of_same_patients(means, others).any()
+
+
 def test_the_shipped_table_is_sound():
     table = slices.shipped()
     assert table.slice.tolist() == list(range(1, 3065))

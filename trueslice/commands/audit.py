@@ -50,7 +50,9 @@ def run(options: argparse.Namespace) -> None:
     sources = [options.first] if options.second is None else [options.first, options.second]
     _check(sources, options.output)
     from trueslice.audit import folders as audit
+    from trueslice.copies.thumbnails import thumbnails
     from trueslice.device import pick_device
+    from trueslice.patients import slices
     from trueslice.report import audit as report
 
     settings = read_settings(options)
@@ -60,8 +62,10 @@ def run(options: argparse.Namespace) -> None:
         images = audit.read(sources, Path(place), settings, options.workers)
         found = audit.search(images, settings, device)
         audit.table(images, found).write(folder / "pairs.csv")
+        patients = slices.patients(thumbnails(images.pixels))
         report.write(folder, [printable(source) for source in sources], images, found)
     _print(sources, images, found)
+    _print_patients(sources, [set(patients[images.part == part].tolist()) - {""} for part in range(images.parts)])
     print(f"Written to {printable(options.output / 'pairs.csv')}; look at {printable(options.output / 'pairs.html')}")
 
 
@@ -111,3 +115,14 @@ def _print(sources: list[Path], images: "Images", found: "Found") -> None:
     for part, source in enumerate(sources):
         copied = found.copied[images.part == part]
         print(f"{printable(source)}: {copied.sum():,} of {counted(len(copied), 'image')} have a copy in the other")
+
+
+def _print_patients(sources: list[Path], known: list[set[str]]) -> None:
+    """Print how many patients of a source that names them each folder shows, and how many both do."""
+    from trueslice.report.format import counted
+
+    for source, patients in zip(sources, known, strict=True):
+        if patients:
+            print(f"{printable(source)}: {counted(len(patients), 'known patient')}; trueslice trace lists the images")
+    if len(known) == 2 and (both := known[0] & known[1]):
+        print(f"{counted(len(both), 'known patient')} in both folders")

@@ -48,7 +48,7 @@ class ErrorRate:
 class ScanWarning:
     """A reason not to trust an answer, or its error rate."""
 
-    kind: str  # known, copy, unlike, colour or aspect
+    kind: str  # known, copy, patient, unlike, colour or aspect
     text: str
 
 
@@ -190,7 +190,9 @@ class Classifier:
         embeddings = unit_length(np.where(is_number[:, None], features.float().cpu().numpy(), 0))
         rows, cosines = most_similar(embeddings, self._train_embeddings, SHOWN)
         thumbnails = small(pixels, np.arange(len(pixels)))
-        compared = self.comparison.distances(thumbnails), self.comparison.copies(thumbnails)
+        compare = self.comparison
+        known = list(zip(compare.copies(thumbnails), compare.of_training_patients(thumbnails), strict=True))
+        compared = compare.distances(thumbnails), known
         nearest = [
             [known_scan(self.reference.scans, self._train[row], "", value) for row, value in zip(*each, strict=True)]
             for each in zip(rows, cosines.tolist(), strict=True)
@@ -204,14 +206,15 @@ class Classifier:
         drawn = "The model was trained on drawn scans. Of a person's scan its answers say nothing."
         return drawn if self.settings.drawn else ""
 
-    def _prediction(self, square, probabilities, nearest, distance, copy) -> Prediction:
+    def _prediction(self, square, probabilities, nearest, distance, known) -> Prediction:
+        copy, is_of_patient = known
         is_ood = distance > self.settings.ood.threshold
         return Prediction(
             name=square.name,
             y_pred=self.class_names[probabilities.argmax()],
             probabilities=dict(zip(self.class_names, probabilities.tolist(), strict=True)),
             error_rate=None if is_ood else self._error_rate(probabilities.max()),
-            warnings=self._warnings(square, is_ood, copy),
+            warnings=self._warnings(square, is_ood, copy, is_of_patient),
             copy=copy,
             nearest=nearest,
             pixels=square.pixels,
@@ -222,7 +225,7 @@ class Classifier:
         row = next((row for row in reversed(rows) if row.lower <= confidence), rows[0])
         return ErrorRate(row.error_rate, row.low, row.high, row.scans, row.lower, row.upper)
 
-    def _warnings(self, square: Square, is_ood: bool, copy: KnownScan | None) -> list[ScanWarning]:
+    def _warnings(self, square: Square, is_ood: bool, copy: KnownScan | None, is_of_patient: bool) -> list[ScanWarning]:
         found = []
         if copy:
             part = {"train": "training", "val": "validation", "test": "test"}[copy.split]
@@ -231,6 +234,8 @@ class Classifier:
             is_itself = copy.similarity > IDENTICAL and not how and Path(square.name).name == Path(copy.path).name
             own = ("known", f"it is {scan}") if is_itself else ("copy", f"a copy of {scan}{how}")
             found.append(ScanWarning(*own))
+        if is_of_patient and not (copy and copy.split == "train"):
+            found.append(ScanWarning("patient", "a slice of a known patient of the training set"))
         if is_ood:
             found.append(ScanWarning("unlike", "unlike the training scans; the answer may mean nothing"))
         if square.has_colour and not self.settings.decode.colour:

@@ -1,6 +1,7 @@
 """Known scans of a released model (training, validation and test), with which new scans are compared."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -11,6 +12,7 @@ from trueslice.copies.thumbnails import FINE, KINDS, RESOLUTION, thumbnails, tur
 from trueslice.errors import UserError
 from trueslice.explain.similarity import unit_length
 from trueslice.ood.distance import coarse, distances, rounded
+from trueslice.patients import slices
 from trueslice.records.released import ReleasedModel
 from trueslice.tables.known import KnownScans
 from trueslice.tables.splits import Splits
@@ -91,6 +93,19 @@ class Comparison:
     def distances(self, thumbnails: np.ndarray) -> np.ndarray:
         """Compute the distance to the training scans, from rounded thumbnails, uint8 [B, 64, 64]: float64 [B]."""
         return distances(coarse(thumbnails), self._train)
+
+    def of_training_patients(self, thumbnails: np.ndarray) -> np.ndarray:
+        """Tell which new scans, uint8 [B, 64, 64], are slices of patients of whom there are training scans: bool [B].
+
+        Only patients of the source in `trueslice.patients.slices` are known.
+        """
+        own = slices.patients(thumbnails)
+        is_slice = own != ""
+        return is_slice & np.isin(own, self._training_patients) if is_slice.any() else is_slice
+
+    @cached_property
+    def _training_patients(self) -> np.ndarray:
+        return slices.patients(self._reference.thumbnails[self._reference.scans.split == "train"])
 
     def copies(self, thumbnails: np.ndarray) -> list[KnownScan | None]:
         """Find the known scan that each new one, uint8 [B, 64, 64], is a copy of, also mirrored or turned; else None.

@@ -51,6 +51,13 @@ def patients(means: np.ndarray) -> np.ndarray:
     return np.where(row >= 0, shipped().patient[row], "")
 
 
+def of_same_patients(means: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Tell which thumbnails, [N, 64, 64], show slices of patients of `known` ones, [M, 64, 64]: bool [N]."""
+    own = patients(means)
+    is_slice = own != ""
+    return is_slice & np.isin(own, patients(known)) if is_slice.any() else is_slice
+
+
 def shipped() -> Slices:
     """Return the table of all slices."""
     return _shipped(SHIPPED)[0]

@@ -18,6 +18,8 @@ class SetFiles(Record):
     files: int
     unreadable: int
     without_class: list[FolderWithoutClass]
+    # Scans that are no copies, but slices of patients whom development scans show too, as far as pictures tell.
+    of_known_patients: int = 0
 
 
 class ExternalFiles(Record):
