@@ -15,7 +15,8 @@ ROOT = Path(__file__).parents[1]
 RESULTS = {path.stem: path for path in ROOT.glob("[br]*/**/results/*.json")}
 # Tables are in the README.md of their folder, except these.
 ELSEWHERE = dict.fromkeys(("leakage", "external_sets", "public_model"), "docs/leakage.md")
-WITHOUT_TABLE = {"fingerprints", "truth"}
+ELSEWHERE["fingerprints"] = "docs/data.md"
+WITHOUT_TABLE = {"truth"}
 
 
 def result(name: str) -> dict:
