@@ -106,8 +106,9 @@ def test_sets_from_a_folder_and_a_zip_are_classified_and_their_copies_told(run, 
     assert found.dropped.tolist() == ["", "development", "development", "within", "", "development"]
     assert found.group.tolist() == [0, 1, 2, 0, 0, 1]
     assert read_json(stages.EXTERNAL)["sets"] == [
-        {"set": "first", "files": 5, "unreadable": 1, "without_class": [{"folder": "other", "files": 1}]},
-        {"set": "second", "files": 2, "unreadable": 0, "without_class": []},
+        {"set": "first", "files": 5, "unreadable": 1, "without_class": [{"folder": "other", "files": 1}]}
+        | {"of_known_patients": 0},
+        {"set": "second", "files": 2, "unreadable": 0, "without_class": [], "of_known_patients": 0},
     ]
     said = capsys.readouterr().out.splitlines()
     assert said[0].startswith("external: first: 5 files, besides other (1 files) of no class, 1 unreadable, 3 copies")
