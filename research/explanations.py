@@ -56,7 +56,7 @@ def rollout(encoder: Encoder, pixels, embeddings, targets, with_gradients: bool)
     before = tower.config._attn_implementation
     tower.set_attn_implementation("eager")  # no other gives the attentions
     try:
-        output = tower(pixel_values=encoder._normalised(pixels.float()), output_attentions=True)
+        output = tower(pixel_values=encoder.normalise(pixels.float()), output_attentions=True)
         score = explain.log_probabilities(encoder, output.pooler_output, embeddings, targets).sum()
         slopes = torch.autograd.grad(score, output.attentions)
     finally:
