@@ -33,8 +33,9 @@ from trueslice.tables.splits import Splits
 WORK = CACHE / "sizes"
 RESULT = ROOT / "research/results/sizes.json"
 CACHED = {"train.tune": "blocks", "train.views": 4, "train.epochs": 8}
+EPOCHS = 5
 ROWS = {
-    "160 px": {"checkpoint.image_size": 160, "train.epochs": 5},
+    "160 px": {"checkpoint.image_size": 160, "train.epochs": EPOCHS},
     "160 px, 4 blocks": {"checkpoint.image_size": 160, "train.blocks": 4, **CACHED},
 }
 HEALTHY = "notumor"

@@ -44,11 +44,14 @@ def test_presets_of_one_kind_set_the_same_keys_so_that_each_replaces_the_others(
     assert {"kaggle", *kinds[0], *kinds[1]} == set(PRESETS)
 
 
+LEARNING = {"tune", "blocks", "views", "epochs", "batch_size", "label_smoothing"}
+
+
 def test_only_the_lines_of_changed_values_differ_and_the_form_is_that_of_dvc(folder):
     cli.main(["preset", "patients", "laptop"])
     before, after = COMMITTED.splitlines(), (folder / "params.yaml").read_text().splitlines()
     changed = {new.split(":")[0].strip() for old, new in zip(before, after, strict=True) if old != new}
-    assert changed == {"protocol", "name", "image_size", "epochs", "batch_size", "label_smoothing"}
+    assert changed == {"protocol", "name", "image_size", "copies", *LEARNING}
     written = (folder / "params.yaml").read_text()
     apply_overrides(folder / "params.yaml", ["seed=0"])
     assert (folder / "params.yaml").read_text() == written
