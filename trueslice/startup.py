@@ -1,12 +1,23 @@
 """A quick way to load models of transformers, for processes that do nothing else with it: stages and commands.
 
-Importing the models also brings SciPy's optimisers and torchvision: a second that nothing here needs.
+PyTorch and the models bring much that only its compiler, or several machines, need: SymPy, the shapes of all operations
+in Python, Triton, Accelerate; and torchvision and SciPy's optimisers. They take longer than all the rest.
 """
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from importlib import import_module
+from importlib.abc import MetaPathFinder
+from types import ModuleType
 
-OPTIONAL = ("is_scipy_available", "is_torchvision_available")
+OPTIONAL = (
+    *("is_accelerate_available", "is_scipy_available", "is_torch_distributed_available"),
+    *("is_torch_flex_attn_available", "is_torchvision_available"),
+)
+COMPILER = ("torch._dynamo", "torch._dynamo._trace_wrapped_higher_order_op")
+SHARED = "torch.distributed.tensor"
+SHAPES = "torch._meta_registrations"  # the Python code of them
 
 enabled = False  # set by `quick_start`
 
@@ -15,15 +26,62 @@ def quick_start() -> None:
     """Make this process load models quickly; the processors of transformers then have no torchvision in it."""
     global enabled
     enabled = True
+    if "torch" not in sys.modules:
+        sys.modules[SHAPES] = ModuleType(SHAPES)
+        sys.meta_path.insert(0, _ShapesBeforeCompiler())
+
+
+class _ShapesBeforeCompiler(MetaPathFinder):
+    """Import SHAPES once the compiler is imported: it relies on `import torch` having done so."""
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> None:
+        if name == COMPILER[0]:
+            sys.meta_path.remove(self)
+            del sys.modules[SHAPES]
+            import_module(SHAPES)
+
+
+def _unchanged(function=None, *_, **__):
+    """Decorate by nothing, with or without arguments."""
+    return function if callable(function) else _unchanged
+
+
+class _Decorators(ModuleType):
+    """Stand-in for the compiler while modules are imported that mark by its decorators what it leaves alone."""
+
+    TransformGetItemToIndex = nullcontext
+
+    def __init__(self, name: str):
+        super().__init__(name)
+        self.__path__ = []
+
+    def __getattr__(self, name: str):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return _unchanged
+
+
+@contextmanager
+def _stand_ins() -> Iterator[None]:
+    """Keep the compiler out, and tell that there are no tensors that several machines share."""
+    modules = {name: _Decorators(name) for name in COMPILER} | {SHARED: None}
+    new = {name: module for name, module in modules.items() if name not in sys.modules}
+    sys.modules.update(new)  # type: ignore[arg-type]  # None makes an import fail
+    try:
+        yield
+    finally:
+        for name in new:
+            del sys.modules[name]
 
 
 @contextmanager
 def quick_transformers() -> Iterator[None]:
-    """Import and load models in the block without these packages; does nothing without `quick_start`."""
+    """Import, load and save models in the block without these packages; does nothing without `quick_start`."""
     with ExitStack() as until_end:
         if enabled:
             from unittest.mock import patch
 
+            until_end.enter_context(_stand_ins())
             from transformers import utils
             from transformers.utils import import_utils
 

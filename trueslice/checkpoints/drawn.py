@@ -169,7 +169,8 @@ def _write(model, processor: str, side: int, into: Path, normalisation: dict = C
     from transformers import CLIPTokenizer
 
     silence_transformers()
-    model.save_pretrained(into)
+    with quick_transformers():
+        model.save_pretrained(into)
     images = {
         "crop_size": {"height": side, "width": side},
         "do_center_crop": True,

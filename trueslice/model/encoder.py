@@ -59,7 +59,8 @@ class Encoder:
 
     def save(self, folder: Path) -> None:
         """Write a directory that `AutoModel` and `AutoProcessor` load as it is."""
-        self.model.save_pretrained(folder)
+        with quick_transformers():
+            self.model.save_pretrained(folder)
         self.preprocessing.write(folder)
 
     def hash(self, captions: Iterable[str] = ()) -> str:
