@@ -104,9 +104,8 @@ def align(
         warp = _fit(first, second, torch.from_numpy(maps[at]).float(), level.steps)
         maps[at] = warp.double().numpy()
         finer = pictures.standard(rows, min(2 * side, FINE), kind)
-        fit = _compare(first, _resample(finer, warp, side), warp)
-        good = fit.correlation >= params.copy_threshold - level.correlation
-        good &= (fit.local >= params.local_threshold - level.local) & (fit.overlap >= params.min_overlap)
+        fit = _compare(first, _resample(finer, warp, side), warp, params.copy_threshold - level.correlation)
+        good = (fit.local >= params.local_threshold - level.local) & (fit.overlap >= params.min_overlap)
         return at[good.numpy()]
 
     for level in LEVELS:
@@ -137,19 +136,30 @@ def settle(pictures: Thumbnails, pairs: tuple[np.ndarray, np.ndarray], kind: str
     return _fit(first, second, torch.from_numpy(maps), LAST_STEPS).numpy()
 
 
+def promising(first: np.ndarray, second: np.ndarray, maps: np.ndarray, least: float) -> np.ndarray:
+    """Tell in float32, which is faster, whether pictures as for `compare` correlate at `least` either way: bool [P]."""
+    one, other = (_standard(torch.from_numpy(each)) for each in (first, second))
+    fits = _both_ways(one, other, torch.from_numpy(maps).float(), least=np.inf)
+    return (torch.maximum(*(fit.correlation for fit in fits)) >= least).numpy()
+
+
 def compare(first: np.ndarray, second: np.ndarray, maps: np.ndarray) -> Alignment:
     """Compare pictures [P, 128, 128] under their maps, float64 [P, 2, 3], in the better of both directions."""
-    forth, one, other = torch.from_numpy(maps), torch.from_numpy(first).double(), torch.from_numpy(second).double()
-    inverse = torch.linalg.inv(forth[:, :, :2])
-    back = torch.cat([inverse, -inverse @ forth[:, :, 2:]], dim=2)
-    fit, fit_back = _overlay(one, other, forth), _overlay(other, one, back)
+    one, other = (torch.from_numpy(each).double() for each in (first, second))
+    fit, fit_back = _both_ways(one, other, torch.from_numpy(maps))
     better = fit_back.local > fit.local
     chosen = (torch.where(better, behind, ahead) for ahead, behind in zip(fit, fit_back, strict=True))
     return Alignment(*(measure.numpy() for measure in chosen))
 
 
-def _overlay(first: Tensor, second: Tensor, maps: Tensor) -> Alignment:
-    return _compare(_standard(_shrunk(first, FINE)), _resample(second, maps, FINE), maps)
+def _both_ways(one: Tensor, other: Tensor, forth: Tensor, least: float = -1) -> tuple[Alignment, Alignment]:
+    inverse = torch.linalg.inv(forth[:, :, :2])
+    back = torch.cat([inverse, -inverse @ forth[:, :, 2:]], dim=2)
+    return _overlay(one, other, forth, least), _overlay(other, one, back, least)
+
+
+def _overlay(first: Tensor, second: Tensor, maps: Tensor, least: float) -> Alignment:
+    return _compare(_standard(_shrunk(first, FINE)), _resample(second, maps, FINE), maps, least)
 
 
 def _frames(means: np.ndarray) -> np.ndarray:
@@ -197,20 +207,26 @@ def _fit(first: Tensor, second: Tensor, warp: Tensor, steps: int) -> Tensor:
     return warp
 
 
-def _compare(first: Tensor, resampled: tuple[Tensor, Tensor], maps: Tensor) -> Alignment:
+def _compare(first: Tensor, resampled: tuple[Tensor, Tensor], maps: Tensor, least: float) -> Alignment:
+    """Compare pictures [P, side, side] with resampled ones; `local` is -1 where `correlation` is less than `least`."""
     seen, inside = resampled
-    side = first.shape[1]
     size = torch.linalg.det(maps[:, :, :2]).abs()
     both = torch.stack([torch.ones_like(first), first, seen, first * first, seen * seen, first * seen]) * inside
-
     correlation, _ = _correlation(both.mean(dim=(2, 3)))
-    reach = WINDOW // 2 * side // FINE
-    local, spread = _correlation(_windows(_windows(both, reach, 2), reach, 3))
-    # Where either picture is even there is nothing to compare.
-    counts = inside * (spread > 0.01)
-    local = (local * counts).sum(dim=(1, 2)) / counts.sum(dim=(1, 2)).clamp(min=1)
+    alike = correlation >= least
+    local = torch.full_like(correlation, -1)
+    local[alike] = _local(both[:, alike])
     overlap = inside.mean(dim=(1, 2)) * size.clamp(max=1)
     return Alignment(*(measure.round(decimals=DECIMALS) for measure in (correlation.clamp(max=1), local, overlap)))
+
+
+def _local(both: Tensor) -> Tensor:
+    """Compute the mean correlation within windows from the planes of `_correlation`, [6, P, side, side]: [P]."""
+    reach = WINDOW // 2 * both.shape[2] // FINE
+    local, spread = _correlation(_windows(_windows(both, reach, 2), reach, 3))
+    # Where either picture is even there is nothing to compare.
+    counts = both[0] * (spread > 0.01)
+    return (local * counts).sum(dim=(1, 2)) / counts.sum(dim=(1, 2)).clamp(min=1)
 
 
 def _windows(planes: Tensor, reach: int, dim: int) -> Tensor:
@@ -236,21 +252,28 @@ def _correlation(sums: Tensor) -> tuple[Tensor, Tensor]:
 def _resample(pictures: Tensor, maps: Tensor, to: int) -> tuple[Tensor, Tensor]:
     """Sample pictures at mapped places, bilinear, averaged to [P, to, to]; and 1 where inside, of the same shape."""
     side = pictures.shape[1]
+    places = _places(maps, side).permute(0, 2, 3, 1)
+    seen = functional.grid_sample(pictures[:, None], places, padding_mode="border", align_corners=False)[:, 0]
+    # How far the places that are averaged lie from the middle one.
+    reach = maps[:, :, :2].abs().sum(dim=2) * (1 / to - 1 / side)
+    inside = (_places(maps, to).abs() + reach[:, :, None, None]).amax(dim=1) <= 1
+    return _shrunk(seen, to), inside.to(maps.dtype)
+
+
+def _places(maps: Tensor, side: int) -> Tensor:
+    """Map the centres of the blocks: x and y [P, 2, side, side], in planes of their own."""
     across, down, shift = maps[..., None].unbind(dim=2)
     centres = _centres(side).to(maps.dtype)
-    # x and y in planes of their own: sums are faster than the products of functional.affine_grid.
-    places = (across * centres)[:, :, None, :] + (down * centres + shift)[:, :, :, None]
-    inside = (places.abs().amax(dim=1) <= 1).to(maps.dtype)
-    places = places.permute(0, 2, 3, 1)
-    seen = functional.grid_sample(pictures[:, None], places, padding_mode="border", align_corners=False)[:, 0]
-    if to == side:
-        return seen, inside
-    return _shrunk(seen, to), (_shrunk(inside, to) > 0.99).to(maps.dtype)
+    # Sums are faster than the products of functional.affine_grid.
+    return (across * centres)[:, :, None, :] + (down * centres + shift)[:, :, :, None]
 
 
 def _shrunk(pictures: Tensor, side: int) -> Tensor:
-    step = pictures.shape[1] // side
-    return functional.avg_pool2d(pictures[:, None], step)[:, 0]
+    """Halve pictures until they are [P, side, side]; sums of slices are faster than functional.avg_pool2d."""
+    while pictures.shape[1] > side:
+        rows = pictures[:, ::2] + pictures[:, 1::2]
+        pictures = (rows[:, :, ::2] + rows[:, :, 1::2]) / 4
+    return pictures
 
 
 def _standard(pictures: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Nearest neighbours among very many scans: all pairs from a threshold on, and the most alike ones of every scan.
 
-Products are whole numbers that float32 holds exactly, so the result is the same on every machine.
+All scans are multiplied with each other in eight orientations, by few sums for each pair and up to rounding. Pairs that
+may count are then multiplied in whole numbers that float32 holds exactly, so the result is the same on every machine.
 """
 
 from math import isqrt
@@ -11,9 +12,10 @@ import torch
 from torch import Tensor
 
 from trueslice.copies.alignment import side_by_side
-from trueslice.copies.thumbnails import KINDS, RESOLUTION, turned
+from trueslice.copies.thumbnails import RESOLUTION, products_by_kind, turned
 
-TILE = (512, 2048)  # rows and columns; more does not fit the cache of a CPU
+TILE = (256, 1024)  # rows and columns; more does not fit the cache of a CPU
+ROUNDING = 1e-5 * RESOLUTION**2  # of a product; float32 rounds sums of 64 terms by less than half of it
 NONE = np.empty(0, int)
 
 
@@ -45,33 +47,34 @@ def most_alike(
         excluded: rows a < b of pairs, int [P], that are skipped.
     """
     torch.set_float32_matmul_precision("highest")  # TF32, which some installations turn on, rounds
-    everything = torch.from_numpy(units).to(device)
-    orders = [torch.from_numpy(turned(isqrt(units.shape[1]), kind)).to(device) for kind in KINDS]
+    transposed = np.ascontiguousarray(units[:, turned(isqrt(units.shape[1]), "transposed")])
+    parts, transposed_parts = (_parts(torch.from_numpy(each).to(device)) for each in (units, transposed))
     smaller, larger = (rows[np.argsort(excluded[1], kind="stable")] for rows in excluded)
     last, found = _flat(units, neighbours, known)
 
     def search(start: int) -> None:
         rows = slice(start, min(start + TILE[0], len(units)))
         skipped = slice(*np.searchsorted(larger, [rows.start, rows.stop]))
-        own = [everything[rows][:, order] for order in orders]
         for stop in range(rows.stop, 0, -TILE[1]):  # the nearest columns first: in most folders neighbours are alike
             columns = slice(max(0, stop - TILE[1]), stop)
             i, j = larger[skipped] - rows.start, smaller[skipped] - columns.start
             inside = (j >= 0) & (j < columns.stop - columns.start)
-            best = _products(own, everything[columns], rows.start - columns.start)
+            best = torch.maximum(*(_products(each[:, rows], parts[:, columns]) for each in (parts, transposed_parts)))
+            if stop > rows.start:  # a row is compared with those before it
+                best.masked_fill_(torch.ones_like(best, dtype=torch.bool).triu(rows.start - columns.start), -torch.inf)
             best[i[inside], j[inside]] = -torch.inf
-            if best.shape[1] >= neighbours:
-                last[rows] = np.maximum(last[rows], best.topk(neighbours).values[:, -1].cpu().numpy())
+            more = _reached(best, last[rows]).sum(axis=1) >= neighbours
+            nearest = best[torch.from_numpy(more).to(device)].topk(min(neighbours, best.shape[1])).values[:, -1]
+            last[rows][more] = np.maximum(last[rows][more], nearest.cpu().numpy() - ROUNDING)
             needed = np.minimum(last, np.float32(floor))
-            ahead, behind = (torch.from_numpy(needed[part]).to(device) for part in (rows, columns))
-            a, b = torch.nonzero((best >= ahead[:, None]) | (best >= behind), as_tuple=True)
-            i, j, products = (each.cpu().numpy() for each in (a, b, best[a, b]))
-            found.append((columns.start + j, rows.start + i, products))
+            alike = _reached(best, needed[rows]) | _reached(best.T, needed[columns]).T
+            i, j = np.divmod(np.flatnonzero(alike), alike.shape[1])
+            found.append((columns.start + j, rows.start + i))
 
     side_by_side(search, range(known, len(units), TILE[0]))
-    a, b, products = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    keys, at = np.unique(np.minimum(a, b) * len(units) + np.maximum(a, b), return_index=True)
-    alike = Alike(*np.divmod(keys, len(units)), products[at])
+    a, b = (np.concatenate(rows) for rows in zip(*found, strict=True))
+    a, b = np.divmod(np.unique(np.minimum(a, b) * len(units) + np.maximum(a, b)), len(units))
+    alike = Alike(a, b, products_by_kind(units, a, b, np.float32).max(axis=1))
     kept = (alike.products >= floor) | _among_nearest(alike, neighbours, known)
     return Alike(*(column[kept] for column in alike))
 
@@ -87,21 +90,34 @@ def _flat(units: np.ndarray, neighbours: int, known: int) -> tuple[np.ndarray, l
     last[flat] = last[:known] = np.inf
     flat = np.repeat(flat[flat >= known], neighbours)
     first = np.resize(np.arange(neighbours), len(flat))
-    return last, [(first + (first >= flat), flat, np.zeros(len(flat), np.float32))]
+    return last, [(first + (first >= flat), flat)]
 
 
-def _products(own: list[Tensor], others: Tensor, offset: int) -> Tensor:
-    """Multiply rows in all orientations with others, and keep the best: float32 [rows, others].
+def _parts(units: Tensor) -> Tensor:
+    """Divide squares [N, S * S] into what is even and odd down and across: [4, N, S * S / 4], by a quarter of each.
 
-    Row i is at `offset` + i of the others; it has minus infinity for itself and later ones.
+    The sum of the products of the parts of two pictures is their product; a flip changes the sign of some.
     """
-    best = own[0] @ others.T
-    product = torch.empty_like(best)
-    for each in own[1:]:
-        torch.maximum(best, torch.mm(each, others.T, out=product), out=best)
-    if len(others) > offset:
-        best.masked_fill_(torch.ones_like(best, dtype=torch.bool).triu(offset), -torch.inf)
-    return best
+    side = isqrt(units.shape[1])
+    parts = [units.view(-1, side, side)]
+    for dim in (1, 2):
+        halves = [(first, last.flip(dim)) for first, last in (part.chunk(2, dim) for part in parts)]
+        parts = [combined for first, last in halves for combined in (first + last, first - last)]
+    return torch.stack(parts).flatten(2) / 2
+
+
+def _products(parts: Tensor, others: Tensor) -> Tensor:
+    """Multiply rows in all orientations but transposed ones, and keep the best: float32 [rows, others]."""
+    even, across, down, odd = parts @ others.mT  # of those two that are odd in one direction
+    both, either = even + odd, (across + down).abs_()
+    flipped, other = even.sub_(odd), across.sub_(down).abs_()
+    return torch.maximum(both.add_(either), flipped.add_(other))
+
+
+def _reached(products: Tensor, needed: np.ndarray) -> np.ndarray:
+    """Tell which products may be as large as their row needs: bool, of the same shape."""
+    needed = needed - np.float32(ROUNDING)
+    return (products >= torch.from_numpy(needed).to(products.device)[:, None]).cpu().numpy()
 
 
 def _among_nearest(pairs: Alike, neighbours: int, known: int) -> np.ndarray:
