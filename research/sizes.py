@@ -142,7 +142,7 @@ def tables(result: Mapping) -> str:
         "validation",
         "accuracy",
         f"recall, %: {classes}",
-        "with mirror image",
+        "mirrored too",
         "tumours alone",
     )
     return table(heads, rows)

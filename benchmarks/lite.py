@@ -1,10 +1,10 @@
 """Speed of training `lite` by the size of the pictures, on this machine's processor.
 
-python -m benchmarks.sizes
+python -m benchmarks.lite
 
 Some training steps on noise, with as many threads as the stage `train` takes; the fastest of them counts, since other
 work on the machine makes a step slower and never faster. Minutes are those of the trainings of research.sizes, computed
-from that, without validation. Writes benchmarks/results/sizes.json and prints the table of README.md.
+from that, without validation. Writes benchmarks/results/lite.json and prints the table of README.md.
 """
 
 import time
@@ -29,7 +29,7 @@ from trueslice.train.inputs import TrainingData
 from trueslice.train.loop import Trainer
 
 ROOT = Path(__file__).parents[1]
-RESULT = ROOT / "benchmarks/results/sizes.json"
+RESULT = ROOT / "benchmarks/results/lite.json"
 SIDES = (96, 128, 160, 192, 224)
 BLOCKS = {"tune": "blocks", "blocks": 4, "views": 1}
 STEPS = 5
