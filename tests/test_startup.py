@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LEFT_OUT = (
-    *("accelerate", "scipy.optimize", "sympy", "torch._dynamo", "torch._prims", "torch.distributed.tensor"),
+    *("accelerate", "scipy.optimize", "torch._dynamo", "torch.distributed.tensor"),
     *("torchvision", "triton"),
 )
 PROGRAM = """

@@ -1,14 +1,12 @@
 """A quick way to load models of transformers, for processes that do nothing else with it: stages and commands.
 
-PyTorch and the models bring much that only its compiler, or several machines, need: SymPy, the shapes of all operations
-in Python, Triton, Accelerate; and torchvision and SciPy's optimisers. They take longer than all the rest.
+The models bring much that only PyTorch's compiler, or several machines, need: Triton and Accelerate; and torchvision
+and SciPy's optimisers. They take longer than all the rest.
 """
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
-from importlib import import_module
-from importlib.abc import MetaPathFinder
 from types import ModuleType
 
 OPTIONAL = (
@@ -17,7 +15,6 @@ OPTIONAL = (
 )
 COMPILER = ("torch._dynamo", "torch._dynamo._trace_wrapped_higher_order_op")
 SHARED = "torch.distributed.tensor"
-SHAPES = "torch._meta_registrations"  # the Python code of them
 
 enabled = False  # set by `quick_start`
 
@@ -26,19 +23,6 @@ def quick_start() -> None:
     """Make this process load models quickly; the processors of transformers then have no torchvision in it."""
     global enabled
     enabled = True
-    if "torch" not in sys.modules:
-        sys.modules[SHAPES] = ModuleType(SHAPES)
-        sys.meta_path.insert(0, _ShapesBeforeCompiler())
-
-
-class _ShapesBeforeCompiler(MetaPathFinder):
-    """Import SHAPES once the compiler is imported: it relies on `import torch` having done so."""
-
-    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> None:
-        if name == COMPILER[0]:
-            sys.meta_path.remove(self)
-            del sys.modules[SHAPES]
-            import_module(SHAPES)
 
 
 def _unchanged(function=None, *_, **__):
