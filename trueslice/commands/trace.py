@@ -4,8 +4,8 @@ Many data sets on Kaggle and elsewhere are made of Jun Cheng's brain tumour data
 3,064 slices of 233 patients), without the patients. The slices are found whatever the files are called: with another
 size, contrast or quality, mirrored, turned, with black sides, or cropped to the head.
 
-  trueslice trace SCANS                  how many are slices of it, and of how many patients?
-  trueslice trace SCANS -o patients.csv  which ones, and of whom?
+  trueslice trace SCANS                  count the slices and their patients
+  trueslice trace SCANS -o patients.csv  list them
 """
 
 import argparse
