@@ -61,7 +61,8 @@ settings = params.load(Path("params.yaml"))
 for stage in (download, verify, split):
     stage.main(settings)
 for name in ("tiny", "tiny_conv"):
-    checkpoint.main(settings.model_copy(update={"checkpoint": params.Checkpoint(name=name, revision=None, image_size=None)}))
+    chosen = params.Checkpoint(name=name, revision=None, image_size=None)
+    checkpoint.main(settings.model_copy(update={"checkpoint": chosen}))
     Path("models/pretrained").rename(name)
 """
 
