@@ -32,7 +32,7 @@ class Slices(Table):
 
 
 class Found(NamedTuple):
-    """What N scans are of the source."""
+    """The slices of the source that N scans show."""
 
     row: np.ndarray  # int [N], of the slice in the table; -1 for a scan that is none
     orientation: np.ndarray  # str [N], turn from the most similar slice to the scan
