@@ -32,11 +32,14 @@ from trueslice.tables.splits import Splits
 
 WORK = CACHE / "sizes"
 RESULT = ROOT / "research/results/sizes.json"
-CACHED = {"train.tune": "blocks", "train.views": 4, "train.epochs": 8}
 EPOCHS = 5
+CACHED = {"train.tune": "blocks", "train.views": 4, "train.epochs": 8}
 ROWS = {
-    "160 px": {"checkpoint.image_size": 160, "train.epochs": EPOCHS},
-    "160 px, 4 blocks": {"checkpoint.image_size": 160, "train.blocks": 4, **CACHED},
+    f"{side} px, {blocks} block{'s' * (blocks > 1)}": {"checkpoint.image_size": side, "train.blocks": blocks, **CACHED}
+    for side, blocks in ((96, 4), (128, 4), (160, 4), (192, 4), (224, 4), (160, 2), (160, 1))
+} | {
+    "160 px, all": {"checkpoint.image_size": 160, "train.epochs": EPOCHS},
+    "160 px, all, 10 epochs": {"checkpoint.image_size": 160, "train.epochs": 10},
 }
 HEALTHY = "notumor"
 
