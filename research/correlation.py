@@ -3,7 +3,7 @@
 python -m research.correlation ARCHIVE.zip SOURCE PLANES.csv
 
 SOURCE is as in research.slices. PLANES.csv gives the `plane` of a `path`. Every file is correlated with all slices, in
-all eight orientations of a square. Writes research/results/kaggle_patients.csv.
+all eight orientations of a square. Writes patients/kaggle_v1.csv.
 """
 
 import argparse
@@ -27,14 +27,14 @@ from trueslice.sources import folder
 from trueslice.tables.base import SIX_DECIMALS, TEXT, WHOLE, Table, column
 
 ROOT = Path(__file__).parents[1]
-RESULT = ROOT / "research/results/kaggle_patients.csv"
+RESULT = ROOT / "patients/kaggle_v1.csv"
 AT_ONCE = 1000  # scans that are compared at once
 CANDIDATES = 4  # slices most like a scan coarsely, of which the fine thumbnails choose
 
 
 @dataclass(frozen=True)
 class Traced(Table):
-    """Scans that are slices of the source: research/results/kaggle_patients.csv."""
+    """Scans that are slices of the source: patients/kaggle_v1.csv."""
 
     path: np.ndarray = column(TEXT)  # as in `trueslice.tables.Scans`
     slice: np.ndarray = column(WHOLE)  # number in the source

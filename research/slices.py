@@ -3,7 +3,7 @@
 python -m research.slices SOURCE [--download]
 
 SOURCE is a folder of the article's .mat files, or of its four zips; `--download` first brings these (880 MB). Planes
-come from research/results/kaggle_patients.csv. Writes trueslice/patients/slices.csv.
+come from patients/kaggle_v1.csv. Writes trueslice/patients/slices.csv.
 """
 
 import argparse

@@ -22,7 +22,7 @@ from trueslice.commands.cli import COMMANDS
 from trueslice.params import Params
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ("benchmarks", "data", "research", "research/simulations")
+FOLDERS = ("benchmarks", "data", "patients", "research", "research/simulations")
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
     *(ROOT / folder / "README.md" for folder in FOLDERS),
@@ -168,7 +168,7 @@ def test_every_parameter_is_explained():
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "CHANGELOG.md"])
 def test_every_path_that_is_named_exists_or_is_an_output(name):
-    folders = "stages|trueslice|tests|research|benchmarks|docs|presets|data|models|metrics|plots"
+    folders = "stages|trueslice|tests|research|benchmarks|docs|patients|presets|data|models|metrics|plots"
     for path in CODE.findall(FENCE.sub("", (ROOT / name).read_text("utf-8"))):
         if re.fullmatch(rf"(?:{folders})/[\w./-]*", path):
             is_output = any(f"{path}/".startswith(f"{output}/") for output in outputs())
