@@ -20,7 +20,7 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 
 ROOT = Path(__file__).parents[1]
 PARTS = (
-    *("stages", "trueslice", "presets", "params.yaml", "dvc.yaml"),
+    *("stages", "trueslice", "presets", "params.yaml", "dvc.yaml", "decisions.csv"),
     *(".dvc/config", ".dvc/.gitignore", ".dvc/plots", ".dvcignore", ".gitignore"),
 )
 # A pipeline that runs in seconds, and still makes every figure but the examples of explanations.

@@ -141,7 +141,7 @@ def test_the_last_fold_is_allowed_and_the_one_behind_it_is_not(tmp_path):
         (
             "views: ",
             f"views: {'1' * 4301} # ",
-            "params.yaml is not valid YAML at line 57, column 10: this value",
+            "params.yaml is not valid YAML at line 58, column 10: this value",
         ),
         ("views: ", f"views: {'1' * 4300} # ", "train.views is a number of more than 100 digits; it must be"),
         (

@@ -131,6 +131,7 @@ class Verify(Decode):
     local_threshold: Threshold
     min_overlap: Threshold
     patients: Text | None
+    decisions: Text
     device: Device
 
 

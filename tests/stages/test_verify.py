@@ -136,6 +136,41 @@ def test_verify_lists_unreadable_files_in_its_metrics(folder: Path):
     assert metrics["unreadable"][0]["path"] == "Training/glioma/note.txt"
 
 
+def test_verify_obeys_decisions_about_labels_and_copies(folder: Path):
+    assert run("verify", folder).returncode == 0
+    pixels = np.load(folder / "data/scans/pixels.npy")
+    before = Scans.read(folder / "data/scans/scans.csv")
+    # Testing/glioma/0.png and Training/glioma/0.png are copies; all others are alone.
+    (folder / "decisions.csv").write_text(
+        "path,other,decision,class\n"
+        "Training/glioma/1.png,,wrong,pituitary\nTraining/notumor/1.png,,wrong,\nTraining/notumor/2.png,,right,\n"
+        "Testing/glioma/0.png,Training/glioma/0.png,different,\nTesting/notumor/1.png,Training/notumor/3.png,same,\n"
+        "Testing/other/9.png,,wrong,\n"
+    )
+    (folder / "own.csv").write_text("path,patient\nTraining/notumor/1.png,7\n")  # left out, and still known
+    set_patients(folder, "own.csv")
+    done = run("verify", folder)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[:2] == [
+        "decisions.csv: 1 in another class, 1 left out, 1 pairs the same, 1 pairs different",
+        "decisions.csv decides about 1 scans that are not there: Testing/other/9.png",
+    ]
+    scans = Scans.read(folder / "data/scans/scans.csv")
+    left = before.path != "Training/notumor/1.png"
+    assert scans.path.tolist() == before.path[left].tolist()
+    assert (np.load(folder / "data/scans/pixels.npy") == pixels[left]).all()
+    moved = scans.path == "Training/glioma/1.png"
+    assert scans.class_name[moved] == "pituitary" and (scans.class_name == before.class_name[left])[~moved].all()
+    group = dict(zip(scans.path.tolist(), scans.group.tolist(), strict=True))
+    assert group["Testing/glioma/0.png"] != group["Training/glioma/0.png"]
+    assert group["Testing/notumor/1.png"] == group["Training/notumor/3.png"]
+    assert json.loads((folder / "metrics/data.json").read_text())["leaked_test_scans"] == 4
+
+
+def contradicting(folder: Path) -> None:
+    (folder / "decisions.csv").write_text("path,other,decision,class\nTesting/glioma/0.png,,wrong,tumour\n")
+
+
 def unreadable(folder: Path) -> None:
     (folder / "data/raw/Testing/glioma/1.png").write_bytes(b"")
 
@@ -156,6 +191,7 @@ def patients_of_other_scans(folder: Path) -> None:
     ("spoil", "words"),
     [
         (patients_of_other_scans, ["own.csv fits no file of these scans", "as in the folder of scans"]),
+        (contradicting, ["decisions.csv gives 'Testing/glioma/0.png' the class 'tumour'", "not under `classes:`"]),
         (unreadable, ["1 of 24 files cannot be read: Testing/glioma/1.png (the file is empty)", "max_unreadable"]),
         (all_of_a_class_unreadable, ["no scans of glioma in Testing/"]),
     ],

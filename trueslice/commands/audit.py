@@ -76,7 +76,8 @@ def read_settings(options: argparse.Namespace) -> "Verify":
     if not 0 <= options.workers <= 1024:
         raise ParamsError(f"--workers is {options.workers}; give a number from 0 to 1024")
     values = {name: getattr(options, name) for name in SETTINGS}
-    return check(Verify, values | {"colour": options.colour, "max_unreadable": 0, "patients": None}, "audit")
+    own = {"colour": options.colour, "max_unreadable": 0, "patients": None, "decisions": "none"}
+    return check(Verify, values | own, "audit")
 
 
 def _check(sources: list[Path], output: Path) -> None:

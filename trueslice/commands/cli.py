@@ -24,6 +24,7 @@ COMMANDS = {
     "runs": "all experiments, with their scores and what they differ in",
     "score": "anybody's predictions, by what their model may have seen",
     "serve": "a page on which one drops a scan and sees the answer",
+    "suspects": "scans whose labels may be wrong, the most suspect first",
     "trace": "whose scans they are, by their pictures",
 }
 DESCRIPTION = """\
@@ -46,6 +47,7 @@ examples:
   trueslice runs                          what was tried, and what came of it?
   trueslice score mine.csv                what are my own predictions worth?
   trueslice serve                         the same as predict, in the browser
+  trueslice suspects F1 F2 F3 F4 F5       which labels may be wrong?
   trueslice trace SCANS                   of which known patients are these?
 
 `trueslice COMMAND --help` says more about each."""

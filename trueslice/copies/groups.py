@@ -84,10 +84,11 @@ def _not_for_test(scans: Scans) -> np.ndarray:
 
 def conflicting(scans: Scans) -> np.ndarray:
     """Tell which scans have a copy under another class, or are of another class in their source: bool [N]."""
-    return _of_two_classes(scans) | _contradicted(scans)
+    return of_two_classes(scans) | _contradicted(scans)
 
 
-def _of_two_classes(scans: Scans) -> np.ndarray:
+def of_two_classes(scans: Scans) -> np.ndarray:
+    """Tell which scans have a copy under another class: bool [N]."""
     _, classes = np.unique(scans.class_name, return_inverse=True)
     members = np.unique(np.stack([scans.group, classes], axis=1), axis=0)[:, 0]
     groups, labels = np.unique(members, return_counts=True)
@@ -146,7 +147,7 @@ def summarise(scans: Scans, pairs: Pairs, **files: Any) -> DataCounts:
         copy_pairs=len(pairs),
         copy_groups=int((sizes > 1).sum()),
         largest_copy_group=int(sizes.max()),
-        label_conflicts=len(np.unique(scans.group[_of_two_classes(scans)])),
+        label_conflicts=len(np.unique(scans.group[of_two_classes(scans)])),
         source_conflicts=int(flags["source_conflicts"].sum()),
         test_scans=int((scans.official_split == "test").sum()),
         leaked_test_scans=int(flags["leaked"].sum()),

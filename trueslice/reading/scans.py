@@ -1,7 +1,7 @@
 """Folders of image files in, one uint8 array and one table row per scan out. Every file is decoded exactly once."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -72,10 +72,16 @@ def find(raw: Path) -> list[ScanFile]:
 
 
 def read(
-    raw: Path, files: Sequence[ScanFile], into: Path, params: Verify, workers: int
+    raw: Path,
+    files: Sequence[ScanFile],
+    into: Path,
+    params: Verify,
+    workers: int,
+    left_out: Collection[str] = (),
 ) -> tuple[list[Scan], list[Unreadable]]:
-    """Decode `files` and write their scans to `into`/pixels.npy, in their order; unreadable ones are left out.
+    """Decode `files` and write their scans to `into`/pixels.npy, in their order, without unreadable ones.
 
+    Scans whose paths are in `left_out` are not written either, and not listed.
     pixels.npy is uint8 [N, S, S], or [N, S, S, 3] with `params.colour`, where S is `params.image_size`; `fit` brings
     the scans to this size. `workers` is the number of processes; 0 takes one per CPU core.
 
@@ -93,7 +99,7 @@ def read(
             for scan, square in frames:
                 if isinstance(scan, Unreadable):
                     unreadable.append(scan)
-                else:
+                elif scan.path not in left_out:
                     scans.append(scan)
                     pixels.write(square)
         pixels.seek(0)
