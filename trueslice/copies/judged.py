@@ -10,7 +10,7 @@ from trueslice.copies.search import best_orientations
 from trueslice.errors import UserError
 from trueslice.files import printable
 from trueslice.reading.names import file_of
-from trueslice.tables.decisions import Decisions
+from trueslice.tables.decisions import Decision, Decisions
 from trueslice.tables.rows import shown
 from trueslice.tables.scans import Pairs
 
@@ -48,18 +48,25 @@ def read(file: Path, files: Collection[str], class_names: Collection[str]) -> Ju
     """
     judged, known = Judged({}, [], [], [], []), {*files}
     for each in Decisions.read(file).in_force():
-        if missing := [path for path in each.subject if file_of(path) not in known]:
-            judged.strangers.extend(missing)
-        elif each.other:
-            (judged.same if each.decision == "same" else judged.different).append(each.subject)
-        elif each.class_name and each.class_name not in class_names:
-            problem = f"{printable(file)} gives {shown(each.path)} the class {shown(each.class_name)}"
+        missing = [path for path in each.subject if file_of(path) not in known]
+        judged.strangers.extend(missing)
+        if not missing:
+            _add(each, judged)
+    for path, name in judged.classes.items():
+        if name not in class_names:
+            problem = f"{printable(file)} gives {shown(path)} the class {shown(name)}"
             raise UserError(f"{problem}, which is not under `classes:` in params.yaml; correct one of them")
-        elif each.class_name:
-            judged.classes[each.path] = each.class_name
-        elif each.decision == "wrong":
-            judged.left_out.append(each.path)
     return judged
+
+
+def _add(decision: Decision, judged: Judged) -> None:
+    if decision.other:
+        pairs = {"same": judged.same, "different": judged.different}
+        pairs[decision.decision].append(decision.subject)
+    elif decision.class_name:
+        judged.classes[decision.path] = decision.class_name
+    elif decision.decision == "wrong":
+        judged.left_out.append(decision.path)
 
 
 def obey(pairs: Pairs, means: np.ndarray, paths: Sequence[str], judged: Judged) -> tuple[Pairs, list[Names]]:
