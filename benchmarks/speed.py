@@ -43,7 +43,7 @@ from trueslice.train.captions import Captions
 from trueslice.train.distributed import peak_memory_mb
 from trueslice.train.inputs import TrainingData
 from trueslice.train.loop import Trainer
-from trueslice.train.precision import has_bf16, uses_bf16
+from trueslice.train.precision import gains_by_bf16, uses_bf16
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks/results/speed.json"
@@ -133,10 +133,10 @@ def reason_against(method: str, device: torch.device) -> str | None:
     """Return the reason why a method can't be measured on this machine; None if it can."""
     if method.startswith("open_clip") and importlib.util.find_spec("open_clip_train") is None:
         return "open_clip_torch is not installed"
-    if method.endswith("bf16") and not has_bf16(device):
-        return "this machine has no instructions for bf16"
-    if method == "fp32" and not has_bf16(device):
-        return "the same as `full`, since this machine has no instructions for bf16"
+    if method.endswith("bf16") and not gains_by_bf16(device):
+        return "bf16 is not faster than fp32 on this machine"
+    if method == "fp32" and not gains_by_bf16(device):
+        return "the same as `full`, since bf16 is not faster than fp32 on this machine"
     return None
 
 
@@ -255,8 +255,8 @@ def flops_per_image(folder: Path, method: str, scans: int | None = None) -> floa
 
 
 def precisions(device: torch.device) -> list[str]:
-    """Return the precisions with instructions on the device; without, bf16 may take a hundred times as long."""
-    return ["float32", "bfloat16"] if has_bf16(device) else ["float32"]
+    """Return the precisions worth measuring; without instructions for it, bf16 may take a hundred times as long."""
+    return ["float32", "bfloat16"] if gains_by_bf16(device) else ["float32"]
 
 
 def matrix_product_flops(device: torch.device, kind: torch.dtype) -> float:

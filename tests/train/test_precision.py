@@ -8,18 +8,31 @@ import torch
 
 from tests.families import FAMILIES
 from trueslice.model.encoder import Encoder
-from trueslice.train.precision import has_bf16, use_fast_operations, uses_bf16
+from trueslice.train.precision import cpu_gains_by_bf16, gains_by_bf16, use_fast_operations, uses_bf16
 
 CPU = torch.device("cpu")
 
 
 def test_auto_takes_bf16_on_a_cpu_only_if_that_pays(encoder):
     assert not uses_bf16("auto", encoder.model, CPU)
-    assert uses_bf16("auto", torch.nn.Linear(1000, 1000), CPU) == has_bf16(CPU)
+    assert uses_bf16("auto", torch.nn.Linear(1000, 1000), CPU) == gains_by_bf16(CPU)
 
 
 def test_auto_leaves_depthwise_convolutions_in_fp32_on_a_cpu(family):
     assert not uses_bf16("auto", family("lite").model, CPU)
+
+
+@pytest.mark.parametrize(
+    ("name", "instructions", "gains"),
+    [
+        ("AMD EPYC", {"avx512_bf16"}, True),
+        ("AMD EPYC", set(), False),
+        ("Intel Xeon", {"avx512_bf16", "amx_bf16"}, True),
+        ("Intel Xeon", {"avx512_bf16"}, False),
+    ],
+)
+def test_an_intel_cpu_gains_by_bf16_only_with_amx(name, instructions, gains):
+    assert cpu_gains_by_bf16({"cpu_name": name} | dict.fromkeys(instructions, True)) == gains
 
 
 def test_what_is_asked_for_is_taken(encoder):
@@ -29,7 +42,7 @@ def test_what_is_asked_for_is_taken(encoder):
 
 @pytest.mark.slow
 def test_a_cpu_held_to_older_instructions_has_no_bf16():
-    code = "import torch; from trueslice.train.precision import has_bf16; print(has_bf16(torch.device('cpu')))"
+    code = "import torch; from trueslice.train.precision import gains_by_bf16; print(gains_by_bf16(torch.device('cpu')))"
     held = os.environ | {"ATEN_CPU_CAPABILITY": "avx2"}
     found = subprocess.run([sys.executable, "-c", code], env=held, capture_output=True, text=True, check=True)
     assert found.stdout == "False\n"
