@@ -129,8 +129,8 @@ def test_the_skip_link_shows_when_it_is_reached_and_leads_past_the_contents(open
 
 def test_the_keyboard_opens_what_is_folded(opened):
     tab = opened()
-    tab.locator("summary", has_text="All 44 items").focus()
-    items = tab.get_by_role("group", name="Table: items of CLAIM 2024")
+    tab.locator("summary", has_text="All 50 rows").focus()
+    items = tab.get_by_role("group", name="Table: items of STARD-AI 2025")
     assert not items.is_visible()
     tab.keyboard.press("Enter")
     assert items.is_visible()
@@ -140,7 +140,7 @@ def test_it_prints_and_the_print_holds_what_is_folded(opened):
     tab = opened(scheme="dark")
     assert tab.pdf(format="A4").startswith(b"%PDF-")
     tab.emulate_media(media="print")
-    assert tab.get_by_role("group", name="Table: items of CLAIM 2024").bounding_box()["height"] > 500
+    assert tab.get_by_role("group", name="Table: items of STARD-AI 2025").bounding_box()["height"] > 500
     assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert tab.evaluate("getComputedStyle(document.querySelector('.chart img')).filter") == "none"
     assert not tab.locator("nav").is_visible()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from trueslice.copies.thumbnails import FINE
 from trueslice.records.released import ReleasedModel
-from trueslice.report.claim import claim
+from trueslice.report.checklist import checklist
 from trueslice.report.format import interval
 from trueslice.report.run import BUILT_IN, Run
 from trueslice.report.templates import TEMPLATES, passages, render
@@ -30,7 +30,7 @@ METRICS = {"accuracy": ("accuracy", None), "macro_f1": ("f1", {"average": "macro
 def card(run: Run, released: ReleasedModel) -> str:
     """Return the model card of a run, as Markdown with a head in YAML. The same run gives the same text."""
     said, known = passages("statement.jinja", run), {"titles": TITLES, "side": FINE, "kaggle": _is_kaggle(run)}
-    return render("card.md", run, head=_head(run), said=said, released=released, items=claim(run), **known)
+    return render("card.md", run, head=_head(run), said=said, released=released, items=checklist(run), **known)
 
 
 def escaped(text: str) -> str:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from trueslice.params import flat
 from trueslice.records.explain import PointingScore
-from trueslice.report.claim import claim
+from trueslice.report.checklist import checklist
 from trueslice.report.provenance import Drawing
 from trueslice.report.run import SECTIONS, Run
 from trueslice.report.templates import passages, render
@@ -42,7 +42,7 @@ def page(run: Run, figures: Mapping[str, bytes], scans_sha256: str, drawing: Dra
         alternatives=passages("alt.jinja", run),
         pictures={name: _picture(png, lossless=name not in OF_SCANS) for name, png in figures.items()},
         pointing=dict(_pointing(run)),
-        items=claim(run),
+        items=checklist(run),
         settings=list(_settings(run)),
         versions=", ".join(f"{name} {version}" for name, version in run.model.versions.items()),
         scans_sha256=scans_sha256,
