@@ -42,7 +42,8 @@ def test_what_is_asked_for_is_taken(encoder):
 
 @pytest.mark.slow
 def test_a_cpu_held_to_older_instructions_has_no_bf16():
-    code = "import torch; from trueslice.train.precision import gains_by_bf16; print(gains_by_bf16(torch.device('cpu')))"
+    call = "gains_by_bf16(torch.device('cpu'))"
+    code = f"import torch; from trueslice.train.precision import gains_by_bf16; print({call})"
     held = os.environ | {"ATEN_CPU_CAPABILITY": "avx2"}
     found = subprocess.run([sys.executable, "-c", code], env=held, capture_output=True, text=True, check=True)
     assert found.stdout == "False\n"
