@@ -14,7 +14,7 @@ from trueslice.model.cpu import same_bytes_on_cpus
 from trueslice.model.encoder import Encoder, probabilities
 from trueslice.model.pixels import Pixels
 from trueslice.params import External, Params
-from trueslice.patients.slices import of_same_patients
+from trueslice.patients import slices
 from trueslice.records.external import ExternalFiles, FolderWithoutClass, SetFiles
 from trueslice.records.trained import TrainedModel
 from trueslice.sources import external as sources
@@ -62,7 +62,7 @@ def _test(chosen: External, params: Params, encoder: Encoder) -> tuple[SetFiles,
         new = ScanImages(pixels, thumbnails(pixels), found.pixel_hash)
         search = params.verify, pick_device(params.verify.device, "verify.device")
         group, dropped = external.audit(known, scans.group, new, found.path, search)
-        is_known = of_same_patients(new.thumbnails, means) & (dropped == "")
+        is_known = slices.of_patients(new.thumbnails, lambda: slices.patients(means)) & (dropped == "")
         answers = _classify(pixels, params, encoder)
     others = [FolderWithoutClass(folder=folder, files=count) for folder, count in found.without_class.items()]
     row = SetFiles(

@@ -49,8 +49,12 @@ def test_a_scan_is_of_a_known_patient_only_if_another_scan_of_the_patient_is_kno
     slices.Slices(np.arange(1, 4), ids, ids, none, none, texts).write(tmp_path / "slices.csv")
     monkeypatch.setattr(slices, "SHIPPED", tmp_path / "slices.csv")
     known = np.concatenate([others[:1], means[:1]])
-    assert slices.of_same_patients(np.concatenate([means, others]), known).tolist() == [True, True, False, False, False]
-    assert not slices.of_same_patients(others, known).any() and not slices.of_same_patients(means, others).any()
+
+    def of_patients(seen: np.ndarray, known: np.ndarray) -> list[bool]:
+        return slices.of_patients(seen, lambda: slices.patients(known)).tolist()
+
+    assert of_patients(np.concatenate([means, others]), known) == [True, True, False, False, False]
+    assert not any(of_patients(others, known)) and not any(of_patients(means, others))
 
 
 def test_the_shipped_table_is_sound():

@@ -19,6 +19,8 @@ from trueslice.copies.thumbnails import thumbnails
 from trueslice.errors import UserError
 from trueslice.files import read_json
 from trueslice.model.encoder import Encoder
+from trueslice.patients import slices
+from trueslice.patients.fingerprints import fingerprints, to_text
 from trueslice.records.external import ExternalScores
 from trueslice.tables.external import ExternalPredictions
 
@@ -113,6 +115,22 @@ def test_sets_from_a_folder_and_a_zip_are_classified_and_their_copies_told(run, 
     said = capsys.readouterr().out.splitlines()
     assert said[0].startswith("external: first: 5 files, besides other (1 files) of no class, 1 unreadable, 3 copies")
     assert not list(Path("data").glob(".*"))
+
+
+def test_new_scans_of_patients_of_development_scans_are_counted(run, tmp_path, monkeypatch, capsys):
+    shown = {0: "7", 30: "7", 31: "8", 32: "7"}  # number of a picture and its patient; only 0 is a development scan
+    means = thumbnails(np.stack([np.asarray(picture(number)) for number in shown]))
+    ids, none = np.array(list(shown.values())), np.full(len(shown), "")
+    texts = np.array([to_text(bits) for bits in fingerprints(means)])
+    slices.Slices(np.arange(1, 5), ids, ids, none, none, texts).write(tmp_path / "slices.csv")
+    monkeypatch.setattr(slices, "SHIPPED", tmp_path / "slices.csv")
+    # 0 is a copy, and so is the second 30; 31 is of a patient who is new, 33 of none that is known.
+    pictures = {f"glioma/{number}.png": picture(number) for number in (0, 30, 31, 32, 33)}
+    other = save(tmp_path / "other", pictures | {"glioma/again.png": picture(30)})
+    external.main(settings({"name": "other", "source": str(other)}))
+    assert read_json(stages.EXTERNAL)["sets"][0]["of_known_patients"] == 2
+    assert table().dropped.tolist() == ["development", "", "", "", "", "within"]
+    assert "2 copies dropped, 4 scans kept, 2 of these of known patients" in capsys.readouterr().out
 
 
 def test_each_frame_of_a_dicom_file_is_classified_and_the_file_counts_once(run, tmp_path):

@@ -99,9 +99,7 @@ class Comparison:
 
         Only patients of the source in `trueslice.patients.slices` are known.
         """
-        own = slices.patients(thumbnails)
-        is_slice = own != ""
-        return is_slice & np.isin(own, self._training_patients) if is_slice.any() else is_slice
+        return slices.of_patients(thumbnails, lambda: self._training_patients)
 
     @cached_property
     def _training_patients(self) -> np.ndarray:

@@ -3,6 +3,7 @@
 The source is Jun Cheng's brain tumour data: figshare, article 1512427, doi 10.6084/m9.figshare.1512427, CC BY 4.0.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -51,11 +52,14 @@ def patients(means: np.ndarray) -> np.ndarray:
     return np.where(row >= 0, shipped().patient[row], "")
 
 
-def of_same_patients(means: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Tell which thumbnails, [N, 64, 64], show slices of patients of `known` ones, [M, 64, 64]: bool [N]."""
+def of_patients(means: np.ndarray, known: Callable[[], np.ndarray]) -> np.ndarray:
+    """Tell which thumbnails, [N, 64, 64], show slices of patients whom `known` returns, str [M]: bool [N].
+
+    Finding patients takes seconds, so `known` is called only if one of the thumbnails shows a slice.
+    """
     own = patients(means)
     is_slice = own != ""
-    return is_slice & np.isin(own, patients(known)) if is_slice.any() else is_slice
+    return is_slice & np.isin(own, known()) if is_slice.any() else is_slice
 
 
 def shipped() -> Slices:
