@@ -1,4 +1,4 @@
-"""Count the scans of a data set that looks external but are copies of the development data.
+"""Count the scans of a data set that looks external, but are copies of the development data or of its patients.
 
 python -m research.external_sets RUN pmram.zip
 
@@ -17,7 +17,9 @@ from trueslice.audit import external
 from trueslice.copies.search import ScanImages
 from trueslice.copies.thumbnails import FINE, thumbnails
 from trueslice.files import whole_folder, write_json
+from trueslice.patients import slices
 from trueslice.sources.external import bring
+from trueslice.splits.split import split
 from trueslice.tables.external import ExternalPredictions
 from trueslice.tables.scans import Scans
 
@@ -32,26 +34,51 @@ KINDS = {
     "copies_within": "copies within the set",
     "new": "new",
 }
+# Divisions of Kaggle's archive, as research.protocols has them, with seed 0.
+DIVISIONS = {
+    "`keep`: as published": {"protocol": "official", "leaks": "keep"},
+    "`drop_train`: no copies in training": {"protocol": "official", "leaks": "drop_train"},
+    "`patients`: a new split, patients together": {"protocol": "patients", "folds": 5, "fold": 1},
+}
 
 
 def main() -> None:
     run, source = arguments(__doc__)
     scans, kinds = audited(run, source)
+    patient = np.load(WORK / source.stem / "patients.npy")
+    known = Scans.read(run / "data/scans/scans.csv")
+    of_known = np.isin(patient, known.patient[known.patient != ""])
     rows = []
     for index, name in [(None, None), *enumerate(scans.class_names)]:
         own = np.ones(len(scans), bool) if name is None else scans.y_true == index
         row = {"class": name, "files": int(own.sum())}
         rows.append(row | {kind: int((own & among).sum()) for kind, among in kinds.items()})
+        rows[-1] |= {"new_of_known_patients": int((own & of_known & kinds["new"]).sum())}
     command = f"python -m research.external_sets RUN {source.name}"
-    result = {"command": command, "set": source.stem, "rows": rows}
+    divisions = [in_training(division, known, patient, kinds["new"]) for division in DIVISIONS]
+    result = {"command": command, "set": source.stem, "rows": rows, "divisions": divisions}
     write_json(RESULT, result)
     print(tables(result))
 
 
+def in_training(division: str, known: Scans, patient: np.ndarray, is_new: np.ndarray) -> dict:
+    """Count the scans, of a patient each, str [N], whose patient a division has in training or validation."""
+    settings = params.load(ROOT / "params.yaml")
+    splits = split(known, settings.split.model_copy(update=DIVISIONS[division]), settings.seed).splits
+    seen = {*splits.patient[np.isin(splits.split, ["train", "val"])].tolist()} - {""}
+    is_seen = np.isin(patient, list(seen))
+    counts = {"scans": int(is_seen.sum()), "new": int((is_seen & is_new).sum())}
+    return {"division": division, "patients": len(seen)} | counts
+
+
 def tables(result: dict) -> str:
-    """Return the table of docs/leakage.md."""
-    rows = [[row["class"] or "all", f"{row['files']:,}", *(row[kind] for kind in KINDS)] for row in result["rows"]]
-    return table(["class", "scans", *KINDS.values()], rows)
+    """Return the tables of docs/leakage.md."""
+    keys = (*KINDS, "new_of_known_patients")
+    rows = [[row["class"] or "all", f"{row['files']:,}", *(row[key] for key in keys)] for row in result["rows"]]
+    heads = ["class", "scans", *KINDS.values(), "new, of a known patient"]
+    divisions = [[row[key] for key in ("division", "patients", "scans", "new")] for row in result["divisions"]]
+    more = ["Kaggle's division", "patients in training", "PMRAM's scans of them", "of these, new"]
+    return table(heads, rows) + "\n\n" + table(more, divisions)
 
 
 def arguments(description: str) -> tuple[Path, Path]:
@@ -98,6 +125,7 @@ def _audit(run: Path, source: Path, into: Path) -> None:
     development, new = images
     group, dropped = external.audit(development, known.group, new, found.path, search)
     np.save(into / "likeness.npy", likeness(pixels, known_pixels))
+    np.save(into / "patients.npy", slices.patients(new.thumbnails))
     count = len(group)
     ExternalPredictions(
         class_names=class_names,
