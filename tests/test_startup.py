@@ -13,7 +13,7 @@ LEFT_OUT = (
     *("torchvision", "triton"),
 )
 PROGRAM = """
-import json, sys
+import gc, json, sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from trueslice import startup
@@ -24,6 +24,7 @@ encoder = Encoder.load(Path(sys.argv[1]), "cpu")
 with TemporaryDirectory() as saved:
     encoder.save(Path(saved))
 found = {"modules": [name for name in %r if name in sys.modules], "hash": encoder.hash(["a tumour"])}
+found["searches"] = gc.get_stats()[2]["collections"]
 import torch
 with torch.inference_mode():
     found["embeddings"] = encoder.encode_images(torch.arange(4096).view(1, 1, 64, 64) %% 255).tolist()
@@ -48,6 +49,10 @@ def quick(tiny_folder) -> dict:
 
 def test_a_model_loads_without_what_it_does_not_need(quick):
     assert quick["modules"] == []
+
+
+def test_imports_do_not_go_through_all_objects_for_garbage(quick):
+    assert quick["searches"] == 0
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ The models bring much that only PyTorch's compiler, or several machines, need: T
 and SciPy's optimisers. They take longer than all the rest.
 """
 
+import gc
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -23,6 +24,8 @@ def quick_start() -> None:
     """Make this process load models quickly; the processors of transformers then have no torchvision in it."""
     global enabled
     enabled = True
+    # Modules make half a million objects that stay. Python would go through all of them again and again for garbage.
+    gc.set_threshold(10_000)
 
 
 def _unchanged(function=None, *_, **__):

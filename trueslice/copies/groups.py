@@ -7,8 +7,6 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from trueslice.reading.names import file_of
 from trueslice.records.data import ClassCounts, CopyExample, CopyKind, DataCounts, MatchBin
@@ -29,10 +27,17 @@ def exact_copies(pixel_hashes: Sequence[str]) -> Pairs:
 
 def group(count: int, pairs: Pairs) -> np.ndarray:
     """Join `count` scans into the connected components of `pairs`: int64 [count], the first row of each one's group."""
-    graph = coo_array((np.ones(len(pairs), bool), (pairs.a, pairs.b)), shape=(count, count))
-    _, labels = connected_components(graph, directed=False)
-    _, first, members = np.unique(labels, return_index=True, return_inverse=True)
+    _, first, members = np.unique(_components(count, pairs.a, pairs.b), return_index=True, return_inverse=True)
     return first[members]
+
+
+def _components(count: int, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Label the connected components of `count` nodes with edges from `a` to `b`: int32 [count]."""
+    from scipy.sparse import coo_array  # takes a quarter of a second, which most of those who import this do not need
+    from scipy.sparse.csgraph import connected_components
+
+    graph = coo_array((np.ones(len(a), bool), (a, b)), shape=(count, count))
+    return connected_components(graph, directed=False)[1]
 
 
 def units(scans: Scans) -> np.ndarray:
@@ -61,8 +66,7 @@ def _joined(group: np.ndarray, *labels: np.ndarray) -> np.ndarray:
         ends.append((group[rows], total + numbers))
         total += len(names)
     a, b = (np.concatenate(each) for each in zip(*ends, strict=True))
-    graph = coo_array((np.ones(len(a), bool), (a, b)), shape=(total, total))
-    _, joined = connected_components(graph, directed=False)
+    joined = _components(total, a, b)
     _, first, members = np.unique(joined[group], return_index=True, return_inverse=True)
     return first[members]
 
