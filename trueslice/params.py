@@ -325,7 +325,7 @@ def read_yaml(text: str) -> Any:
     Raises:
         ValueError: it is not valid; the message says where.
     """
-    yaml = YAML(typ="safe")
+    yaml = YAML(typ="safe", pure=True)  # its messages are the same with and without ruamel.yaml.clib
     yaml.Constructor = _Constructor
     try:
         return yaml.load(text)
