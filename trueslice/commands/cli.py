@@ -21,6 +21,7 @@ COMMANDS = {
     "preset": "named values for params.yaml: for a laptop, for CLIP, and others",
     "push": "the model to a repository on the Hugging Face hub, private by default",
     "restore": "a committed run, or an experiment, back into the folder",
+    "review": "a page to decide about suspect labels and doubtful copies",
     "runs": "all experiments, with their scores and what they differ in",
     "score": "anybody's predictions, by what their model may have seen",
     "serve": "a page on which one drops a scan and sees the answer",
@@ -44,6 +45,7 @@ examples:
   trueslice preset kaggle laptop          Kaggle's scans and a small model
   trueslice push somebody/name --dry-run  what would go to the hub?
   trueslice restore                       back to the committed run
+  trueslice review F1 F2 F3 F4 F5         decide about suspect labels
   trueslice runs                          what was tried, and what came of it?
   trueslice score mine.csv                what are my own predictions worth?
   trueslice serve                         the same as predict, in the browser

@@ -14,6 +14,11 @@ from trueslice.files import printable
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="DIR", type=Path, default=Path("models/released"), help="a released model")
+    add_port(parser)
+
+
+def add_port(parser: argparse.ArgumentParser) -> None:
+    """Add the argument that names the port."""
     parser.add_argument("--port", metavar="N", type=_port, default=8000, help="port of 127.0.0.1; 0 takes a free one")
 
 

@@ -1,1 +1,1 @@
-"""A page on the loopback address that classifies the scans that a user drops on it."""
+"""Pages on the loopback address: one classifies the scans that are dropped on it, one takes decisions about scans."""

@@ -1,9 +1,9 @@
-"""HTTP server of `trueslice serve`, on the loopback address, by Starlette and uvicorn.
+"""HTTP server of `trueslice serve` and `trueslice review`, on the loopback address, by Starlette and uvicorn.
 
 Every account of this computer can connect to the loopback address, and so can any web page in the user's browser. So
 whoever asks must have the token that the terminal prints. A request must name a loopback host, since a foreign name can
-be made to point here (DNS rebinding), and a POST must come from this page. Nothing is written to the disk, and no
-request is logged.
+be made to point here (DNS rebinding), and a POST must come from this page. No request is logged; nothing is written
+to the disk but the decisions of a review.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -34,7 +34,9 @@ if TYPE_CHECKING:
     # They import PyTorch, which takes seconds.
     from trueslice.inference.reading import Square
     from trueslice.serve.answers import Answers
+    from trueslice.serve.review import Desk
 
+PAGE = Path(__file__).with_name("page")
 ADDRESS = "127.0.0.1"
 # A host of a request; ::1 for a tunnel from another machine.
 HOST = re.compile(r"(?:127\.0\.0\.1|localhost|\[::1\])(?::([0-9]{1,5}))?")
@@ -74,17 +76,31 @@ class Server:
         self.address = f"http://{ADDRESS}:{self._socket.getsockname()[1]}/?token={self._token}"
 
     def run(self, answers: "Answers") -> None:
-        """Serve until a signal ends the process."""
+        """Serve the page that classifies scans until a signal ends the process."""
         self._answers = answers
         routes = [
             Route("/model", self._model),
             Route("/test-scans", self._test_scans),
             Route("/predict", self._predict, methods=["POST"]),
             Route("/test-scan", self._test_scan, methods=["POST"]),
-            Mount("/", StaticFiles(directory=Path(__file__).with_name("page"), html=True)),
         ]
+        self._serve(routes)
+
+    def review(self, desk: "Desk") -> None:
+        """Serve the page that takes decisions until a signal ends the process."""
+        self._desk = desk
+        routes = [
+            Route("/", lambda _: FileResponse(PAGE / "review.html")),
+            Route("/items", self._items),
+            Route("/label", self._label),
+            Route("/pair", self._pair),
+            Route("/decide", self._decide, methods=["POST"]),
+        ]
+        self._serve(routes)
+
+    def _serve(self, routes: list[Route]) -> None:
         app = Starlette(
-            routes=routes,
+            routes=[*routes, Mount("/", StaticFiles(directory=PAGE, html=True))],
             middleware=[Middleware(Guard, token=self._token)],
             exception_handlers={ClientDisconnect: lambda *_: Response(), Exception: _failed},
             max_body_size=LIMIT,
@@ -111,6 +127,19 @@ class Server:
 
     def _test_scan(self, request: Request) -> Response:
         return JSONResponse(self._answers.predict_test_scan(request.query_params.get("path", "")))
+
+    def _items(self, _: Request) -> Response:
+        return JSONResponse(self._desk.items())
+
+    def _label(self, request: Request) -> Response:
+        return JSONResponse(self._desk.label(request.query_params.get("path", "")))
+
+    def _pair(self, request: Request) -> Response:
+        query = request.query_params
+        return JSONResponse(self._desk.pair(*(query.get(name, "") for name in ("a", "b", "kind"))))
+
+    async def _decide(self, request: Request) -> Response:
+        return JSONResponse(await run_in_threadpool(self._desk.decide, await request.body()))
 
     async def _predict(self, request: Request) -> Response:
         scan = await self._read(request)
@@ -145,7 +174,7 @@ class Guard:
         asked = request.query_params.get("token")
         token = request.cookies.get(cookie, "") if asked is None else asked
         if not secrets.compare_digest(token.encode(), self._token.encode()):
-            return PlainTextResponse("Open the address that `trueslice serve` printed in the terminal.", 403)
+            return PlainTextResponse("Open the address that was printed in the terminal.", 403)
         if asked:
             response = RedirectResponse("/", 303)
             response.set_cookie(cookie, token, httponly=True, samesite="strict")

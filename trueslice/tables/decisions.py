@@ -13,6 +13,7 @@ from trueslice.files import printable
 from trueslice.tables.base import TEXT, Table, column, one_of
 from trueslice.tables.rows import csv_line, shown
 
+HEADER = ("path", "other", "decision", "class")
 OF_LABEL, OF_PAIR, UNDONE = ("right", "wrong"), ("same", "different"), "undone"
 
 
@@ -54,6 +55,11 @@ class Decisions(Table):
             reason = error.strerror if isinstance(error, OSError) else error
             raise UserError(f"{printable(path)} cannot be used: {reason}; correct it, or undo the change") from None
 
+    @classmethod
+    def of(cls, rows: Sequence[Decision]) -> Self:
+        """Return the table of some decisions; ValueError if one is none."""
+        return cls.parse("".join(map(csv_line, [HEADER, *rows])))
+
     def _check(self) -> None:
         for each in self._rows():
             allowed = (*(OF_PAIR if each.other else OF_LABEL), UNDONE)
@@ -80,15 +86,17 @@ def append(path: Path, decisions: Sequence[Decision]) -> None:
     """Add decisions to the end of a file, made if it is not there, and bring them to the disk; all of them or none.
 
     Raises:
+        ValueError: one of them is no decision.
         OSError: it cannot be written.
     """
+    rows = Decisions.of(decisions).text().partition("\n")[2]
     handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
     try:
         size = os.fstat(handle).st_size
-        start = "" if size else csv_line(["path", "other", "decision", "class"])
+        start = "" if size else csv_line(HEADER)
         if size and os.pread(handle, 1, size - 1) != b"\n":  # an editor has left the last line open
             start = "\n"
-        content = (start + "".join(map(csv_line, decisions))).encode()
+        content = (start + rows).encode()
         try:
             if os.write(handle, content) < len(content):
                 raise OSError(28, "No space left on device", str(path))
