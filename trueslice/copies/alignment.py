@@ -139,23 +139,26 @@ def settle(pictures: Thumbnails, pairs: tuple[np.ndarray, np.ndarray], kind: str
 def promising(first: np.ndarray, second: np.ndarray, maps: np.ndarray, least: float) -> np.ndarray:
     """Tell in float32, which is faster, whether pictures as for `compare` correlate at `least` either way: bool [P]."""
     one, other = (_standard(torch.from_numpy(each)) for each in (first, second))
-    fits = _both_ways(one, other, torch.from_numpy(maps).float(), least=np.inf)
-    return (torch.maximum(*(fit.correlation for fit in fits)) >= least).numpy()
+    forth = torch.from_numpy(maps).float()
+    reached = _overlay(one, other, forth, np.inf).correlation >= least
+    rest = ~reached  # most pairs that are alike show it in the first direction
+    reached[rest] = _overlay(other[rest], one[rest], _inverse(forth[rest]), np.inf).correlation >= least
+    return reached.numpy()
 
 
 def compare(first: np.ndarray, second: np.ndarray, maps: np.ndarray) -> Alignment:
     """Compare pictures [P, 128, 128] under their maps, float64 [P, 2, 3], in the better of both directions."""
     one, other = (torch.from_numpy(each).double() for each in (first, second))
-    fit, fit_back = _both_ways(one, other, torch.from_numpy(maps))
+    forth = torch.from_numpy(maps)
+    fit, fit_back = _overlay(one, other, forth, -1), _overlay(other, one, _inverse(forth), -1)
     better = fit_back.local > fit.local
     chosen = (torch.where(better, behind, ahead) for ahead, behind in zip(fit, fit_back, strict=True))
     return Alignment(*(measure.numpy() for measure in chosen))
 
 
-def _both_ways(one: Tensor, other: Tensor, forth: Tensor, least: float = -1) -> tuple[Alignment, Alignment]:
-    inverse = torch.linalg.inv(forth[:, :, :2])
-    back = torch.cat([inverse, -inverse @ forth[:, :, 2:]], dim=2)
-    return _overlay(one, other, forth, least), _overlay(other, one, back, least)
+def _inverse(maps: Tensor) -> Tensor:
+    inverse = torch.linalg.inv(maps[:, :, :2])
+    return torch.cat([inverse, -inverse @ maps[:, :, 2:]], dim=2)
 
 
 def _overlay(first: Tensor, second: Tensor, maps: Tensor, least: float) -> Alignment:
