@@ -52,7 +52,7 @@ def repository(tmp_path_factory):
     y_true, y_pred = labels(CONFUSION)
     predictions = model_table(y_true, one_hot(y_pred, 4), class_names=CLASSES)
     predictions.write(folder / "plots/predictions.csv")
-    settings = Evaluate(negative_class="notumor", by=[], sensitivities=[0.9], prevalences=[0.1])
+    settings = Evaluate(negative_class="notumor", by=[], sensitivities=[0.9], prevalences=[0.1], max_error=None)
     test, intervals = evaluate(predictions, predictions, {}, settings)
     test.write(folder / "metrics/test.json")
     intervals.write(folder / "metrics/intervals.json")

@@ -219,6 +219,7 @@ class Evaluate(Section):
     by: list[Text]
     sensitivities: list[Share]
     prevalences: list[Share]
+    max_error: Annotated[float, Field(ge=0.01, le=0.5)] | None
 
 
 class Explain(Section):

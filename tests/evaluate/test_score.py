@@ -18,6 +18,7 @@ from trueslice.records.baselines import Baseline, Baselines
 from trueslice.records.intervals import Intervals, Unit
 from trueslice.records.test import ModelScores
 from trueslice.records.train import Training
+from trueslice.records.withheld import AnsweredScans, Promise, Withheld
 from trueslice.tables.predictions import BaselinePredictions, ModelPredictions
 
 # The original project's test predictions (rows: true class), from its evaluation_metrics.json, and what it published.
@@ -32,7 +33,7 @@ ORIGINAL_TABLE = {
 
 def evaluate(predictions: ModelPredictions, negative_class: str | None, labels=None) -> tuple[ModelScores, Intervals]:
     """With thresholds chosen on the test scans themselves; test_tumour.py has others."""
-    asked = {"by": [], "sensitivities": [0.9], "prevalences": [0.1]}
+    asked = {"by": [], "sensitivities": [0.9], "prevalences": [0.1], "max_error": None}
     return score.evaluate(predictions, predictions, labels or {}, Evaluate(negative_class=negative_class, **asked))
 
 
@@ -299,12 +300,13 @@ def compared(*rows: tuple[float, float | None]) -> Baselines:
     return Baselines.model_construct(baselines=made)
 
 
+NO_PROMISE = Withheld(promise=None, reason="evaluate.max_error is null", rows=[])
 TRAINING = Training.model_construct(best_epoch=3, val_loss=0.123456)
 
 
 def test_the_summary_holds_none_where_there_is_no_value():
     test, records = of_confusion([[2, 0], [0, 0]], negative=None)
-    summary = summarise(test, records, compared((0.0, None)), TRAINING)
+    summary = summarise(test, records, compared((0.0, None)), TRAINING, NO_PROMISE)
     assert (summary.accuracy, summary.macro_f1, summary.ahead) == (1, None, None)
     assert summary.recall == {"glioma": 1, "meningioma": None}
 
@@ -313,7 +315,8 @@ def test_the_summary_has_what_a_person_compares_first():
     y_true, y_pred = labels(ORIGINAL)
     exposure = np.where(np.arange(len(y_true)) < 7, "copy", np.where(np.arange(len(y_true)) < 10, "patient", "neither"))
     test, records = evaluate(certain(y_true, y_pred, exposure=exposure), "notumor")
-    summary = summarise(test, records, compared((0.4, 0.2), (0.61234, 0.01239)), TRAINING)
+    compare = compared((0.4, 0.2), (0.61234, 0.01239))
+    summary = summarise(test, records, compare, TRAINING, NO_PROMISE)
     interval = records.find("accuracy")
     assert json.loads(summary.text()) == {
         "accuracy": ORIGINAL_ACCURACY,
@@ -329,3 +332,8 @@ def test_the_summary_has_what_a_person_compares_first():
         "copy": 7,
         "patient": 3,
     }
+    of_all = {"by": "all", "value_of": None, "scans": 11, "answered": 0.81234, "wrong": 0.039}
+    row = AnsweredScans(**of_all, answered_low=0.7, answered_high=0.9, wrong_low=0.01, wrong_high=0.1)
+    promise = Promise(max_error=0.1, holds_with=0.9, threshold=0.8, scans=100, independent=50)
+    summary = summarise(test, records, compare, TRAINING, Withheld(promise=promise, reason=None, rows=[row]))
+    assert list(json.loads(summary.text()).items())[-2:] == [("answered", 0.8123), ("wrong", 0.039)]

@@ -37,14 +37,14 @@ def test_there_is_no_threshold_without_a_tumour_in_validation():
     healthy = of([1, 1], [0.2, 0.3])
     assert tumour.threshold(healthy, 1, 0.95) is None
     predictions = example(0)
-    params = Evaluate(negative_class="well", by=[], sensitivities=[0.95], prevalences=[0.1])
+    params = Evaluate(negative_class="well", by=[], sensitivities=[0.95], prevalences=[0.1], max_error=None)
     found = tumour.score(predictions, healthy, 1, params, GroupBootstrap(predictions.unit))
     assert found.operating_points == found.predictive_values == []
 
 
 def test_thresholds_come_from_validation_and_scores_from_the_test_set():
     predictions, validation = example(0), example(1)
-    params = Evaluate(negative_class="well", by=[], sensitivities=[0.8, 0.95], prevalences=[0.01, 0.3])
+    params = Evaluate(negative_class="well", by=[], sensitivities=[0.8, 0.95], prevalences=[0.01, 0.3], max_error=None)
     found = tumour.score(predictions, validation, 1, params, GroupBootstrap(predictions.unit))
     scores, ill = tumour.probability(predictions, 1), predictions.y_true == 0
     for row, target in zip(found.operating_points, (0.8, 0.95), strict=True):
@@ -78,7 +78,7 @@ def test_predictive_values_are_those_of_as_many_ill_and_healthy_people():
 def test_the_roc_band_holds_the_curve_and_copies_do_not_narrow_it():
     predictions = example(2, 150)
     twice = predictions.take(np.repeat(np.arange(150), 4))
-    params = Evaluate(negative_class="well", by=[], sensitivities=[], prevalences=[])
+    params = Evaluate(negative_class="well", by=[], sensitivities=[], prevalences=[], max_error=None)
     one, four = (tumour.score(each, each, 1, params, GroupBootstrap(each.unit)).roc for each in (predictions, twice))
     alarms, found, _ = metrics.roc_curve(predictions.y_true == 0, tumour.probability(predictions, 1))
     assert [row.false_alarms for row in one] == tumour.FALSE_ALARMS.tolist()
@@ -94,7 +94,7 @@ def test_the_roc_band_holds_the_curve_and_copies_do_not_narrow_it():
 
 def test_without_healthy_scans_there_is_a_sensitivity_and_no_curve():
     ill = of(np.zeros(30), np.linspace(0.2, 0.9, 30))
-    params = Evaluate(negative_class="well", by=[], sensitivities=[0.5], prevalences=[0.1])
+    params = Evaluate(negative_class="well", by=[], sensitivities=[0.5], prevalences=[0.1], max_error=None)
     found = tumour.score(ill, ill, 1, params, GroupBootstrap(ill.unit))
     assert (found.auroc, found.low, found.roc) == (None, None, [])
     assert (found.operating_points[0].sensitivity, found.operating_points[0].specificity) == (0.5, None)

@@ -18,6 +18,7 @@ from trueslice.records.summary import Summary
 from trueslice.records.test import ModelScores
 from trueslice.records.timing import Timing
 from trueslice.records.train import Training
+from trueslice.records.withheld import Withheld
 
 METRICS = Path(__file__).parents[2] / "metrics"
 RECORDS = {
@@ -34,6 +35,7 @@ RECORDS = {
     "test": ModelScores,
     "timing": Timing,
     "train": Training,
+    "withheld": Withheld,
 }
 
 

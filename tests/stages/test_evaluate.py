@@ -25,6 +25,7 @@ from trueslice.records.intervals import Intervals
 from trueslice.records.summary import Summary
 from trueslice.records.test import ModelScores
 from trueslice.records.trained import TrainedModel
+from trueslice.records.withheld import Withheld
 from trueslice.tables.ood import OodDistances
 from trueslice.tables.predictions import BaselinePredictions, ModelPredictions, ValidationPredictions
 from trueslice.tables.scans import Scans
@@ -37,6 +38,7 @@ def copied(released, tmp_path) -> Path:
 
 
 RECORDS = {"test": ModelScores, "intervals": Intervals, "baselines": Baselines, "external": ExternalScores}
+RECORDS["withheld"] = Withheld
 
 
 def metrics(folder: Path, name: str) -> Record:

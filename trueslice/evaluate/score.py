@@ -30,6 +30,7 @@ from trueslice.records.test import (
     SimilarityBin,
 )
 from trueslice.records.train import Training
+from trueslice.records.withheld import Withheld
 from trueslice.tables.predictions import BaselinePredictions, ModelPredictions, Predictions
 
 Metric = Callable[..., np.ndarray]
@@ -132,7 +133,9 @@ def unit(predictions: Predictions) -> Unit:
     )
 
 
-def summarise(scores: ModelScores, intervals: Intervals, baselines: Baselines, training: Training) -> Summary:
+def summarise(
+    scores: ModelScores, intervals: Intervals, baselines: Baselines, training: Training, withheld: Withheld
+) -> Summary:
     """Choose the numbers that a person compares first."""
     best = max(baselines.baselines, key=lambda each: each.accuracy)
     accuracy = intervals.find("accuracy")
@@ -150,6 +153,7 @@ def summarise(scores: ModelScores, intervals: Intervals, baselines: Baselines, t
         ahead=best.difference_low,
         copied=exposed.get("copy", 0),
         patient=exposed.get("patient", 0),
+        **{key: getattr(row, key) for row in withheld.rows if row.by == "all" for key in ("answered", "wrong")},
     )
 
 

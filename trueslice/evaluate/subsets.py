@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -80,25 +79,33 @@ def counts(predictions: Predictions, among: np.ndarray) -> dict[str, int]:
     }
 
 
+def blocks(predictions: Predictions) -> np.ndarray:
+    """Return units, int [N]: of a known patient as they are, else ten or so neighbouring file names with their copies.
+
+    A group of copies goes where its first file goes.
+    """
+    units = predictions.unit.copy()
+    rows = np.flatnonzero(~np.isin(units, units[predictions.patient != ""]))
+    places = [(path.rpartition("/")[0], natural_key(path)) for path in predictions.path.tolist()]
+    rows = np.array(sorted(rows.tolist(), key=places.__getitem__), int)
+    _, first, members, sizes = np.unique(units[rows], return_index=True, return_inverse=True, return_counts=True)
+    order = np.argsort(first)
+    before = np.empty_like(order)
+    before[order] = np.cumsum(sizes[order]) - sizes[order]
+    units[rows] = units.max(initial=0) + 1 + before[members] // BLOCK
+    return units
+
+
 def name_blocks(predictions: Predictions, by_units: Score | Interval) -> NameBlocks | None:
     """Compute the accuracy's interval over blocks of ten neighbouring file names where no patient is known.
 
     Neighbours by name are often slices of one patient, so this says how much too narrow the accuracy's interval
     `by_units` may be. None if all patients are known.
     """
-    unknown = predictions.patient == ""
-    if not unknown.any():
+    if (predictions.patient != "").all():
         return None
-    blocks = predictions.unit.copy()
-    folders = np.array([path.rpartition("/")[0] for path in predictions.path.tolist()])
-    following = len(predictions.unit) + predictions.unit.max()
-    for folder, label in product(np.unique(folders[unknown]), range(len(predictions.class_names))):
-        own = np.flatnonzero(unknown & (folders == folder) & (predictions.y_true == label))
-        ordered = sorted(own.tolist(), key=lambda row: natural_key(str(predictions.path[row])))
-        blocks[ordered] = following + np.arange(len(own)) // BLOCK
-        following += len(own)
     correct = predictions.y_pred == predictions.y_true
-    low, high, *_ = GroupBootstrap(blocks).share(correct, np.ones_like(correct)).interval
+    low, high, *_ = GroupBootstrap(blocks(predictions)).share(correct, np.ones_like(correct)).interval
     times = None
     if low is not None and high is not None and by_units.low is not None and by_units.high is not None:
         times = (high - low) / (by_units.high - by_units.low)

@@ -17,6 +17,7 @@ from trueslice.errors import UserError
 from trueslice.files import printable, whole_file
 
 Share = Annotated[float, Field(ge=0, le=1)]
+WITH_A_VALUE: Any = Field(default=None, exclude_if=lambda value: value is None)  # a key that is absent without a value
 
 
 class Record(BaseModel):

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from trueslice.records.base import Record, key
+from trueslice.records.base import WITH_A_VALUE, Record, key
 
 Rounded = Annotated[float, AfterValidator(lambda value: round(value, 4))]
 
@@ -27,3 +27,6 @@ class Summary(Record):
     ahead: Rounded | None  # lower limit of the accuracy's difference to it
     copied: int = key("copy")  # test scans of which a copy was trained or validated on
     patient: int  # test scans of which only the patient was
+    # Only with a promise: the share of the test scans that is answered, and of these answers the share that is wrong.
+    answered: Rounded | None = WITH_A_VALUE
+    wrong: Rounded | None = WITH_A_VALUE
