@@ -36,6 +36,7 @@ def main(params: Params) -> None:
         ood=OodWarnings.read(stages.METRICS / "ood.json"),
         confidence=ErrorRates.read(stages.METRICS / "confidence.json").ranges,
         explain=HeatMaps(shown=run.explain.shown, reason=run.explain.reason),
+        promise=run.withheld.promise,
         files={},
     )
     with whole_folder(stages.RELEASED) as folder:

@@ -16,10 +16,11 @@ from PIL import Image
 import stages
 from tests import nifti_files
 from tests.finished import files, predictions
-from tests.released import release, scans
+from tests.released import release, release_again, scans
 from tests.scan_tables import scan_table
 from trueslice.commands import cli
 from trueslice.commands.predict import find
+from trueslice.records.withheld import Promise
 
 ROOT = Path(__file__).parents[2]
 NOTE = "note: The model was trained on drawn scans. Of a person's scan its answers say nothing.\n"
@@ -133,6 +134,28 @@ def test_the_table_shows_answer_probability_errors_and_warnings_in_80_columns(ru
     assert row.endswith(path) and row.split()[0] in ("glioma", "meningioma", "notumor", "pituitary")
     assert "  ! it is the test scan Testing/glioma/Te-gl_0000.jpg (glioma)" in warnings
     assert all(len(line) <= 100 for line in out.splitlines())
+
+
+def test_a_model_with_a_promise_says_refer_where_it_is_too_unsure(run, released, tmp_path):
+    _, out, _ = run("data/raw/Testing", "--format", "csv")
+    everything = list(csv.DictReader(io.StringIO(out)))
+    assert {row["refer"] for row in everything} == {""}
+    sure = sorted(max(float(row[name]) for name in row if name.startswith("probability_")) for row in everything)
+    folder = shutil.copytree(released / "models/released", tmp_path / "model")
+    promise = Promise(max_error=0.1, holds_with=0.9, threshold=sure[10], scans=100, independent=50)
+    release_again(folder, promise=promise)
+    _, out, err = run("data/raw/Testing", "--model", folder)
+    assert err.startswith(
+        f"note: It answers from {100 * sure[10]:.2f} % on and refers other scans to a person: at most 10 %"
+    )
+    referred = [line.split()[1] for line in out.splitlines() if line.startswith("refer ")]
+    assert referred == ["-"] * 10 and out.splitlines()[-1].count("10 refer") == 1
+    _, out, _ = run("data/raw/Testing", "--model", folder, "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert [row["refer"] for row in rows].count("yes") == 10 and {row["refer"] for row in rows} == {"yes", "no"}
+    assert [row["class"] for row in rows] == [row["class"] for row in everything]
+    _, out, _ = run("data/raw/Testing", "--model", folder, "--format", "json")
+    assert [json.loads(line)["refer"] for line in out.splitlines()] == [row["refer"] == "yes" for row in rows]
 
 
 def test_json_is_one_object_a_line(run):

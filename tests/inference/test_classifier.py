@@ -16,6 +16,7 @@ from trueslice.inference.reading import Unreadable
 from trueslice.patients import slices
 from trueslice.patients.fingerprints import fingerprints, to_text
 from trueslice.records.released import ReleasedModel
+from trueslice.records.withheld import Promise
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +156,22 @@ def test_probabilities_are_calibrated_with_the_temperature(released, tmp_path, a
     (found,) = Classifier.load(folder, "cpu").predict(files(released)[:1])
     before, after = (torch.tensor(list(each.probabilities.values())).log() for each in (answers[0], found))
     assert after.exp().tolist() == pytest.approx((before * 2).softmax(dim=0).tolist(), abs=1e-5)
+
+
+def test_a_model_with_a_promise_refers_the_scans_below_its_threshold_and_no_other(released, tmp_path, answers):
+    folder = shutil.copytree(released / "models/released", tmp_path / "model")
+    least = sorted(each.confidence for each in answers)[len(answers) // 2]
+    release_again(folder, promise=Promise(max_error=0.1, holds_with=0.9, threshold=least, scans=100, independent=50))
+    careful = Classifier.load(folder, "cpu")
+    found = careful.predict(files(released))
+    assert [each.refer for each in found] == [each.confidence < least for each in answers]
+    assert 0 < sum(each.refer for each in found) < len(found)
+    assert {each.to_dict()["refer"] for each in found} == {True, False} and {each.refer for each in answers} == {None}
+    assert [(each.y_pred, each.confidence) for each in found] == [(each.y_pred, each.confidence) for each in answers]
+    assert (
+        f"It answers from {100 * least:.2f} % on" in careful.promise
+        and "at most 10 % of its answers" in careful.promise
+    )
 
 
 def test_nothing_else_is_lazy():

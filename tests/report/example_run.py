@@ -20,6 +20,7 @@ from trueslice.records.embedding import EmbeddingAxes, Variance
 from trueslice.records.external import ExternalFiles, ExternalScores, SetFiles
 from trueslice.records.timing import TrainingTime
 from trueslice.records.train import Epoch
+from trueslice.records.withheld import AnsweredScans, Promise, Withheld
 from trueslice.report.figures import Tables
 from trueslice.report.provenance import Drawing
 from trueslice.report.run import Run
@@ -86,6 +87,7 @@ def _run(
         external=_external(settings, names, negative, test.tumour.operating_points if test.tumour else []),
         embedding=EmbeddingAxes(variance=Variance(x=0.41, y=0.22)),
         explain=explanations.score(_explanations(names)),
+        withheld=Withheld(promise=None, reason="evaluate.max_error is null", rows=[]),
         model=trained_model(),
     )
 
@@ -93,6 +95,28 @@ def _run(
 def changed(run: Run, part: str, **values) -> Run:
     """Return the run with other values in one of its records."""
     return replace(run, **{part: getattr(run, part).model_copy(update=values)})
+
+
+def promising(wrong: float = 0.06) -> Run:
+    """A run with a promise of 10 % errors, of whose answers on another data set 32 % are wrong."""
+    run = example(protocol="patients")
+    limits = {"answered_low": 0.7, "answered_high": 0.9, "wrong_low": wrong / 2, "wrong_high": 2 * wrong}
+    rows = [
+        AnsweredScans(by=by, value_of=name, scans=100, answered=0.8, wrong=wrong, **limits)
+        for by, name in (("all", None), ("exposure", "neither"), ("exposure", "unknown"), ("class", "glioma"))
+    ]
+    broken = {"by": "external", "value_of": "elsewhere", "wrong": 0.32, "wrong_low": 0.2, "wrong_high": 0.45}
+    rows.append(rows[0].model_copy(update=broken))
+    nothing = dict.fromkeys(("wrong", "wrong_low", "wrong_high"))
+    rows.append(rows[0].model_copy(update={"value_of": "notumor", "by": "class", "answered": 0.0} | nothing))
+    promise = Promise(max_error=0.1, holds_with=0.9, threshold=0.8123, scans=200, independent=50)
+    return asking(replace(run, withheld=Withheld(promise=promise, reason=None, rows=rows)))
+
+
+def asking(run: Run) -> Run:
+    """The same run, with `evaluate.max_error`."""
+    evaluate = run.params.evaluate.model_copy(update={"max_error": 0.1})
+    return replace(run, params=run.params.model_copy(update={"evaluate": evaluate}))
 
 
 def degenerate() -> dict[str, Run]:

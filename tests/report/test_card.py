@@ -6,7 +6,7 @@ import pytest
 from huggingface_hub import ModelCard, constants
 
 from tests.made import released_model
-from tests.report.example_run import changed, degenerate, example
+from tests.report.example_run import changed, degenerate, example, promising
 from tests.servers.hub import Account, problems
 from trueslice.records.confidence import ConfidenceRange
 from trueslice.records.ood import OodWarnings, WarningRate
@@ -144,3 +144,8 @@ def test_heat_maps_stand_with_what_they_are_compared_with():
 def test_no_heat_map_is_to_be_trusted_that_is_no_better_than_a_fixed_point_or_was_not_measured():
     assert "So none is shown, and none is to be trusted." in written(changed(example(), "explain", shown=False))
     assert "None was measured" in written(changed(example(), "explain", scans=0, rows=[]))
+
+
+def test_a_card_tells_of_withheld_answers_only_where_the_model_withholds_some():
+    assert "## Answers that are withheld" not in written(example())
+    assert "It refers all other scans to a person." in written(promising()).split("## Answers that are withheld")[1]

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from tests.report.example_run import TIMING, changed, degenerate, drawing, example, png, without_drawing
+from tests.report.example_run import TIMING, changed, degenerate, drawing, example, png, promising, without_drawing
 from trueslice.report.format import interval, percent, points, score
 from trueslice.report.page import page
 from trueslice.report.run import Run
@@ -315,3 +315,17 @@ def test_the_table_of_explanations_has_a_row_for_each_kind_of_tumour():
     assert {"all", "glioma", "answer is right"} < set(kinds)
     without = shown(changed(run, "explain", scans=0, shown=False, rows=[]))
     assert numbers not in without and "No masks of the tumours are known" in without
+
+
+def test_answered_scans_are_in_a_table_that_says_where_too_many_are_wrong():
+    found = {
+        row.split("|")[0]: row.split("|")[-1]
+        for row in rows(promising())
+        if row.startswith(("Test set", "– of it", "Other"))
+    }
+    assert found == {
+        "Test set": "yes", "– of it, neither was seen": "yes", "– of it, no copy seen, patient unknown": "yes",
+        "– of it, glioma": "yes", "– of it, notumor": "–", "Other data set elsewhere": "no",
+    }  # fmt: skip
+    assert any(row.startswith("Test set|") and row.endswith("no, perhaps by chance") for row in rows(promising(0.15)))
+    assert "Answers that are withheld" in shown(promising()) and "Answers that are withheld" not in shown(example())

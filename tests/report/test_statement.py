@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.report.example_run import changed, degenerate, example
+from tests.report.example_run import asking, changed, degenerate, example, promising
 from trueslice.report.format import percent
 from trueslice.report.run import Run
 from trueslice.report.templates import passages
@@ -235,3 +235,29 @@ def test_limits_differ_between_people_and_phantoms():
         assert "The scans are phantoms" in said(run)
     for run in (example(), example(source="phantom")):
         assert "not for clinical use" in said(run)
+
+
+def test_nothing_is_said_of_withheld_answers_unless_they_are_asked_for():
+    assert statement(example())["withheld"] == ""
+
+
+def test_a_promise_that_cannot_be_made_is_told_with_what_is_lacking():
+    run = asking(changed(example(), "withheld", reason="the 224 validation scans count as 30 independent ones"))
+    said = "Every scan is answered, without a promise: the 224 validation scans count as 30 independent ones."
+    assert statement(run)["withheld"] == said
+    whole_sentences(run)
+
+
+def test_a_promise_is_told_with_the_answers_it_leaves_and_where_it_is_broken():
+    told = statement(promising())["withheld"]
+    assert "The model answers from a confidence of 81.23 % on." in told
+    assert (
+        "answers 80.0 % (95 % interval 70.0 % to 90.0 %) of the test scans; 6.0 % (95 % interval 3.0 % to 12.0 %)"
+        in told
+    )
+    assert "at most 10 % of the answers on new patients are wrong. It holds with 90 of 100 validation sets" in told
+    assert "Nothing is promised of other scanners. On elsewhere, 80.0 %" in told
+    assert told.endswith(
+        "32.0 % (95 % interval 20.0 % to 45.0 %) of these answers are wrong. The promise is broken there."
+    )
+    whole_sentences(promising())

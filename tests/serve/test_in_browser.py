@@ -165,6 +165,22 @@ def test_a_heat_map_lies_over_the_scan_where_it_is_worth_it_and_can_be_taken_off
         other.page.close()
 
 
+def test_a_scan_that_the_model_is_too_unsure_of_is_referred(browser, released, careful, scan):
+    with serving(released, "--model", str(careful)) as url:
+        page = Watched(browser, url).page
+        page.set_input_files("#file", scan)
+        assert page.wait_for_selector("#answer[aria-busy=false] .verdict").inner_text() == "Refer"
+        why, row = page.locator(".referred").inner_text(), predicted(released, scan)
+        assert why.startswith(f"Too unsure to answer: the likeliest class is {row['class']}, with ")
+        assert "It answers from 99.99 % on and refers other scans to a person: at most 10 % of its answers" in why
+        page.locator("#strip button").first.click()
+        assert page.wait_for_selector("#strip [aria-current] b").get_attribute("aria-label") == "referred"
+        assert page.locator(".truth").inner_text().startswith("True class: ")
+        contrast, text = page.evaluate(LOWEST_CONTRAST)
+        assert contrast >= 4.5, text
+        page.close()
+
+
 def test_a_page_of_a_server_that_was_started_again_says_where_to_open_it(browser, page_url, scan):
     watched = Watched(browser, page_url)
     watched.page.context.clear_cookies()

@@ -7,7 +7,8 @@
 
 `wrong` is the share of test scans of a similar probability that were wrong, with its 95 % interval. Warnings follow
 below a scan that is a copy of a known one, unlike the training scans (test scans say nothing about it), coloured, or
-long and narrow.
+long and narrow. A model of a run with evaluate.max_error answers `refer` where it is too unsure; `next` is then the
+likeliest class.
 
 A file that cannot be read is named, the others are answered, and the exit status is 1. Not for diagnosis.
 """
@@ -57,8 +58,8 @@ def run(options: argparse.Namespace) -> None:
         from trueslice.inference.classifier import Classifier
 
         classifier = Classifier.load(folder)
-        if classifier.caution:
-            print(f"note: {classifier.caution}", file=sys.stderr)
+        for note in filter(None, [classifier.caution, classifier.promise]):
+            print(f"note: {note}", file=sys.stderr)
         with closing(classifier.stream(files, options.frame)) as stream:
             predictions = _predictions(stream, unreadable)
             if maps:
@@ -165,10 +166,11 @@ def _write_table(class_names: Sequence[str], predictions: Iterable) -> None:
     counts: Counter[str] = Counter()
     print(f"{'answer':<{width}}  sure %  {'next':<{width}}      %  {'wrong, %':<17} scan")
     for each in predictions:
-        counts[each.y_pred] += 1
-        second = max((name for name in class_names if name != each.y_pred), key=each.probabilities.get)
-        sure, less = (f"{100 * each.probabilities[name]:.1f}" for name in (each.y_pred, second))
-        row = f"{each.y_pred:<{width}}  {sure:>6}  {second:<{width}}  {less:>5}  {_errors(each.error_rate):<17} "
+        answer, sure = ("refer", "-") if each.refer else (each.y_pred, f"{100 * each.confidence:.1f}")
+        counts[answer] += 1
+        second = max((name for name in class_names if name != answer), key=each.probabilities.get)
+        less = f"{100 * each.probabilities[second]:.1f}"
+        row = f"{answer:<{width}}  {sure:>6}  {second:<{width}}  {less:>5}  {_errors(each.error_rate):<17} "
         print(f"{printable(row)}{_shortened(printable(each.name), room and max(room - len(row), MIN_PATH))}")
         for warning in each.warnings:
             print(printable(f"  ! {warning.text}"))
@@ -198,7 +200,7 @@ def _write_csv(class_names: Sequence[str], predictions: Iterable) -> None:
     of_classes = [f"probability_{name}" for name in class_names]
     errors = ["error_rate", "error_low", "error_high", "error_scans"]
     copy_of = ["copy_of", "copy_class", "copy_split", "copy_kind"]
-    print(csv_line(["path", "class", *of_classes, *errors, "warnings", *copy_of]), end="")
+    print(csv_line(["path", "class", *of_classes, *errors, "refer", "warnings", *copy_of]), end="")
     for each in predictions:
         numbers = [f"{each.probabilities[name]:.9g}" for name in class_names]
         rate, copy = each.error_rate, each.copy
@@ -206,7 +208,8 @@ def _write_csv(class_names: Sequence[str], predictions: Iterable) -> None:
         numbers += ["" if value is None else f"{value:.9g}" for value in of_errors]
         warnings = " ".join(warning.kind for warning in each.warnings)
         known = (copy.path, copy.class_name, copy.split, copy.kind) if copy else ("", "", "", "")
-        print(csv_line([each.name, each.y_pred, *numbers, warnings, *known]), end="")
+        refer = {None: "", True: "yes", False: "no"}[each.refer]
+        print(csv_line([each.name, each.y_pred, *numbers, refer, warnings, *known]), end="")
 
 
 # Functions of the class names and of the predictions as they come.

@@ -60,6 +60,7 @@ class Prediction:
     y_pred: str
     probabilities: dict[str, float]  # calibrated, by class
     error_rate: ErrorRate | None  # None for a scan unlike the training scans, since no test scan is like it
+    refer: bool | None  # True if the confidence is too low to answer; None for a model without a threshold
     warnings: list[ScanWarning]
     copy: KnownScan | None  # the known scan that this one is a copy of
     nearest: list[KnownScan]  # the training scans most like it by embedding, the nearest first
@@ -206,14 +207,24 @@ class Classifier:
         drawn = "The model was trained on drawn scans. Of a person's scan its answers say nothing."
         return drawn if self.settings.drawn else ""
 
+    @property
+    def promise(self) -> str:
+        """The meaning of a scan that is referred; empty where the model answers every scan."""
+        found = self.settings.promise
+        if not found:
+            return ""
+        answers = f"It answers from {100 * found.threshold:.2f} % on and refers other scans to a person"
+        return f"{answers}: at most {100 * found.max_error:g} % of its answers on new patients should be wrong."
+
     def _prediction(self, square, probabilities, nearest, distance, known) -> Prediction:
         copy, is_of_patient = known
-        is_ood = distance > self.settings.ood.threshold
+        is_ood, promise = distance > self.settings.ood.threshold, self.settings.promise
         return Prediction(
             name=square.name,
             y_pred=self.class_names[probabilities.argmax()],
             probabilities=dict(zip(self.class_names, probabilities.tolist(), strict=True)),
             error_rate=None if is_ood else self._error_rate(probabilities.max()),
+            refer=bool(probabilities.max() < promise.threshold) if promise else None,
             warnings=self._warnings(square, is_ood, copy, is_of_patient),
             copy=copy,
             nearest=nearest,

@@ -5,10 +5,11 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field, model_validator
 
 from trueslice.params import Decode, Threshold
-from trueslice.records.base import Record
+from trueslice.records.base import WITH_A_VALUE, Record
 from trueslice.records.confidence import ConfidenceRange
 from trueslice.records.ood import OodWarnings
 from trueslice.records.trained import Sha256, TrainedModel
+from trueslice.records.withheld import Promise
 
 FORMAT = 1  # of the folder; others are refused
 
@@ -32,6 +33,7 @@ class ReleasedModel(TrainedModel):
     ood: OodWarnings
     confidence: Annotated[list[ConfidenceRange], Field(min_length=1)]
     explain: HeatMaps
+    promise: Promise | None = WITH_A_VALUE  # scans below its threshold are referred, not answered
     files: dict[str, Sha256]  # by name; of trueslice.json itself, without this key
 
     @model_validator(mode="before")

@@ -9,6 +9,7 @@ SHARES = (
     "accuracy", "accuracy_per_distinct_scan", "accuracy_of_dropped", "balanced_accuracy",
     "balanced_accuracy_per_distinct_scan", "recall", "sensitivity", "specificity", "precision", "ppv", "npv",
     "missed_tumours", "false_alarms", "upside_down_missed_tumours", "pointing", "energy", "error_rate", "warned",
+    "answered", "wrong",
 )  # fmt: skip
 
 

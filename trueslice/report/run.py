@@ -16,6 +16,7 @@ from trueslice.records.split import SplitCounts
 from trueslice.records.test import ClassScores, CoveragePoint, ExposureScore, ModelScores
 from trueslice.records.train import Training
 from trueslice.records.trained import TrainedModel
+from trueslice.records.withheld import Withheld
 from trueslice.report.format import TOO_NARROW, percent
 
 # The sections of params.yaml that the report and the model card show.
@@ -45,6 +46,7 @@ class Run:
     external: ExternalScores
     embedding: EmbeddingAxes
     explain: ExplanationScores
+    withheld: Withheld
 
     @classmethod
     def read(cls, metrics: Path, model: Path, params: Params) -> Self:

@@ -34,6 +34,7 @@ class Answers:
             "folder": str(self._classifier.folder),
             "classes": self._classifier.class_names,
             "caution": self._classifier.caution,
+            "promise": self._classifier.promise,
             "tests": bool(self._pictures.tests()),
             "colours": colours() if self._explains else [],
         }

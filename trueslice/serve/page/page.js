@@ -59,9 +59,8 @@ function showHeat() {
 }
 
 function showAnswer(answer) {
-  const share = percent(answer.probabilities[answer.class]);
   byId("said").replaceChildren(
-    make("div", { class: "verdict" }, make("h2", {}, answer.class), make("p", { class: "share" }, share)),
+    ...verdict(answer),
     ...truth(answer),
     make("p", { class: "sure" }, sure(answer.error_rate)),
     make("p", { class: "research said-research" }, "For research. Not for diagnosis."),
@@ -70,8 +69,15 @@ function showAnswer(answer) {
   byId("details").replaceChildren(bars(answer), nearest(answer.nearest));
 }
 
-function truth({ truth: known, class: said }) {
+function verdict({ class: said, confidence, refer }) {
+  if (!refer) return [make("div", { class: "verdict" }, make("h2", {}, said), make("p", { class: "share" }, percent(confidence)))];
+  const why = `Too unsure to answer: the likeliest class is ${said}, with ${percent(confidence)}. ${model.promise}`;
+  return [make("div", { class: "verdict" }, make("h2", {}, "Refer")), make("p", { class: "referred" }, why)];
+}
+
+function truth({ truth: known, class: said, refer }) {
   if (!known) return [];
+  if (refer) return [make("p", { class: "truth" }, `True class: ${known}.`)];
   const right = known === said;
   const text = `True class: ${known}. The model is ${right ? "right" : "wrong"}.`;
   return [make("p", { class: `truth ${right ? "right" : "wrong"}` }, text)];
@@ -154,8 +160,8 @@ async function tryTest(button, path) {
   markTest(button);
   const answer = await show(path, () => ask(`test-scan?${new URLSearchParams({ path })}`, { method: "POST" }));
   if (!answer) return;
-  const right = answer.truth === answer.class;
-  const sign = make("b", { class: right ? "right" : "wrong", "aria-label": right ? "right" : "wrong", role: "img" }, right ? "✓" : "✗");
+  const [kind, mark] = answer.refer ? ["referred", "?"] : answer.truth === answer.class ? ["right", "✓"] : ["wrong", "✗"];
+  const sign = make("b", { class: kind, "aria-label": kind, role: "img" }, mark);
   const image = button.querySelector("img");
   button.replaceChildren(image, sign, make("span", {}, answer.truth));
 }
