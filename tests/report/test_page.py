@@ -318,14 +318,11 @@ def test_the_table_of_explanations_has_a_row_for_each_kind_of_tumour():
 
 
 def test_answered_scans_are_in_a_table_that_says_where_too_many_are_wrong():
-    found = {
-        row.split("|")[0]: row.split("|")[-1]
-        for row in rows(promising())
-        if row.startswith(("Test set", "– of it", "Other data"))
-    }
-    assert found == {
+    expected = {
         "Test set": "yes", "– of it, new patients": "yes", "– of it, patient unknown": "yes",
         "– of it, glioma": "yes", "– of it, notumor": "–", "Other data set elsewhere": "no",
     }  # fmt: skip
+    last = {row.split("|")[0]: row.split("|")[-1] for row in rows(promising())}
+    assert last.items() >= expected.items()
     assert any(row.startswith("Test set|") and row.endswith("no, perhaps by chance") for row in rows(promising(0.15)))
     assert "Answers that are withheld" in shown(promising()) and "Answers that are withheld" not in shown(example())
