@@ -40,7 +40,7 @@ def main() -> None:
     write_json(RESULTS / "leakage.json", result)
     print(tables(result))
     save(test_set(result), "leakage_test_set")
-    save(protocols(read_json(RESULTS / "protocols.json")), "leakage_protocols")
+    save(protocols(read_json(RESULTS / "protocols.json")["tiny_conv"]), "leakage_protocols")
 
 
 def count(scans: Path) -> dict:

@@ -19,7 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 from research.markdown import accuracy, percent, points, span, table
-from research.protocols import FOLDS, MODEL, SEEDS, beyond, joined
+from research.protocols import FOLDS, MODEL, PRETRAINED, SEEDS, beyond, joined
 from research.runs import CACHE, JOBS, ROOT, archive_parser, counted, prepare_scans, run, train, validation
 from trueslice.device import repeat_exactly
 from trueslice.evaluate import metrics
@@ -31,17 +31,7 @@ from trueslice.tables.predictions import Predictions
 WORK = CACHE / "pretraining"
 RESULT = ROOT / "research/results/pretraining.json"
 EPOCHS = 3  # of `lite`
-MODELS = {
-    "lite": MODEL
-    | {
-        "checkpoint.name": "lite",
-        "train.learning_rate": 1e-3,
-        "train.batch_size": 32,
-        "train.label_smoothing": 0.05,
-        "train.epochs": EPOCHS,
-    },
-    "tiny_conv": MODEL,
-}
+MODELS = {"lite": MODEL | PRETRAINED | {"train.epochs": EPOCHS}, "tiny_conv": MODEL}
 DIVISIONS = {
     "drop_train": lambda seed: {"split.protocol": "official", "split.leaks": "drop_train"},
     "patients": lambda seed: {"split.protocol": "patients", "split.folds": FOLDS, "split.fold": seed + 1},

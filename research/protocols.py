@@ -6,10 +6,11 @@ A seed varies all that is drawn: initial weights, validation scans, random drops
 Under `grouped`, `blocked` and `patients` it also varies the test set: seed 0 tests the first of five folds, seed 1 the
 second, and so on, so that no scan is tested twice. A training that collapses is done again. The stages run as they are,
 in .cache/protocols, two at a time with one thread each. Writes research/results/protocols.json and prints the tables
-of README.md.
+of README.md. `--model tiny_conv` does so for a small model from random weights.
 """
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from research.runs import CACHE, JOBS, ROOT, again, archive_parser, counted, pre
 from trueslice.evaluate import metrics
 from trueslice.evaluate.compare import difference, pair
 from trueslice.evaluate.intervals import LIMITS, ConfusionBootstrap
-from trueslice.files import write_json
+from trueslice.files import read_json, write_json
 from trueslice.records.split import SplitCounts
 from trueslice.tables.predictions import BaselinePredictions, Predictions
 
@@ -39,6 +40,7 @@ EFFECTS = (
     ("copies, with as many training files", "drop_random", "drop_train"),
     ("the same patients in training", "grouped", "patients"),
 )
+SHOWN = ("linear_probe", "nearest_neighbour", "border_strips")  # baselines of the short table; the best is among them
 SEEDS = (0, 1, 2)
 FOLDS = 5
 # Objective and rate validate best on patients (research/objectives.py); six epochs take about four minutes.
@@ -50,37 +52,70 @@ MODEL = {
     "train.precision": "fp32",
     "train.device": "cpu",
 }
+PRETRAINED = {
+    "checkpoint.name": "lite",
+    "train.learning_rate": 1e-3,
+    "train.batch_size": 32,
+    "train.label_smoothing": 0.05,
+    "train.epochs": 5,
+}
 RESULT = ROOT / "research/results/protocols.json"
+MODELS = {"lite": MODEL | PRETRAINED, "tiny_conv": MODEL}
+
+
+@dataclass(frozen=True)
+class Study:
+    """Trainings of one of MODELS under every protocol, with every seed."""
+
+    model: str
+
+    def place(self, protocol: str, seed: int) -> Path:
+        """Return the folder of the first training."""
+        return WORK / self.model / protocol / str(seed)
+
+    def complete(self, scans: Path, protocol: str, seed: int) -> None:
+        """Train, and classify the test scans with and without the model."""
+        if protocol in OFFICIAL:
+            division = {"split.leaks": protocol}
+        else:
+            division = {"split.protocol": protocol, "split.folds": FOLDS, "split.fold": seed + 1}
+        train(self.place(protocol, seed), MODELS[self.model] | division | {"seed": seed}, scans)
+        for stage in ("predict", "baselines"):
+            run(stage, counted(self.place(protocol, seed)))
+
+    def read(self, protocol: str, kind: type, path: str) -> list:
+        """Read a file of each seed."""
+        return [kind.read(counted(self.place(protocol, seed)) / path) for seed in SEEDS]
+
+    def models(self, protocol: str) -> list[Predictions]:
+        """Read the answers of the trained models."""
+        return self.read(protocol, Predictions, "plots/predictions.csv")
+
+    def baselines(self, protocol: str) -> dict[str, list[Predictions]]:
+        """Read the answers of each baseline."""
+        tables = self.read(protocol, BaselinePredictions, "data/baselines.csv")
+        names = dict.fromkeys(tables[0].baseline.tolist())
+        return {name: [table.take(table.baseline == name) for table in tables] for name in names}
 
 
 def main() -> None:
-    scans = prepare_scans(archive_parser(__doc__).parse_args().archive)
+    parser = archive_parser(__doc__)
+    parser.add_argument("--model", choices=MODELS, default="lite")
+    options = parser.parse_args()
+    study, scans = Study(options.model), prepare_scans(options.archive)
     jobs = [(protocol, seed) for seed in SEEDS for protocol in reversed(PROTOCOLS)]
     with ThreadPoolExecutor(JOBS) as pool:
-        list(pool.map(lambda job: complete(scans, *job), jobs))
-    collapsed = [f"{protocol} {seed}" for protocol, seed in jobs if again(WORK / protocol / str(seed)).exists()]
-    result = {"seeds": len(SEEDS), "folds": FOLDS, "model": MODEL, "collapsed": collapsed}
-    result |= {"protocols": [row(protocol) for protocol in PROTOCOLS], "differences": differences()}
+        list(pool.map(lambda job: study.complete(scans, *job), jobs))
+    result = read_json(RESULT) | {options.model: score(study)}
     write_json(RESULT, result)
     print(tables(result))
 
 
-def folder(protocol: str, seed: int) -> Path:
-    return counted(WORK / protocol / str(seed))
-
-
-def complete(scans: Path, protocol: str, seed: int) -> None:
-    if protocol in OFFICIAL:
-        division = {"split.leaks": protocol}
-    else:
-        division = {"split.protocol": protocol, "split.folds": FOLDS, "split.fold": seed + 1}
-    train(WORK / protocol / str(seed), MODEL | division | {"seed": seed}, scans)
-    for stage in ("predict", "baselines"):
-        run(stage, folder(protocol, seed))
-
-
-def read(protocol: str, kind: type, path: str) -> list:
-    return [kind.read(folder(protocol, seed) / path) for seed in SEEDS]
+def score(study: Study) -> dict:
+    jobs = [(protocol, seed) for seed in SEEDS for protocol in PROTOCOLS]
+    collapsed = [f"{protocol} {seed}" for protocol, seed in jobs if again(study.place(protocol, seed)).exists()]
+    result = {"seeds": len(SEEDS), "folds": FOLDS, "model": MODELS[study.model], "collapsed": collapsed}
+    return result | {"protocols": [row(study, each) for each in PROTOCOLS], "differences": differences(study)}
 
 
 def joined(protocol: str, runs: list[Predictions]) -> list[Predictions]:
@@ -88,10 +123,10 @@ def joined(protocol: str, runs: list[Predictions]) -> list[Predictions]:
     return list(pair(dict(enumerate(runs))).values()) if protocol in OFFICIAL else [runs[0].concatenate(runs)]
 
 
-def row(protocol: str) -> dict:
+def row(study: Study, protocol: str) -> dict:
     """Scores of a protocol's models and baselines: the mean over its runs, with intervals over units."""
-    counts = [SplitCounts.read(folder(protocol, seed) / "metrics/split.json") for seed in SEEDS]
-    single = read(protocol, Predictions, "plots/predictions.csv")
+    counts = study.read(protocol, SplitCounts, "metrics/split.json")
+    single = study.models(protocol)
     runs = joined(protocol, single)
     return {
         "protocol": protocol,
@@ -109,7 +144,7 @@ def row(protocol: str) -> dict:
                 zip(runs[0].class_names, ConfusionBootstrap(runs).estimates(metrics.recall), strict=True)
             )
         ],
-        "baselines": baselines(protocol, runs),
+        "baselines": baselines(study, protocol, runs),
     }
 
 
@@ -119,13 +154,11 @@ def per_distinct(run: Predictions) -> float:
     return float(np.mean(np.bincount(numbers, run.y_pred == run.y_true) / np.bincount(numbers)))
 
 
-def baselines(protocol: str, runs: list[Predictions]) -> list[dict]:
+def baselines(study: Study, protocol: str, runs: list[Predictions]) -> list[dict]:
     """Accuracy of each baseline, and what the models reach beyond it."""
-    tables = read(protocol, BaselinePredictions, "data/baselines.csv")
     rows = []
-    for name in dict.fromkeys(tables[0].baseline.tolist()):
-        own = joined(protocol, [table.take(table.baseline == name) for table in tables])
-        found = difference(own, runs)
+    for name, answers in study.baselines(protocol).items():
+        found = difference(joined(protocol, answers), runs)
         rows.append({"baseline": name, "accuracy": found.a, **beyond(found)})
     return rows
 
@@ -139,10 +172,13 @@ def beyond(found) -> dict:
     }
 
 
-def differences() -> list[dict]:
+def differences(study: Study) -> list[dict]:
     """Measure the worth of copies and patients by the same scans tested by models that had them in training and not."""
     rows = []
-    for name, of in (("model", model_runs), ("nearest_neighbour", neighbour_runs)):
+    for name, of in (
+        ("model", study.models),
+        ("nearest_neighbour", lambda each: study.baselines(each)["nearest_neighbour"]),
+    ):
         for a, b in (("drop_train", "drop_random"), ("drop_train", "keep"), ("patients", "grouped")):
             first, second = common(joined(a, of(a)), joined(b, of(b)))
             found = difference(first, second)
@@ -151,15 +187,6 @@ def differences() -> list[dict]:
             distinct = [np.mean([per_distinct(run) for run in side]) for side in (first, second)]
             rows.append(row | {"per_distinct_scan": float(distinct[1] - distinct[0])})
     return rows
-
-
-def model_runs(protocol: str) -> list[Predictions]:
-    return read(protocol, Predictions, "plots/predictions.csv")
-
-
-def neighbour_runs(protocol: str) -> list[Predictions]:
-    tables = read(protocol, BaselinePredictions, "data/baselines.csv")
-    return [table.take(table.baseline == "nearest_neighbour") for table in tables]
 
 
 def common(a: list[Predictions], b: list[Predictions]) -> tuple[list[Predictions], list[Predictions]]:
@@ -174,7 +201,12 @@ def common(a: list[Predictions], b: list[Predictions]) -> tuple[list[Predictions
 
 
 def tables(result: dict) -> str:
-    """Return the tables of README.md: accuracies, classes and baselines, differences."""
+    """Return the tables of README.md, for each model."""
+    return "\n\n".join(map(tables_of, result.values()))
+
+
+def tables_of(result: dict) -> str:
+    """Return the tables of a model: accuracies, classes and baselines, differences."""
     rows = [
         [
             f"`{row['protocol']}`", *(f"{row[key]:,}" for key in ("train", "test", "units")), accuracy(row),
@@ -219,13 +251,14 @@ def differences_table(result: dict) -> str:
 def short_table(result: dict) -> str:
     """Return the table of the project's README and of docs/leakage.md."""
     rows = []
+    shown = [name for name in SHOWN if name in {each["baseline"] for each in result["protocols"][0]["baselines"]}]
     for row in result["protocols"]:
-        two = [each for each in row["baselines"] if each["baseline"] in ("nearest_neighbour", "border_strips")]
-        best = max(two, key=lambda each: each["accuracy"])
-        shares = (percent(each["accuracy"]) for each in two)
+        own = {each["baseline"]: each for each in row["baselines"]}
+        shares = [percent(own[name]["accuracy"]) for name in shown]
+        best = max(own.values(), key=lambda each: each["accuracy"])
         rows.append([f"`{row['protocol']}`: {MEANING[row['protocol']]}", accuracy(row), *shares, points(best)])
-    columns = ("model (95 % interval)", "nearest neighbour", "border strips", "model − best of the two, points")
-    return table(["division", *columns], rows)
+    columns = ("model (95 % interval)", *(name.replace("_", " ") for name in shown))
+    return table(["division", *columns, "model − best of these, points"], rows)
 
 
 def effects_table(result: dict) -> str:
