@@ -19,7 +19,7 @@ import torch
 
 from research.markdown import accuracy, limits, percent, table
 from research.protocols import FOLDS
-from research.runs import CACHE, JOBS, ROOT, archive_parser, counted, prepare_scans, run, train, validation
+from research.runs import CACHE, JOBS, ROOT, archive_parser, counted, prepare_scans, train, validation
 from research.ways import MODEL
 from trueslice.evaluate import metrics
 from trueslice.evaluate.intervals import LIMITS, ConfusionBootstrap
@@ -75,22 +75,25 @@ def finished(name: str) -> list[int]:
 def complete(scans: Path, name: str, fold: int) -> None:
     """Train on all folds of patients but one, and classify that one, as it is and mirrored."""
     train(place(name, fold), MODEL | ROWS[name] | {"split.fold": fold, "seed": fold - 1}, scans)
-    run("predict", folder(name, fold))
     if fold not in finished(name):
-        write_mirrored(folder(name, fold))
+        classify(folder(name, fold))
 
 
 @torch.inference_mode()
-def write_mirrored(run: Path) -> None:
-    """Write mirrored.csv: predictions from the mean of the probabilities of a scan and its mirror image."""
+def classify(run: Path) -> None:
+    """Write predictions of the test scans, and mirrored.csv: those of the mean over a scan and its mirror image."""
     encoder = Encoder.load(run / "models/finetuned", torch.device("cpu"))
-    rows = np.flatnonzero(Splits.read(run / "data/splits.csv").split == "test")
+    splits, classes = Splits.read(run / "data/splits.csv"), load(run / "params.yaml").classes
+    rows = np.flatnonzero(splits.split == "test")
     pixels = Pixels(np.load(run / "data/scans/pixels.npy", mmap_mode="r"), rows, encoder.image_size, encoder.device)
-    classes = encoder.encode_classes(list(load(run / "params.yaml").classes.values()))
+    captions = encoder.encode_classes(list(classes.values()))
     views = (pixels.all(), (batch.flip(-1) for batch in pixels.all()))
-    logits = torch.stack([encoder.logits(view, classes) for view in views])
-    probabilities = logits.double().softmax(dim=2).mean(dim=0).numpy()
-    answered(Predictions.read(run / "plots/predictions.csv"), probabilities).write(run / "mirrored.csv")
+    logits = torch.stack([encoder.logits(view, captions) for view in views])
+    as_is, other = logits.double().softmax(dim=2).numpy()
+    known = splits.columns_of("test", list(classes))
+    for path, probabilities in (("plots/predictions.csv", as_is), ("mirrored.csv", (as_is + other) / 2)):
+        own = {"probabilities": probabilities, "y_pred": probabilities.argmax(axis=1)}
+        Predictions(**known, **own).write(run / path)
 
 
 def answered(table: Predictions, probabilities: np.ndarray) -> Predictions:
