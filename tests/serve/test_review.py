@@ -97,6 +97,8 @@ def shown(page) -> list[str]:
 
 def test_decisions_by_keys_are_kept_at_once_and_shown_again_after_a_reload(page, folder):
     assert page.locator("#place").inner_text() == "1 of 15"
+    assert "Decisions are kept in decisions.csv;" in page.locator("header").inner_text()
+    assert page.locator("#decisions").bounding_box()["width"] > 20
     assert shown(page)[:2] == [NAMES[0], NAMES[1]]  # with its copy of another class first
     assert "A copy of it is under another class." in page.locator(".sure").inner_text()
     page.keyboard.press("r")

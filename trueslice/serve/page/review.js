@@ -39,7 +39,8 @@ async function labelView(own) {
 async function pairView(own) {
   const [a, b] = own.paths;
   const { pictures } = await ask(`pair?${new URLSearchParams({ a, b, kind: own.kind ?? "" })}`);
-  const turned = { near: "as it is", aligned: "as it is; cropped or shifted" }[own.kind] ?? (own.kind ? `turned back: ${own.kind.replaceAll("_", " ")}` : "as it is");
+  const kind = own.kind?.replaceAll("_", " ") ?? "near";
+  const turned = { near: "as it is", exact: "as it is", aligned: "as it is; perhaps turned, cropped or shifted" }[kind] ?? `${kind}, turned back`;
   const figures = [figure(pictures[0], own.classes[0], a), figure(pictures[1], own.classes[1], b, turned)];
   if (pictures[2]) figures.push(figure(pictures[2], "Difference", "black where both are alike"));
   const group = own.files > 2 ? ` ${own.files} files are copies of each other by way of this pair.` : "";
@@ -171,7 +172,7 @@ function listen() {
 
 async function start() {
   desk = await ask("items");
-  byId("file").textContent = desk.file;
+  byId("decisions").textContent = desk.file;
   for (const name of ["pairs", "labels"]) {
     list = name;
     if (item()?.decided) toUndecided();
