@@ -30,8 +30,8 @@ def same_bytes_on_cpus(checkpoint: Path) -> None:
 def keep_freed_memory() -> None:
     """Make the C library of Linux keep memory that is freed, so that a training step takes what the last one left.
 
-    Otherwise it returns large pieces to the system, which clears them page by page for the next step: a sixth of the
-    time of a step of ViT-B/32 on one CPU. The peak is the same.
+    Otherwise it returns large pieces to the system, which clears them page by page for the next step: half a second or
+    more of a step of ViT-B/32. The peak is the same.
     """
     # Not every C library has mallopt.
     if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)):
