@@ -1,8 +1,6 @@
-"""With which instructions, threads and memory a CPU computes."""
+"""With which instructions and threads a CPU computes."""
 
-import ctypes
 import os
-import sys
 from pathlib import Path
 
 import torch
@@ -11,7 +9,6 @@ LARGE = 1_000_000  # parameters from which a model gains from instructions and t
 SMALL_THREADS = 2
 # For PyTorch, oneDNN and MKL, in this order.
 SAME_INSTRUCTIONS = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_CBWR": "AVX2"}
-KEEP_FREED = {-1: -1, -4: 0}  # of mallopt: M_TRIM_THRESHOLD off, and M_MMAP_MAX, no pieces of memory of their own
 
 
 def same_bytes_on_cpus(checkpoint: Path) -> None:
@@ -25,15 +22,3 @@ def same_bytes_on_cpus(checkpoint: Path) -> None:
     os.environ |= SAME_INSTRUCTIONS
     if "RANK" not in os.environ:  # processes that share the work have their threads from the launcher
         torch.set_num_threads(SMALL_THREADS)
-
-
-def keep_freed_memory() -> None:
-    """Make the C library of Linux keep memory that is freed, so that a training step takes what the last one left.
-
-    Otherwise it returns large pieces to the system, which clears them page by page for the next step: half a second or
-    more of a step of ViT-B/32. The peak is the same.
-    """
-    # Not every C library has mallopt.
-    if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)):
-        for option, value in KEEP_FREED.items():
-            mallopt(option, value)

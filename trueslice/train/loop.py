@@ -12,7 +12,6 @@ from torch.nn import functional
 from trueslice.choices import LOSSES
 from trueslice.device import to_device
 from trueslice.errors import UserError
-from trueslice.model.cpu import keep_freed_memory
 from trueslice.model.encoder import Encoder
 from trueslice.params import Train
 from trueslice.progress import Progress
@@ -66,10 +65,8 @@ class Trainer:
         self.pretrained = clone(self.model.state_dict()) if config.wise_ft else None
         is_bf16 = uses_bf16(config.precision, self.model, self.device)
         self.autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=is_bf16)
-        if self.device.type == "cpu":
-            keep_freed_memory()
-            if is_bf16:
-                use_fast_operations(self.model)
+        if is_bf16 and self.device.type == "cpu":
+            use_fast_operations(self.model)
         # A checkpoint that starts above the limit, as SigLIP does, may keep its scale.
         limit = math.log(config.max_logit_scale or math.inf)
         self.highest_logit_scale = max(limit, self.model.logit_scale.max().item())
