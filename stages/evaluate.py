@@ -1,7 +1,7 @@
 """Score all predictions."""
 
 import stages
-from trueslice.evaluate import explanations, external, ood, score, subsets, withheld
+from trueslice.evaluate import explanations, external, ood, patients, score, subsets, withheld
 from trueslice.evaluate.confidence import error_rates
 from trueslice.params import Params
 from trueslice.records.external import ExternalFiles
@@ -20,17 +20,19 @@ def main(params: Params) -> None:
     labels = subsets.columns(Scans.read(stages.SCANS / "scans.csv"), predictions, params.evaluate.by)
     validation = ValidationPredictions.read(stages.VALIDATION)
     test, intervals = score.evaluate(predictions, validation, labels, params.evaluate)
+    of_patients = patients.score(predictions, validation, params.evaluate)
     baselines = score.score_baselines(BaselinePredictions.read(stages.BASELINES), predictions, negative_class)
     others, files = ExternalPredictions.read(stages.PLOTS / "external.csv"), ExternalFiles.read(stages.EXTERNAL)
     protocol = SplitCounts.read(stages.METRICS / "split.json").protocol
     answered = withheld.score(validation, predictions, others, protocol, params.evaluate.max_error)
     training = Training.read(stages.METRICS / "train.json")
-    summary = score.summarise(test, intervals, baselines, training, answered)
+    summary = score.summarise(test, intervals, baselines, training, answered, of_patients)
     points = test.tumour.operating_points if test.tumour else []
     records = {
         "summary": summary,
         "test": test,
         "intervals": intervals,
+        "patients": of_patients,
         "baselines": baselines,
         "external": external.score(others, files, negative_class, points),
         "explain": explanations.score(Explanations.read(stages.EXPLANATIONS)),

@@ -223,7 +223,7 @@ def check_score(drawn: Drawn, asked: score.Asked, file: Path) -> bool:
     file.write_bytes(drawn.content)
     expected = plain_answers(drawn)
     try:
-        assert score.read(file, asked).tolist() == expected
+        assert score.read(file, asked).class_name.tolist() == expected
     except UserError as error:
         assert expected is None, error
         assert is_clear(error), error

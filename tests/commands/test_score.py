@@ -73,8 +73,10 @@ def test_scans_are_told_by_what_is_in_the_published_training_folder(folder, caps
     printed = capsys.readouterr().out.splitlines()
     assert printed[0] == "mine.csv on 4 scans of data/scans/scans.csv"
     assert printed[3].split()[:4] == ["all", "4", "3", "50.0%"]
-    assert printed[-1].split()[:4] == ["notumor", "2", "1", "50.0%"]
-    assert printed[-1].endswith("one distinct scan alone tells nothing about others")
+    last, _, said = printed[-3:]
+    assert last.split()[:4] == ["notumor", "2", "1", "50.0%"]
+    assert last.endswith("one distinct scan alone tells nothing about others")
+    assert said == "Patients are known: to score each, give the probabilities of all classes."
 
 
 def test_probabilities_count_by_the_highest_and_file_names_will_do_where_only_one_scan_has_them(folder):
@@ -94,6 +96,28 @@ def test_an_external_set_is_scored_by_what_is_new_in_it(folder, capsys):
         "a copy within the set": (1, 1, 0),
     }
     assert "No patient is known: " in capsys.readouterr().out
+
+
+def test_a_known_patient_is_scored_by_the_mean_of_the_probabilities(folder, capsys):
+    patient = np.array(["p", "p", "", "", "q"])
+    paths = [*PATHS, "Training/meningioma/y.png"]
+    classes = ["glioma", "glioma", "notumor", "notumor", "meningioma"]
+    table = scan_table(["test"] * 4 + ["train"], classes, range(5), path=np.array(paths), patient=patient)
+    table.write(folder / "data/scans/scans.csv")
+    rows = zip(PATHS, ("0.9,0.1,0", "0.4,0.5,0.1", "0,0,1", "0,0,1"), strict=True)
+    head = f"path,{','.join(f'probability_{name}' for name in CLASSES)}\n"
+    scored(folder, head + "".join(f"{path},{numbers}\n" for path, numbers in rows))
+    printed = capsys.readouterr().out.splitlines()
+    start = printed.index("Each patient, by the mean probability of all distinct scans (up to 2):")
+    assert [line.partition("%")[0].split() for line in printed[start + 3 : start + 7]] == [
+        ["all", "1", "100.0"],
+        ["by", "three", "scans,", "drawn", "at", "random", "1", "100.0"],
+        ["by", "one", "scan,", "drawn", "at", "random", "1", "50.0"],
+        ["glioma", "1", "100.0"],
+    ]
+    assert "Not scored: no patient of meningioma and notumor is known." in printed
+    found = json.loads((folder / "result.json").read_text())["patients"]
+    assert (found["patients"], found["scans_without_patient"]) == (1, 2)
 
 
 WHOLE = "path,class\n" + "".join(f"{path},glioma\n" for path in PATHS)

@@ -15,7 +15,8 @@ from trueslice.evaluate.intervals import RULES
 from trueslice.evaluate.score import distinct_weights, score_baselines, summarise, unit
 from trueslice.params import Evaluate
 from trueslice.records.baselines import Baseline, Baselines
-from trueslice.records.intervals import Intervals, Unit
+from trueslice.records.intervals import Intervals, Score, Unit
+from trueslice.records.patients import PatientScores
 from trueslice.records.test import ModelScores
 from trueslice.records.train import Training
 from trueslice.records.withheld import AnsweredScans, Promise, Withheld
@@ -301,13 +302,21 @@ def compared(*rows: tuple[float, float | None]) -> Baselines:
 
 
 NO_PROMISE = Withheld(promise=None, reason="evaluate.max_error is null", rows=[])
+
+
+def per_patient(accuracy: float | None) -> PatientScores:
+    """Scores per patient; None if no patient is known."""
+    found = Score.model_construct(score="accuracy", class_name=None, value=accuracy)
+    return PatientScores.model_construct(scores=[found] if accuracy else [])
+
+
 TRAINING = Training.model_construct(best_epoch=3, val_loss=0.123456)
 
 
 def test_the_summary_holds_none_where_there_is_no_value():
     test, records = of_confusion([[2, 0], [0, 0]], negative=None)
-    summary = summarise(test, records, compared((0.0, None)), TRAINING, NO_PROMISE)
-    assert (summary.accuracy, summary.macro_f1, summary.ahead) == (1, None, None)
+    summary = summarise(test, records, compared((0.0, None)), TRAINING, NO_PROMISE, per_patient(None))
+    assert (summary.accuracy, summary.macro_f1, summary.ahead, summary.per_patient) == (1, None, None, None)
     assert summary.recall == {"glioma": 1, "meningioma": None}
 
 
@@ -316,12 +325,13 @@ def test_the_summary_has_what_a_person_compares_first():
     exposure = np.where(np.arange(len(y_true)) < 7, "copy", np.where(np.arange(len(y_true)) < 10, "patient", "neither"))
     test, records = evaluate(certain(y_true, y_pred, exposure=exposure), "notumor")
     compare = compared((0.4, 0.2), (0.61234, 0.01239))
-    summary = summarise(test, records, compare, TRAINING, NO_PROMISE)
+    summary = summarise(test, records, compare, TRAINING, NO_PROMISE, per_patient(0.98765))
     interval = records.find("accuracy")
     assert json.loads(summary.text()) == {
         "accuracy": ORIGINAL_ACCURACY,
         "low": round(interval.low, 4),
         "high": round(interval.high, 4),
+        "per_patient": 0.9877,
         "macro_f1": round(test.macro_f1, 4),
         "recall": {name: round(share, 4) for name, share in zip(CLASSES, column(test, "recall"), strict=True)},
         "nll": round(test.calibration.nll, 4),
@@ -335,5 +345,6 @@ def test_the_summary_has_what_a_person_compares_first():
     of_all = {"by": "all", "value_of": None, "scans": 11, "answered": 0.81234, "wrong": 0.039}
     row = AnsweredScans(**of_all, answered_low=0.7, answered_high=0.9, wrong_low=0.01, wrong_high=0.1)
     promise = Promise(max_error=0.1, holds_with=0.9, threshold=0.8, scans=100, independent=50)
-    summary = summarise(test, records, compare, TRAINING, Withheld(promise=promise, reason=None, rows=[row]))
+    answered = Withheld(promise=promise, reason=None, rows=[row])
+    summary = summarise(test, records, compare, TRAINING, answered, per_patient(None))
     assert list(json.loads(summary.text()).items())[-2:] == [("answered", 0.8123), ("wrong", 0.039)]

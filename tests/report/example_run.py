@@ -14,6 +14,7 @@ from tests.scan_tables import scan_table
 from trueslice import params
 from trueslice.copies import groups
 from trueslice.evaluate import explanations, external, score
+from trueslice.evaluate import patients as per_patient
 from trueslice.params import Params
 from trueslice.records.data import DataCounts
 from trueslice.records.embedding import EmbeddingAxes, Variance
@@ -88,6 +89,7 @@ def _run(
         embedding=EmbeddingAxes(variance=Variance(x=0.41, y=0.22)),
         explain=explanations.score(_explanations(names)),
         withheld=Withheld(promise=None, reason="evaluate.max_error is null", rows=[]),
+        patients=per_patient.score(table, validation, settings.evaluate),
         model=trained_model(),
     )
 

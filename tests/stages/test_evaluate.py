@@ -22,6 +22,7 @@ from trueslice.records.base import Record
 from trueslice.records.baselines import Baselines
 from trueslice.records.external import ExternalScores
 from trueslice.records.intervals import Intervals
+from trueslice.records.patients import PatientScores
 from trueslice.records.summary import Summary
 from trueslice.records.test import ModelScores
 from trueslice.records.trained import TrainedModel
@@ -37,8 +38,14 @@ def copied(released, tmp_path) -> Path:
     return Path(shutil.copytree(released, tmp_path / "run"))
 
 
-RECORDS = {"test": ModelScores, "intervals": Intervals, "baselines": Baselines, "external": ExternalScores}
-RECORDS["withheld"] = Withheld
+RECORDS = {
+    "test": ModelScores,
+    "intervals": Intervals,
+    "patients": PatientScores,
+    "baselines": Baselines,
+    "external": ExternalScores,
+    "withheld": Withheld,
+}
 
 
 def metrics(folder: Path, name: str) -> Record:
@@ -143,6 +150,21 @@ def test_the_metrics_follow_from_the_tables(released):
     for name in found.class_names:
         row = next(row for row in test.classes if row.class_name == name)
         assert row.recall == intervals.find("recall", name).value
+
+
+def test_the_scores_per_patient_follow_from_the_tables_and_the_temperature_beside_them(released):
+    found, of_patients = predictions(released), metrics(released, "patients")
+    means = {name: found.probabilities[found.patient == name].mean(axis=0) for name in np.unique(found.patient)}
+    y_true = np.array([found.y_true[found.patient == name][0] for name in means])
+    shares = np.array(list(means.values())) ** (1 / of_patients.temperature)
+    shares /= shares.sum(axis=1, keepdims=True)
+    right = shares.argmax(axis=1) == y_true
+    assert (of_patients.patients, of_patients.scans) == (len(means), len(found))
+    assert of_patients.find("accuracy").value == pytest.approx(right.mean())
+    assert of_patients.find("nll").value == pytest.approx(-np.log(shares[np.arange(len(shares)), y_true]).mean())
+    validation = ValidationPredictions.read(released / stages.VALIDATION)
+    assert of_patients.validation_patients == len(np.unique(validation.patient))
+    assert Summary.read(released / stages.METRICS / "summary.json").per_patient == round(right.mean(), 4)
 
 
 def test_evaluate_needs_neither_torch_nor_a_model(copied):

@@ -9,26 +9,32 @@ columns are ignored. The longest end of a path that is the end of a path of the 
 A model that was trained on the published Training folder knows the copies of its scans and their patients: each row of
 the result is one kind of scan, all its classes together and each alone. Intervals take patients as independent, or
 copies of one scan where no patient is known.
+
+Where patients are known and probabilities are given, each patient is scored too, by the mean over all distinct scans.
 """
 
 import argparse
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from trueslice.commands.text import aligned
+from trueslice.commands.text import aligned, paragraph
 from trueslice.copies import groups
 from trueslice.errors import UserError
+from trueslice.evaluate import patients
 from trueslice.evaluate.intervals import SHARE, GroupBootstrap
 from trueslice.files import printable, whole_file, write_json
 from trueslice.patients.lookup import by_ending, path_parts
+from trueslice.records.intervals import Score
+from trueslice.records.patients import PatientGroup, PatientScores
 from trueslice.tables.base import SHARE as SHARE_CELL
 from trueslice.tables.base import read_cell
 from trueslice.tables.external import ExternalPredictions
+from trueslice.tables.predictions import Predictions
 from trueslice.tables.rows import Rows, lacks, opened, shown
 from trueslice.tables.scans import Scans
 
@@ -47,7 +53,16 @@ class Asked(NamedTuple):
     parts: Mapping[str, np.ndarray]  # kinds of scans, bool [N] each
     class_names: tuple[str, ...]
     others: np.ndarray  # str, paths of scans of the same data that are not asked for
-    patients_known: bool
+    group: np.ndarray  # int [N], as in `Predictions`, like the next two
+    patient: np.ndarray  # str [N]
+    exposure: np.ndarray  # str [N], if the model was trained on the published Training folder
+
+
+class Answers(NamedTuple):
+    """The answers of a model to the N scans."""
+
+    class_name: np.ndarray  # str [N]
+    probabilities: np.ndarray | None  # float64 [N, K], rows sum to 1; None where the file has none
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,20 +80,22 @@ def run(options: argparse.Namespace) -> None:
                 raise UserError(f"--json names {given}, which is read; give another file")
     # Opened first, so that the work doesn't end at a place that can't be written to.
     with whole_file(options.json) if options.json else nullcontext() as new:
-        asked, rows = _run(options, source)
+        asked, rows, patients = _run(options, source)
         if new:
-            write_json(new, {"predictions": options.predictions.name, "rows": rows})
+            of_patients = patients and patients.model_dump(by_alias=True)
+            write_json(new, {"predictions": options.predictions.name, "rows": rows, "patients": of_patients})
     _print(options.predictions, source, asked, rows)
+    _print_patients(asked, patients)
 
 
-def _run(options: argparse.Namespace, source: Path) -> tuple[Asked, list[dict]]:
+def _run(options: argparse.Namespace, source: Path) -> tuple[Asked, list[dict], PatientScores | None]:
     try:
         asked = _external(source, options.external) if options.external else published(source)
     except OSError as error:
         problem = f"{printable(source)} cannot be read: {error.strerror}"
         raise UserError(f"{problem}; run the pipeline (make repro), or give another file by --scans") from None
-    predicted = read(options.predictions, asked)
-    return asked, _score(asked, predicted)
+    answers = read(options.predictions, asked)
+    return asked, _score(asked, answers.class_name), _score_patients(asked, answers)
 
 
 def published(source: Path) -> Asked:
@@ -89,6 +106,7 @@ def published(source: Path) -> Asked:
     leaked = groups.leaked(scans)[asked]
     kinds = {"with a copy in Training": "copy", "with its patient in Training": "patient", "with neither": ""}
     own = scans.take(asked)
+    unseen = np.where(own.patient == "", "unknown", "neither")
     return Asked(
         path=own.path,
         class_name=own.class_name,
@@ -96,7 +114,9 @@ def published(source: Path) -> Asked:
         parts={"all": np.ones(len(own), bool)} | {name: leaked == kind for name, kind in kinds.items()},
         class_names=tuple(np.unique(scans.class_name).tolist()),
         others=scans.path[~asked],
-        patients_known=bool((own.patient != "").any()),
+        group=own.group,
+        patient=own.patient,
+        exposure=np.where(leaked == "", unseen, leaked),
     )
 
 
@@ -115,12 +135,14 @@ def _external(source: Path, name: str) -> Asked:
         parts={"all": np.ones(len(own), bool)} | {part: own.dropped == kind for part, kind in kinds.items()},
         class_names=own.class_names,
         others=np.empty(0, str),
-        patients_known=False,
+        group=own.group,
+        patient=np.full(len(own), ""),
+        exposure=np.full(len(own), "unknown"),
     )
 
 
-def read(file: Path, asked: Asked) -> np.ndarray:
-    """Read the predicted class of each scan that is asked for: str [N].
+def read(file: Path, asked: Asked) -> Answers:
+    """Read the answer to each scan that is asked for.
 
     Raises:
         UserError: the file is missing or damaged, has other columns, or contradicts itself; a path or a class is
@@ -131,16 +153,21 @@ def read(file: Path, asked: Asked) -> np.ndarray:
     if missing := [scan for scan in asked.path.tolist() if scan not in predicted]:
         problem = f"{len(missing):,} of {len(asked.path):,} scans are missing, such as {shown(missing[0])}"
         raise UserError(f"{printable(file)}: {problem}; predict them all")
-    return np.array([predicted[scan] for scan in asked.path.tolist()])
+    class_names, shares = zip(*(predicted[scan] for scan in asked.path.tolist()), strict=True)
+    numbers = np.array(shares)
+    return Answers(np.array(class_names), numbers / numbers.sum(axis=1, keepdims=True) if numbers.size else None)
 
 
-def _predicted(rows: Rows, asked: Asked) -> dict[str, str]:
-    """Return the predicted class of each scan in the file, by its path in the data; ValueError as above."""
+def _predicted(rows: Rows, asked: Asked) -> dict[str, tuple[str, list[float]]]:
+    """Return the class and the probabilities, if any, of each scan in the file, by its path in the data.
+
+    ValueError as above.
+    """
     _, header = next(rows)
     _check(header, asked.class_names)
     wanted = {*asked.path.tolist()}
     ends = by_ending(wanted.union(asked.others.tolist()))
-    predicted: dict[str, str] = {}
+    predicted: dict[str, tuple[str, list[float]]] = {}
     for line, cells in rows:
         row = dict(zip(header, cells, strict=True))
         try:
@@ -149,7 +176,7 @@ def _predicted(rows: Rows, asked: Asked) -> dict[str, str]:
                 raise ValueError(f"{shown(scan)} is not in the published test set; leave it out")
             if scan in predicted:
                 raise ValueError(f"{shown(scan)} is there twice")
-            predicted[scan] = _class(row, asked.class_names)
+            predicted[scan] = _answer(row, asked.class_names)
         except ValueError as error:
             raise ValueError(f"line {line}: {error}") from None
     return predicted
@@ -190,13 +217,13 @@ def _scan(path: str, ends: Mapping[tuple[str, ...], Sequence[str]]) -> str:
     return found[0]
 
 
-def _class(row: Mapping[str, str], class_names: Sequence[str]) -> str:
-    """Return the class that a row of the file names, or the class with the highest probability."""
+def _answer(row: Mapping[str, str], class_names: Sequence[str]) -> tuple[str, list[float]]:
+    """Return the class that a row names, or that with the highest probability; and the probabilities, if it has any."""
     if "class" in row:
         _known(row["class"], class_names)
     titles = {name: PROBABILITY + name for name in class_names}
     if titles[class_names[0]] not in row:
-        return row["class"]
+        return row["class"], []
     numbers = {name: read_cell(row[title], title, PROBABILITY_CELL) for name, title in titles.items()}
     if abs((total := sum(numbers.values())) - 1) > ROUNDING * len(numbers):
         raise ValueError(f"the probabilities sum to {total:.6g}, and not to 1")
@@ -207,7 +234,7 @@ def _class(row: Mapping[str, str], class_names: Sequence[str]) -> str:
     given = row.get("class", highest[0])
     if given not in highest:
         raise ValueError(f"the class is {given}, but the highest probability is that of {highest[0]}")
-    return given
+    return given, [*numbers.values()]
 
 
 def _score(asked: Asked, predicted: np.ndarray) -> list[dict]:
@@ -222,6 +249,30 @@ def _score(asked: Asked, predicted: np.ndarray) -> list[dict]:
     return rows
 
 
+def _score_patients(asked: Asked, answers: Answers) -> PatientScores | None:
+    """Score each known patient by the mean probabilities, as they are given; None without probabilities."""
+    if answers.probabilities is None:
+        return None
+    place = {name: index for index, name in enumerate(asked.class_names)}
+    y_true, y_pred = (
+        np.array([place[name] for name in names.tolist()]) for names in (asked.class_name, answers.class_name)
+    )
+    predictions = Predictions(
+        class_names=asked.class_names,
+        path=asked.path,
+        pixel_hash=asked.path,
+        group=asked.group,
+        patient=asked.patient,
+        unit=asked.unit,
+        leaked=asked.exposure,
+        exposure=asked.exposure,
+        y_true=np.array(y_true),
+        y_pred=np.array(y_pred),
+        probabilities=answers.probabilities,
+    )
+    return patients.score(predictions, predictions.take(np.array([], int)), None)
+
+
 def _print(file: Path, source: Path, asked: Asked, rows: Sequence[Mapping]) -> None:
     print(printable(f"{file} on {len(asked.path):,} scans of {source}"), end="\n\n")
     table = [("", "scans", "units", "accuracy", "95 % interval")]
@@ -230,5 +281,45 @@ def _print(file: Path, source: Path, asked: Asked, rows: Sequence[Mapping]) -> N
         interval = row["reason"] or f"{100 * row['low']:.1f} to {100 * row['high']:.1f}"
         table.append((title, f"{row['scans']:,}", f"{row['units']:,}", f"{row['accuracy']:.1%}", interval))
     print(aligned(table, "<>>><"))
-    if not asked.patients_known:
-        print("\nNo patient is known: where one has several scans, the intervals are too narrow.")
+
+
+def _print_patients(asked: Asked, scores: PatientScores | None) -> None:
+    if (asked.patient == "").all():
+        too_narrow = "No patient is known: where one has several scans, the intervals are too narrow."
+        print("\n" + paragraph(too_narrow, "Nothing is scored per patient."))
+        return
+    if scores is None:
+        print("\nPatients are known: to score each, give the probabilities of all classes.")
+        return
+    print(f"\nEach patient, by the mean probability of all distinct scans (up to {scores.most_scans}):\n")
+    print(aligned([("", "patients", "accuracy", "95 % interval"), *_patient_rows(scores)], "<>><"))
+    telling = " and ".join(f"{row.class_name} (AUROC {row.value:.3f})" for row in scores.telling)
+    sentences = [
+        f"Not scored: {scores.reason}." if scores.reason else None,
+        f"Left out, with scans of several classes: {left_out:,}." if (left_out := scores.patients_left_out) else None,
+        f"The number of scans alone tells {telling} from the others." if telling else None,
+    ]
+    if any(sentences):
+        print("\n" + paragraph(*sentences))
+
+
+def _patient_rows(scores: PatientScores) -> Iterator[tuple[str, str, str, str]]:
+    """Yield the cells of the table: rows of patients, number of them, accuracy and interval."""
+    titles = {
+        "accuracy": "all",
+        "accuracy_of_few_scans": "    by three scans, drawn at random",
+        "accuracy_of_one_scan": "    by one scan, drawn at random",
+    }
+    rows = [(title, scores.patients, scores.find(name)) for name, title in titles.items()]
+    rows += [(f"    {row.class_name}", row.patients, scores.find("recall", row.class_name)) for row in scores.classes]
+    for title, count, row in rows:
+        if count:
+            yield title, f"{count:,}", f"{row.value:.1%}", _ends(row)
+    seen = {"copy": "with a copy in Training", "patient": "with other scans in Training", "neither": "with neither"}
+    for group in scores.groups:
+        title = seen[group.value] if group.by == "exposure" else f"distinct scans: {group.value}"
+        yield title, f"{group.patients:,}", f"{group.accuracy:.1%}", _ends(group)
+
+
+def _ends(row: Score | PatientGroup) -> str:
+    return row.reason or "–" if row.low is None or row.high is None else f"{100 * row.low:.1f} to {100 * row.high:.1f}"

@@ -19,6 +19,7 @@ from trueslice.params import Evaluate
 from trueslice.records.base import Record
 from trueslice.records.baselines import Baseline, Baselines
 from trueslice.records.intervals import Intervals, Score, Unit
+from trueslice.records.patients import PatientScores
 from trueslice.records.summary import Summary
 from trueslice.records.test import (
     ClassScores,
@@ -134,16 +135,22 @@ def unit(predictions: Predictions) -> Unit:
 
 
 def summarise(
-    scores: ModelScores, intervals: Intervals, baselines: Baselines, training: Training, withheld: Withheld
+    scores: ModelScores,
+    intervals: Intervals,
+    baselines: Baselines,
+    training: Training,
+    withheld: Withheld,
+    patients: PatientScores,
 ) -> Summary:
     """Choose the numbers that a person compares first."""
     best = max(baselines.baselines, key=lambda each: each.accuracy)
-    accuracy = intervals.find("accuracy")
+    accuracy, per_patient = intervals.find("accuracy"), patients.find("accuracy")
     exposed = {each.exposure: each.scans for each in scores.exposure if each.class_name is None}
     return Summary(
         accuracy=scores.accuracy,
         low=accuracy.low,
         high=accuracy.high,
+        per_patient=per_patient.value,
         macro_f1=scores.macro_f1,
         recall={each.class_name: each.recall for each in scores.classes},
         nll=scores.calibration.nll,

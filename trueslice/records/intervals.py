@@ -1,5 +1,7 @@
 """Every score of the test scans with its 95 % interval: metrics/intervals.json."""
 
+from collections.abc import Iterable
+
 from trueslice.records.base import Record, key
 
 
@@ -33,7 +35,12 @@ class Intervals(Record):
 
     def find(self, score: str, class_name: str | None = None) -> Score:
         """Return a score; one without a value where it was not measured."""
-        found = (each for each in self.intervals if (each.score, each.class_name) == (score, class_name))
-        nothing = dict.fromkeys(("value", "low", "high", "method", "covers"))
-        reason = "it was not measured"
-        return next(found, Score(score=score, class_name=class_name, reason=reason, **nothing))
+        return find(self.intervals, score, class_name)
+
+
+def find(scores: Iterable[Score], score: str, class_name: str | None = None) -> Score:
+    """Return one of the scores; one without a value where it was not measured."""
+    found = (each for each in scores if (each.score, each.class_name) == (score, class_name))
+    nothing = dict.fromkeys(("value", "low", "high", "method", "covers"))
+    reason = "it was not measured"
+    return next(found, Score(score=score, class_name=class_name, reason=reason, **nothing))

@@ -6,10 +6,10 @@ from typing import Any
 NOT_DEFINED = "not defined"
 TOO_NARROW = "†"  # marks an interval that holds the true value less often than it says
 SHARES = (
-    "accuracy", "accuracy_per_distinct_scan", "accuracy_of_dropped", "balanced_accuracy",
-    "balanced_accuracy_per_distinct_scan", "recall", "sensitivity", "specificity", "precision", "ppv", "npv",
-    "missed_tumours", "false_alarms", "upside_down_missed_tumours", "pointing", "energy", "error_rate", "warned",
-    "answered", "wrong",
+    "accuracy", "accuracy_per_distinct_scan", "accuracy_of_dropped", "accuracy_of_one_scan", "accuracy_of_few_scans",
+    "balanced_accuracy", "balanced_accuracy_per_distinct_scan", "recall", "sensitivity", "specificity", "precision",
+    "ppv", "npv", "missed_tumours", "false_alarms", "upside_down_missed_tumours", "pointing", "energy", "error_rate",
+    "warned", "answered", "wrong",
 )  # fmt: skip
 
 

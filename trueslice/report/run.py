@@ -12,6 +12,7 @@ from trueslice.records.embedding import EmbeddingAxes
 from trueslice.records.explain import ExplanationScores, PointingScore
 from trueslice.records.external import ExternalScores
 from trueslice.records.intervals import Intervals
+from trueslice.records.patients import PatientScores
 from trueslice.records.split import SplitCounts
 from trueslice.records.test import ClassScores, CoveragePoint, ExposureScore, ModelScores
 from trueslice.records.train import Training
@@ -47,6 +48,7 @@ class Run:
     embedding: EmbeddingAxes
     explain: ExplanationScores
     withheld: Withheld
+    patients: PatientScores
 
     @classmethod
     def read(cls, metrics: Path, model: Path, params: Params) -> Self:
