@@ -16,6 +16,7 @@ COMMANDS = {
     "compare": "test if experiments really differ",
     "export": "the model as one file that runs without PyTorch",
     "init": "fit params.yaml to your own scans",
+    "plan": "how wide an interval so many patients give",
     "pool": "one score from all folds, or from several seeds",
     "predict": "classify scans, and say how much each answer is worth",
     "preset": "named values for params.yaml: for a laptop, for CLIP, and others",
@@ -40,6 +41,7 @@ examples:
   trueslice compare A1,A2,A3 B1,B2,B3     is method B better? 3 seeds each
   trueslice export onnx                   a graph that runs without PyTorch
   trueslice init ../scans                 params.yaml for my own scans
+  trueslice plan                          how many patients do I need?
   trueslice pool F1 F2 F3 F4 F5           what do the five folds say together?
   trueslice predict scan.jpg more/        what are these, and how sure is that?
   trueslice preset kaggle laptop          Kaggle's scans and a small model
