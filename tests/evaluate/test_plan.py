@@ -73,7 +73,8 @@ def test_the_correlation_within_units_is_recovered(correlation):
     assert design.unequal == pytest.approx(sizes.var() / sizes.mean() ** 2)
 
 
-def test_units_of_one_scan_have_no_correlation_to_estimate():
+def test_where_nothing_tells_the_correlation_it_is_taken_as_the_most_careful():
     run = table([0, 0, 1], [[1, 0], [0, 1], [0, 1]])
-    assert design_of(run).correlation == 0
-    assert design_of(replace(run, unit=np.zeros(3, int))).correlation == 0
+    right = replace(run, y_pred=run.y_true, unit=np.array([0, 0, 1]))
+    for none in (run, replace(run, unit=np.zeros(3, int)), right):
+        assert design_of(none).correlation == 1

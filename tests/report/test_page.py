@@ -216,6 +216,17 @@ def test_tables_of_patients_of_tumours_and_of_other_data_sets():
     assert "Files without patient" not in text
 
 
+def test_tables_per_patient_have_the_known_classes_and_kinds_of_patients():
+    run = example(patients="all")
+    found = rows(run)
+    glioma, numbers = run.patients.classes[0], ("recall", "f1", "auroc", "average_precision", "auroc_of_number")
+    values = "|".join(scored(run.patients.find(name, "glioma")) for name in numbers)
+    assert f"glioma|{glioma.patients}|{glioma.scans}|{values}" in found
+    (row,) = [row for row in run.patients.groups if row.by == "scans"]
+    assert f"distinct scans: {row.value}|{row.patients}|{scored(row, 'accuracy')}" in found
+    assert not any(row.startswith("distinct scans") for row in rows(example(patients="none")))
+
+
 def test_a_data_set_without_a_new_scan_has_dashes():
     run = example()
     (other,) = run.external.sets

@@ -261,3 +261,22 @@ def test_a_promise_is_told_with_the_answers_it_leaves_and_where_it_is_broken():
         "32.0 % (95 % interval 20.0 % to 45.0 %) of these answers are wrong. The promise is broken there."
     )
     whole_sentences(promising())
+
+
+def test_scores_per_patient_are_named_an_ensemble_or_missing_with_the_reason():
+    none, some, every = (statement(example(patients=known))["per_patient"] for known in ("none", "some", "all"))
+    assert none == "No patient of a test scan is known, so nothing is scored per patient."
+    assert "an ensemble of up to 4" in some and "of 20 patients" in some
+    assert "no patient of notumor is known" in some and "thresholds" not in some
+    assert "of 40 patients" in every and "is known" not in every and "and thresholds are fitted" in every
+
+
+def test_a_number_of_scans_that_tells_a_class_is_warned_of():
+    run = example(patients="all")
+    assert "The number of a patient" not in statement(run)["per_patient"]
+    scores = [
+        score.model_copy(update={"value": 0.8, "low": 0.7, "high": 0.9}) if score.score == "auroc_of_number" else score
+        for score in run.patients.scores
+    ]
+    warned = statement(changed(run, "patients", scores=scores))["per_patient"]
+    assert "scans alone tells glioma (AUROC 0.800, 0.700 to 0.900) and notumor (AUROC" in warned

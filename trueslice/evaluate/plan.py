@@ -21,7 +21,8 @@ def design_of(predictions: Predictions) -> Design:
     """Estimate the design of a run, whose units stand for patients.
 
     The correlation is that of the analysis of variance (Fleiss, Levin & Paik 2003, section 15.2), cut at 0 and 1: with
-    mean squares B between units and W within, and about m scans a unit, (B - W) / (B + (m - 1) W).
+    mean squares B between units and W within, and about m scans a unit, (B - W) / (B + (m - 1) W). Where no unit tells,
+    it is taken as 1, which gives the widest interval.
     """
     units = np.unique(predictions.unit, return_inverse=True)[1]
     sizes, correct = np.bincount(units), predictions.y_pred == predictions.y_true
@@ -30,7 +31,7 @@ def design_of(predictions: Predictions) -> Design:
     within = (right - right**2 / sizes).sum() / max(scans - count, 1)
     size = (scans - (sizes**2).sum() / scans) / max(count - 1, 1)
     spread = between + (size - 1) * within
-    correlation = np.clip((between - within) / spread, 0, 1) if spread > 0 else 0.0
+    correlation = np.clip((between - within) / spread, 0, 1) if spread > 0 and count > 1 else 1.0
     return Design(float(correct.mean()), scans / count, float(sizes.var() / sizes.mean() ** 2), float(correlation))
 
 
