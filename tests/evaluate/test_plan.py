@@ -24,7 +24,7 @@ def drawn(design: Design, sizes: np.ndarray, generator: np.random.Generator) -> 
 @pytest.mark.parametrize(
     ("accuracy", "correlation", "patients", "most", "repeats"),
     [(0.9, 0.6, 60, 1, 400), (0.9, 0.6, 60, 9, 400), (0.97, 0.3, 150, 9, 400), (0.85, 0.3, 500, 4, 20),
-     (0.85, 0.9, 500, 4, 20)],
+     (0.85, 0.9, 700, 9, 20)],
 )  # fmt: skip
 def test_simulated_runs_have_the_planned_interval(accuracy, correlation, patients, most, repeats):
     generator = np.random.default_rng(0)
