@@ -36,7 +36,7 @@ def test_simulated_runs_have_the_planned_interval(accuracy, correlation, patient
         low, high, *_ = share_interval(drawn(design, sizes.astype(int), generator), sizes, counts)
         widths.append(high - low)
     low, high = expected(design, patients)
-    assert high - low == pytest.approx(np.median(widths), rel=0.1)
+    assert high - low == pytest.approx(np.median(widths), rel=0.07)
 
 
 def test_the_plan_like_a_run_gives_the_interval_of_that_run_and_of_parts_of_it():

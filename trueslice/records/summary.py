@@ -18,7 +18,7 @@ class Summary(Record):
     accuracy: Rounded
     low: Rounded | None
     high: Rounded | None
-    per_patient: Rounded | None  # accuracy of the ensembles of all scans of a patient; None if no patient is known
+    per_patient: Rounded | None = WITH_A_VALUE  # accuracy of ensembles, where patients are known
     macro_f1: Rounded | None
     recall: dict[str, Rounded | None]  # by class
     nll: Rounded
