@@ -13,7 +13,7 @@ from trueslice.evaluate.intervals import wilson_interval
 from trueslice.params import Evaluate
 from trueslice.tables.predictions import Predictions
 
-PARAMS = Evaluate(negative_class="notumor", by=[], sensitivities=[0.9], prevalences=[])
+PARAMS = Evaluate(negative_class="notumor", by=[], sensitivities=[0.9], prevalences=[], max_error=None)
 LABELS = range(4)
 
 
