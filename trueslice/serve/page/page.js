@@ -1,6 +1,8 @@
 // The page asks its own server only, and keeps nothing.
 "use strict";
 
+const megabytes = (bytes) => `${bytes / 2 ** 20}\u00a0MB`;
+
 let model;
 let latest = 0;
 
