@@ -2,7 +2,7 @@
 
   trueslice plan                                          like the last run
   trueslice plan --accuracy 0.9 0.95 --patients 100 200   for these
-  trueslice plan --scans 1                                of the score per patient
+  trueslice plan --scans 1                                of scores per patient
 
 What is not given is taken from the predictions of a run: its accuracy, the
 scans of its patients, and how often these are right or wrong together.
