@@ -13,6 +13,7 @@ from trueslice.records.explain import ExplanationScores
 from trueslice.records.external import ExternalScores
 from trueslice.records.intervals import Intervals
 from trueslice.records.ood import OodWarnings
+from trueslice.records.patients import PatientScores
 from trueslice.records.split import SplitCounts
 from trueslice.records.summary import Summary
 from trueslice.records.test import ModelScores
@@ -30,6 +31,7 @@ RECORDS = {
     "external": ExternalScores,
     "intervals": Intervals,
     "ood": OodWarnings,
+    "patients": PatientScores,
     "split": SplitCounts,
     "summary": Summary,
     "test": ModelScores,
