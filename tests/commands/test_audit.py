@@ -158,7 +158,9 @@ def test_blank_pictures_of_equal_pixels_are_copies_across_two_folders(tmp_path, 
 def test_without_options_the_settings_are_those_of_params_yaml():
     parser = argparse.ArgumentParser()
     audit_command.add_arguments(parser)
-    assert audit_command.read_settings(parser.parse_args(["x"])) == VERIFY.model_copy(update={"patients": None})
+    assert audit_command.read_settings(parser.parse_args(["x"])) == VERIFY.model_copy(
+        update={"patients": None, "decisions": None}
+    )
 
 
 def test_it_works_where_there_is_no_checkout(first, tmp_path):
