@@ -159,7 +159,7 @@ def test_without_options_the_settings_are_those_of_params_yaml():
     parser = argparse.ArgumentParser()
     audit_command.add_arguments(parser)
     assert audit_command.read_settings(parser.parse_args(["x"])) == VERIFY.model_copy(
-        update={"patients": None, "decisions": None}
+        update={"patients": None, "decisions": "none"}
     )
 
 
