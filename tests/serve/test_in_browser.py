@@ -118,7 +118,8 @@ def test_test_scans_can_be_chosen_by_class(watched):
 
 def test_an_unreadable_file_is_told_and_the_next_one_is_answered(browser, page_url, scan):
     watched = Watched(browser, page_url)
-    watched.give("drop", "<b>notes</b>.txt", b"no scan")
+    with watched.page.expect_console_message():
+        watched.give("drop", "<b>notes</b>.txt", b"no scan")
     text = watched.page.wait_for_selector(".failed").inner_text()
     assert "<b>notes</b>.txt: it is not an image" in text
     assert watched.page.locator("#picture").is_hidden()

@@ -139,10 +139,12 @@ def test_copies_under_one_class_are_judged_together_and_a_file_damaged_meanwhile
         page.wait_for_selector(f"#place:text-is('{place} of 15')")
     page.keyboard.press("x")
     page.wait_for_selector("#kept:has-text('Kept')")
+    page.wait_for_selector("#item[aria-busy=false]")  # until then the page takes no key
     assert {each[:3] for each in decided(folder)} == {(NAMES[2], "", "wrong"), (NAMES[6], "", "wrong")}
     before = (folder / "decisions.csv").read_bytes()
     (folder / "decisions.csv").write_bytes(before[:-2])  # by somebody's hand
-    page.keyboard.press("r")
+    with page.expect_console_message():
+        page.keyboard.press("r")
     assert "was not kept: decisions.csv cannot be used" in page.wait_for_selector("#problem:visible").inner_text()
     assert len(page.said) == 1 and "409" in page.said.pop()
 
