@@ -45,7 +45,7 @@ def test_it_learns_and_its_predictions_are_those_of_the_test_scans(run, monkeypa
 
 @pytest.mark.parametrize("frozen", [False, True])
 def test_frozen_statistics_of_batch_normalisation_stay_those_of_imagenet(frozen):
-    model = plain.build(classes=2)
+    model = plain.build("lite0", classes=2)
     before = model.bn1.running_mean.clone()
     options = plain.argparse.Namespace(epochs=1, frozen=frozen)
     rows = torch.arange(4)
