@@ -36,7 +36,7 @@ WAYS = {
 
 
 class Kind(NamedTuple):
-    """What the margins of a unit share, and the number of epochs of which validation chooses one."""
+    """A kind of data: the correlation within a unit, its tails, and the epochs of which validation chooses one."""
 
     correlation: float
     heavy: bool = False

@@ -27,7 +27,7 @@ class Decision(NamedTuple):
 
     @property
     def subject(self) -> tuple[str, ...]:
-        """What it is about: one path, or the two of a pair in their order."""
+        """The path it is about, or the two of a pair in their order."""
         return tuple(sorted(filter(None, (self.path, self.other))))
 
 
