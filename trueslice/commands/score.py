@@ -266,8 +266,8 @@ def _score_patients(asked: Asked, answers: Answers) -> PatientScores | None:
         unit=asked.unit,
         leaked=asked.exposure,
         exposure=asked.exposure,
-        y_true=np.array(y_true),
-        y_pred=np.array(y_pred),
+        y_true=y_true,
+        y_pred=y_pred,
         probabilities=answers.probabilities,
     )
     return patients.score(predictions, predictions.take(np.array([], int)), None)
